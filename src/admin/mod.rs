@@ -1,0 +1,1 @@
+//! Offline tools over a data directory.

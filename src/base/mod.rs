@@ -1,0 +1,3 @@
+//! Small tools without a subject of their own: byte codec, glob matching, the fail-stop latch.
+
+pub mod wire;

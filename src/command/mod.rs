@@ -1,0 +1,1 @@
+//! Commands as data (the table) and as values (the parsers).

@@ -1,0 +1,1 @@
+//! One row per setting; everything that reads or writes settings goes over the rows.

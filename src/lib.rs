@@ -1,0 +1,20 @@
+//! Headwater: Redis streams and pub/sub, durable.
+//!
+//! Read the rooms in this order, bottom up; a room imports only rooms above it in this list (kept by `tests/tidy.rs`).
+//! ARCHITECTURE.md draws the picture.
+
+pub mod base;
+pub mod model;
+pub mod env;
+pub mod config;
+pub mod observe;
+pub mod resp;
+pub mod command;
+pub mod state;
+pub mod storage;
+pub mod pubsub;
+pub mod replication;
+pub mod partition;
+pub mod server;
+pub mod admin;
+pub mod node;

@@ -1,0 +1,199 @@
+//! The arguments of a request, borrowed from the bytes that they arrived in.
+
+use crate::base::wire::{Malformed, Reader, Writer};
+
+/// Where one argument lies in its buffer. A request is bounded far below 4 GiB (see [`crate::model::limits`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub start: u32,
+    pub end: u32,
+}
+
+/// The arguments of one request: the command name first.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    buffer: &'a [u8],
+    spans: &'a [Span],
+}
+
+impl<'a> Args<'a> {
+    /// Every span must lie inside `buffer`.
+    pub fn new(buffer: &'a [u8], spans: &'a [Span]) -> Self {
+        debug_assert!(spans.iter().all(|s| s.start <= s.end && s.end as usize <= buffer.len()));
+        Args { buffer, spans }
+    }
+
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        let span = self.spans.get(index)?;
+        Some(&self.buffer[span.start as usize..span.end as usize])
+    }
+
+    /// The arguments from `index` on; none if there are not as many.
+    pub fn from(&self, index: usize) -> Args<'a> {
+        Args { buffer: self.buffer, spans: self.spans.get(index..).unwrap_or(&[]) }
+    }
+
+    /// The first `len` arguments, or all if there are fewer.
+    pub fn first(&self, len: usize) -> Args<'a> {
+        Args { buffer: self.buffer, spans: &self.spans[..len.min(self.spans.len())] }
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + Clone + use<'a> {
+        let buffer = self.buffer;
+        self.spans.iter().map(move |span| &buffer[span.start as usize..span.end as usize])
+    }
+}
+
+impl std::fmt::Debug for Args<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|arg| arg.escape_ascii().to_string())).finish()
+    }
+}
+
+/// Owned arguments: a request that is kept (queued in MULTI, built by a test), readable as [`Args`].
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OwnedArgs {
+    buffer: Vec<u8>,
+    spans: Vec<Span>,
+}
+
+impl OwnedArgs {
+    pub fn copy(args: Args<'_>) -> Self {
+        args.iter().collect()
+    }
+
+    pub fn push(&mut self, arg: &[u8]) {
+        let start = self.buffer.len() as u32;
+        self.buffer.extend_from_slice(arg);
+        self.spans.push(Span { start, end: self.buffer.len() as u32 });
+    }
+
+    pub fn as_args(&self) -> Args<'_> {
+        Args::new(&self.buffer, &self.spans)
+    }
+
+    /// Bytes held, for memory accounting.
+    pub fn memory(&self) -> usize {
+        self.buffer.capacity() + self.spans.capacity() * size_of::<Span>()
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(args: I) -> Self {
+        let mut owned = OwnedArgs::default();
+        for arg in args {
+            owned.push(arg);
+        }
+        owned
+    }
+}
+
+/// A list of byte strings inside a typed command: a part of the request when it was just parsed, or the packed form
+/// when it was read back from the log. Both are walked in the same way and neither allocates.
+#[derive(Debug, Clone, Copy)]
+pub enum ArgList<'a> {
+    Args(Args<'a>),
+    /// `count` length-prefixed strings, one after the other ([`Writer::bytes`]).
+    Packed {
+        count: usize,
+        bytes: &'a [u8],
+    },
+}
+
+impl<'a> ArgList<'a> {
+    pub const EMPTY: ArgList<'static> = ArgList::Packed { count: 0, bytes: &[] };
+
+    pub fn len(&self) -> usize {
+        match self {
+            ArgList::Args(args) => args.len(),
+            ArgList::Packed { count, .. } => *count,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub fn iter(&self) -> ArgIter<'a> {
+        match self {
+            ArgList::Args(args) => ArgIter::Args { args: *args, next: 0 },
+            ArgList::Packed { bytes, .. } => ArgIter::Packed(Reader::new(bytes)),
+        }
+    }
+
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        writer.varint(self.len() as u64);
+        for arg in self.iter() {
+            writer.bytes(arg);
+        }
+    }
+
+    pub fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let count = reader.count()?;
+        let bytes = reader.rest();
+        let start = reader.position();
+        for _ in 0..count {
+            reader.bytes()?;
+        }
+        Ok(ArgList::Packed { count, bytes: &bytes[..reader.position() - start] })
+    }
+}
+
+impl PartialEq for ArgList<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for ArgList<'_> {}
+
+#[derive(Debug, Clone)]
+pub enum ArgIter<'a> {
+    Args { args: Args<'a>, next: usize },
+    Packed(Reader<'a>),
+}
+
+impl<'a> Iterator for ArgIter<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self {
+            ArgIter::Args { args, next } => {
+                let arg = args.get(*next)?;
+                *next += 1;
+                Some(arg)
+            }
+            // The packed form was checked when it was decoded, so it only ends here.
+            ArgIter::Packed(reader) if reader.is_empty() => None,
+            ArgIter::Packed(reader) => reader.bytes().ok(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_packed_list_is_the_list_that_was_packed(list: Vec<Vec<u8>>) {
+            let owned: OwnedArgs = list.iter().map(|arg| &arg[..]).collect();
+            let args = ArgList::Args(owned.as_args());
+            let mut out = Vec::new();
+            args.encode(&mut Writer::new(&mut out));
+            let mut reader = Reader::new(&out);
+            let packed = ArgList::decode(&mut reader).unwrap();
+            prop_assert!(reader.finish().is_ok());
+            prop_assert_eq!(packed, args);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The bounds of the house, on one page. Redis's own where it has one (Redis 8.0 `config.c`, `networking.c`).
+
+/// Databases that SELECT knows unless `databases` says otherwise.
+pub const DATABASES_DEFAULT: u32 = 16;
+
+/// `partitions` of a data directory at the most.
+pub const PARTITIONS_MAX: u16 = 256;
+
+/// Arguments of one request (Redis: 1024 × 1024).
+pub const REQUEST_ARGS_MAX: usize = 1024 * 1024;
+
+/// Bytes of one argument, unless `proto-max-bulk-len` says otherwise.
+pub const BULK_BYTES_DEFAULT: u64 = 512 * 1024 * 1024;
+
+/// Bytes of an inline request and of a `*`/`$` header line (Redis `PROTO_INLINE_MAX_SIZE`).
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of unparsed input of one connection, unless `client-query-buffer-limit` says otherwise.
+pub const QUERY_BUFFER_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+
+/// Before authentication: arguments of one request, bytes of one argument, bytes of input (Redis 6.2.6, CVE-2021-32675).
+pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
+pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
+pub const UNAUTHENTICATED_QUERY_BUFFER_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Bytes of replies that a client which has not authenticated may leave unread (reliability P2, CVE-2025-21605).
+pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
+
+/// Commands of one connection that wait for their commit: past it the connection is not read until some are done.
+pub const PIPELINE_PENDING_MAX: usize = 16 * 1024;
+
+/// Bytes of replies a connection may have unsent before it is not read any further.
+pub const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// Stream node granularity: `stream-node-max-entries`, `stream-node-max-bytes` (Redis defaults).
+pub const STREAM_NODE_ENTRIES_DEFAULT: u32 = 100;
+pub const STREAM_NODE_BYTES_DEFAULT: u32 = 4096;
+
+/// A key name and a string value at the most (Redis: 512 MiB).
+pub const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < UNAUTHENTICATED_QUERY_BUFFER_BYTES_MAX);
+const _: () = assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
+const _: () = assert!(BULK_BYTES_DEFAULT <= QUERY_BUFFER_BYTES_DEFAULT);
+const _: () = assert!(QUERY_BUFFER_BYTES_DEFAULT < u32::MAX as u64, "spans of arguments are 32-bit");

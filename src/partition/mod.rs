@@ -1,0 +1,1 @@
+//! The front door of a partition: batches in, outcomes out.

@@ -1,0 +1,1 @@
+//! The committers behind one seam: `local` and `raft`.

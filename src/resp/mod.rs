@@ -1,0 +1,1 @@
+//! The Redis protocol: requests read zero-copy from bytes, replies written as RESP2 or RESP3.
