@@ -1,0 +1,99 @@
+//! Commands about the connection that sends them, and about other connections.
+
+use crate::model::reply::Reply;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConnectionCommand<'a> {
+    Ping { message: Option<&'a [u8]> },
+    Echo { message: &'a [u8] },
+    Select { database: i64 },
+    Quit,
+    Reset,
+    Auth { user: Option<&'a [u8]>, password: &'a [u8] },
+    Hello(Hello<'a>),
+    Client(ClientCommand<'a>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hello<'a> {
+    /// 2 or 3; `None`: stay.
+    pub version: Option<u8>,
+    pub auth: Option<(&'a [u8], &'a [u8])>,
+    pub set_name: Option<&'a [u8]>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClientCommand<'a> {
+    Id,
+    Info,
+    List(ClientFilter<'a>),
+    GetName,
+    SetName {
+        name: &'a [u8],
+    },
+    /// `lib-name` or `lib-ver`
+    SetInfo {
+        attribute: LibraryAttribute,
+        value: &'a [u8],
+    },
+    /// The old form: `CLIENT KILL addr:port`.
+    KillAddress {
+        address: &'a [u8],
+    },
+    Kill {
+        filter: ClientFilter<'a>,
+        skip_me: bool,
+    },
+    Reply(ReplyMode),
+    Unblock {
+        id: u64,
+        with_error: bool,
+    },
+    NoEvict {
+        on: bool,
+    },
+    NoTouch {
+        on: bool,
+    },
+    Pause {
+        timeout_ms: u64,
+        writes_only: bool,
+    },
+    Unpause,
+    GetRedirection,
+    TrackingInfo,
+    /// Fixed lines.
+    Help(Reply),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LibraryAttribute {
+    Name,
+    Version,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    Skip,
+}
+
+/// Which connections CLIENT LIST and CLIENT KILL mean: all of what is given must hold.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ClientFilter<'a> {
+    pub ids: Option<Vec<u64>>,
+    pub class: Option<ClientClass>,
+    pub user: Option<&'a [u8]>,
+    pub address: Option<&'a [u8]>,
+    pub local_address: Option<&'a [u8]>,
+    pub max_age_seconds: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientClass {
+    Normal,
+    Master,
+    Replica,
+    PubSub,
+}

@@ -1,0 +1,111 @@
+//! Consumer groups: XREADGROUP, XACK, XCLAIM, XAUTOCLAIM, XGROUP, XPENDING.
+
+use crate::model::entry_id::EntryId;
+
+/// XREADGROUP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupRead<'a> {
+    pub group: &'a [u8],
+    pub consumer: &'a [u8],
+    /// Entries per stream; `None`: all (COUNT absent or ≤ 0).
+    pub count: Option<u64>,
+    /// New entries are not put into the pending entries list.
+    pub no_ack: bool,
+    pub streams: Vec<(&'a [u8], GroupReadFrom)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupReadFrom {
+    /// `>`: entries that no consumer of the group has got yet.
+    New,
+    /// The consumer's own pending entries above this id.
+    History(EntryId),
+    /// `$` and `+`, which XREADGROUP refuses, but only after it has looked for the group (Redis
+    /// `xreadCommand`). Holds the byte.
+    Refused(u8),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum GroupChange<'a> {
+    /// XACK
+    Acknowledge { key: &'a [u8], group: &'a [u8], ids: Vec<EntryId> },
+    /// XGROUP CREATE
+    Create { key: &'a [u8], group: &'a [u8], from: GroupStart, make_stream: bool, entries_read: Option<u64> },
+    /// XGROUP SETID
+    SetId { key: &'a [u8], group: &'a [u8], from: GroupStart, entries_read: Option<u64> },
+    /// XGROUP DESTROY
+    Destroy { key: &'a [u8], group: &'a [u8] },
+    /// XGROUP CREATECONSUMER
+    CreateConsumer { key: &'a [u8], group: &'a [u8], consumer: &'a [u8] },
+    /// XGROUP DELCONSUMER
+    DeleteConsumer { key: &'a [u8], group: &'a [u8], consumer: &'a [u8] },
+}
+
+/// Where a group begins: entries above it are new to the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupStart {
+    /// `$`: the stream's last id.
+    Last,
+    Id(EntryId),
+}
+
+/// XCLAIM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim<'a> {
+    pub key: &'a [u8],
+    pub group: &'a [u8],
+    pub consumer: &'a [u8],
+    /// A negative argument counts as 0.
+    pub min_idle_ms: u64,
+    pub ids: Vec<EntryId>,
+    pub delivered: DeliveredAt,
+    /// RETRYCOUNT; `None`: one more than before, unless JUSTID.
+    pub retry_count: Option<u64>,
+    pub force: bool,
+    pub just_id: bool,
+    pub last_id: Option<EntryId>,
+}
+
+/// The delivery time that a claim sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeliveredAt {
+    Now,
+    /// IDLE: this long ago (may be negative in the request: then it is in the future, which counts as now).
+    IdleMs(i64),
+    /// TIME: at this moment (if it lies in the future: now).
+    TimeMs(i64),
+}
+
+/// XAUTOCLAIM.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutoClaim<'a> {
+    pub key: &'a [u8],
+    pub group: &'a [u8],
+    pub consumer: &'a [u8],
+    pub min_idle_ms: u64,
+    /// The first pending id to look at (an exclusive start was moved by one).
+    pub start: EntryId,
+    /// Entries to claim at the most; ten times as many are looked at.
+    pub count: u64,
+    pub just_id: bool,
+}
+
+/// XPENDING.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PendingQuery<'a> {
+    pub key: &'a [u8],
+    pub group: &'a [u8],
+    /// `None`: the summary.
+    pub range: Option<PendingRange<'a>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PendingRange<'a> {
+    pub min_idle_ms: u64,
+    /// Both ends inclusive.
+    pub start: EntryId,
+    pub end: EntryId,
+    /// A negative argument counts as 0.
+    pub count: u64,
+    pub consumer: Option<&'a [u8]>,
+}

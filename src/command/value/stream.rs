@@ -1,0 +1,133 @@
+//! Streams: XADD, XTRIM, XDEL, XSETID and the queries on them.
+
+use crate::model::args::ArgList;
+use crate::model::entry_id::EntryId;
+
+/// XADD.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Add<'a> {
+    pub key: &'a [u8],
+    /// Without NOMKSTREAM a missing stream is made.
+    pub make_stream: bool,
+    pub id: NewId,
+    pub trim: Option<Trim>,
+    pub idempotency: Option<Idempotency<'a>>,
+    /// Fields and values in turn: an even number, at least two.
+    pub fields: ArgList<'a>,
+}
+
+/// The id argument of XADD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewId {
+    /// `*`
+    Auto,
+    /// `ms-*`
+    AutoSequence {
+        ms: u64,
+    },
+    Explicit(EntryId),
+}
+
+/// XADD … IDMP, IDMPAUTO (Redis 8.6). The parser refuses both until the table of ids exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idempotency<'a> {
+    Given { producer: &'a [u8], id: &'a [u8] },
+    OfContent { producer: &'a [u8] },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trim {
+    pub until: TrimUntil,
+    pub exactness: Exactness,
+    pub references: References,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrimUntil {
+    /// At most this many entries are left.
+    MaxLength(u64),
+    /// No entry below this id is left.
+    MinId(EntryId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exactness {
+    /// `=`, or nothing.
+    Exact,
+    /// `~`: whole nodes only, `limit` entries at the most (0: no limit; absent: 100 × the node size).
+    WholeNodes { limit: Option<u64> },
+}
+
+/// What a deletion does to pending entries that refer to the entry (Redis 8.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum References {
+    /// KEEPREF: they stay, and are found empty.
+    #[default]
+    Keep,
+    /// DELREF: they go too.
+    Delete,
+    /// ACKED: an entry that is still referred to stays.
+    OnlyUnreferenced,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamWrite<'a> {
+    /// XTRIM
+    Trim { key: &'a [u8], trim: Trim },
+    /// XDEL
+    Delete { key: &'a [u8], ids: Vec<EntryId> },
+    /// XSETID
+    SetId { key: &'a [u8], last_id: EntryId, counters: Option<SetIdCounters> },
+}
+
+/// ENTRIESADDED and MAXDELETEDID of XSETID: both or neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SetIdCounters {
+    pub entries_added: u64,
+    pub max_deleted_id: EntryId,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum StreamQuery<'a> {
+    /// XLEN
+    Length { key: &'a [u8] },
+    /// XRANGE, XREVRANGE
+    Range(Range<'a>),
+    /// XREAD
+    Read(Read<'a>),
+    /// XINFO STREAM; `full` holds COUNT (0: all).
+    Info { key: &'a [u8], full: Option<u64> },
+    /// XINFO GROUPS
+    Groups { key: &'a [u8] },
+    /// XINFO CONSUMERS
+    Consumers { key: &'a [u8], group: &'a [u8] },
+}
+
+/// Both ends inclusive: exclusive ones were moved by one when they were parsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range<'a> {
+    pub key: &'a [u8],
+    pub start: EntryId,
+    pub end: EntryId,
+    /// `None` without COUNT. COUNT ≤ 0 is 0 here and is answered with a null array.
+    pub count: Option<u64>,
+    /// XREVRANGE: from `end` down to `start`.
+    pub reverse: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Read<'a> {
+    /// Entries per stream; `None`: all (COUNT absent or ≤ 0).
+    pub count: Option<u64>,
+    pub streams: Vec<(&'a [u8], ReadFrom)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// Entries above this id.
+    After(EntryId),
+    /// `$`: above the last id at the moment of the call.
+    New,
+    /// `+`: the last entry.
+    Last,
+}

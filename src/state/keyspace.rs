@@ -1,0 +1,170 @@
+//! The keys of one database: what they hold, when they are due, in which order they came.
+
+use crate::model::time::TimeMs;
+use crate::state::stream::Stream;
+use ahash::AHashMap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a key holds. Cheap to clone: a checkpoint clones the whole keyspace and writes the clone beside traffic.
+#[derive(Debug, Clone)]
+pub enum Value {
+    String(Bytes),
+    /// Changed through [`Arc::make_mut`]: copied only if a checkpoint still holds it.
+    Stream(Arc<Stream>),
+}
+
+/// Counts the changes of a machine; that of a key tells WATCH whether the key is still what it was. 0: no such key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct KeyVersion(pub u64);
+
+/// The place of a key in the order of creation; what SCAN's cursor counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeySequence(pub u64);
+
+#[derive(Debug, Clone)]
+pub struct KeyEntry {
+    pub value: Value,
+    pub version: KeyVersion,
+    sequence: KeySequence,
+    expires_at: Option<TimeMs>,
+}
+
+impl KeyEntry {
+    pub fn sequence(&self) -> KeySequence {
+        self.sequence
+    }
+
+    pub fn expires_at(&self) -> Option<TimeMs> {
+        self.expires_at
+    }
+
+    fn is_due(&self, now: TimeMs) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+}
+
+/// One of the numbered databases.
+///
+/// Invariants: `order` and `keys` hold the same keys; `deadlines` holds exactly the keys with `expires_at`. The hash map
+/// is only looked up, never walked, so that its order is not seen.
+#[derive(Debug, Clone, Default)]
+pub struct Keyspace {
+    keys: AHashMap<Bytes, KeyEntry>,
+    order: BTreeMap<KeySequence, Bytes>,
+    deadlines: BTreeSet<(TimeMs, KeySequence)>,
+    next_sequence: u64,
+}
+
+impl Keyspace {
+    /// Keys held, those that are due but not yet deleted included (as DBSIZE of Redis counts).
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Keys that have a deadline.
+    pub fn expiring(&self) -> usize {
+        self.deadlines.len()
+    }
+
+    /// The key as it is at `now`: one that is due is gone.
+    pub fn get(&self, key: &[u8], now: TimeMs) -> Option<&KeyEntry> {
+        self.keys.get(key).filter(|entry| !entry.is_due(now))
+    }
+
+    /// Like [`Keyspace::get`]; the caller sets [`KeyEntry::version`] when it changes the value. A due key must have been
+    /// removed before ([`Keyspace::remove_if_due`]).
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
+        self.keys.get_mut(key)
+    }
+
+    /// Removes the key if it is due: the first thing that every write does with a key.
+    pub fn remove_if_due(&mut self, key: &[u8], now: TimeMs) -> bool {
+        if self.deadlines.is_empty() || !self.keys.get(key).is_some_and(|entry| entry.is_due(now)) {
+            return false;
+        }
+        self.remove(key).is_some()
+    }
+
+    /// Puts a value; a key that existed keeps its place in the order and loses its deadline.
+    pub fn insert(&mut self, key: &[u8], value: Value, version: KeyVersion) {
+        self.set_deadline(key, None);
+        if let Some(entry) = self.keys.get_mut(key) {
+            entry.value = value;
+            entry.version = version;
+            return;
+        }
+        let sequence = KeySequence(self.next_sequence);
+        self.next_sequence += 1;
+        let key = Bytes::copy_from_slice(key);
+        self.order.insert(sequence, key.clone());
+        self.keys.insert(key, KeyEntry { value, version, sequence, expires_at: None });
+    }
+
+    pub fn remove(&mut self, key: &[u8]) -> Option<KeyEntry> {
+        let entry = self.keys.remove(key)?;
+        self.order.remove(&entry.sequence);
+        if let Some(at) = entry.expires_at {
+            self.deadlines.remove(&(at, entry.sequence));
+        }
+        Some(entry)
+    }
+
+    /// Sets or clears the deadline of a key that exists; does nothing for one that does not.
+    pub fn set_deadline(&mut self, key: &[u8], at: Option<TimeMs>) {
+        let Some(entry) = self.keys.get_mut(key) else { return };
+        if let Some(old) = entry.expires_at {
+            self.deadlines.remove(&(old, entry.sequence));
+        }
+        if let Some(new) = at {
+            self.deadlines.insert((new, entry.sequence));
+        }
+        entry.expires_at = at;
+    }
+
+    /// The earliest deadline, for whoever asks the machine to delete what is due.
+    pub fn next_deadline(&self) -> Option<TimeMs> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The first key that is due, if any.
+    pub fn first_due(&self, now: TimeMs) -> Option<&Bytes> {
+        let (at, sequence) = self.deadlines.first()?;
+        if *at > now { None } else { self.order.get(sequence) }
+    }
+
+    /// All keys from a place in the order of creation on, due ones included.
+    pub fn from_sequence(&self, from: KeySequence) -> impl Iterator<Item = (&Bytes, &KeyEntry)> {
+        self.order.range(from..).map(|(_, key)| (key, &self.keys[key]))
+    }
+
+    /// The place that the next new key gets.
+    pub fn next_sequence(&self) -> KeySequence {
+        KeySequence(self.next_sequence)
+    }
+
+    /// Restores a key read from a checkpoint. Keys come in ascending sequence.
+    pub fn restore(&mut self, key: Bytes, sequence: KeySequence, version: KeyVersion, value: Value) {
+        self.next_sequence = sequence.0 + 1;
+        self.order.insert(sequence, key.clone());
+        self.keys.insert(key, KeyEntry { value, version, sequence, expires_at: None });
+    }
+
+    /// Restores the counter itself, which may be past the last key's place.
+    pub fn restore_next_sequence(&mut self, next: KeySequence) {
+        assert!(next.0 >= self.next_sequence, "the next place {next:?} lies behind a key");
+        self.next_sequence = next.0;
+    }
+
+    /// Removes all keys; the order of creation goes on, so that a cursor from before does not meet an older place.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.order.clear();
+        self.deadlines.clear();
+    }
+}

@@ -1,0 +1,27 @@
+//! Ops: what the log asks of the machine.
+
+use crate::command::value::{Data, Write};
+use crate::state::keyspace::KeyVersion;
+
+/// One op of a batch. What a client sent, with the database that it had selected.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Op<'a> {
+    Write { database: u32, write: Write<'a> },
+    Transaction(Transaction<'a>),
+}
+
+/// MULTI … EXEC as one op. Its answer is one reply per command, or a null array if a watched key has changed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Transaction<'a> {
+    pub watched: Vec<Watched<'a>>,
+    /// In request order; queries among them see the writes before them.
+    pub commands: Vec<(u32, Data<'a>)>,
+}
+
+/// A key as WATCH saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watched<'a> {
+    pub database: u32,
+    pub key: &'a [u8],
+    pub version: KeyVersion,
+}

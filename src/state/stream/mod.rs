@@ -1,0 +1,4 @@
+//! Streams.
+
+#[derive(Debug, Clone, Default)]
+pub struct Stream {}
