@@ -8,6 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+/// What a disk writes as a whole, whatever happens: the unit of torn writes.
+pub const SECTOR_BYTES: u64 = 512;
+
 /// How [`Fs::open`] opens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {

@@ -15,10 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::env::entropy::SeededEntropy;
-use crate::env::fs::{File, Fs, Lock, LockError, OpenMode};
-
-/// What a disk writes as a whole.
-pub const SECTOR_BYTES: u64 = 512;
+use crate::env::fs::{File, Fs, Lock, LockError, OpenMode, SECTOR_BYTES};
 
 /// Clones are the same disk.
 #[derive(Debug, Clone)]
