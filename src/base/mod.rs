@@ -1,4 +1,6 @@
-//! Small tools without a subject of their own: byte codec, glob matching, the fail-stop latch.
+//! Small tools without a subject of their own: byte codec, checksum, glob matching, the fail-stop latch.
 
+pub mod crc;
 pub mod glob;
+pub mod latch;
 pub mod wire;

@@ -1,1 +1,3 @@
 //! What is on disk: the journal and the checkpoints.
+
+pub mod journal;

@@ -1,0 +1,77 @@
+//! Random numbers: for node ids and salts, never for anything that the state machine decides.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub trait Entropy: Send + Sync {
+    fn u64(&self) -> u64;
+}
+
+/// Entropy of the operating system, by way of the keys that the standard library draws for its hash maps.
+#[derive(Debug, Default)]
+pub struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn u64(&self) -> u64 {
+        // SipHash keyed from the system's generator. The counter makes draws of one thread differ even where the keys
+        // of two `RandomState`s are related (std increments them).
+        static DRAWS: AtomicU64 = AtomicU64::new(0);
+        let mut hasher = RandomState::new().build_hasher();
+        hasher.write_u64(DRAWS.fetch_add(1, Ordering::Relaxed));
+        hasher.write_u32(std::process::id());
+        hasher.finish()
+    }
+}
+
+/// A seeded sequence (SplitMix64): the same seed gives the same numbers, for ever.
+#[derive(Debug)]
+pub struct SeededEntropy {
+    state: AtomicU64,
+}
+
+impl SeededEntropy {
+    pub fn new(seed: u64) -> SeededEntropy {
+        SeededEntropy { state: AtomicU64::new(seed) }
+    }
+
+    /// A number below `bound`; `bound` is at least 1.
+    pub fn below(&self, bound: u64) -> u64 {
+        assert!(bound > 0, "no number is below 0");
+        self.u64() % bound
+    }
+
+    pub fn chance(&self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn u64(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_reproduces_everything() {
+        let draw = |seed| {
+            let entropy = SeededEntropy::new(seed);
+            (0..8).map(|_| entropy.u64()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn the_system_does_not_repeat_itself() {
+        assert_ne!(SystemEntropy.u64(), SystemEntropy.u64());
+    }
+}

@@ -1,0 +1,227 @@
+//! Files, as far as the journal and the checkpoints need them: positioned reads and writes, syncs, directory syncs,
+//! an exclusive lock. [`RealFs`] is the operating system, [`crate::env::sim_fs::SimFs`] the simulated disk of the tests.
+
+use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What a disk writes as a whole, whatever happens: the unit of torn writes.
+pub const SECTOR_BYTES: u64 = 512;
+
+/// How [`Fs::open`] opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading.
+    Read,
+    /// An existing file, for reading and writing.
+    Write,
+    /// A new file, for reading and writing; an existing one is an error.
+    CreateNew,
+}
+
+pub trait Fs: Send + Sync + Debug {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
+
+    /// The names in a directory, sorted; names that are not UTF-8 are given with replacement characters.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<String>>;
+
+    /// Makes the directory, and those above it where they are missing. An existing one is fine.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Replaces `to` if it exists. Durable only after [`Fs::sync_dir`] of the directory (S3).
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes creations, renames and removals in this directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+
+    /// Takes the exclusive lock of a lock file, which is made if it is missing. Held until dropped.
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError>;
+
+    /// Bytes that the file system of `path` still has for us.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+}
+
+/// An open file. Shared, because a sync may run on another thread while the owner goes on writing.
+pub trait File: Send + Sync + Debug {
+    /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes all bytes, or fails having written any part of them.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the written bytes durable, and the length as far as reading them needs it (fdatasync). After an error
+    /// nothing is known about any write since the last good sync, and no later sync tells (S2).
+    fn sync_data(&self) -> io::Result<()>;
+
+    /// Bytes up to the end of the file.
+    fn len(&self) -> io::Result<u64>;
+
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+}
+
+/// A held lock; dropping it lets go.
+pub trait Lock: Send + Debug {}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody else holds it; the process id as the holder wrote it into the lock file.
+    #[error("held by another process")]
+    Held { pid: Option<u32> },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// The files of the operating system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::Write => {
+                options.write(true);
+            }
+            OpenMode::CreateNew => {
+                options.write(true).create_new(true);
+            }
+        }
+        Ok(Arc::new(RealFile { file: options.open(path)? }))
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(path)? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
+        use rustix::fs::{FlockOperation, flock};
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let pid = fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok());
+                return Err(LockError::Held { pid });
+            }
+            Err(error) => return Err(LockError::Io(error.into())),
+        }
+        // The number is for people only: what holds is the lock, which ends with the process.
+        file.set_len(0)?;
+        file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
+        Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: fs::File,
+}
+
+impl File for RealFile {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.file.read_at(&mut buffer[read..], offset + read as u64) {
+                Ok(0) => break,
+                Ok(count) => read += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
+#[derive(Debug)]
+struct RealLock {
+    _file: fs::File,
+}
+
+impl Lock for RealLock {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_back_where_they_were_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let file = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        file.write_at(b"world", 6).unwrap();
+        file.write_at(b"hello ", 0).unwrap();
+        file.sync_data().unwrap();
+        RealFs.sync_dir(dir.path()).unwrap();
+        let mut buffer = [0; 32];
+        let read = RealFs.open(&path, OpenMode::Read).unwrap().read_at(&mut buffer, 0).unwrap();
+        assert_eq!(&buffer[..read], b"hello world");
+        assert!(RealFs.open(&path, OpenMode::CreateNew).is_err());
+        assert_eq!(RealFs.read_dir(dir.path()).unwrap(), ["a"]);
+        assert!(RealFs.free_bytes(dir.path()).unwrap() > 0);
+    }
+
+    #[test]
+    fn a_lock_is_held_once_and_names_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = RealFs.lock(&path).unwrap();
+        match RealFs.lock(&path) {
+            Err(LockError::Held { pid }) => assert_eq!(pid, Some(std::process::id())),
+            other => panic!("locked twice: {other:?}"),
+        }
+        drop(lock);
+        RealFs.lock(&path).unwrap();
+    }
+}

@@ -1,0 +1,29 @@
+//! What can go wrong with a journal: always with the file and the offset.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The operating system refused.
+    #[error("{}: {doing} at byte {offset}: {source}", file.display())]
+    Io { file: PathBuf, offset: u64, doing: &'static str, source: io::Error },
+    /// The bytes are not what was written. Nothing was changed.
+    #[error("{}: damaged at byte {offset}: {reason}", file.display())]
+    Damaged { file: PathBuf, offset: u64, reason: String },
+    /// An earlier write or sync failed; nothing is accepted any more (S2).
+    #[error("the journal stopped: {reason}")]
+    Stopped { reason: String },
+}
+
+impl JournalError {
+    /// For `map_err`.
+    pub fn io(file: &Path, offset: u64, doing: &'static str) -> impl FnOnce(io::Error) -> JournalError {
+        let file = file.to_owned();
+        move |source| JournalError::Io { file, offset, doing, source }
+    }
+
+    pub fn damaged(file: &Path, offset: u64, reason: impl Into<String>) -> JournalError {
+        JournalError::Damaged { file: file.to_owned(), offset, reason: reason.into() }
+    }
+}

@@ -1,0 +1,179 @@
+//! A journal file as a whole: its header, how it is made, and how it is zeroed ahead of its records.
+//!
+//! ```text
+//!  0 [u8; 8]  magic
+//!  8 u32      format version
+//! 12 u32      0
+//! 16 u64      sequence number, as in the name
+//! 24 u64      salt of the checksums of its records
+//! 32 u32      CRC32C of the 32 bytes before
+//! 36          zeros up to byte 64, where the records start
+//! ```
+//!
+//! A file gets its name when its header and its first zeros are synced: one that has a name and no valid header is
+//! damaged, not new.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::crc;
+use crate::env::fs::{File, Fs, OpenMode};
+use crate::storage::journal::error::JournalError;
+use crate::storage::journal::file_name;
+
+const MAGIC: [u8; 8] = *b"HWJRNL\r\n";
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Where the records start.
+pub const HEADER_BYTES: u64 = 64;
+
+/// At least so many zeros follow the last record of a file: their lack means that the file was cut short.
+pub const END_BYTES: u64 = 64;
+
+/// A journal file and what its header says.
+#[derive(Debug, Clone)]
+pub struct JournalFile {
+    pub path: PathBuf,
+    pub sequence: u64,
+    pub salt: u64,
+    pub file: Arc<dyn File>,
+    /// How far the file is made of bytes that are there, zeros included.
+    pub len: u64,
+}
+
+impl JournalFile {
+    /// Makes the file with `len` bytes, durable under its name (S3).
+    pub fn create(
+        fs: &dyn Fs,
+        dir: &Path,
+        sequence: u64,
+        salt: u64,
+        len: u64,
+    ) -> Result<JournalFile, JournalError> {
+        assert!(len >= HEADER_BYTES + END_BYTES, "a journal file of {len} bytes has no place for a record");
+        let temporary = dir.join(file_name::format_temporary(sequence));
+        let path = dir.join(file_name::format(sequence));
+        if fs.exists(&temporary).map_err(JournalError::io(&temporary, 0, "look for a leftover"))? {
+            fs.remove_file(&temporary).map_err(JournalError::io(&temporary, 0, "remove a leftover"))?;
+        }
+        let file =
+            fs.open(&temporary, OpenMode::CreateNew).map_err(JournalError::io(&temporary, 0, "create"))?;
+        let mut made = JournalFile { path: temporary.clone(), sequence, salt, file, len: 0 };
+        made.extend(len)?;
+        let header = encode_header(sequence, salt);
+        made.file.write_at(&header, 0).map_err(JournalError::io(&temporary, 0, "write the header"))?;
+        made.file.sync_data().map_err(JournalError::io(&temporary, 0, "sync"))?;
+        fs.rename(&temporary, &path).map_err(JournalError::io(&path, 0, "rename into place"))?;
+        fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
+        made.path = path;
+        Ok(made)
+    }
+
+    /// Opens a file and checks its header.
+    pub fn open(fs: &dyn Fs, dir: &Path, sequence: u64) -> Result<JournalFile, JournalError> {
+        let path = dir.join(file_name::format(sequence));
+        let file = fs.open(&path, OpenMode::Write).map_err(JournalError::io(&path, 0, "open"))?;
+        let len = file.len().map_err(JournalError::io(&path, 0, "get the length"))?;
+        let mut header = [0; HEADER_BYTES as usize];
+        let read = file.read_at(&mut header, 0).map_err(JournalError::io(&path, 0, "read the header"))?;
+        if read < header.len() || len < HEADER_BYTES + END_BYTES {
+            return Err(JournalError::damaged(&path, len, "the file is shorter than any journal file"));
+        }
+        let salt =
+            decode_header(&header, sequence).map_err(|reason| JournalError::damaged(&path, 0, reason))?;
+        Ok(JournalFile { path, sequence, salt, file, len })
+    }
+
+    /// Writes zeros up to `len`. They must be synced before a record is written onto them.
+    pub fn extend(&mut self, len: u64) -> Result<(), JournalError> {
+        const PIECE: usize = 1 << 20;
+        let zeros = vec![0; PIECE.min(usize::try_from(len.saturating_sub(self.len)).unwrap_or(PIECE))];
+        while self.len < len {
+            let piece = &zeros[..zeros.len().min(usize::try_from(len - self.len).unwrap_or(PIECE))];
+            self.file.write_at(piece, self.len).map_err(JournalError::io(
+                &self.path,
+                self.len,
+                "write zeros ahead",
+            ))?;
+            self.len += piece.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+fn encode_header(sequence: u64, salt: u64) -> [u8; HEADER_BYTES as usize] {
+    let mut header = [0; HEADER_BYTES as usize];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header[16..24].copy_from_slice(&sequence.to_le_bytes());
+    header[24..32].copy_from_slice(&salt.to_le_bytes());
+    let crc = crc::crc32c(&header[..32]);
+    header[32..36].copy_from_slice(&crc.to_le_bytes());
+    header
+}
+
+/// The salt, or why this is not the header of file `sequence`.
+fn decode_header(header: &[u8; HEADER_BYTES as usize], sequence: u64) -> Result<u64, String> {
+    let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
+    if header[..8] != MAGIC {
+        return Err("not a journal file (wrong magic)".into());
+    }
+    if u32_at(32) != crc::crc32c(&header[..32]) {
+        return Err("the header does not match its checksum".into());
+    }
+    if u32_at(8) != FORMAT_VERSION {
+        return Err(format!("journal format {}, this version reads {FORMAT_VERSION}", u32_at(8)));
+    }
+    if u64_at(16) != sequence {
+        return Err(format!("the header says file {}, the name says {sequence}", u64_at(16)));
+    }
+    if header[36..].iter().any(|&byte| byte != 0) {
+        return Err("the header has bytes where zeros belong".into());
+    }
+    Ok(u64_at(24))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::sim_fs::SimFs;
+
+    #[test]
+    fn a_named_file_is_complete_after_any_crash() {
+        let dir = Path::new("/j");
+        for seed in 0..40 {
+            for crash_at in 1..20 {
+                let fs = SimFs::new(seed);
+                fs.create_dir_all(dir).unwrap();
+                let faults = crate::env::sim_fs::Faults {
+                    crash_at_operation: Some(fs.operations() + crash_at),
+                    ..Default::default()
+                };
+                fs.set_faults(faults);
+                let made = JournalFile::create(&fs, dir, 1, 9, 4096);
+                fs.crash();
+                let named = fs.exists(&dir.join(file_name::format(1))).unwrap();
+                assert!(named || made.is_err());
+                if named {
+                    let file = JournalFile::open(&fs, dir, 1).unwrap();
+                    assert_eq!((file.salt, file.len), (9, 4096));
+                } else {
+                    JournalFile::create(&fs, dir, 1, 9, 4096).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_header_is_noticed() {
+        let header = encode_header(3, 11);
+        assert_eq!(decode_header(&header, 3), Ok(11));
+        assert!(decode_header(&header, 4).is_err());
+        for bit in 0..header.len() * 8 {
+            let mut damaged = header;
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_header(&damaged, 3).is_err(), "bit {bit}");
+        }
+    }
+}

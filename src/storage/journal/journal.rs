@@ -1,0 +1,606 @@
+//! The journal: the only writer of its directory.
+//!
+//! Three frontiers, asserted where they move: `durable ≤ written ≤ appended`. [`Journal::append`] moves the last,
+//! [`Journal::write`] the middle, [`Journal::sync`] (or a [`SyncHandle`] run elsewhere) the first. Only what is durable
+//! may be acknowledged. After a failed write or sync the journal is stopped for good (S2).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::env::fs::{File, Fs};
+use crate::model::log::{LogId, LogIndex, PartitionId};
+use crate::storage::journal::error::JournalError;
+use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
+use crate::storage::journal::index::{PartitionLog, Position};
+use crate::storage::journal::reader::{Found, JournalReader};
+use crate::storage::journal::record::{self, HEAD_BYTES, Place, RecordHead, RecordKind};
+use crate::storage::journal::recovery::{self, Recovered};
+
+#[derive(Debug, Clone)]
+pub struct JournalOptions {
+    pub partitions: u16,
+    /// Bytes of a journal file before the next one is begun; a longer record gets a file of its own length.
+    pub file_bytes: u64,
+    /// A file grows by so many zeros at once.
+    pub zero_ahead_bytes: u64,
+    /// Payload bytes of the newest entries that are kept in memory for [`Journal::read`]; 0 for none.
+    pub tail_bytes_max: usize,
+    /// Random, drawn once per data directory: makes record checksums unpredictable to clients.
+    pub salt: u64,
+    /// Whether an empty directory becomes a new journal. Otherwise it is an error: a journal was lost.
+    pub create: bool,
+}
+
+impl Default for JournalOptions {
+    fn default() -> Self {
+        JournalOptions {
+            partitions: 1,
+            file_bytes: 64 << 20,
+            zero_ahead_bytes: 4 << 20,
+            tail_bytes_max: 0,
+            salt: 0,
+            create: true,
+        }
+    }
+}
+
+/// An entry, as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogRecord {
+    pub log_id: LogId,
+    pub kind: RecordKind,
+    pub payload: Bytes,
+}
+
+#[derive(Debug)]
+pub struct Journal {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    options: JournalOptions,
+    /// The files on disk, without a hole in their numbers.
+    files: BTreeMap<u64, JournalFile>,
+    logs: Vec<PartitionLog>,
+    /// What is appended and not yet written: one batch per file. The last one is where appends go; never empty.
+    batches: VecDeque<Batch>,
+    appended: Position,
+    written: Position,
+    durable: Position,
+    /// Where the carried-over votes and frontiers of the newest file end.
+    carried: Position,
+    /// The newest file whose carried-over votes and frontiers are durable: older ones may be removed.
+    carrier: u64,
+    /// Behind the newest purge record, while files may wait for it to become durable.
+    purge_mark: Option<Position>,
+    bytes_appended: u64,
+    tail: Tail,
+    stopped: Option<String>,
+}
+
+#[derive(Debug)]
+struct Batch {
+    sequence: u64,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+impl Journal {
+    /// Reads the directory, which must exist, and goes on where it ends.
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        options: JournalOptions,
+    ) -> Result<(Journal, Recovered), JournalError> {
+        let recovery = match recovery::recover(&*fs, dir, options.partitions)? {
+            Some(recovery) => recovery,
+            None if options.create => {
+                JournalFile::create(&*fs, dir, 1, options.salt, first_len(&options, HEADER_BYTES))?;
+                recovery::recover(&*fs, dir, options.partitions)?
+                    .expect("the file that was just made is there")
+            }
+            None => return Err(JournalError::damaged(dir, 0, "the journal files are missing")),
+        };
+        let end = recovery.end;
+        let journal = Journal {
+            fs,
+            dir: dir.to_owned(),
+            tail: Tail::new(usize::from(options.partitions), options.tail_bytes_max),
+            options,
+            files: recovery.files,
+            logs: recovery.logs,
+            batches: VecDeque::from([Batch { sequence: end.sequence, start: end.offset, bytes: Vec::new() }]),
+            appended: end,
+            written: end,
+            durable: end,
+            carried: end,
+            // What the last file carries over may have been torn. The one before was complete when the last was made.
+            carrier: end.sequence - 1,
+            purge_mark: None,
+            bytes_appended: recovery.recovered.bytes,
+            stopped: None,
+        };
+        Ok((journal, recovery.recovered))
+    }
+
+    /// What is known of a partition's log; it includes what is not durable yet.
+    pub fn log(&self, partition: PartitionId) -> &PartitionLog {
+        &self.logs[usize::from(partition.0)]
+    }
+
+    pub fn partitions(&self) -> u16 {
+        self.options.partitions
+    }
+
+    /// Bytes of records ever appended, those that recovery found included. Differences are what counts.
+    pub fn bytes_appended(&self) -> u64 {
+        self.bytes_appended
+    }
+
+    /// Bytes that the files take on disk.
+    pub fn bytes_on_disk(&self) -> u64 {
+        self.files.values().map(|file| file.len).sum()
+    }
+
+    /// Appended bytes that are not written yet.
+    pub fn bytes_pending(&self) -> usize {
+        self.batches.iter().map(|batch| batch.bytes.len()).sum()
+    }
+
+    /// Where the next record goes; what is acknowledged by a sync is told by comparing with [`Journal::durable`].
+    pub fn appended(&self) -> Position {
+        self.appended
+    }
+
+    pub fn durable(&self) -> Position {
+        self.durable
+    }
+
+    pub fn is_durable(&self) -> bool {
+        self.durable == self.appended
+    }
+
+    /// Adds an entry to the log of a partition: the next one. It can be read at once, and is durable after a sync.
+    pub fn append(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) {
+        assert!(kind.is_entry(), "{kind:?} is not an entry");
+        let position = self.push(partition, log_id, kind, payload);
+        self.logs[usize::from(partition.0)].push(log_id, position);
+        self.tail.push(partition, log_id, kind, payload);
+    }
+
+    /// Notes a vote. It must be durable before it is answered (S9): follow with [`Journal::flush`].
+    pub fn append_vote(&mut self, partition: PartitionId, vote: &[u8]) {
+        self.push(partition, LogId::default(), RecordKind::Vote, vote);
+        self.logs[usize::from(partition.0)].set_vote(vote);
+    }
+
+    /// Notes how far the log is known to be committed. It may be lost without harm.
+    pub fn append_committed(&mut self, partition: PartitionId, committed: LogId) {
+        self.push(partition, committed, RecordKind::Committed, &[]);
+        self.logs[usize::from(partition.0)].set_committed(committed);
+    }
+
+    /// Drops the entries of a partition above `index`, by a record in order: a crash cannot bring them back behind
+    /// newer ones.
+    pub fn truncate_after(&mut self, partition: PartitionId, index: LogIndex) {
+        let log = self.log(partition);
+        if index >= log.last().index {
+            return;
+        }
+        assert!(index >= log.purged().index, "purged entries are not truncated");
+        let keep = log.log_id(index).unwrap_or_default();
+        self.push(partition, LogId { term: keep.term, index }, RecordKind::Truncate, &[]);
+        self.logs[usize::from(partition.0)].truncate_after(index);
+        self.tail.truncate_after(partition, index);
+    }
+
+    /// Gives up the entries of a partition up to `upto`, which a durable checkpoint covers. Files that no partition
+    /// needs are removed once this is durable.
+    pub fn purge(&mut self, partition: PartitionId, upto: LogId) {
+        if upto.index <= self.log(partition).purged().index {
+            return;
+        }
+        self.push(partition, upto, RecordKind::Purge, &[]);
+        self.logs[usize::from(partition.0)].purge(upto);
+        self.tail.purge(partition, upto.index);
+        self.purge_mark = Some(self.appended);
+    }
+
+    /// Hands everything that is appended to the operating system: one write, unless a file has come to its end.
+    pub fn write(&mut self) -> Result<(), JournalError> {
+        self.check()?;
+        let result = self.write_batches();
+        self.stop_on_error(result)
+    }
+
+    /// Makes everything that is written durable.
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        self.check()?;
+        match self.sync_handle() {
+            Some(handle) => {
+                let result = handle.run();
+                self.complete_sync(handle, result)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// [`Journal::write`], then [`Journal::sync`].
+    pub fn flush(&mut self) -> Result<(), JournalError> {
+        self.write()?;
+        self.sync()
+    }
+
+    /// What another thread needs to sync what is written by now; `None` if all of it is durable. Appends and writes
+    /// may go on meanwhile. Give the result to [`Journal::complete_sync`].
+    pub fn sync_handle(&self) -> Option<SyncHandle> {
+        if self.durable == self.written {
+            return None;
+        }
+        let file = &self.files[&self.written.sequence];
+        Some(SyncHandle { file: Arc::clone(&file.file), path: file.path.clone(), upto: self.written })
+    }
+
+    pub fn complete_sync(
+        &mut self,
+        handle: SyncHandle,
+        result: Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        self.check()?;
+        let result = result.and_then(|()| {
+            // A change of files may have synced further meanwhile.
+            self.advance_durable(handle.upto);
+            assert!(self.durable <= self.written && self.written <= self.appended, "{self:?}");
+            self.remove_purged_files()
+        });
+        self.stop_on_error(result)
+    }
+
+    /// The entries of a range of indexes, without those that are purged or not there: at least one if there is one,
+    /// further ones while their payloads stay within `bytes_max`.
+    pub fn read(
+        &self,
+        partition: PartitionId,
+        range: Range<LogIndex>,
+        bytes_max: usize,
+    ) -> Result<Vec<LogRecord>, JournalError> {
+        self.check()?;
+        let log = self.log(partition);
+        let first = range.start.max(log.purged().index.next());
+        let end = range.end.min(log.last().index.next());
+        let mut records: Vec<LogRecord> = Vec::new();
+        let mut bytes = 0;
+        let mut reader: Option<JournalReader<'_>> = None;
+        let mut index = first;
+        while index < end {
+            let record = match self.tail.get(partition, index) {
+                Some(record) => record.clone(),
+                None => {
+                    let position = log.position(index).expect("the index holds every entry of the log");
+                    self.read_at(partition, index, position, &mut reader)?
+                }
+            };
+            bytes += record.payload.len();
+            if bytes > bytes_max && !records.is_empty() {
+                break;
+            }
+            records.push(record);
+            index = index.next();
+        }
+        Ok(records)
+    }
+
+    fn read_at<'s>(
+        &'s self,
+        partition: PartitionId,
+        index: LogIndex,
+        position: Position,
+        reader: &mut Option<JournalReader<'s>>,
+    ) -> Result<LogRecord, JournalError> {
+        let record = |head: &RecordHead, payload: &[u8]| {
+            assert_eq!(
+                (head.partition, head.log_id.index),
+                (partition, index),
+                "the index names another record"
+            );
+            LogRecord { log_id: head.log_id, kind: head.kind, payload: Bytes::copy_from_slice(payload) }
+        };
+        if position >= self.written {
+            let batch = self.batches.iter().find(|batch| batch.sequence == position.sequence);
+            let batch = batch.expect("what is not written is pending");
+            let bytes = &batch.bytes[(position.offset - batch.start) as usize..];
+            let head = RecordHead::decode(bytes, self.place(position)).expect("a pending record is whole");
+            return Ok(record(&head, &bytes[HEAD_BYTES..HEAD_BYTES + head.payload_bytes as usize]));
+        }
+        let file = &self.files[&position.sequence];
+        if reader.as_ref().is_none_or(|reader| reader.file().sequence != position.sequence) {
+            *reader = Some(JournalReader::new(file));
+        }
+        match reader.as_mut().expect("just made").record_at(position.offset)? {
+            Found::Record(head, payload) => Ok(record(&head, payload)),
+            Found::Nothing(_) => Err(JournalError::damaged(
+                &file.path,
+                position.offset,
+                "a record that was valid is not any more",
+            )),
+        }
+    }
+
+    fn place(&self, position: Position) -> Place {
+        let salt = self.files.get(&position.sequence).map_or(self.options.salt, |file| file.salt);
+        Place { salt, sequence: position.sequence, offset: position.offset }
+    }
+
+    fn push(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) -> Position {
+        assert!(partition.0 < self.options.partitions, "there is no partition {}", partition.0);
+        let bytes = record::record_bytes(payload.len());
+        let is_full = self.appended.offset + bytes + END_BYTES > self.options.file_bytes;
+        // A file that holds nothing but what was carried over takes any record, or there would be no end of files.
+        if is_full && self.appended != self.carried && self.appended.offset > HEADER_BYTES {
+            self.begin_file();
+        }
+        self.encode(partition, log_id, kind, payload)
+    }
+
+    fn encode(
+        &mut self,
+        partition: PartitionId,
+        log_id: LogId,
+        kind: RecordKind,
+        payload: &[u8],
+    ) -> Position {
+        let position = self.appended;
+        let synced = if self.durable.sequence == position.sequence { self.durable.offset } else { 0 };
+        let place = self.place(position);
+        let batch = self.batches.back_mut().expect("there is always a batch to append to");
+        assert_eq!((batch.sequence, batch.end()), (position.sequence, position.offset));
+        record::encode(&mut batch.bytes, place, synced, partition, log_id, kind, payload);
+        self.bytes_appended += batch.end() - position.offset;
+        self.appended.offset = batch.end();
+        position
+    }
+
+    /// Appends go to the next file from here on. It starts with what must outlive the older files: votes and
+    /// frontiers.
+    fn begin_file(&mut self) {
+        let sequence = self.appended.sequence + 1;
+        self.batches.push_back(Batch { sequence, start: HEADER_BYTES, bytes: Vec::new() });
+        self.appended = Position { sequence, offset: HEADER_BYTES };
+        for partition in 0..self.options.partitions {
+            let log = self.logs[usize::from(partition)].frontiers();
+            let partition = PartitionId(partition);
+            if let Some(vote) = &log.vote {
+                self.encode(partition, LogId::default(), RecordKind::Vote, vote);
+            }
+            if log.purged.index.0 > 0 {
+                self.encode(partition, log.purged, RecordKind::Purge, &[]);
+            }
+            if log.committed.index > log.purged.index {
+                self.encode(partition, log.committed, RecordKind::Committed, &[]);
+            }
+        }
+        self.carried = self.appended;
+    }
+
+    fn write_batches(&mut self) -> Result<(), JournalError> {
+        loop {
+            let batch = self.batches.front_mut().expect("there is always a batch to append to");
+            let bytes = std::mem::take(&mut batch.bytes);
+            let (sequence, start) = (batch.sequence, batch.start);
+            batch.start += bytes.len() as u64;
+            if !bytes.is_empty() {
+                self.write_batch(sequence, start, &bytes)?;
+            }
+            if self.batches.len() == 1 {
+                // The vector is used again, unless one huge batch would pin its memory.
+                const KEEP_BYTES: usize = 4 << 20;
+                if bytes.capacity() <= KEEP_BYTES {
+                    let batch = self.batches.front_mut().expect("it was there above");
+                    batch.bytes = bytes;
+                    batch.bytes.clear();
+                }
+                assert_eq!(self.written, self.appended, "everything was written");
+                return Ok(());
+            }
+            self.batches.pop_front();
+        }
+    }
+
+    fn write_batch(&mut self, sequence: u64, start: u64, bytes: &[u8]) -> Result<(), JournalError> {
+        let end = start + bytes.len() as u64;
+        if sequence != self.written.sequence {
+            assert_eq!(
+                (sequence, start),
+                (self.written.sequence + 1, HEADER_BYTES),
+                "files follow each other"
+            );
+            // Only the last file may end in a torn write, so the one before is durable before there is a next one.
+            self.sync_written()?;
+            let len = first_len(&self.options, end);
+            let file = JournalFile::create(&*self.fs, &self.dir, sequence, self.options.salt, len)?;
+            self.files.insert(sequence, file);
+            self.written = Position { sequence, offset: HEADER_BYTES };
+            self.durable = self.written;
+        }
+        assert_eq!(self.written, Position { sequence, offset: start }, "writes follow each other");
+        let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
+        if file.len < end + END_BYTES {
+            let ahead = (file.len + self.options.zero_ahead_bytes).min(self.options.file_bytes);
+            file.extend(ahead.max(end + END_BYTES))?;
+            // Zeros are durable before records stand on them: a sync of records then changes no metadata, and a file
+            // whose records reach its end was cut by somebody else.
+            file.file.sync_data().map_err(JournalError::io(&file.path, start, "sync zeros"))?;
+            self.advance_durable(self.written);
+        }
+        let file = &self.files[&sequence];
+        file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
+        self.written.offset = end;
+        Ok(())
+    }
+
+    fn sync_written(&mut self) -> Result<(), JournalError> {
+        if let Some(handle) = self.sync_handle() {
+            handle.run()?;
+            self.advance_durable(handle.upto);
+        }
+        Ok(())
+    }
+
+    fn advance_durable(&mut self, upto: Position) {
+        let before = self.durable;
+        self.durable = self.durable.max(upto);
+        // What a file carries over is in the first write to it. A file that this journal made starts at its header.
+        if before.offset == HEADER_BYTES
+            && self.durable.offset > HEADER_BYTES
+            && self.durable.sequence > self.carrier
+        {
+            self.carrier = self.durable.sequence;
+        }
+    }
+
+    /// Removes the files that hold nothing but purged entries, and whose votes and frontiers a durable newer file
+    /// carries.
+    fn remove_purged_files(&mut self) -> Result<(), JournalError> {
+        let Some(mark) = self.purge_mark else { return Ok(()) };
+        if self.durable < mark {
+            return Ok(());
+        }
+        self.purge_mark = None;
+        let needed = self.logs.iter().filter_map(PartitionLog::oldest_sequence).min();
+        let keep_from = needed.map_or(self.carrier, |needed| needed.min(self.carrier));
+        let mut removed = false;
+        while let Some(file) = self.files.first_entry().filter(|file| *file.key() < keep_from) {
+            let path = &file.get().path;
+            self.fs.remove_file(path).map_err(JournalError::io(path, 0, "remove"))?;
+            tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
+            file.remove();
+            removed = true;
+        }
+        if removed {
+            self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), JournalError> {
+        match &self.stopped {
+            Some(reason) => Err(JournalError::Stopped { reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    fn stop_on_error(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
+        result.inspect_err(|error| self.stopped = Some(error.to_string()))
+    }
+}
+
+/// Bytes that a new file starts with, if its first records end at `end`.
+fn first_len(options: &JournalOptions, end: u64) -> u64 {
+    (end + END_BYTES).max(options.zero_ahead_bytes.min(options.file_bytes))
+}
+
+/// A sync to be made, perhaps on another thread.
+#[derive(Debug)]
+pub struct SyncHandle {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    upto: Position,
+}
+
+impl SyncHandle {
+    /// Call it once: after an error a second call would lie (S2).
+    pub fn run(&self) -> Result<(), JournalError> {
+        self.file.sync_data().map_err(JournalError::io(&self.path, self.upto.offset, "sync"))
+    }
+
+    /// What is durable when this has succeeded.
+    pub fn upto(&self) -> Position {
+        self.upto
+    }
+}
+
+/// The newest entries of each partition, for readers that follow closely.
+#[derive(Debug)]
+struct Tail {
+    bytes_max: usize,
+    bytes: usize,
+    /// Per partition, consecutive, up to its last entry.
+    logs: Vec<VecDeque<LogRecord>>,
+    records: usize,
+    /// Entries oldest first; may name ones that are truncated or purged since.
+    order: VecDeque<(PartitionId, LogIndex)>,
+}
+
+impl Tail {
+    fn new(partitions: usize, bytes_max: usize) -> Tail {
+        Tail {
+            bytes_max,
+            bytes: 0,
+            logs: vec![VecDeque::new(); partitions],
+            records: 0,
+            order: VecDeque::new(),
+        }
+    }
+
+    fn push(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) {
+        if self.bytes_max == 0 {
+            return;
+        }
+        let record = LogRecord { log_id, kind, payload: Bytes::copy_from_slice(payload) };
+        self.bytes += Self::cost(&record);
+        self.records += 1;
+        self.logs[usize::from(partition.0)].push_back(record);
+        self.order.push_back((partition, log_id.index));
+        while self.bytes > self.bytes_max
+            && let Some((partition, index)) = self.order.pop_front()
+        {
+            self.purge(partition, index);
+        }
+        if self.order.len() > 2 * self.records + 64 {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|&(partition, index)| self.get(partition, index).is_some());
+            self.order = order;
+        }
+    }
+
+    fn get(&self, partition: PartitionId, index: LogIndex) -> Option<&LogRecord> {
+        let log = &self.logs[usize::from(partition.0)];
+        let at = index.0.checked_sub(log.front()?.log_id.index.0)?;
+        log.get(usize::try_from(at).ok()?)
+    }
+
+    fn truncate_after(&mut self, partition: PartitionId, index: LogIndex) {
+        let log = &mut self.logs[usize::from(partition.0)];
+        while let Some(record) = log.back().filter(|last| last.log_id.index > index) {
+            self.bytes -= Self::cost(record);
+            self.records -= 1;
+            log.pop_back();
+        }
+    }
+
+    fn purge(&mut self, partition: PartitionId, upto: LogIndex) {
+        let log = &mut self.logs[usize::from(partition.0)];
+        while let Some(record) = log.front().filter(|first| first.log_id.index <= upto) {
+            self.bytes -= Self::cost(record);
+            self.records -= 1;
+            log.pop_front();
+        }
+    }
+
+    /// What keeping the record costs, about.
+    fn cost(record: &LogRecord) -> usize {
+        record.payload.len() + size_of::<LogRecord>()
+    }
+}
+
+#[cfg(test)]
+#[path = "journal_test.rs"]
+mod tests;

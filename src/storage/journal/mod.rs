@@ -1,0 +1,17 @@
+//! The Raft log of all partitions of a worker: one write and one sync for all that is pending.
+//!
+//! Files `journal/0000000000000001.journal` and up hold records one after the other; each file is zeroed ahead of its
+//! records, so that a sync commits no file-system metadata and the end of the records is known by zeros.
+//!
+//! Read in this order: [`record`] (format), [`file`] (header, preallocation), [`reader`], [`index`] (what is where),
+//! [`recovery`], [`journal`] (the owner: append, write, sync, purge).
+
+pub mod error;
+pub mod file;
+pub mod file_name;
+pub mod index;
+#[expect(clippy::module_inception, reason = "the noun of the room is the room's name")]
+pub mod journal;
+pub mod reader;
+pub mod record;
+pub mod recovery;

@@ -1,0 +1,81 @@
+//! Reads records out of one file, in order, through a window that moves forward.
+
+use crate::storage::journal::error::JournalError;
+use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
+use crate::storage::journal::record::{ALIGNMENT, HEAD_BYTES, Place, RecordHead};
+
+/// What is at an offset.
+#[derive(Debug)]
+pub enum Found<'a> {
+    Record(RecordHead, &'a [u8]),
+    /// No valid record; the head, if that much is valid.
+    Nothing(Option<RecordHead>),
+}
+
+pub struct JournalReader<'f> {
+    file: &'f JournalFile,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl<'f> JournalReader<'f> {
+    /// Bytes that are read at once, more where a record is longer.
+    const WINDOW_BYTES: usize = 1 << 18;
+
+    pub fn new(file: &'f JournalFile) -> JournalReader<'f> {
+        JournalReader { file, window: Vec::new(), window_start: 0 }
+    }
+
+    pub fn file(&self) -> &'f JournalFile {
+        self.file
+    }
+
+    /// The record at `offset`, which is a multiple of [`ALIGNMENT`] behind the header.
+    pub fn record_at(&mut self, offset: u64) -> Result<Found<'_>, JournalError> {
+        let Some(head) = self.head_at(offset)? else { return Ok(Found::Nothing(None)) };
+        // At least END_BYTES of zeros follow every record, so that one which reaches further was never written here.
+        // The length is believed only within the file: what it sizes is bounded by bytes that exist (S15).
+        if head.record_bytes() > self.file.len.saturating_sub(offset + END_BYTES) {
+            return Ok(Found::Nothing(Some(head)));
+        }
+        let place = self.place(offset);
+        let payload_bytes = head.payload_bytes as usize;
+        let bytes = self.bytes(offset, HEAD_BYTES + payload_bytes)?;
+        if bytes.len() < HEAD_BYTES + payload_bytes || !head.fits(&bytes[HEAD_BYTES..], place) {
+            return Ok(Found::Nothing(Some(head)));
+        }
+        Ok(Found::Record(head, &bytes[HEAD_BYTES..]))
+    }
+
+    /// The head at `offset` alone.
+    pub fn head_at(&mut self, offset: u64) -> Result<Option<RecordHead>, JournalError> {
+        assert!(offset >= HEADER_BYTES && offset.is_multiple_of(ALIGNMENT), "no record starts at {offset}");
+        let place = self.place(offset);
+        Ok(RecordHead::decode(self.bytes(offset, HEAD_BYTES)?, place))
+    }
+
+    /// `len` bytes from `offset`, fewer at the end of the file.
+    pub fn bytes(&mut self, offset: u64, len: usize) -> Result<&[u8], JournalError> {
+        let inside = offset >= self.window_start
+            && offset + len as u64 <= self.window_start + self.window.len() as u64;
+        if !inside {
+            let rest = usize::try_from(self.file.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+            self.window.resize(len.max(Self::WINDOW_BYTES).min(rest), 0);
+            self.window_start = offset;
+            let read = match self.file.file.read_at(&mut self.window, offset) {
+                Ok(read) => read,
+                Err(error) => {
+                    self.window.clear();
+                    return Err(JournalError::io(&self.file.path, offset, "read")(error));
+                }
+            };
+            self.window.truncate(read);
+        }
+        let start = (offset - self.window_start) as usize;
+        Ok(&self.window[start..(start + len).min(self.window.len())])
+    }
+
+    fn place(&self, offset: u64) -> Place {
+        Place { salt: self.file.salt, sequence: self.file.sequence, offset }
+    }
+}

@@ -1,0 +1,266 @@
+//! Reads a journal directory back: every record of every file, the end of the last one, and what a crash tore there.
+//!
+//! The rule (S5): writes that were not synced when the power failed may be there in any subset of their sectors. So, at
+//! the first place of the last file without a valid record,
+//!
+//! * zeros up to the end of the file are the clean end;
+//! * a later record that was made when this place was already synced proves damage: refused;
+//! * bytes that can be a torn write are cut: some sector of the broken record never arrived, or the record ends before
+//!   the end that its head announces. It was never acknowledged;
+//! * a broken record whose bytes have all arrived is damage: refused.
+//!
+//! Damage in any file but the last one is refused. A cut is made with zeros and synced before anything is appended (S6).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::env::fs::{Fs, SECTOR_BYTES};
+use crate::storage::journal::error::JournalError;
+use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
+use crate::storage::journal::file_name;
+use crate::storage::journal::index::{PartitionLog, Position};
+use crate::storage::journal::reader::{Found, JournalReader};
+use crate::storage::journal::record::{ALIGNMENT, HEAD_BYTES, RecordHead, RecordKind};
+
+/// What recovery found, for the log and the tests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Records that were read, and the bytes that they take.
+    pub records: u64,
+    pub bytes: u64,
+    /// The torn tail that was cut.
+    pub cut: Option<Cut>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    pub file: PathBuf,
+    pub offset: u64,
+    /// From the offset to the last byte that was not zero.
+    pub bytes: u64,
+}
+
+/// A directory that was read; `files` is not empty.
+#[derive(Debug)]
+pub struct Recovery {
+    pub files: BTreeMap<u64, JournalFile>,
+    pub logs: Vec<PartitionLog>,
+    /// Where the next record goes. Everything before it is durable.
+    pub end: Position,
+    pub recovered: Recovered,
+}
+
+/// `None` if the directory holds no journal file.
+pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recovery>, JournalError> {
+    let mut sequences = Vec::new();
+    for name in fs.read_dir(dir).map_err(JournalError::io(dir, 0, "list the directory"))? {
+        if let Some(sequence) = file_name::parse(&name) {
+            sequences.push(sequence);
+        } else if file_name::is_temporary(&name) {
+            let path = dir.join(&name);
+            fs.remove_file(&path).map_err(JournalError::io(&path, 0, "remove a leftover"))?;
+        } else {
+            tracing::warn!(file = %dir.join(&name).display(), "not a journal file; left alone");
+        }
+    }
+    sequences.sort_unstable();
+    for pair in sequences.windows(2) {
+        if pair[0] + 1 != pair[1] {
+            let missing = dir.join(file_name::format(pair[0] + 1));
+            return Err(JournalError::damaged(&missing, 0, "the file is missing"));
+        }
+    }
+    let Some(&last) = sequences.last() else { return Ok(None) };
+
+    let mut walk = Walk {
+        logs: vec![PartitionLog::default(); usize::from(partitions)],
+        recovered: Recovered::default(),
+    };
+    let mut files = BTreeMap::new();
+    let mut end = Position { sequence: last, offset: HEADER_BYTES };
+    for sequence in sequences {
+        let file = JournalFile::open(fs, dir, sequence)?;
+        let stop = walk.file(&file)?;
+        let torn = end_of_records(&file, &stop, sequence == last)?;
+        if sequence == last {
+            end.offset = stop.offset;
+            walk.check(&file, stop.offset)?;
+            make_durable(&file, &stop, torn)?;
+            if torn > 0 {
+                let cut = Cut { file: file.path.clone(), offset: stop.offset, bytes: torn };
+                tracing::warn!(file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
+                    "cut a torn write at the end of the journal; it was never acknowledged");
+                walk.recovered.cut = Some(cut);
+            }
+        }
+        files.insert(sequence, file);
+    }
+    Ok(Some(Recovery { files, logs: walk.logs, end, recovered: walk.recovered }))
+}
+
+struct Walk {
+    logs: Vec<PartitionLog>,
+    recovered: Recovered,
+}
+
+/// The first place of a file without a valid record.
+struct Stop {
+    offset: u64,
+    head: Option<RecordHead>,
+    /// Up to here the last record proves the file to be synced.
+    synced: u64,
+}
+
+impl Walk {
+    fn file(&mut self, file: &JournalFile) -> Result<Stop, JournalError> {
+        let mut reader = JournalReader::new(file);
+        let mut offset = HEADER_BYTES;
+        let mut synced = HEADER_BYTES;
+        loop {
+            match reader.record_at(offset)? {
+                Found::Record(head, payload) => {
+                    let position = Position { sequence: file.sequence, offset };
+                    self.record(&head, payload, position)
+                        .map_err(|reason| JournalError::damaged(&file.path, offset, reason))?;
+                    synced = synced.max(head.synced);
+                    offset += head.record_bytes();
+                }
+                Found::Nothing(head) => return Ok(Stop { offset, head, synced }),
+            }
+        }
+    }
+
+    fn record(&mut self, head: &RecordHead, payload: &[u8], position: Position) -> Result<(), String> {
+        self.recovered.records += 1;
+        self.recovered.bytes += head.record_bytes();
+        let partitions = self.logs.len();
+        let log = self.logs.get_mut(usize::from(head.partition.0)).ok_or_else(|| {
+            format!("a record of partition {}, but there are {partitions} partitions", head.partition.0)
+        })?;
+        match head.kind {
+            RecordKind::Entry | RecordKind::Membership | RecordKind::Blank => {
+                log.recover(head.log_id, position)?
+            }
+            RecordKind::Vote => log.set_vote(payload),
+            RecordKind::Truncate => log.recover_truncation(head.log_id)?,
+            RecordKind::Purge => log.purge(head.log_id),
+            RecordKind::Committed => log.set_committed(head.log_id),
+        }
+        Ok(())
+    }
+
+    fn check(&self, file: &JournalFile, offset: u64) -> Result<(), JournalError> {
+        for (partition, log) in self.logs.iter().enumerate() {
+            log.finish_recovery().map_err(|reason| {
+                JournalError::damaged(&file.path, offset, format!("partition {partition}: {reason}"))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes behind the last valid record are a torn write; 0 for a clean end. Damage is an error.
+fn end_of_records(file: &JournalFile, stop: &Stop, is_last: bool) -> Result<u64, JournalError> {
+    let damaged = |offset: u64, reason: String| Err(JournalError::damaged(&file.path, offset, reason));
+    let cut_short = "the file was cut short: the zeros behind its last record are missing";
+    if file.len < stop.offset + END_BYTES {
+        return damaged(file.len, cut_short.into());
+    }
+    let mut reader = JournalReader::new(file);
+    let Some(last_byte) = last_byte(&mut reader, stop.offset)? else { return Ok(0) };
+    let announced = stop.head.map(|head| stop.offset + head.record_bytes());
+    if last_byte + END_BYTES >= file.len || announced.is_some_and(|end| end > file.len - END_BYTES) {
+        return damaged(stop.offset, cut_short.into());
+    }
+    if !is_last {
+        return damaged(stop.offset, "no valid record here, and this is not the last journal file".into());
+    }
+    let mut next = None;
+    let mut offset = stop.offset + ALIGNMENT;
+    while offset <= last_byte {
+        if let Some(head) = reader.head_at(offset)? {
+            if head.synced > stop.offset {
+                return damaged(
+                    stop.offset,
+                    format!(
+                        "no valid record here, though it was synced before the record at byte {offset} was made"
+                    ),
+                );
+            }
+            next = next.or(Some(offset));
+        }
+        offset += ALIGNMENT;
+    }
+    let sector_is_missing =
+        has_missing_sector(&mut reader, stop.offset, next.or(announced).unwrap_or(last_byte + 1))?;
+    // A head that did not arrive whole ends in zeros, for its checksum stands last; so does a record whose head is
+    // whole and whose payload is not.
+    let payload_bytes = stop.head.map_or(0, |head| u64::from(head.payload_bytes));
+    let is_short = next.is_none() && last_byte + 1 < stop.offset + HEAD_BYTES as u64 + payload_bytes;
+    if !(sector_is_missing || is_short) {
+        return damaged(
+            stop.offset,
+            "a record that was written whole does not match its checksum; this is no torn write".into(),
+        );
+    }
+    Ok(last_byte + 1 - stop.offset)
+}
+
+/// The offset of the last byte from `from` that is not zero.
+fn last_byte(reader: &mut JournalReader<'_>, from: u64) -> Result<Option<u64>, JournalError> {
+    const PIECE: usize = 1 << 16;
+    let len = reader.file().len;
+    let mut last = None;
+    let mut offset = from;
+    while offset < len {
+        let bytes = reader.bytes(offset, PIECE)?;
+        if bytes.is_empty() {
+            break;
+        }
+        if let Some(at) = bytes.iter().rposition(|&byte| byte != 0) {
+            last = Some(offset + at as u64);
+        }
+        offset += bytes.len() as u64;
+    }
+    Ok(last)
+}
+
+/// Whether a sector that the bytes `from..to` need is zero from `from` on, as if it had never been written.
+fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Result<bool, JournalError> {
+    let mut sector = from - from % SECTOR_BYTES;
+    while sector < to {
+        let start = sector.max(from);
+        let bytes = reader.bytes(start, (sector + SECTOR_BYTES - start) as usize)?;
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Ok(true);
+        }
+        sector += SECTOR_BYTES;
+    }
+    Ok(false)
+}
+
+/// Everything that was read becomes durable, and the torn tail zeros. What the process before us wrote and did not
+/// sync is in memory only, and after a failed sync even looks clean (S2): so it is written again, not just synced.
+fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), JournalError> {
+    const PIECE: u64 = 1 << 20;
+    let mut reader = JournalReader::new(file);
+    let mut offset = stop.synced;
+    while offset < stop.offset {
+        let bytes = reader.bytes(offset, (stop.offset - offset).min(PIECE) as usize)?;
+        file.file.write_at(bytes, offset).map_err(JournalError::io(&file.path, offset, "write again"))?;
+        offset += bytes.len() as u64;
+    }
+    let mut left = torn;
+    while left > 0 {
+        // From the end: while a part of the torn write is there, so is the place where it starts.
+        let piece = left.min(PIECE);
+        left -= piece;
+        let zeros = vec![0; piece as usize];
+        file.file.write_at(&zeros, stop.offset + left).map_err(JournalError::io(
+            &file.path,
+            stop.offset + left,
+            "cut a torn write",
+        ))?;
+    }
+    file.file.sync_data().map_err(JournalError::io(&file.path, stop.offset, "sync"))
+}
