@@ -9,6 +9,11 @@ pub trait Clock: Send + Sync {
     /// Wall clock: may step back and forth.
     fn now(&self) -> TimeMs;
 
+    /// The same in microseconds, as far as the clock is that fine.
+    fn now_micros(&self) -> u64 {
+        self.now().0 * 1000
+    }
+
     /// Milliseconds since some fixed point of this process; never goes back.
     fn monotonic_ms(&self) -> u64;
 }

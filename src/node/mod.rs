@@ -1,1 +1,3 @@
-//! The composition root: builds the owners from the settings and stops them in reverse.
+//! The composition root: builds the owners from the configuration, runs them, stops them in reverse.
+
+pub mod node;

@@ -1,1 +1,25 @@
-//! Connections: what a client sends, when it is executed, and the order of its replies.
+//! Connections and what their requests become: sockets, sessions, the order of replies, commands by family.
+//!
+//! Invariants: one reply per request, in request order; a client that does not read cannot make the server's memory
+//! grow without bound; whatever ends a connection, its subscriptions and waits end with it.
+
+pub mod blocking;
+pub mod clients;
+pub mod connection;
+pub mod connection_commands;
+pub mod cron;
+pub mod data;
+pub mod dispatch;
+pub mod gather;
+pub mod info;
+pub mod listener;
+pub mod output;
+pub mod pause;
+pub mod pubsub_commands;
+pub mod serve;
+pub mod server_commands;
+pub mod session;
+pub mod ticket;
+pub mod transaction;
+pub mod waiting;
+pub mod worker;

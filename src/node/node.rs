@@ -1,0 +1,169 @@
+//! A node from its first look at the data directory to its last sync.
+
+use crate::base::latch::Latch;
+use crate::config::config::Config;
+use crate::env::clock::{Clock, SystemClock};
+use crate::env::entropy::{Entropy, SystemEntropy};
+use crate::env::fs::{Fs, RealFs};
+use crate::model::log::PartitionId;
+use crate::replication::committer::{Committer, CommitError, OpenError};
+use crate::server::dispatch::STOPPED;
+use crate::server::listener;
+use crate::server::worker::{Identity, Parts, Worker};
+use crate::state::machine::Machine;
+use crate::storage::data_dir::{DataDir, DataDirError};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+/// Why a node does not start, or did not stop as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot start: {doing}: {source}")]
+    System { doing: &'static str, source: std::io::Error },
+    #[error("stopped because what was written can no longer be trusted to be on disk: {0}")]
+    Commit(#[from] CommitError),
+}
+
+/// Runs a node until it is asked to stop.
+pub fn run(config: Config) -> Result<(), NodeError> {
+    let started = Instant::now();
+    let fs: Arc<dyn Fs> = Arc::new(RealFs);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .event_interval(EVENT_INTERVAL)
+        .build()
+        .map_err(|source| NodeError::System { doing: "making the runtime", source })?;
+    LocalSet::new().block_on(&runtime, async {
+        // Before the data is read: a port in use is found at once.
+        let listeners = listen(&config)?;
+        let latch = Latch::new();
+        let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
+        let worker = Rc::new(Worker::new(Parts {
+            identity: identity(&config, &*clock, &*entropy),
+            machines: (0..config.partitions).map(|_| Machine::new()).collect(),
+            clock,
+            entropy,
+            config: config.clone(),
+            latch,
+            committer,
+        }));
+        worker.committer().recover(worker.clone()).await?;
+        worker.log_node_limits();
+        print_banner(&config, &data_dir, &listeners, started);
+        serve(&worker, listeners).await
+    })
+}
+
+/// Tasks that are polled between two looks at the sockets: one round should take in all that has arrived.
+const EVENT_INTERVAL: u32 = 61;
+
+/// How long clients have to take their last replies.
+const GOODBYE: Duration = Duration::from_millis(200);
+
+fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
+    let addresses = config.bind.iter().map(|ip| SocketAddr::new(*ip, config.port));
+    addresses
+        .map(|address| {
+            listener::bind(address, config.tcp_backlog).map_err(|source| NodeError::Listen { address, source })
+        })
+        .collect()
+}
+
+fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identity {
+    let run_id = format!("{:016x}{:016x}{:016x}", entropy.u64(), entropy.u64(), entropy.u64());
+    Identity {
+        run_id: run_id[..RUN_ID_DIGITS].to_owned(),
+        started_at: clock.now(),
+        config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
+    }
+}
+
+/// As in Redis.
+const RUN_ID_DIGITS: usize = 40;
+
+async fn serve(worker: &Rc<Worker>, listeners: Vec<TcpListener>) -> Result<(), NodeError> {
+    for listener in listeners {
+        tokio::task::spawn_local(listener::accept(worker.clone(), listener));
+    }
+    spawn(worker, async |worker| worker.run_cron().await);
+    spawn(worker, async |worker| worker.run_flushes().await);
+    spawn(worker, async |worker| worker.run_deadlines().await);
+    let signals = |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
+    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let failed = tokio::select! {
+        biased;
+        error = worker.run_rounds() => Some(error),
+        error = worker.run_checkpoints() => Some(error),
+        () = worker.stop.notified() => None,
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    match failed {
+        Some(error) => {
+            tracing::error!(%error, "nothing more is acknowledged; stopping");
+            worker.fail_everything(&STOPPED);
+            say_goodbye(worker).await;
+            Err(NodeError::Commit(error))
+        }
+        None => {
+            tracing::info!("stopping");
+            worker.finish_rounds().await?;
+            say_goodbye(worker).await;
+            worker.committer().stop().await?;
+            tracing::info!("everything is on disk; bye");
+            Ok(())
+        }
+    }
+}
+
+fn spawn(worker: &Rc<Worker>, run: impl AsyncFnOnce(Rc<Worker>) + 'static) {
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move { run(worker).await });
+}
+
+/// Closes every connection and lets its last replies out.
+async fn say_goodbye(worker: &Worker) {
+    let connections: Vec<_> = worker.connections().values().cloned().collect();
+    for connection in connections {
+        connection.close_after_replies();
+    }
+    let gone = async {
+        while !worker.connections().is_empty() {
+            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = tokio::time::timeout(GOODBYE, gone).await;
+}
+
+fn print_banner(config: &Config, data_dir: &DataDir, listeners: &[TcpListener], started: Instant) {
+    let addresses: Vec<String> =
+        listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.to_string()).collect();
+    println!(
+        "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
+        env!("CARGO_PKG_VERSION"),
+        addresses.join(", "),
+        started.elapsed().as_millis(),
+        data_dir.path().display(),
+        if data_dir.is_new() { " (new)" } else { "" },
+        config.durability.describe(),
+        config.partitions,
+        config.replication.describe(),
+    );
+}
+

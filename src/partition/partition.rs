@@ -1,0 +1,196 @@
+//! A partition on this node: its machine, the batch being gathered, the batches on their way through the log.
+
+use crate::command::value::Query;
+use crate::model::limits::BATCH_BYTES_MAX;
+use crate::model::log::{LogIndex, PartitionId};
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
+use crate::partition::batch::{Batch, Item};
+use crate::state::effects::Effects;
+use crate::state::machine::Machine;
+use crate::state::op::Op;
+use crate::state::op::batch::BatchReader;
+use crate::state::op::codec;
+use std::collections::VecDeque;
+
+/// What [`Partition::seal`] closed.
+pub enum Sealed<'a> {
+    /// A log entry to commit.
+    Entry(&'a [u8]),
+    /// Something that needs no log: [`Partition::apply_unlogged`] is due.
+    Unlogged,
+    Nothing,
+}
+
+/// What a batch is finished with.
+enum Applied {
+    /// Its entry was committed at this index.
+    Entry(LogIndex),
+    /// It has none.
+    Nothing { now: TimeMs },
+}
+
+/// `T` is the owner's ticket: it comes back with the reply.
+pub struct Partition<T> {
+    id: PartitionId,
+    machine: Machine,
+    open: Batch<T>,
+    /// Batches that were full before they were sealed, to be sealed before the open one.
+    full: VecDeque<Batch<T>>,
+    /// Sealed batches in the order in which they were proposed: the front one is applied next.
+    in_flight: VecDeque<Batch<T>>,
+    /// Emptied batches, for their memory.
+    spare: Vec<Batch<T>>,
+}
+
+impl<T> Partition<T> {
+    pub fn new(id: PartitionId, machine: Machine) -> Self {
+        Partition { id, machine, open: Batch::default(), full: VecDeque::new(), in_flight: VecDeque::new(), spare: Vec::new() }
+    }
+
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Replaces the machine by one that was rebuilt from disk. Nothing may be on its way.
+    pub fn replace_machine(&mut self, machine: Machine) {
+        assert!(self.open.is_empty() && self.in_flight.is_empty(), "work is on its way through {:?}", self.id);
+        self.machine = machine;
+    }
+
+    /// Puts an op into the open batch.
+    pub fn write(&mut self, op: &Op<'_>, ticket: T) {
+        self.open.push_op(op, ticket);
+        if self.open.bytes() >= BATCH_BYTES_MAX {
+            let next = self.spare.pop().unwrap_or_default();
+            self.full.push_back(std::mem::replace(&mut self.open, next));
+        }
+    }
+
+    /// Puts a query behind the writes of the open batch.
+    pub fn ride(&mut self, database: u32, query: &Query<'_>, ticket: T) {
+        self.open.push_query(database, query, ticket);
+    }
+
+    /// Has the ticket come back when everything before it was applied.
+    pub fn pass(&mut self, ticket: T) {
+        self.open.push_pass(ticket);
+    }
+
+    /// Answers from applied state.
+    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
+        self.machine.query(database, now, query)
+    }
+
+    pub fn has_open_work(&self) -> bool {
+        !self.open.is_empty() || !self.full.is_empty()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        !self.has_open_work() && self.in_flight.is_empty()
+    }
+
+    /// Closes the oldest batch that is still open, stamped with the time at which its ops take place.
+    pub fn seal(&mut self, now: TimeMs) -> Sealed<'_> {
+        let mut sealed = match self.full.pop_front() {
+            Some(full) => full,
+            None if self.open.is_empty() => return Sealed::Nothing,
+            None => std::mem::replace(&mut self.open, self.spare.pop().unwrap_or_default()),
+        };
+        if sealed.is_unlogged() {
+            match self.in_flight.back_mut() {
+                Some(last) => last.absorb(sealed),
+                None => self.in_flight.push_back(sealed),
+            }
+            return Sealed::Unlogged;
+        }
+        sealed.ops_mut().seal(now);
+        self.in_flight.push_back(sealed);
+        Sealed::Entry(self.in_flight.back().expect("pushed just now").entry())
+    }
+
+    /// Does what rides without a write before it that is not applied yet.
+    pub fn apply_unlogged(&mut self, now: TimeMs, done: &mut impl FnMut(T, Reply)) {
+        while self.in_flight.front().is_some_and(Batch::is_unlogged) {
+            let batch = self.in_flight.pop_front().expect("looked at just now");
+            self.finish(batch, Applied::Nothing { now }, &mut Effects::unwanted(), done);
+        }
+    }
+
+    /// Applies a committed entry whose batch was sealed here: the front of what is in flight.
+    pub fn apply_own(&mut self, index: LogIndex, effects: &mut Effects, done: &mut impl FnMut(T, Reply)) {
+        let batch = self.in_flight.pop_front().expect("an own entry was sealed before it was committed");
+        self.finish(batch, Applied::Entry(index), effects, done);
+    }
+
+    /// Applies a committed entry that nobody here waits for: at recovery, or proposed by another node.
+    pub fn apply_foreign(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), crate::base::wire::Malformed> {
+        let mut ops = BatchReader::new(entry)?;
+        self.machine.begin(index, ops.time());
+        let mut effects = Effects::unwanted();
+        while let Some(op) = ops.next()? {
+            self.machine.apply(&op, &mut effects);
+        }
+        Ok(())
+    }
+
+    /// An entry without ops.
+    pub fn skip(&mut self, index: LogIndex) {
+        self.machine.skip(index);
+    }
+
+    /// Gives up everything that is on its way: the log does not take it any more.
+    pub fn fail_all(&mut self, error: &ReplyError, done: &mut impl FnMut(T, Reply)) {
+        let open = std::mem::take(&mut self.open);
+        for mut batch in self.in_flight.drain(..).chain(self.full.drain(..)).chain([open]) {
+            for item in batch.parts().0 {
+                let (Item::Op(ticket) | Item::Query { ticket, .. } | Item::Pass(ticket)) = item;
+                done(ticket, Reply::Error(error.clone()));
+            }
+        }
+    }
+
+    fn finish(
+        &mut self,
+        mut batch: Batch<T>,
+        applied: Applied,
+        effects: &mut Effects,
+        done: &mut impl FnMut(T, Reply),
+    ) {
+        let (items, entry, queries) = batch.parts();
+        let mut ops = None;
+        let now = match applied {
+            Applied::Entry(index) => {
+                let reader = BatchReader::new(entry).expect("the batch was written here");
+                self.machine.begin(index, reader.time());
+                ops = Some(reader);
+                self.machine.time()
+            }
+            Applied::Nothing { now } => now,
+        };
+        for item in items {
+            match item {
+                Item::Op(ticket) => {
+                    let op = ops.as_mut().and_then(|ops| ops.next().expect("the batch was written here"));
+                    done(ticket, self.machine.apply(&op.expect("one op for each item"), effects));
+                }
+                Item::Query { ticket, database, encoded } => {
+                    let query = codec::decode_query(&queries[encoded]).expect("the query was encoded here");
+                    done(ticket, self.machine.query(database, now, &query));
+                }
+                Item::Pass(ticket) => done(ticket, Reply::OK),
+            }
+        }
+        batch.reset();
+        if self.spare.len() < SPARE_BATCHES_MAX {
+            self.spare.push(batch);
+        }
+    }
+}
+
+/// One being written and one in reserve is what a round needs.
+const SPARE_BATCHES_MAX: usize = 2;

@@ -1,0 +1,153 @@
+//! Reads that wait: XREAD and XREADGROUP with BLOCK.
+//!
+//! Whoever adds a kind of waiting must see to it that (1) the waiter is registered before the state is looked at for the
+//! last time, (2) everything that could serve it reports an effect on one of its keys, and (3) it leaves this table in
+//! every way it can end: served, timed out, unblocked, disconnected.
+//!
+//! Waiters of a key are served first come first served; ids ascend, so their order is that of the ids.
+
+use crate::server::ticket::Place;
+use ahash::AHashMap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaiterId(pub u64);
+
+pub struct Waiter {
+    pub place: Place,
+    pub database: u32,
+    pub keys: Vec<Bytes>,
+    /// The read to try again, encoded as in the log.
+    pub read: Vec<u8>,
+    pub kind: WaiterKind,
+    /// Milliseconds of the worker's clock; `None`: for ever.
+    pub deadline_ms: Option<u64>,
+    /// Its XREADGROUP is on its way through the log: it cannot be answered otherwise until that comes back.
+    pub in_flight: bool,
+    /// What to answer instead of waiting on, should the read on its way come back empty.
+    pub ended: Option<Ending>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaiterKind {
+    /// XREAD: answered from applied state.
+    Read,
+    /// XREADGROUP: goes through the log.
+    GroupRead,
+}
+
+/// How a wait ends without entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    TimedOut,
+    /// CLIENT UNBLOCK … ERROR
+    Unblocked,
+    /// Nobody is there any more.
+    Disconnected,
+}
+
+#[derive(Default)]
+pub struct Waiters {
+    next_id: u64,
+    waiters: BTreeMap<WaiterId, Waiter>,
+    by_key: AHashMap<u32, AHashMap<Bytes, BTreeSet<WaiterId>>>,
+    by_connection: AHashMap<u64, WaiterId>,
+    by_deadline: BTreeSet<(u64, WaiterId)>,
+}
+
+impl Waiters {
+    pub fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    pub fn register(&mut self, waiter: Waiter) -> WaiterId {
+        self.next_id += 1;
+        let id = WaiterId(self.next_id);
+        let keys = self.by_key.entry(waiter.database).or_default();
+        for key in &waiter.keys {
+            keys.entry(key.clone()).or_default().insert(id);
+        }
+        if let Some(deadline) = waiter.deadline_ms {
+            self.by_deadline.insert((deadline, id));
+        }
+        let before = self.by_connection.insert(waiter.place.connection.id, id);
+        assert!(before.is_none(), "a connection waits for one thing at a time");
+        self.waiters.insert(id, waiter);
+        id
+    }
+
+    pub fn get(&self, id: WaiterId) -> Option<&Waiter> {
+        self.waiters.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: WaiterId) -> Option<&mut Waiter> {
+        self.waiters.get_mut(&id)
+    }
+
+    pub fn of_connection(&self, connection: u64) -> Option<WaiterId> {
+        self.by_connection.get(&connection).copied()
+    }
+
+    pub fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&id)?;
+        if let Some(keys) = self.by_key.get_mut(&waiter.database) {
+            for key in &waiter.keys {
+                if let Some(ids) = keys.get_mut(key) {
+                    ids.remove(&id);
+                    if ids.is_empty() {
+                        keys.remove(key);
+                    }
+                }
+            }
+        }
+        if let Some(deadline) = waiter.deadline_ms {
+            self.by_deadline.remove(&(deadline, id));
+        }
+        self.by_connection.remove(&waiter.place.connection.id);
+        Some(waiter)
+    }
+
+    /// Those who wait for the key, first come first.
+    pub fn on_key(&self, database: u32, key: &[u8]) -> impl Iterator<Item = WaiterId> + '_ {
+        self.by_key.get(&database).and_then(|keys| keys.get(key)).into_iter().flatten().copied()
+    }
+
+    /// The first group reader that waits for the key and is not on its way yet.
+    pub fn first_idle_group_reader(&self, database: u32, key: &[u8]) -> Option<WaiterId> {
+        self.on_key(database, key).find(|id| {
+            let waiter = &self.waiters[id];
+            waiter.kind == WaiterKind::GroupRead && !waiter.in_flight
+        })
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = WaiterId> + '_ {
+        self.waiters.keys().copied()
+    }
+
+    /// Keys that somebody waits for, over all databases.
+    pub fn keys(&self) -> usize {
+        self.by_key.values().map(AHashMap::len).sum()
+    }
+
+    pub fn next_deadline(&self) -> Option<u64> {
+        self.by_deadline.first().map(|(deadline, _)| *deadline)
+    }
+
+    pub fn first_due(&self, now_ms: u64) -> Option<WaiterId> {
+        self.by_deadline.first().filter(|(deadline, _)| *deadline <= now_ms).map(|(_, id)| *id)
+    }
+
+    /// The deadline has been seen to; the waiter itself may stay (its read is on its way).
+    pub fn forget_deadline(&mut self, id: WaiterId) {
+        if let Some(waiter) = self.waiters.get_mut(&id)
+            && let Some(deadline) = waiter.deadline_ms.take()
+        {
+            self.by_deadline.remove(&(deadline, id));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! CLIENT LIST and what goes with it: how a connection is described, and which connections a filter means.
+
+use crate::command::value::connection::{ClientClass, ClientFilter};
+use crate::server::connection::Connection;
+use crate::server::worker::Worker;
+use std::fmt::Write;
+use std::rc::Rc;
+
+impl Worker {
+    /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its end.
+    pub fn describe_client(&self, connection: &Connection) -> String {
+        let now_ms = self.clock.monotonic_ms();
+        let session = connection.session.borrow();
+        let counts = self.pubsub.borrow().counts(connection.subscriber());
+        let blocked = self.waiters.borrow().of_connection(connection.id).is_some();
+        let multi = session.queue.as_ref().map_or(-1, |queue| queue.requests.len() as i64);
+        let multi_memory = session.queue.as_ref().map_or(0, |queue| queue.bytes);
+        let output = connection.output_bytes();
+        let output_memory = connection.output_memory();
+        let mut line = String::new();
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
+             watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} \
+             events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0",
+            connection.id,
+            connection.peer,
+            connection.local,
+            session.name.escape_ascii(),
+            now_ms.saturating_sub(connection.created_at_ms) / 1000,
+            now_ms.saturating_sub(connection.last_active_ms.get()) / 1000,
+            flags(&session, blocked, counts.total() > 0, connection.is_closing()),
+            session.database,
+            counts.channels,
+            counts.patterns,
+            counts.shard_channels,
+            multi,
+            session.watched.len(),
+            connection.input_bytes.get(),
+            multi_memory,
+            output_memory,
+            output_memory,
+            output,
+            output,
+            output_memory + connection.input_bytes.get() + multi_memory + size_of::<Connection>(),
+            if output > 0 { "rw" } else { "r" },
+            session.last_command.map_or("NULL", |row| row.full_name()),
+            session.protocol.number(),
+            session.library_name.escape_ascii(),
+            session.library_version.escape_ascii(),
+        );
+        line
+    }
+
+    /// The connections that the filter means, in the order of their ids.
+    pub fn clients(&self, filter: &ClientFilter<'_>) -> Vec<Rc<Connection>> {
+        let now_ms = self.clock.monotonic_ms();
+        let connections = self.connections();
+        connections.values().filter(|connection| self.is_meant(filter, connection, now_ms)).cloned().collect()
+    }
+
+    fn is_meant(&self, filter: &ClientFilter<'_>, connection: &Connection, now_ms: u64) -> bool {
+        let subscribed = connection.session.borrow().subscriptions > 0;
+        let class = if subscribed { ClientClass::PubSub } else { ClientClass::Normal };
+        let age_seconds = now_ms.saturating_sub(connection.created_at_ms) / 1000;
+        filter.ids.as_ref().is_none_or(|ids| ids.contains(&connection.id))
+            && filter.class.is_none_or(|wanted| wanted == class)
+            && filter.user.is_none_or(|user| user == b"default")
+            && filter.address.is_none_or(|address| connection.peer.to_string().as_bytes() == address)
+            && filter.local_address.is_none_or(|address| connection.local.to_string().as_bytes() == address)
+            && filter.max_age_seconds.is_none_or(|age| age_seconds >= age)
+    }
+}
+
+/// The letters of CLIENT LIST's `flags`.
+fn flags(session: &crate::server::session::Session, blocked: bool, subscribed: bool, closing: bool) -> String {
+    let mut flags = String::new();
+    let letters = [
+        (subscribed, 'P'),
+        (session.queue.is_some(), 'x'),
+        (blocked, 'b'),
+        (closing, 'c'),
+        (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
+    ];
+    flags.extend(letters.iter().filter(|(set, _)| *set).map(|(_, letter)| letter));
+    if flags.is_empty() {
+        flags.push('N');
+    }
+    flags
+}

@@ -1,0 +1,259 @@
+//! One client: its socket, its session, its output.
+
+use crate::model::log::PartitionId;
+use crate::model::reply::Reply;
+use crate::pubsub::registry::SubscriberId;
+use crate::resp::writer;
+use crate::server::output::{Output, SlotNumber};
+use crate::server::session::Session;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::task::Waker;
+use tokio::net::tcp::OwnedWriteHalf;
+
+pub struct Connection {
+    /// Counts up from 1; never reused.
+    pub id: u64,
+    pub peer: SocketAddr,
+    pub local: SocketAddr,
+    /// Milliseconds of the worker's clock.
+    pub created_at_ms: u64,
+    pub last_active_ms: Cell<u64>,
+    pub session: RefCell<Session>,
+    pub hold: Cell<Hold>,
+    pub input_bytes: Cell<usize>,
+    output: RefCell<Output>,
+    socket: RefCell<OwnedWriteHalf>,
+    waker: RefCell<Option<Waker>>,
+    closing: Cell<Closing>,
+    /// Frames that go out behind the reply at hand: messages that the client has sent to itself.
+    deferred: RefCell<Vec<u8>>,
+    /// In the worker's list of connections to flush.
+    pub flush_queued: Cell<bool>,
+    /// Input that was not executed may begin with a complete request.
+    pub resume: Cell<bool>,
+    /// Where its latest command on keys went: what must come behind that goes the same way.
+    pub last_partition: Cell<PartitionId>,
+    /// Since when the soft limit of the output buffer has been exceeded.
+    pub over_soft_limit_since_ms: Cell<Option<u64>>,
+}
+
+/// Why requests that have arrived are not executed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// They are.
+    None,
+    /// The requests before must be answered first.
+    UntilSettled,
+    /// CLIENT PAUSE.
+    Paused,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// When everything was answered and sent.
+    AfterReplies,
+    Now,
+}
+
+impl Connection {
+    pub fn new(
+        id: u64,
+        peer: SocketAddr,
+        local: SocketAddr,
+        now_ms: u64,
+        session: Session,
+        socket: OwnedWriteHalf,
+    ) -> Self {
+        Connection {
+            id,
+            peer,
+            local,
+            created_at_ms: now_ms,
+            last_active_ms: Cell::new(now_ms),
+            session: RefCell::new(session),
+            hold: Cell::new(Hold::None),
+            input_bytes: Cell::new(0),
+            output: RefCell::default(),
+            socket: RefCell::new(socket),
+            waker: RefCell::default(),
+            closing: Cell::new(Closing::No),
+            deferred: RefCell::default(),
+            flush_queued: Cell::new(false),
+            resume: Cell::new(false),
+            last_partition: Cell::new(PartitionId(0)),
+            over_soft_limit_since_ms: Cell::new(None),
+        }
+    }
+
+    pub fn subscriber(&self) -> SubscriberId {
+        SubscriberId(self.id)
+    }
+
+    /// Answers the request at hand, behind those before it.
+    pub fn reply(&self, reply: &Reply) {
+        let session = self.session.borrow();
+        if !session.is_muted() {
+            self.output.borrow_mut().reply(|out| writer::write(out, session.protocol, reply));
+        }
+    }
+
+    /// Keeps the place of the reply to the request at hand.
+    pub fn open_slot(&self) -> SlotNumber {
+        let muted = self.session.borrow().is_muted();
+        self.output.borrow_mut().open_slot(muted)
+    }
+
+    /// Answers the request that opened the slot.
+    pub fn fill(&self, slot: SlotNumber, reply: &Reply) {
+        let protocol = self.session.borrow().protocol;
+        let settled = self.output.borrow_mut().fill(slot, |out| writer::write(out, protocol, reply));
+        if settled && self.hold.get() == Hold::UntilSettled {
+            self.hold.set(Hold::None);
+            self.wake();
+        }
+    }
+
+    /// Sends something that is no reply: a message of a subscription.
+    pub fn push(&self, bytes: &[u8]) {
+        self.output.borrow_mut().push(|out| out.extend_from_slice(bytes));
+    }
+
+    /// Writes a push frame.
+    pub fn push_reply(&self, reply: &Reply) {
+        let protocol = self.session.borrow().protocol;
+        self.output.borrow_mut().push(|out| writer::write(out, protocol, reply));
+    }
+
+    /// Keeps a frame until [`Connection::send_deferred`].
+    pub fn defer_own(&self, frame: Vec<u8>) {
+        self.deferred.borrow_mut().extend_from_slice(&frame);
+    }
+
+    pub fn send_deferred(&self) {
+        let deferred = self.deferred.take();
+        if !deferred.is_empty() {
+            self.push(&deferred);
+        }
+    }
+
+    pub fn is_settled(&self) -> bool {
+        self.output.borrow().is_settled()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.output.borrow().waiting()
+    }
+
+    /// Bytes that the client has not taken yet.
+    pub fn output_bytes(&self) -> usize {
+        self.output.borrow().len()
+    }
+
+    pub fn output_memory(&self) -> usize {
+        self.output.borrow().memory()
+    }
+
+    /// Sends what can be sent without waiting. Returns the bytes sent; what is left waits for
+    /// [`Connection::poll_flush`].
+    pub fn flush(&self) -> usize {
+        let mut output = self.output.borrow_mut();
+        let mut total = 0;
+        while !output.unsent().is_empty() {
+            match self.socket.borrow().try_write(output.unsent()) {
+                Ok(0) => break,
+                Ok(sent) => {
+                    output.advance(sent);
+                    total += sent;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    drop(output);
+                    self.close();
+                    return total;
+                }
+            }
+        }
+        let left = !output.unsent().is_empty();
+        drop(output);
+        if left || self.closing.get() == Closing::AfterReplies {
+            self.wake();
+        }
+        total
+    }
+
+    /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no more.
+    pub fn poll_flush(&self, context: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<usize>> {
+        use tokio::io::AsyncWrite;
+        let mut output = self.output.borrow_mut();
+        let mut total = 0;
+        while !output.unsent().is_empty() {
+            let mut socket = self.socket.borrow_mut();
+            match std::pin::Pin::new(&mut *socket).poll_write(context, output.unsent()) {
+                std::task::Poll::Ready(Ok(sent)) if sent > 0 => {
+                    output.advance(sent);
+                    total += sent;
+                }
+                std::task::Poll::Ready(Ok(_)) => {
+                    return std::task::Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+                }
+                std::task::Poll::Ready(Err(error)) => return std::task::Poll::Ready(Err(error)),
+                std::task::Poll::Pending => return std::task::Poll::Pending,
+            }
+        }
+        std::task::Poll::Ready(Ok(total))
+    }
+
+    /// Closes once everything is answered and sent; requests behind are not executed.
+    pub fn close_after_replies(&self) {
+        if self.closing.get() == Closing::No {
+            self.closing.set(Closing::AfterReplies);
+            self.wake();
+        }
+    }
+
+    /// Closes as soon as its task runs.
+    pub fn close(&self) {
+        self.closing.set(Closing::Now);
+        self.wake();
+    }
+
+    /// Closes because the client does not take what is sent to it (`client-output-buffer-limit`).
+    pub fn close_for_output(&self) {
+        if self.closing.get() != Closing::Now {
+            tracing::warn!(peer = %self.peer, bytes = self.output_bytes(), "output buffer limit reached; closing");
+            self.close();
+        }
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.get() != Closing::No
+    }
+
+    /// Its task should end now.
+    pub fn is_finished(&self) -> bool {
+        match self.closing.get() {
+            Closing::No => false,
+            Closing::Now => true,
+            Closing::AfterReplies => {
+                let output = self.output.borrow();
+                output.is_settled() && output.unsent().is_empty()
+            }
+        }
+    }
+
+    pub fn set_waker(&self, waker: &Waker) {
+        let mut slot = self.waker.borrow_mut();
+        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Has its task look around.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What the server does by the clock: deleting what is due, closing idle connections, checkpoints, statistics.
+
+use crate::command::value::Write;
+use crate::command::value::key::KeyWrite;
+use crate::model::log::PartitionId;
+use crate::model::reply::Reply;
+use crate::replication::committer::CommitError;
+use crate::server::ticket::Ticket;
+use crate::server::worker::Worker;
+use std::time::Duration;
+
+/// Between two looks at what is due (Redis's default `hz` 10).
+const TICK: Duration = Duration::from_millis(100);
+
+const TICKS_PER_SECOND: u64 = 10;
+
+/// Keys that one op deletes at the most, so that a round stays short.
+const EXPIRE_LIMIT: u32 = 1000;
+
+/// A client that must log in and does not is disconnected (reliability P3).
+const LOGIN_TIMEOUT_MS: u64 = 60_000;
+
+impl Worker {
+    pub async fn run_cron(&self) {
+        let mut ticks = 0u64;
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            ticks += 1;
+            self.metrics.tick(self.clock.monotonic_ms());
+            self.delete_expired();
+            self.end_pause_if_over();
+            if ticks.is_multiple_of(TICKS_PER_SECOND) {
+                self.close_idle_connections();
+                self.want_checkpoint_if_due();
+            }
+        }
+    }
+
+    /// Has the machines delete what is due. The op is logged, so that replicas agree on when a key went.
+    fn delete_expired(&self) {
+        if !self.expires_actively.get() || self.latch.is_tripped() || self.expiring.get() > 0 {
+            return;
+        }
+        let now = self.now();
+        for id in (0..self.router.partitions()).map(PartitionId) {
+            let due = self.partition(id).borrow().machine().next_deadline();
+            if due.is_some_and(|at| at <= now) {
+                self.expiring.set(self.expiring.get() + 1);
+                let write = Write::Key(KeyWrite::DeleteExpired { limit: EXPIRE_LIMIT });
+                self.write(id, 0, write, Ticket::Expired);
+            }
+        }
+    }
+
+    /// A [`KeyWrite::DeleteExpired`] was applied.
+    pub fn expired(&self, reply: &Reply) {
+        self.expiring.set(self.expiring.get() - 1);
+        if let Reply::Integer(count) = reply {
+            self.metrics.note_expired(*count as u64);
+        }
+    }
+
+    fn end_pause_if_over(&self) {
+        let until_ms = self.pause.until_ms();
+        if until_ms != 0 && self.clock.monotonic_ms() >= until_ms {
+            self.pause.end();
+        }
+    }
+
+    fn close_idle_connections(&self) {
+        let now_ms = self.clock.monotonic_ms();
+        let timeout_ms = u64::from(self.config.borrow().timeout) * 1000;
+        for connection in self.connections().values() {
+            let session = connection.session.borrow();
+            let subscribed = session.subscriptions > 0;
+            let waiting = self.waiters.borrow().of_connection(connection.id).is_some();
+            let idle_ms = now_ms.saturating_sub(connection.last_active_ms.get());
+            let login_is_late = !session.authenticated && idle_ms > LOGIN_TIMEOUT_MS;
+            drop(session);
+            // Redis never times out subscribers and blocked clients (`clientsCronHandleTimeout`).
+            let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !subscribed && !waiting;
+            if idle_too_long || login_is_late {
+                tracing::debug!(peer = %connection.peer, idle_ms, "closing idle connection");
+                connection.close();
+            } else if self.is_over_output_limit(connection, subscribed) {
+                connection.close_for_output();
+            }
+        }
+    }
+
+    fn want_checkpoint_if_due(&self) {
+        let limit = self.config.borrow().checkpoint_journal_bytes;
+        if self.committer().bytes_since_checkpoint() >= limit {
+            self.checkpoint_wanted.notify_one();
+        }
+    }
+
+    /// Writes a checkpoint whenever one is wanted. One that fails because of the disk's state leaves the journal as it
+    /// is: nothing is lost, and the next one may succeed.
+    pub async fn run_checkpoints(&self) -> CommitError {
+        loop {
+            self.checkpoint_wanted.notified().await;
+            let asked = self.checkpoint_askers.take();
+            self.checkpointing.set(true);
+            let result = self.committer().checkpoint(self).await;
+            self.checkpointing.set(false);
+            let reply = match result {
+                Ok(()) => {
+                    self.last_checkpoint_ms.set(self.now().0);
+                    Reply::OK
+                }
+                Err(error) if self.latch.is_tripped() => return error,
+                Err(error) => {
+                    tracing::error!(%error, "the checkpoint failed");
+                    Reply::Error(crate::model::reply::ReplyError::owned(format!("ERR checkpoint failed: {error}")))
+                }
+            };
+            for place in asked {
+                place.fill(&reply);
+                self.queue_flush(&place.connection);
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Commands on keys: to their partition, as a query, an op, or spread over several partitions.
+
+use crate::command::value::group::GroupRead;
+use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
+use crate::command::value::reach::Reach;
+use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
+use crate::command::value::{Data, Query, Write};
+use crate::model::log::PartitionId;
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
+use crate::server::connection::Connection;
+use crate::server::dispatch::Flow;
+use crate::server::gather::{Gather, Merge, Target, merge};
+use crate::server::ticket::{Place, Ticket};
+use crate::server::worker::Worker;
+use crate::state::op::Op;
+use std::rc::Rc;
+
+impl Worker {
+    /// Executes a command on keys for a client. Queries are answered at once if nothing of this connection is on its
+    /// way, and behind it otherwise.
+    pub fn execute_data(&self, connection: &Rc<Connection>, data: Data<'_>) -> Flow {
+        let database = connection.session.borrow().database;
+        match self.place_of(&data) {
+            Err(error) => connection.reply(&Reply::Error(error)),
+            Ok(Whereabouts::One(partition)) => self.execute_in(connection, database, partition, data),
+            Ok(Whereabouts::Everywhere | Whereabouts::PerStream) if !connection.is_settled() => {
+                return Flow::HoldUntilSettled;
+            }
+            Ok(Whereabouts::Everywhere) => self.execute_everywhere(connection, database, &data),
+            Ok(Whereabouts::PerStream) => self.execute_per_stream(connection, database, &data),
+        }
+        Flow::Next
+    }
+
+    fn execute_in(&self, connection: &Rc<Connection>, database: u32, partition: PartitionId, data: Data<'_>) {
+        match data {
+            Data::Query(query) if connection.is_settled() => {
+                let reply = self.query(partition, database, &query);
+                connection.reply(&reply);
+            }
+            Data::Query(query) => {
+                let ticket = Ticket::Client(Place::open(connection));
+                self.partition(partition).borrow_mut().ride(database, &query, ticket);
+                self.request_round();
+            }
+            Data::Write(Write::GroupRead(ref read))
+                if connection.is_settled() && !self.would_change(partition, database, read) =>
+            {
+                // Finds nothing and changes nothing: it need not be logged to say so.
+                connection.reply(&Reply::NilArray);
+            }
+            Data::Write(write) => {
+                self.write(partition, database, write, Ticket::Client(Place::open(connection)));
+            }
+        }
+        connection.last_partition.set(partition);
+    }
+
+    /// Answers from applied state, counting hits and misses as Redis does for reads.
+    pub fn query(&self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
+        self.partition(partition).borrow().query(database, self.now(), query)
+    }
+
+    /// Whether an XREADGROUP would find something or leave a trace.
+    pub fn would_change(&self, partition: PartitionId, database: u32, read: &GroupRead<'_>) -> bool {
+        self.partition(partition).borrow().machine().would_change(database, self.now(), read)
+    }
+
+    /// Puts a write into its partition's open batch, and behind it whoever waits for what it adds.
+    pub fn write(&self, partition: PartitionId, database: u32, write: Write<'_>, ticket: Ticket) {
+        let op = Op::Write { database, write };
+        self.partition(partition).borrow_mut().write(&op, ticket);
+        if !self.waiters.borrow().is_empty()
+            && let Op::Write { write: Write::Add(add), .. } = &op
+        {
+            self.ride_behind(database, add.key);
+        }
+        self.request_round();
+    }
+
+    fn place_of(&self, data: &Data<'_>) -> Result<Whereabouts, ReplyError> {
+        if self.router.partitions() == 1 {
+            return Ok(Whereabouts::One(PartitionId(0)));
+        }
+        if data.reach() == Reach::Everywhere {
+            return Ok(Whereabouts::Everywhere);
+        }
+        match (self.router.of_keys(data.keys()), data) {
+            (Ok(partition), _) => Ok(Whereabouts::One(partition.unwrap_or(PartitionId(0)))),
+            (Err(_), Data::Write(Write::GroupRead(_)) | Data::Query(Query::Stream(StreamQuery::Read(_)))) => {
+                Ok(Whereabouts::PerStream)
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn execute_everywhere(&self, connection: &Rc<Connection>, database: u32, data: &Data<'_>) {
+        match data {
+            Data::Query(Query::Key(query)) => {
+                let reply = self.query_everywhere(database, query);
+                connection.reply(&reply);
+            }
+            Data::Write(write @ Write::Key(KeyWrite::FlushAll | KeyWrite::FlushDatabase)) => {
+                let target = Target::Client(Place::open(connection));
+                self.write_everywhere(database, write, Merge::Same, target);
+            }
+            other => unreachable!("{other:?} concerns keys of one slot"),
+        }
+    }
+
+    /// One op for each partition.
+    pub fn write_everywhere(&self, database: u32, write: &Write<'_>, how: Merge, target: Target) {
+        let partitions = self.router.partitions();
+        let gather = Rc::new(Gather::new(usize::from(partitions), how, target));
+        for id in 0..partitions {
+            let ticket = Ticket::Part { gather: gather.clone(), part: usize::from(id) };
+            self.write(PartitionId(id), database, write.clone(), ticket);
+        }
+    }
+
+    fn query_everywhere(&self, database: u32, query: &KeyQuery<'_>) -> Reply {
+        let ids = (0..self.router.partitions()).map(PartitionId);
+        let ask = |id, query: KeyQuery<'_>| self.query(id, database, &Query::Key(query));
+        match query {
+            KeyQuery::Count => Reply::Integer(
+                ids.map(|id| match ask(id, KeyQuery::Count) {
+                    Reply::Integer(count) => count,
+                    other => unreachable!("a count is not {other:?}"),
+                })
+                .sum(),
+            ),
+            KeyQuery::Matching { .. } => {
+                let found = ids.flat_map(|id| match ask(id, *query) {
+                    Reply::Array(keys) => keys,
+                    other => unreachable!("keys are not {other:?}"),
+                });
+                Reply::Array(found.collect())
+            }
+            KeyQuery::Random { chance } => {
+                let first = (chance % u64::from(self.router.partitions())) as u16;
+                let ids = (first..self.router.partitions()).chain(0..first).map(PartitionId);
+                ids.map(|id| ask(id, *query)).find(|reply| *reply != Reply::Nil).unwrap_or(Reply::Nil)
+            }
+            KeyQuery::Scan(scan) => self.scan_everywhere(database, scan),
+            other => unreachable!("{other:?} concerns keys of one slot"),
+        }
+    }
+
+    /// One partition after the other: the partition is the cursor's remainder, so that cursors stay small.
+    fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Reply {
+        let partitions = u64::from(self.router.partitions());
+        let id = scan.cursor % partitions;
+        let inner = Scan { cursor: scan.cursor / partitions, ..*scan };
+        let reply = self.query(PartitionId(id as u16), database, &Query::Key(KeyQuery::Scan(inner)));
+        let Reply::Array(mut parts) = reply else { return reply };
+        let cursor = match parts.first() {
+            Some(Reply::Bulk(cursor)) => crate::model::entry_id::parse_u64(cursor).unwrap_or(0),
+            other => unreachable!("a cursor is not {other:?}"),
+        };
+        let next = match cursor {
+            0 if id + 1 == partitions => 0,
+            0 => id + 1,
+            cursor => cursor.saturating_mul(partitions).saturating_add(id),
+        };
+        parts[0] = Reply::bulk(next.to_string());
+        Reply::Array(parts)
+    }
+
+    /// XREAD and XREADGROUP over streams of several slots: independent reads, answered together.
+    fn execute_per_stream(&self, connection: &Rc<Connection>, database: u32, data: &Data<'_>) {
+        match data {
+            Data::Query(Query::Stream(StreamQuery::Read(read))) => {
+                let reply = self.read_per_stream(database, read);
+                connection.reply(&reply);
+            }
+            Data::Write(Write::GroupRead(read)) => {
+                self.group_read_per_stream(database, read, Target::Client(Place::open(connection)));
+            }
+            other => unreachable!("{other:?} does not span slots"),
+        }
+    }
+
+    /// XREAD over any streams, each from its own partition.
+    pub fn read_per_stream(&self, database: u32, read: &Read<'_>) -> Reply {
+        let parts = read.streams.iter().map(|stream| {
+            let one = Read { count: read.count, streams: vec![*stream] };
+            self.query(self.router.of_key(stream.0), database, &Query::Stream(StreamQuery::Read(one)))
+        });
+        merge(Merge::Streams, parts)
+    }
+
+    /// XREADGROUP over any streams: one op for each.
+    pub fn group_read_per_stream(&self, database: u32, read: &GroupRead<'_>, target: Target) {
+        let gather = Rc::new(Gather::new(read.streams.len(), Merge::Streams, target));
+        for (part, stream) in read.streams.iter().enumerate() {
+            let one = GroupRead { streams: vec![*stream], ..read.clone() };
+            let ticket = Ticket::Part { gather: gather.clone(), part };
+            self.write(self.router.of_key(stream.0), database, Write::GroupRead(one), ticket);
+        }
+    }
+
+    /// `$` as the id that it stands for now.
+    pub fn resolve_new<'a>(&self, database: u32, read: &Read<'a>) -> Read<'a> {
+        let streams = read.streams.iter().map(|&(key, from)| match from {
+            ReadFrom::New => {
+                let partition = self.partition(self.router.of_key(key)).borrow();
+                (key, ReadFrom::After(partition.machine().last_id(database, self.now(), key)))
+            }
+            other => (key, other),
+        });
+        Read { count: read.count, streams: streams.collect() }
+    }
+
+    /// When the clock of the next batch will stand, for deadlines.
+    pub fn next_deadline(&self) -> Option<TimeMs> {
+        self.partitions().filter_map(|partition| partition.borrow().machine().next_deadline()).min()
+    }
+}
+
+enum Whereabouts {
+    One(PartitionId),
+    Everywhere,
+    PerStream,
+}

@@ -1,0 +1,161 @@
+//! From a request to whoever executes it, through the checks that every command passes, in Redis's order
+//! (`processCommand`, Redis 7.2).
+
+use crate::command::lookup;
+use crate::command::spec::{Flags, Row};
+use crate::command::value::{Command, Data};
+use crate::model::args::{Args, OwnedArgs};
+use crate::model::reply::{Reply, ReplyError};
+use crate::resp::reader::is_cross_protocol;
+use crate::resp::writer::Protocol;
+use crate::server::connection::Connection;
+use crate::server::worker::Worker;
+use std::rc::Rc;
+
+/// What becomes of the connection's next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    Next,
+    /// This request was not executed: it comes again when the requests before it are answered.
+    HoldUntilSettled,
+    /// This request was not executed: it comes again when the pause is over.
+    HoldPaused,
+}
+
+impl Worker {
+    /// Executes one request of a client, or has it wait.
+    pub fn request(self: &Rc<Self>, connection: &Rc<Connection>, args: Args<'_>) -> Flow {
+        let name = args.get(0).unwrap_or_default();
+        if is_cross_protocol(name) {
+            tracing::warn!(peer = %connection.peer, "possible cross-protocol attack: a web request was sent; closing");
+            connection.close();
+            return Flow::Next;
+        }
+        connection.session.borrow_mut().next_request();
+        let row = match lookup::find(args) {
+            Ok(row) => row,
+            Err(error) => {
+                self.refuse(connection, None, error);
+                return Flow::Next;
+            }
+        };
+        if let Err(error) = check(connection, row) {
+            self.refuse(connection, Some(row), error);
+            return Flow::Next;
+        }
+        if connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI) {
+            self.enqueue(connection, row, args);
+            return Flow::Next;
+        }
+        if self.pause.holds(row, self.clock.monotonic_ms()) && !connection.session.borrow().is_subscribed_only() {
+            return Flow::HoldPaused;
+        }
+        let flow = self.execute(connection, row, args);
+        if flow == Flow::Next {
+            connection.session.borrow_mut().last_command = Some(row);
+            self.metrics.note_call(row.index());
+        }
+        flow
+    }
+
+    /// Parses and executes.
+    fn execute(self: &Rc<Self>, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) -> Flow {
+        match (row.parse)(args) {
+            Ok(command) => self.execute_command(connection, command),
+            Err(error) => {
+                self.metrics.note_error(Some(row.index()), error.code());
+                connection.reply(&Reply::Error(error));
+                Flow::Next
+            }
+        }
+    }
+
+    fn execute_command(self: &Rc<Self>, connection: &Rc<Connection>, command: Command<'_>) -> Flow {
+        match command {
+            Command::Data(data) => {
+                if let Data::Write(_) = data
+                    && self.latch.is_tripped()
+                {
+                    connection.reply(&Reply::Error(STOPPED));
+                    return Flow::Next;
+                }
+                self.execute_data(connection, data)
+            }
+            Command::Blocking { read, timeout_ms } => self.execute_blocking(connection, &read, timeout_ms),
+            Command::PubSub(command) => self.execute_pubsub(connection, &command),
+            Command::Transaction(command) => self.execute_transaction(connection, &command),
+            Command::Connection(command) => self.execute_connection(connection, &command),
+            Command::Server(command) => self.execute_server(connection, &command),
+        }
+    }
+
+    /// Refuses a request before it is executed. In a transaction this spoils EXEC.
+    fn refuse(&self, connection: &Rc<Connection>, row: Option<&'static Row>, error: ReplyError) {
+        self.metrics.note_rejection(row.map(Row::index), error.code());
+        if let Some(queue) = &mut connection.session.borrow_mut().queue {
+            queue.refused = true;
+        }
+        connection.reply(&Reply::Error(error));
+    }
+
+    fn enqueue(&self, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) {
+        let crosses_slots = match (row.parse)(args) {
+            Ok(Command::Data(data)) => self.router.of_keys(data.keys()).is_err(),
+            _ => false,
+        };
+        if crosses_slots {
+            self.refuse(connection, Some(row), ReplyError::CROSS_SLOT);
+            return;
+        }
+        let request = OwnedArgs::copy(args);
+        let limit = self.config.borrow().client_query_buffer_limit;
+        let too_large = {
+            let mut session = connection.session.borrow_mut();
+            let queue = session.queue.as_mut().expect("only called in a transaction");
+            queue.bytes += request.memory();
+            let too_large = queue.bytes as u64 > limit;
+            if !too_large {
+                queue.requests.push((row, request));
+            }
+            too_large
+        };
+        if too_large {
+            // A transaction is bounded by what a client may have in its query buffer (reliability P10).
+            tracing::warn!(peer = %connection.peer, "transaction over client-query-buffer-limit; closing");
+            connection.close();
+            return;
+        }
+        connection.reply(&Reply::QUEUED);
+    }
+}
+
+/// Nothing more is acknowledged: see [`crate::base::latch`].
+pub const STOPPED: ReplyError =
+    ReplyError::new("MISCONF Errors writing to the journal; the server is stopping, nothing more is accepted.");
+
+fn check(connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
+    let session = connection.session.borrow();
+    if !session.authenticated && !row.flags.contains(Flags::NO_AUTH) {
+        return Err(ReplyError::new("NOAUTH Authentication required."));
+    }
+    if session.protocol == Protocol::Resp2
+        && session.is_subscribed_only()
+        && !row.flags.contains(Flags::WHILE_SUBSCRIBED)
+    {
+        return Err(ReplyError::owned(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+             this context",
+            row.full_name()
+        )));
+    }
+    if session.queue.is_some() && row.flags.contains(Flags::NO_MULTI) {
+        return Err(ReplyError::new("ERR Command not allowed inside a transaction"));
+    }
+    Ok(())
+}
+
+/// Whether a command may change data, for CLIENT PAUSE WRITE.
+pub fn is_write(row: &Row) -> bool {
+    row.flags.contains(Flags::WRITE) || row.flags.contains(Flags::MAY_REPLICATE)
+}
+

@@ -1,0 +1,85 @@
+//! One reply made of the replies of several partitions.
+
+use crate::model::reply::Reply;
+use crate::server::blocking::WaiterId;
+use crate::server::ticket::Place;
+use std::cell::{Cell, RefCell};
+
+/// Collects the parts; the last one to come completes it.
+pub struct Gather {
+    parts: RefCell<Vec<Option<Reply>>>,
+    missing: Cell<usize>,
+    merge: Merge,
+    target: Target,
+}
+
+/// Who gets the whole.
+#[derive(Clone)]
+pub enum Target {
+    Client(Place),
+    Waiter(WaiterId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// XREAD, XREADGROUP: the streams in the order of the request; nothing if none had anything.
+    Streams,
+    /// FLUSHALL: the same answer from everybody.
+    Same,
+}
+
+impl Gather {
+    pub fn new(parts: usize, merge: Merge, target: Target) -> Self {
+        assert!(parts > 0, "a whole has parts");
+        Gather { parts: RefCell::new((0..parts).map(|_| None).collect()), missing: Cell::new(parts), merge, target }
+    }
+
+    /// Takes a part. With the last one, the whole and who gets it.
+    pub fn put(&self, part: usize, reply: Reply) -> Option<(Target, Reply)> {
+        let before = self.parts.borrow_mut()[part].replace(reply);
+        assert!(before.is_none(), "part {part} came twice");
+        self.missing.set(self.missing.get() - 1);
+        if self.missing.get() > 0 {
+            return None;
+        }
+        let parts = self.parts.take().into_iter().flatten();
+        Some((self.target.clone(), merge(self.merge, parts)))
+    }
+}
+
+/// The first error wins, as if the parts had been executed one after the other.
+pub fn merge(how: Merge, parts: impl Iterator<Item = Reply>) -> Reply {
+    let mut streams = Vec::new();
+    let mut last = Reply::NilArray;
+    for part in parts {
+        match part {
+            Reply::Error(_) => return part,
+            Reply::Streams(found) => streams.extend(found),
+            other => last = other,
+        }
+    }
+    match how {
+        Merge::Streams if !streams.is_empty() => Reply::Streams(streams),
+        Merge::Streams => Reply::NilArray,
+        Merge::Same => last,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reply::ReplyError;
+
+    #[test]
+    fn nothing_from_anybody_is_nothing() {
+        assert_eq!(merge(Merge::Streams, [Reply::NilArray, Reply::NilArray].into_iter()), Reply::NilArray);
+    }
+
+    #[test]
+    fn an_error_of_one_part_is_the_error_of_the_whole() {
+        let error = Reply::Error(ReplyError::WRONG_TYPE);
+        assert_eq!(merge(Merge::Streams, [Reply::NilArray, error.clone()].into_iter()), error);
+        assert_eq!(merge(Merge::Same, [Reply::OK, error.clone()].into_iter()), error);
+        assert_eq!(merge(Merge::Same, [Reply::OK, Reply::OK].into_iter()), Reply::OK);
+    }
+}

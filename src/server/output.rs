@@ -1,0 +1,186 @@
+//! What a connection has been answered and has not been sent yet.
+//!
+//! Replies leave in the order of the requests although they are made out of order: a request that waits for its commit
+//! opens a slot, and what is answered behind it is held until the slot is filled. Pushes (messages of subscriptions)
+//! are no replies and pass between them.
+
+use std::collections::VecDeque;
+
+/// Names a slot for as long as it is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlotNumber(u64);
+
+#[derive(Debug, Default)]
+pub struct Output {
+    /// Ready to be sent, from `sent` on.
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Requests not answered yet, and the replies held behind them, in request order. The first one is never filled.
+    slots: VecDeque<Slot>,
+    /// The number of the first slot.
+    first: u64,
+    /// Bytes in filled slots.
+    held: usize,
+}
+
+#[derive(Debug)]
+enum Slot {
+    Waiting,
+    /// Its reply is dropped (CLIENT REPLY).
+    Muted,
+    Filled(Vec<u8>),
+}
+
+/// Memory that an idle connection keeps for its replies.
+const KEPT_BYTES: usize = 4 * 1024;
+
+impl Output {
+    /// No request waits for its reply.
+    pub fn is_settled(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Requests whose replies are not ready to be sent.
+    pub fn waiting(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Bytes held for the client.
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.sent + self.held
+    }
+
+    /// Bytes that could be sent now.
+    pub fn unsent(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    /// Memory taken, for CLIENT LIST.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity() + self.held + self.slots.capacity() * size_of::<Slot>()
+    }
+
+    /// Keeps the place of a reply that comes later.
+    pub fn open_slot(&mut self, muted: bool) -> SlotNumber {
+        self.slots.push_back(if muted { Slot::Muted } else { Slot::Waiting });
+        SlotNumber(self.first + self.slots.len() as u64 - 1)
+    }
+
+    /// Writes the reply of an open slot. Returns whether every request is answered now.
+    pub fn fill(&mut self, slot: SlotNumber, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let index = (slot.0 - self.first) as usize;
+        let muted = matches!(self.slots[index], Slot::Muted);
+        if index > 0 {
+            let mut reply = Vec::new();
+            if !muted {
+                write(&mut reply);
+            }
+            self.held += reply.len();
+            let before = std::mem::replace(&mut self.slots[index], Slot::Filled(reply));
+            assert!(!matches!(before, Slot::Filled(_)), "slot {slot:?} was filled before");
+            return false;
+        }
+        if !muted {
+            write(&mut self.bytes);
+        }
+        self.pop();
+        while let Some(Slot::Filled(reply)) = self.slots.front_mut() {
+            let reply = std::mem::take(reply);
+            self.held -= reply.len();
+            self.bytes.extend_from_slice(&reply);
+            self.pop();
+        }
+        self.slots.is_empty()
+    }
+
+    /// Writes the reply of a request that is answered at once, behind those before it.
+    pub fn reply(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.slots.is_empty() {
+            write(&mut self.bytes);
+            return;
+        }
+        let mut reply = Vec::new();
+        write(&mut reply);
+        self.held += reply.len();
+        self.slots.push_back(Slot::Filled(reply));
+    }
+
+    /// Writes something that is no reply.
+    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+    }
+
+    /// The first `len` unsent bytes have been sent.
+    pub fn advance(&mut self, len: usize) {
+        self.sent += len;
+        assert!(self.sent <= self.bytes.len(), "more was sent than there was");
+        if self.sent == self.bytes.len() {
+            self.sent = 0;
+            self.bytes.clear();
+            self.bytes.shrink_to(KEPT_BYTES);
+        } else if self.sent >= self.bytes.len() / 2 && self.sent > KEPT_BYTES {
+            self.bytes.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    fn pop(&mut self) {
+        self.slots.pop_front();
+        self.first += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &'static str) -> impl FnOnce(&mut Vec<u8>) {
+        move |out| out.extend_from_slice(text.as_bytes())
+    }
+
+    #[test]
+    fn replies_leave_in_request_order() {
+        let mut output = Output::default();
+        output.reply(text("a"));
+        let b = output.open_slot(false);
+        let c = output.open_slot(false);
+        output.reply(text("d"));
+        assert!(!output.fill(c, text("c")));
+        assert_eq!(output.unsent(), b"a");
+        assert_eq!(output.len(), 3);
+        assert!(output.fill(b, text("b")));
+        assert_eq!(output.unsent(), b"abcd");
+        output.advance(4);
+        assert!(output.is_settled() && output.len() == 0);
+    }
+
+    #[test]
+    fn a_push_passes_replies_that_wait() {
+        let mut output = Output::default();
+        let slot = output.open_slot(false);
+        output.push(text(">"));
+        assert_eq!(output.unsent(), b">");
+        output.fill(slot, text("r"));
+        assert_eq!(output.unsent(), b">r");
+    }
+
+    #[test]
+    fn a_muted_slot_keeps_order_and_says_nothing() {
+        let mut output = Output::default();
+        let muted = output.open_slot(true);
+        let spoken = output.open_slot(false);
+        output.fill(spoken, text("s"));
+        assert!(output.fill(muted, text("m")));
+        assert_eq!(output.unsent(), b"s");
+    }
+
+    #[test]
+    fn what_was_sent_is_forgotten_in_steps() {
+        let mut output = Output::default();
+        output.reply(|out| out.resize(3 * KEPT_BYTES, b'x'));
+        output.advance(2 * KEPT_BYTES);
+        assert_eq!(output.unsent().len(), KEPT_BYTES);
+        output.advance(KEPT_BYTES);
+        assert_eq!(output.len(), 0);
+    }
+}

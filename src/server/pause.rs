@@ -1,0 +1,58 @@
+//! CLIENT PAUSE: for a while commands, or only writes, are held and then executed.
+
+use crate::command::spec::Row;
+use crate::server::connection::{Connection, Hold};
+use crate::server::dispatch::is_write;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+#[derive(Default)]
+pub struct Pause {
+    /// Milliseconds of the worker's clock.
+    until_ms: Cell<u64>,
+    writes_only: Cell<bool>,
+    held: RefCell<Vec<Rc<Connection>>>,
+    pub changed: Notify,
+}
+
+impl Pause {
+    /// A pause at hand is not shortened, and one of everything is not softened (Redis `pauseActions`).
+    pub fn begin(&self, until_ms: u64, now_ms: u64, writes_only: bool) {
+        let under_way = self.is_on(now_ms);
+        self.writes_only.set(writes_only && (!under_way || self.writes_only.get()));
+        self.until_ms.set(if under_way { self.until_ms.get().max(until_ms) } else { until_ms });
+        self.changed.notify_one();
+    }
+
+    pub fn end(&self) {
+        self.until_ms.set(0);
+        for connection in self.held.take() {
+            if connection.hold.get() == Hold::Paused {
+                connection.hold.set(Hold::None);
+                connection.wake();
+            }
+        }
+    }
+
+    pub fn is_on(&self, now_ms: u64) -> bool {
+        now_ms < self.until_ms.get()
+    }
+
+    pub fn until_ms(&self) -> u64 {
+        self.until_ms.get()
+    }
+
+    /// Whether a command has to wait. CLIENT never does, or nobody could end the pause.
+    pub fn holds(&self, row: &Row, now_ms: u64) -> bool {
+        self.until_ms.get() != 0
+            && self.is_on(now_ms)
+            && row.container_name() != "client"
+            && (!self.writes_only.get() || is_write(row))
+    }
+
+    pub fn hold(&self, connection: &Rc<Connection>) {
+        connection.hold.set(Hold::Paused);
+        self.held.borrow_mut().push(connection.clone());
+    }
+}

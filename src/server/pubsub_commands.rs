@@ -1,0 +1,197 @@
+//! SUBSCRIBE, PUBLISH, PUBSUB: the registry meets the connections.
+//!
+//! A message goes out after everything that its publisher sent before it was applied, and a publisher that listens to
+//! itself gets its reply first (Redis 8.0, RESP3; in a transaction: after the whole EXEC).
+
+use crate::command::value::PubSubCommand;
+use crate::model::args::ArgList;
+use crate::model::reply::Reply;
+use crate::pubsub::message::{Confirmation, Frames};
+use crate::pubsub::registry::SubscriptionKind;
+use crate::resp::writer;
+use crate::server::connection::Connection;
+use crate::server::dispatch::Flow;
+use crate::server::ticket::{Place, Publication, Ticket};
+use crate::server::worker::Worker;
+use bytes::Bytes;
+use std::rc::Rc;
+
+impl Worker {
+    pub fn execute_pubsub(&self, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Flow {
+        match command {
+            PubSubCommand::Publish { channel, message } => self.publish(connection, channel, message, false),
+            PubSubCommand::ShardPublish { channel, message } => self.publish(connection, channel, message, true),
+            // Confirmations are no replies: they must not pass the replies before them.
+            _ if is_subscription(command) && !connection.is_settled() => return Flow::HoldUntilSettled,
+            _ if is_subscription(command) => {
+                for confirmation in self.change_subscriptions(connection, command) {
+                    connection.push_reply(&confirmation);
+                }
+            }
+            _ => {
+                let reply = self.pubsub_query(command);
+                connection.reply(&reply);
+            }
+        }
+        Flow::Next
+    }
+
+    /// The reply inside EXEC. A subscription to several channels has one confirmation in the reply's place and the
+    /// others behind the EXEC, since an array of replies has one element per command.
+    pub fn pubsub_reply(&self, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Reply {
+        match command {
+            PubSubCommand::Publish { channel, message } => {
+                self.deliver(connection, &publication(channel, message, false))
+            }
+            PubSubCommand::ShardPublish { channel, message } => {
+                self.deliver(connection, &publication(channel, message, true))
+            }
+            _ if is_subscription(command) => {
+                let mut confirmations = self.change_subscriptions(connection, command).into_iter();
+                let first = confirmations.next().unwrap_or(Reply::NilArray);
+                let protocol = connection.session.borrow().protocol;
+                for later in confirmations {
+                    let mut frame = Vec::new();
+                    writer::write(&mut frame, protocol, &later);
+                    connection.defer_own(frame);
+                }
+                first
+            }
+            _ => self.pubsub_query(command),
+        }
+    }
+
+    fn publish(&self, connection: &Rc<Connection>, channel: &[u8], message: &[u8], sharded: bool) {
+        let publication = publication(channel, message, sharded);
+        if connection.is_settled() {
+            let reply = self.deliver(connection, &publication);
+            connection.reply(&reply);
+            connection.send_deferred();
+        } else {
+            let ticket = Ticket::Publish { place: Place::open(connection), message: Box::new(publication) };
+            self.partition(connection.last_partition.get()).borrow_mut().pass(ticket);
+            self.request_round();
+        }
+    }
+
+    /// What was before the message in its connection was applied.
+    pub fn publish_at(&self, place: &Place, publication: &Publication, reply: Reply) {
+        let reply = match reply {
+            Reply::Error(_) => reply,
+            _ => self.deliver(&place.connection, publication),
+        };
+        place.fill(&reply);
+        place.connection.send_deferred();
+        self.queue_flush(&place.connection);
+    }
+
+    /// Hands the message to every subscriber; the number of them is the reply. The publisher's own messages are kept
+    /// until its reply is written.
+    fn deliver(&self, publisher: &Connection, publication: &Publication) -> Reply {
+        let connections = self.connections();
+        let mut reached = 0;
+        let mut frames = Frames::new(&publication.channel, &publication.message, publication.sharded);
+        self.pubsub.borrow().publish(&publication.channel, publication.sharded, &mut |subscriber, pattern| {
+            let Some(connection) = connections.get(&subscriber.0) else { return };
+            reached += 1;
+            let protocol = connection.session.borrow().protocol;
+            let frame = frames.encode(protocol, pattern);
+            if connection.id == publisher.id {
+                connection.defer_own(frame.to_vec());
+                return;
+            }
+            connection.push(frame);
+            if self.is_over_output_limit(connection, true) {
+                connection.close_for_output();
+            }
+            self.queue_flush(connection);
+        });
+        Reply::Integer(reached)
+    }
+
+    fn pubsub_query(&self, command: &PubSubCommand<'_>) -> Reply {
+        let registry = self.pubsub.borrow();
+        let names = |names: Vec<Bytes>| Reply::Array(names.into_iter().map(Reply::Bulk).collect());
+        let numbers = |channels: &ArgList<'_>, kind| {
+            let pairs = channels
+                .iter()
+                .flat_map(|channel| [Reply::bulk(channel), Reply::count(registry.subscribers(kind, channel))]);
+            Reply::Array(pairs.collect())
+        };
+        match command {
+            PubSubCommand::Channels { pattern } => names(registry.names(SubscriptionKind::Channel, *pattern)),
+            PubSubCommand::ShardChannels { pattern } => names(registry.names(SubscriptionKind::ShardChannel, *pattern)),
+            PubSubCommand::NumSub { channels } => numbers(channels, SubscriptionKind::Channel),
+            PubSubCommand::ShardNumSub { channels } => numbers(channels, SubscriptionKind::ShardChannel),
+            PubSubCommand::NumPat => Reply::count(registry.patterns()),
+            other => unreachable!("{other:?} is no query"),
+        }
+    }
+
+    /// Subscribes or unsubscribes, and says so once per channel.
+    fn change_subscriptions(&self, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Vec<Reply> {
+        use SubscriptionKind::{Channel, Pattern, ShardChannel};
+        let confirmations = match command {
+            PubSubCommand::Subscribe { channels } => self.subscribe(connection, Channel, channels),
+            PubSubCommand::PatternSubscribe { patterns } => self.subscribe(connection, Pattern, patterns),
+            PubSubCommand::ShardSubscribe { channels } => self.subscribe(connection, ShardChannel, channels),
+            PubSubCommand::Unsubscribe { channels } => self.unsubscribe(connection, Channel, channels),
+            PubSubCommand::PatternUnsubscribe { patterns } => self.unsubscribe(connection, Pattern, patterns),
+            PubSubCommand::ShardUnsubscribe { channels } => self.unsubscribe(connection, ShardChannel, channels),
+            other => unreachable!("{other:?} changes no subscription"),
+        };
+        connection.session.borrow_mut().subscriptions =
+            self.pubsub.borrow().counts(connection.subscriber()).total();
+        confirmations
+    }
+
+    fn subscribe(&self, connection: &Connection, kind: SubscriptionKind, names: &ArgList<'_>) -> Vec<Reply> {
+        let subscriber = connection.subscriber();
+        let mut registry = self.pubsub.borrow_mut();
+        names
+            .iter()
+            .map(|name| {
+                registry.subscribe(subscriber, kind, name);
+                Confirmation::subscribed(kind, name, registry.counts(subscriber)).into()
+            })
+            .collect()
+    }
+
+    /// From the names given, or from everything of the kind.
+    fn unsubscribe(&self, connection: &Connection, kind: SubscriptionKind, names: &ArgList<'_>) -> Vec<Reply> {
+        let subscriber = connection.subscriber();
+        let mut registry = self.pubsub.borrow_mut();
+        let all;
+        let names: Box<dyn Iterator<Item = &[u8]>> = if names.is_empty() {
+            all = registry.subscriptions(subscriber, kind);
+            if all.is_empty() {
+                return vec![Confirmation::unsubscribed(kind, None, registry.counts(subscriber)).into()];
+            }
+            Box::new(all.iter().map(|name| &name[..]))
+        } else {
+            Box::new(names.iter())
+        };
+        names
+            .map(|name| {
+                registry.unsubscribe(subscriber, kind, name);
+                Confirmation::unsubscribed(kind, Some(name), registry.counts(subscriber)).into()
+            })
+            .collect()
+    }
+}
+
+fn publication(channel: &[u8], message: &[u8], sharded: bool) -> Publication {
+    Publication { channel: Bytes::copy_from_slice(channel), message: Bytes::copy_from_slice(message), sharded }
+}
+
+fn is_subscription(command: &PubSubCommand<'_>) -> bool {
+    matches!(
+        command,
+        PubSubCommand::Subscribe { .. }
+            | PubSubCommand::PatternSubscribe { .. }
+            | PubSubCommand::ShardSubscribe { .. }
+            | PubSubCommand::Unsubscribe { .. }
+            | PubSubCommand::PatternUnsubscribe { .. }
+            | PubSubCommand::ShardUnsubscribe { .. }
+    )
+}

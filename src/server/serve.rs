@@ -1,0 +1,263 @@
+//! The task of a connection: reads requests, has them executed, sends what the socket takes.
+//!
+//! Bytes are read into a buffer of the worker and executed from there; only what is left of an incomplete request is
+//! copied into a buffer of the connection's own, so that an idle connection holds none.
+
+use crate::model::limits::{OUTPUT_PAUSE_BYTES, PIPELINE_PENDING_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+use crate::model::reply::Reply;
+use crate::resp::reader::{Progress, RequestLimits, RequestReader};
+use crate::server::connection::{Connection, Hold};
+use crate::server::dispatch::Flow;
+use crate::server::worker::Worker;
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::OwnedReadHalf;
+
+/// Bytes read with one call.
+pub const READ_BYTES: usize = 64 * 1024;
+
+/// Calls before other connections have their turn.
+const READS_PER_TURN: usize = 4;
+
+/// Input that is taken in while nothing is executed: enough to notice that the client has gone.
+const HELD_INPUT_BYTES_MAX: usize = 4 * READ_BYTES;
+
+/// Input buffers above this are given back when they are empty.
+const INPUT_BYTES_KEPT: usize = 16 * 1024;
+
+pub struct Input {
+    socket: OwnedReadHalf,
+    reader: RequestReader,
+    /// Bytes that have arrived and were not executed, from `at` on.
+    buffer: Vec<u8>,
+    at: usize,
+}
+
+impl Input {
+    pub fn new(socket: OwnedReadHalf) -> Self {
+        Input { socket, reader: RequestReader::new(), buffer: Vec::new(), at: 0 }
+    }
+
+    fn waiting(&self) -> usize {
+        self.buffer.len() - self.at
+    }
+
+    fn compact(&mut self) {
+        if self.at == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(INPUT_BYTES_KEPT);
+        } else {
+            self.buffer.drain(..self.at);
+        }
+        self.at = 0;
+    }
+}
+
+/// Serves a connection until either side closes it.
+pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, socket: OwnedReadHalf, scratch: Rc<RefCell<Vec<u8>>>) {
+    let mut input = Input::new(socket);
+    std::future::poll_fn(|context| poll(&worker, &connection, &mut input, &scratch, context)).await;
+    worker.remove_connection(&connection);
+}
+
+fn poll(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    input: &mut Input,
+    scratch: &RefCell<Vec<u8>>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    connection.set_waker(context.waker());
+    let mut reads = 0;
+    loop {
+        if input.waiting() > 0 && connection.hold.get() == Hold::None {
+            let Input { reader, buffer, at, .. } = &mut *input;
+            *at += execute_all(worker, connection, reader, &buffer[*at..]);
+            input.compact();
+        }
+        let sent = match connection.poll_flush(context) {
+            Poll::Ready(Ok(sent)) => {
+                worker.metrics.note_output(sent);
+                true
+            }
+            Poll::Ready(Err(_)) => return Poll::Ready(()),
+            Poll::Pending => false,
+        };
+        connection.input_bytes.set(input.waiting());
+        if connection.is_finished() {
+            return Poll::Ready(());
+        }
+        if is_over_output_limit(worker, connection) {
+            return Poll::Ready(());
+        }
+        // Held requests go on when the replies before them have gone out.
+        let executable = input.waiting() > 0 && connection.hold.get() == Hold::None && can_execute(connection);
+        if executable && sent && is_complete(input, connection) {
+            continue;
+        }
+        if !wants_input(connection, input, sent) {
+            return Poll::Pending;
+        }
+        if reads == READS_PER_TURN {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        reads += 1;
+        match read(worker, connection, input, scratch, context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(true) => {}
+            Poll::Ready(false) => return Poll::Ready(()),
+        }
+    }
+}
+
+/// The buffer may begin with a complete request: it was not searched to its end.
+fn is_complete(input: &Input, connection: &Connection) -> bool {
+    let _ = input;
+    connection.resume.replace(false)
+}
+
+fn wants_input(connection: &Connection, input: &Input, sent: bool) -> bool {
+    let held = connection.hold.get() != Hold::None || !sent || !can_execute(connection);
+    !connection.is_closing() && (!held || input.waiting() < HELD_INPUT_BYTES_MAX)
+}
+
+/// Neither the pipeline nor the output is so long that the client should wait.
+fn can_execute(connection: &Connection) -> bool {
+    connection.waiting() < PIPELINE_PENDING_MAX && connection.output_bytes() < OUTPUT_PAUSE_BYTES
+}
+
+/// Reads once and executes what is complete. `false`: the client has closed.
+fn read(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    input: &mut Input,
+    scratch: &RefCell<Vec<u8>>,
+    context: &mut Context<'_>,
+) -> Poll<bool> {
+    if input.waiting() > 0 {
+        // The rest of a request: it goes right behind its beginning.
+        let old = input.buffer.len();
+        input.buffer.resize(old + READ_BYTES, 0);
+        let mut target = ReadBuf::new(&mut input.buffer[old..]);
+        let polled = Pin::new(&mut input.socket).poll_read(context, &mut target);
+        let read = target.filled().len();
+        input.buffer.truncate(old + read);
+        return match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(())) if read > 0 => {
+                note_input(worker, connection, read);
+                Poll::Ready(true)
+            }
+            Poll::Ready(_) => Poll::Ready(false),
+        };
+    }
+    let mut scratch = scratch.borrow_mut();
+    let mut target = ReadBuf::new(&mut scratch);
+    match Pin::new(&mut input.socket).poll_read(context, &mut target) {
+        Poll::Pending => return Poll::Pending,
+        Poll::Ready(Ok(())) => {}
+        Poll::Ready(Err(_)) => return Poll::Ready(false),
+    }
+    let bytes = target.filled();
+    if bytes.is_empty() {
+        return Poll::Ready(false);
+    }
+    note_input(worker, connection, bytes.len());
+    let consumed = if connection.hold.get() == Hold::None {
+        execute_all(worker, connection, &mut input.reader, bytes)
+    } else {
+        0
+    };
+    input.buffer.extend_from_slice(&bytes[consumed..]);
+    Poll::Ready(true)
+}
+
+fn note_input(worker: &Worker, connection: &Connection, bytes: usize) {
+    connection.last_active_ms.set(worker.clock.monotonic_ms());
+    worker.metrics.note_input(bytes);
+}
+
+/// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns how many
+/// bytes they took.
+fn execute_all(worker: &Rc<Worker>, connection: &Rc<Connection>, reader: &mut RequestReader, bytes: &[u8]) -> usize {
+    let mut consumed = 0;
+    let mut limits = request_limits(worker, connection);
+    connection.resume.set(false);
+    while consumed < bytes.len() && !connection.is_closing() {
+        if connection.hold.get() != Hold::None || !can_execute(connection) {
+            connection.resume.set(true);
+            if connection.hold.get() == Hold::None && !connection.is_settled() {
+                connection.hold.set(Hold::UntilSettled);
+            }
+            break;
+        }
+        match reader.next(&bytes[consumed..], &limits) {
+            Ok(Progress::Request { args, consumed: len }) => {
+                let authenticated = limits.authenticated;
+                match worker.request(connection, args) {
+                    Flow::Next => consumed += len,
+                    Flow::HoldUntilSettled => {
+                        connection.hold.set(Hold::UntilSettled);
+                        connection.resume.set(true);
+                        break;
+                    }
+                    Flow::HoldPaused => {
+                        worker.pause.hold(connection);
+                        connection.resume.set(true);
+                        break;
+                    }
+                }
+                if !authenticated {
+                    limits = request_limits(worker, connection);
+                }
+            }
+            Ok(Progress::Empty { consumed: len }) => consumed += len,
+            Ok(Progress::Incomplete) => break,
+            Err(error) => {
+                tracing::debug!(peer = %connection.peer, %error, "protocol error");
+                worker.metrics.note_error(None, b"ERR");
+                if let Some(reply) = error.reply() {
+                    connection.reply(&Reply::Error(reply));
+                }
+                connection.close_after_replies();
+                return bytes.len();
+            }
+        }
+    }
+    consumed
+}
+
+fn request_limits(worker: &Worker, connection: &Connection) -> RequestLimits {
+    let config = worker.config.borrow();
+    RequestLimits {
+        bulk_bytes_max: config.proto_max_bulk_len,
+        query_buffer_bytes_max: config.client_query_buffer_limit,
+        authenticated: connection.session.borrow().authenticated,
+        ..RequestLimits::default()
+    }
+}
+
+/// A client that does not take its replies is disconnected, never silently skipped.
+fn is_over_output_limit(worker: &Worker, connection: &Connection) -> bool {
+    let bytes = connection.output_bytes();
+    if bytes == 0 {
+        return false;
+    }
+    let (authenticated, subscribed) = {
+        let session = connection.session.borrow();
+        (session.authenticated, session.subscriptions > 0)
+    };
+    let over = if authenticated {
+        worker.is_over_output_limit(connection, subscribed)
+    } else {
+        bytes > UNAUTHENTICATED_OUTPUT_BYTES_MAX
+    };
+    if over {
+        connection.close_for_output();
+    }
+    over
+}

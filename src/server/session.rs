@@ -1,0 +1,101 @@
+//! What a connection has told the server about itself: protocol, database, name, transaction, subscriptions.
+
+use crate::command::spec::Row;
+use crate::model::args::OwnedArgs;
+use crate::resp::writer::Protocol;
+use crate::state::keyspace::KeyVersion;
+
+#[derive(Debug)]
+pub struct Session {
+    pub protocol: Protocol,
+    pub database: u32,
+    pub authenticated: bool,
+    pub name: Vec<u8>,
+    pub library_name: Vec<u8>,
+    pub library_version: Vec<u8>,
+    pub replies: Replies,
+    pub no_evict: bool,
+    pub no_touch: bool,
+    /// Since MULTI.
+    pub queue: Option<Queue>,
+    pub watched: Vec<WatchedKey>,
+    /// Subscriptions to channels and patterns, and to shard channels: more than none makes RESP2 a one-way street.
+    pub subscriptions: usize,
+    pub last_command: Option<&'static Row>,
+}
+
+/// CLIENT REPLY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replies {
+    #[default]
+    On,
+    Off,
+    /// The command after this one is not answered.
+    SkipNext,
+    /// This one.
+    Skip,
+}
+
+/// Commands queued since MULTI.
+#[derive(Debug, Default)]
+pub struct Queue {
+    pub requests: Vec<(&'static Row, OwnedArgs)>,
+    /// Bytes of all requests.
+    pub bytes: usize,
+    /// One was refused when it was queued: EXEC is refused.
+    pub refused: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct WatchedKey {
+    pub database: u32,
+    pub key: Vec<u8>,
+    pub version: KeyVersion,
+}
+
+impl Session {
+    pub fn new(authenticated: bool) -> Self {
+        Session {
+            protocol: Protocol::Resp2,
+            database: 0,
+            authenticated,
+            name: Vec::new(),
+            library_name: Vec::new(),
+            library_version: Vec::new(),
+            replies: Replies::On,
+            no_evict: false,
+            no_touch: false,
+            queue: None,
+            watched: Vec::new(),
+            subscriptions: 0,
+            last_command: None,
+        }
+    }
+
+    /// RESET: a connection as it was when it was accepted; what the library told about itself stays (Redis 7.2
+    /// `clientReset`).
+    pub fn reset(&mut self, authenticated: bool) {
+        let library_name = std::mem::take(&mut self.library_name);
+        let library_version = std::mem::take(&mut self.library_version);
+        *self = Session { library_name, library_version, ..Session::new(authenticated) };
+    }
+
+    /// RESP2 with subscriptions: only the commands about subscriptions are allowed.
+    pub fn is_subscribed_only(&self) -> bool {
+        self.protocol == Protocol::Resp2 && self.subscriptions > 0
+    }
+
+    /// The reply to the request at hand is dropped.
+    pub fn is_muted(&self) -> bool {
+        matches!(self.replies, Replies::Off | Replies::Skip)
+    }
+
+    /// A request begins: SKIP concerns only the one right after CLIENT REPLY SKIP.
+    pub fn next_request(&mut self) {
+        self.replies = match self.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip => Replies::On,
+            stays => stays,
+        };
+    }
+}

@@ -1,0 +1,218 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! The commands of a transaction that are for the machine become one op. Those that are not (PUBLISH, CLIENT, PING …)
+//! are executed when the op was applied, and their replies take their places among the others.
+
+use crate::command::value::key::KeyQuery;
+use crate::command::value::{Command, Data, Query, TransactionCommand};
+use crate::model::args::{ArgList, OwnedArgs};
+use crate::model::log::PartitionId;
+use crate::model::reply::{Reply, ReplyError};
+use crate::server::connection::Connection;
+use crate::server::dispatch::Flow;
+use crate::server::session::{Queue, WatchedKey};
+use crate::server::ticket::{ExecPlan, ExecStep, Place, Ticket};
+use crate::server::worker::Worker;
+use crate::state::keyspace::KeyVersion;
+use crate::state::op::{Op, Transaction, Watched};
+use std::rc::Rc;
+
+impl Worker {
+    pub fn execute_transaction(self: &Rc<Self>, connection: &Rc<Connection>, command: &TransactionCommand<'_>) -> Flow {
+        match command {
+            TransactionCommand::Multi => connection.reply(&multi(connection)),
+            TransactionCommand::Discard => connection.reply(&discard(connection)),
+            TransactionCommand::Watch { keys } => return self.watch(connection, keys),
+            TransactionCommand::Unwatch => {
+                connection.session.borrow_mut().watched.clear();
+                connection.reply(&Reply::OK);
+            }
+            TransactionCommand::Exec => return self.exec(connection),
+        }
+        Flow::Next
+    }
+
+    fn watch(&self, connection: &Rc<Connection>, keys: &ArgList<'_>) -> Flow {
+        if connection.session.borrow().queue.is_some() {
+            connection.reply(&Reply::error("ERR WATCH inside MULTI is not allowed"));
+            return Flow::Next;
+        }
+        // What is watched is the key as this connection's own writes before leave it.
+        if !connection.is_settled() {
+            return Flow::HoldUntilSettled;
+        }
+        if let Err(error) = self.router.of_keys(keys.iter()) {
+            connection.reply(&Reply::Error(error));
+            return Flow::Next;
+        }
+        let mut session = connection.session.borrow_mut();
+        let database = session.database;
+        for key in keys.iter() {
+            if session.watched.iter().any(|watched| watched.database == database && watched.key == key) {
+                continue;
+            }
+            let query = Query::Key(KeyQuery::Version { key });
+            let version = match self.query(self.router.of_key(key), database, &query) {
+                Reply::Integer(version) => KeyVersion(version as u64),
+                other => unreachable!("a version is not {other:?}"),
+            };
+            session.watched.push(WatchedKey { database, key: key.to_vec(), version });
+        }
+        drop(session);
+        connection.reply(&Reply::OK);
+        Flow::Next
+    }
+
+    fn exec(self: &Rc<Self>, connection: &Rc<Connection>) -> Flow {
+        if connection.session.borrow().queue.is_none() {
+            connection.reply(&Reply::error("ERR EXEC without MULTI"));
+            return Flow::Next;
+        }
+        if self.pause.is_on(self.clock.monotonic_ms()) && self.queue_holds_paused(connection) {
+            return Flow::HoldPaused;
+        }
+        let (queue, watched) = {
+            let mut session = connection.session.borrow_mut();
+            (session.queue.take().expect("looked at above"), std::mem::take(&mut session.watched))
+        };
+        if queue.refused {
+            connection.reply(&Reply::error("EXECABORT Transaction discarded because of previous errors."));
+            return Flow::Next;
+        }
+        self.run_queue(connection, queue, &watched);
+        Flow::Next
+    }
+
+    fn queue_holds_paused(&self, connection: &Connection) -> bool {
+        let now_ms = self.clock.monotonic_ms();
+        let session = connection.session.borrow();
+        session.queue.iter().flat_map(|queue| &queue.requests).any(|(row, _)| self.pause.holds(row, now_ms))
+    }
+
+    fn run_queue(self: &Rc<Self>, connection: &Rc<Connection>, queue: Queue, watched: &[WatchedKey]) {
+        let mut database = connection.session.borrow().database;
+        let mut commands = Vec::new();
+        let mut steps = Vec::new();
+        for (row, request) in &queue.requests {
+            match (row.parse)(request.as_args()) {
+                Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => {
+                    commands.push((database, data));
+                    steps.push(ExecStep::Data);
+                }
+                Ok(command) => {
+                    // SELECT moves the commands behind it; the session follows when it is executed.
+                    if let Some(selected) = self.selects(&command) {
+                        database = selected;
+                    }
+                    steps.push(ExecStep::Other(request.clone()));
+                }
+                Err(error) => steps.push(ExecStep::Refused(Reply::Error(error))),
+            }
+        }
+        let watched: Vec<Watched<'_>> = watched
+            .iter()
+            .map(|key| Watched { database: key.database, key: &key.key, version: key.version })
+            .collect();
+        let keys = commands.iter().flat_map(|(_, data)| data.keys()).chain(watched.iter().map(|key| key.key));
+        let partition = match self.router.of_keys(keys) {
+            Ok(partition) => partition.unwrap_or(PartitionId(0)),
+            Err(error) => {
+                connection.reply(&Reply::Error(error));
+                return;
+            }
+        };
+        let ticket = Ticket::Exec { place: Place::open(connection), plan: Box::new(ExecPlan { steps }) };
+        let nothing_to_log = watched.is_empty() && commands.is_empty();
+        {
+            let mut partition = self.partition(partition).borrow_mut();
+            if nothing_to_log {
+                partition.pass(ticket);
+            } else {
+                partition.write(&Op::Transaction(Transaction { watched, commands: commands.clone() }), ticket);
+            }
+        }
+        connection.last_partition.set(partition);
+        if !self.waiters.borrow().is_empty() {
+            for (database, data) in &commands {
+                if let Data::Write(crate::command::value::Write::Add(add)) = data {
+                    self.ride_behind(*database, add.key);
+                }
+            }
+        }
+        // What comes behind may depend on what the commands of the transaction do to the connection.
+        connection.hold.set(crate::server::connection::Hold::UntilSettled);
+        self.request_round();
+    }
+
+    /// The op of a transaction was applied: the rest of it follows.
+    pub fn finish_exec(&self, place: &Place, plan: ExecPlan, reply: Reply) {
+        let connection = &place.connection;
+        let mut data = match reply {
+            Reply::Array(replies) => replies.into_iter(),
+            // Nothing was for the machine.
+            Reply::Status(_) => Vec::new().into_iter(),
+            // A watched key has changed, or the log has failed.
+            refused => {
+                place.fill(&refused);
+                self.queue_flush(connection);
+                return;
+            }
+        };
+        let replies: Vec<Reply> = plan
+            .steps
+            .into_iter()
+            .map(|step| match step {
+                ExecStep::Data => data.next().expect("the machine answers each command"),
+                ExecStep::Refused(reply) => reply,
+                ExecStep::Other(request) => self.execute_inside_exec(connection, &request),
+            })
+            .collect();
+        place.fill(&Reply::Array(replies));
+        connection.send_deferred();
+        self.queue_flush(connection);
+    }
+
+    fn selects(&self, command: &Command<'_>) -> Option<u32> {
+        use crate::command::value::connection::ConnectionCommand;
+        match command {
+            Command::Connection(ConnectionCommand::Select { database }) => {
+                u32::try_from(*database).ok().filter(|database| *database < self.databases())
+            }
+            _ => None,
+        }
+    }
+
+    /// A command of a transaction that is not for the machine: executed, and its reply taken off the output.
+    fn execute_inside_exec(&self, connection: &Rc<Connection>, request: &OwnedArgs) -> Reply {
+        let row = match crate::command::lookup::find(request.as_args()) {
+            Ok(row) => row,
+            Err(error) => return Reply::Error(error),
+        };
+        match (row.parse)(request.as_args()) {
+            Ok(Command::PubSub(command)) => self.pubsub_reply(connection, &command),
+            Ok(Command::Connection(command)) => self.connection_reply(connection, &command),
+            Ok(Command::Server(command)) => self.server_reply(connection, &command),
+            Ok(Command::Transaction(_)) => Reply::OK,
+            Ok(Command::Data(_) | Command::Blocking { .. }) => unreachable!("commands on keys are in the op"),
+            Err(error) => Reply::Error(error),
+        }
+    }
+}
+
+fn multi(connection: &Connection) -> Reply {
+    let mut session = connection.session.borrow_mut();
+    if session.queue.is_some() {
+        return Reply::error("ERR MULTI calls can not be nested");
+    }
+    session.queue = Some(Queue::default());
+    Reply::OK
+}
+
+fn discard(connection: &Connection) -> Reply {
+    let mut session = connection.session.borrow_mut();
+    if session.queue.take().is_none() {
+        return Reply::error("ERR DISCARD without MULTI");
+    }
+    session.watched.clear();
+    Reply::OK
+}

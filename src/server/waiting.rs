@@ -1,0 +1,276 @@
+//! Serving blocked reads: see [`crate::server::blocking`] for the rules.
+
+use crate::command::value::group::GroupReadFrom;
+use crate::command::value::stream::{Read, StreamQuery};
+use crate::command::value::{Data, Query, Write};
+use crate::model::reply::{Reply, ReplyError};
+use crate::partition::router::Router;
+use crate::server::blocking::{Ending, Waiter, WaiterId, WaiterKind};
+use crate::server::connection::{Connection, Hold};
+use crate::server::dispatch::Flow;
+use crate::server::gather::Target;
+use crate::server::ticket::{Place, Ticket};
+use crate::server::worker::Worker;
+use crate::state::effects::{Effect, KeyEvent};
+use crate::state::op::codec;
+use bytes::Bytes;
+use std::rc::Rc;
+
+impl Worker {
+    /// XREAD or XREADGROUP with BLOCK, outside of a transaction.
+    pub fn execute_blocking(&self, connection: &Rc<Connection>, read: &Data<'_>, timeout_ms: u64) -> Flow {
+        if !connection.is_settled() {
+            return Flow::HoldUntilSettled;
+        }
+        let database = connection.session.borrow().database;
+        match read {
+            Data::Query(Query::Stream(StreamQuery::Read(read))) => {
+                let resolved = self.resolve_new(database, read);
+                let reply = self.read_per_stream(database, &resolved);
+                if reply != Reply::NilArray {
+                    connection.reply(&reply);
+                    return Flow::Next;
+                }
+                let read = Data::Query(Query::Stream(StreamQuery::Read(resolved)));
+                self.wait(connection, database, WaiterKind::Read, &read, timeout_ms);
+            }
+            Data::Write(Write::GroupRead(_)) => {
+                let id = self.wait(connection, database, WaiterKind::GroupRead, read, timeout_ms);
+                self.try_group_read(id);
+            }
+            other => unreachable!("{other:?} does not block"),
+        }
+        connection.hold.set(Hold::UntilSettled);
+        Flow::Next
+    }
+
+    fn wait(
+        &self,
+        connection: &Rc<Connection>,
+        database: u32,
+        kind: WaiterKind,
+        read: &Data<'_>,
+        timeout_ms: u64,
+    ) -> WaiterId {
+        let mut encoded = Vec::new();
+        codec::encode_data(read, &mut encoded);
+        let deadline_ms = (timeout_ms > 0).then(|| self.clock.monotonic_ms().saturating_add(timeout_ms));
+        let waiter = Waiter {
+            place: Place::open(connection),
+            database,
+            keys: read.keys().map(Bytes::copy_from_slice).collect(),
+            read: encoded,
+            kind,
+            deadline_ms,
+            in_flight: false,
+            ended: None,
+        };
+        let id = self.waiters.borrow_mut().register(waiter);
+        if deadline_ms.is_some() {
+            self.deadline_due.notify_one();
+        }
+        id
+    }
+
+    /// Something happened to a key: whoever waits on it is served, or told that it cannot be.
+    pub fn serve_waiters(&self, effect: &Effect) {
+        let could_serve = match effect.event {
+            KeyEvent::Add | KeyEvent::RenameTo | KeyEvent::CopyTo => true,
+            KeyEvent::Delete
+            | KeyEvent::Expired
+            | KeyEvent::RenameFrom
+            | KeyEvent::Set
+            | KeyEvent::Flush
+            | KeyEvent::GroupDestroy
+            | KeyEvent::GroupSetId => false,
+            _ => return,
+        };
+        let ids: Vec<WaiterId> = {
+            let waiters = self.waiters.borrow();
+            if effect.event == KeyEvent::Flush {
+                waiters.all().filter(|id| waiters.get(*id).is_some_and(|w| w.database == effect.database)).collect()
+            } else {
+                waiters.on_key(effect.database, &effect.key).collect()
+            }
+        };
+        for id in ids {
+            let kind = self.waiters.borrow().get(id).map(|waiter| waiter.kind);
+            match kind {
+                Some(WaiterKind::Read) if could_serve => self.try_read(id),
+                Some(WaiterKind::GroupRead) => self.try_group_read(id),
+                _ => {}
+            }
+        }
+    }
+
+    /// An entry is about to be added to the stream: the first group reader that waits for it rides behind, so that both
+    /// take one commit.
+    pub fn ride_behind(&self, database: u32, key: &[u8]) {
+        let first = self.waiters.borrow().first_idle_group_reader(database, key);
+        if let Some(id) = first {
+            self.send_group_read(id);
+        }
+    }
+
+    fn try_read(&self, id: WaiterId) {
+        let reply = {
+            let waiters = self.waiters.borrow();
+            let Some(waiter) = waiters.get(id) else { return };
+            let data = decode(&waiter.read);
+            let Data::Query(Query::Stream(StreamQuery::Read(read))) = &data else {
+                unreachable!("{data:?} is not what a reader waits for")
+            };
+            self.read_waiting(waiter.database, read)
+        };
+        if let Some(reply) = reply {
+            self.end_with(id, &reply);
+        }
+    }
+
+    /// What a blocked XREAD finds now. A key that holds something else meanwhile is no error: the reader waits on.
+    fn read_waiting(&self, database: u32, read: &Read<'_>) -> Option<Reply> {
+        let mut found = Vec::new();
+        for stream in &read.streams {
+            let one = Read { count: read.count, streams: vec![*stream] };
+            if let Reply::Streams(entries) = self.read_per_stream(database, &one) {
+                found.extend(entries);
+            }
+        }
+        if found.is_empty() { None } else { Some(Reply::Streams(found)) }
+    }
+
+    /// Sends a group reader's XREADGROUP if it would find something, change something or be refused.
+    fn try_group_read(&self, id: WaiterId) {
+        let due = {
+            let waiters = self.waiters.borrow();
+            let Some(waiter) = waiters.get(id) else { return };
+            let data = decode(&waiter.read);
+            let Data::Write(Write::GroupRead(read)) = &data else {
+                unreachable!("{data:?} is not what a group reader waits for")
+            };
+            !waiter.in_flight
+                && read.streams.iter().any(|stream| {
+                    let one =
+                        crate::command::value::group::GroupRead { streams: vec![*stream], ..read.clone() };
+                    self.would_change(self.router.of_key(stream.0), waiter.database, &one)
+                })
+        };
+        if due {
+            self.send_group_read(id);
+        }
+    }
+
+    fn send_group_read(&self, id: WaiterId) {
+        let (database, encoded) = {
+            let mut waiters = self.waiters.borrow_mut();
+            let waiter = waiters.get_mut(id).expect("looked up just now");
+            assert!(!waiter.in_flight, "{id:?} is on its way already");
+            waiter.in_flight = true;
+            (waiter.database, waiter.read.clone())
+        };
+        let data = decode(&encoded);
+        let Data::Write(Write::GroupRead(read)) = data else { unreachable!("a group reader sends group reads") };
+        match single_partition(&self.router, &read.streams) {
+            Some(partition) => self.write(partition, database, Write::GroupRead(read), Ticket::Waiter(id)),
+            None => self.group_read_per_stream(database, &read, Target::Waiter(id)),
+        }
+    }
+
+    /// A group reader's XREADGROUP was applied.
+    pub fn waiter_came_back(&self, id: WaiterId, reply: Reply) {
+        let ended = {
+            let mut waiters = self.waiters.borrow_mut();
+            let Some(waiter) = waiters.get_mut(id) else { return };
+            waiter.in_flight = false;
+            waiter.ended
+        };
+        match (reply, ended) {
+            (Reply::NilArray, None) => self.try_group_read(id),
+            (Reply::NilArray, Some(ending)) => self.end_with(id, &ending_reply(ending)),
+            (reply, _) => self.end_with(id, &reply),
+        }
+    }
+
+    /// The wait of this connection, if it waits, ends without entries. Returns whether it waited.
+    pub fn end_wait(&self, connection: &Rc<Connection>, ending: Ending) -> bool {
+        let id = self.waiters.borrow().of_connection(connection.id);
+        let Some(id) = id else { return false };
+        self.end_without_entries(id, ending);
+        true
+    }
+
+    fn end_without_entries(&self, id: WaiterId, ending: Ending) {
+        let in_flight = {
+            let mut waiters = self.waiters.borrow_mut();
+            let Some(waiter) = waiters.get_mut(id) else { return };
+            if waiter.in_flight {
+                waiter.ended = Some(ending);
+            }
+            waiter.in_flight
+        };
+        if in_flight {
+            self.waiters.borrow_mut().forget_deadline(id);
+        } else {
+            self.end_with(id, &ending_reply(ending));
+        }
+    }
+
+    fn end_with(&self, id: WaiterId, reply: &Reply) {
+        let Some(waiter) = self.waiters.borrow_mut().remove(id) else { return };
+        waiter.place.fill(reply);
+        self.queue_flush(&waiter.place.connection);
+    }
+
+    /// Ends waits whose time is over, as they come due.
+    pub async fn run_deadlines(&self) {
+        loop {
+            let now = self.clock.monotonic_ms();
+            loop {
+                let due = self.waiters.borrow().first_due(now);
+                match due {
+                    Some(id) => self.end_without_entries(id, Ending::TimedOut),
+                    None => break,
+                }
+            }
+            let next = self.waiters.borrow().next_deadline();
+            let changed = self.deadline_due.notified();
+            match next {
+                Some(at) => {
+                    let wait = std::time::Duration::from_millis(at.saturating_sub(now));
+                    let _ = tokio::time::timeout(wait, changed).await;
+                }
+                None => changed.await,
+            }
+        }
+    }
+
+    pub fn finish_gathered(&self, target: Target, reply: Reply) {
+        match target {
+            Target::Client(place) => {
+                place.fill(&reply);
+                self.queue_flush(&place.connection);
+            }
+            Target::Waiter(id) => self.waiter_came_back(id, reply),
+        }
+    }
+}
+
+fn decode(encoded: &[u8]) -> Data<'_> {
+    codec::decode_data(encoded).expect("a waiter's read was encoded here")
+}
+
+fn single_partition(
+    router: &Router,
+    streams: &[(&[u8], GroupReadFrom)],
+) -> Option<crate::model::log::PartitionId> {
+    let mut ids = streams.iter().map(|(key, _)| router.of_key(key));
+    let first = ids.next()?;
+    ids.all(|id| id == first).then_some(first)
+}
+
+fn ending_reply(ending: Ending) -> Reply {
+    match ending {
+        Ending::TimedOut | Ending::Disconnected => Reply::NilArray,
+        Ending::Unblocked => Reply::Error(ReplyError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK")),
+    }
+}

@@ -1,0 +1,356 @@
+//! One worker: a thread with its runtime, its partitions, its connections.
+//!
+//! Everything here runs on one thread, between two awaits nothing else does. A *round* seals what all connections have
+//! enqueued since the last one, commits it with one flush, applies it and sends the replies.
+
+use crate::base::latch::Latch;
+use crate::config::config::Config;
+use crate::env::clock::Clock;
+use crate::env::entropy::Entropy;
+use crate::model::log::{LogIndex, PartitionId};
+use crate::model::reply::Reply;
+use crate::model::time::TimeMs;
+use crate::observe::metrics::Metrics;
+use crate::partition::partition::{Partition, Sealed};
+use crate::partition::router::Router;
+use crate::pubsub::registry::Registry;
+use crate::replication::committer::{Applier, CommitError, Committer};
+use crate::server::blocking::Waiters;
+use crate::server::connection::Connection;
+use crate::server::pause::Pause;
+use crate::server::ticket::{Place, Ticket};
+use crate::state::effects::{Effect, Effects};
+use crate::state::machine::Machine;
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+pub struct Worker {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub config: RefCell<Config>,
+    pub metrics: Metrics,
+    pub router: Router,
+    pub pubsub: RefCell<Registry>,
+    pub waiters: RefCell<Waiters>,
+    pub pause: Pause,
+    pub identity: Identity,
+    /// Tripped when nothing more may be acknowledged.
+    pub latch: Latch,
+    /// SHUTDOWN or a signal asked the node to stop.
+    pub stop: Notify,
+    /// The active expiry of keys (DEBUG SET-ACTIVE-EXPIRE).
+    pub expires_actively: Cell<bool>,
+    /// Ask for a checkpoint of every partition (SAVE).
+    pub checkpoint_wanted: Notify,
+    /// Who asked for it and waits until it is written.
+    pub checkpoint_askers: RefCell<Vec<Place>>,
+    /// One is being written.
+    pub checkpointing: Cell<bool>,
+    /// Milliseconds since the epoch of the last finished checkpoint.
+    pub last_checkpoint_ms: Cell<u64>,
+    /// Ops on their way that delete keys which are due.
+    pub expiring: Cell<u32>,
+    partitions: Vec<RefCell<Partition<Ticket>>>,
+    committer: Committer,
+    connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    next_connection: Cell<u64>,
+    round_due: Notify,
+    flush_due: Notify,
+    /// The earliest deadline of a blocked read may have changed.
+    pub deadline_due: Notify,
+    to_flush: RefCell<Vec<Rc<Connection>>>,
+    /// Tickets that do more than answer, kept until the partition that returned them is free again.
+    returned: RefCell<Vec<(Ticket, Reply)>>,
+}
+
+/// What the server says of itself.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// 40 hexadecimal digits, new at every start.
+    pub run_id: String,
+    pub started_at: TimeMs,
+    pub config_file: String,
+    pub executable: String,
+}
+
+/// What a worker is made of.
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub config: Config,
+    pub identity: Identity,
+    pub latch: Latch,
+    pub machines: Vec<Machine>,
+    pub committer: Committer,
+}
+
+impl Worker {
+    pub fn new(parts: Parts) -> Worker {
+        let partitions: Vec<_> = (0..).map(PartitionId).zip(parts.machines).collect();
+        Worker {
+            last_checkpoint_ms: Cell::new(parts.clock.now().0),
+            clock: parts.clock,
+            entropy: parts.entropy,
+            config: RefCell::new(parts.config),
+            metrics: Metrics::default(),
+            router: Router::new(partitions.len() as u16),
+            pubsub: RefCell::default(),
+            waiters: RefCell::default(),
+            pause: Pause::default(),
+            identity: parts.identity,
+            latch: parts.latch,
+            stop: Notify::new(),
+            expires_actively: Cell::new(true),
+            checkpoint_wanted: Notify::new(),
+            checkpoint_askers: RefCell::default(),
+            checkpointing: Cell::new(false),
+            expiring: Cell::new(0),
+            partitions: partitions.into_iter().map(|(id, machine)| RefCell::new(Partition::new(id, machine))).collect(),
+            committer: parts.committer,
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+            round_due: Notify::new(),
+            flush_due: Notify::new(),
+            deadline_due: Notify::new(),
+            to_flush: RefCell::default(),
+            returned: RefCell::default(),
+        }
+    }
+
+    pub fn now(&self) -> TimeMs {
+        self.clock.now()
+    }
+
+    pub fn committer(&self) -> &Committer {
+        &self.committer
+    }
+
+    pub fn partition(&self, id: PartitionId) -> &RefCell<Partition<Ticket>> {
+        &self.partitions[usize::from(id.0)]
+    }
+
+    pub fn partitions(&self) -> impl Iterator<Item = &RefCell<Partition<Ticket>>> {
+        self.partitions.iter()
+    }
+
+    /// Nothing is being gathered or on its way in any partition.
+    pub fn is_idle(&self) -> bool {
+        self.partitions.iter().all(|partition| partition.borrow().is_idle())
+    }
+
+    /// Something was put into an open batch.
+    pub fn request_round(&self) {
+        self.round_due.notify_one();
+    }
+
+    /// Commits round after round, until the log fails.
+    pub async fn run_rounds(&self) -> CommitError {
+        loop {
+            self.round_due.notified().await;
+            while self.partitions.iter().any(|partition| partition.borrow().has_open_work()) {
+                if let Err(error) = self.round().await {
+                    return error;
+                }
+            }
+        }
+    }
+
+    /// Commits what is still open, at the end.
+    pub async fn finish_rounds(&self) -> Result<(), CommitError> {
+        while self.partitions.iter().any(|partition| partition.borrow().has_open_work()) {
+            self.round().await?;
+        }
+        Ok(())
+    }
+
+    async fn round(&self) -> Result<(), CommitError> {
+        let now = self.now();
+        for (id, partition) in (0..).map(PartitionId).zip(&self.partitions) {
+            loop {
+                let mut partition = partition.borrow_mut();
+                match partition.seal(now) {
+                    Sealed::Entry(entry) => self.committer.append(id, entry),
+                    Sealed::Unlogged => partition.apply_unlogged(now, &mut |ticket, reply| self.done(ticket, reply)),
+                    Sealed::Nothing => break,
+                }
+            }
+        }
+        self.finish_returned();
+        self.committer.commit(self).await?;
+        self.flush_connections();
+        Ok(())
+    }
+
+    /// An outcome has come. Plain replies are written at once; what touches partitions again waits until the partition
+    /// at work is released.
+    fn done(&self, ticket: Ticket, reply: Reply) {
+        match ticket {
+            Ticket::Client(place) => {
+                place.fill(&reply);
+                self.queue_flush(&place.connection);
+            }
+            Ticket::Internal => {}
+            other => self.returned.borrow_mut().push((other, reply)),
+        }
+    }
+
+    fn finish_returned(&self) {
+        loop {
+            let returned = self.returned.take();
+            if returned.is_empty() {
+                return;
+            }
+            for (ticket, reply) in returned {
+                self.finish(ticket, reply);
+            }
+        }
+    }
+
+    fn finish(&self, ticket: Ticket, reply: Reply) {
+        match ticket {
+            Ticket::Client(place) => {
+                place.fill(&reply);
+                self.queue_flush(&place.connection);
+            }
+            Ticket::Part { gather, part } => {
+                if let Some((target, whole)) = gather.put(part, reply) {
+                    self.finish_gathered(target, whole);
+                }
+            }
+            Ticket::Waiter(id) => self.waiter_came_back(id, reply),
+            Ticket::Publish { place, message } => self.publish_at(&place, &message, reply),
+            Ticket::Exec { place, plan } => self.finish_exec(&place, *plan, reply),
+            Ticket::Expired => self.expired(&reply),
+            Ticket::Internal => {}
+        }
+    }
+
+    /// Whoever waits on the keys concerned is looked at again.
+    fn report(&self, effects: Vec<Effect>) {
+        for effect in effects {
+            self.serve_waiters(&effect);
+        }
+    }
+
+    // ---- connections
+
+    pub fn next_connection_id(&self) -> u64 {
+        self.next_connection.set(self.next_connection.get() + 1);
+        self.next_connection.get()
+    }
+
+    pub fn add_connection(&self, connection: &Rc<Connection>) {
+        self.connections.borrow_mut().insert(connection.id, connection.clone());
+    }
+
+    pub fn remove_connection(&self, connection: &Rc<Connection>) {
+        self.connections.borrow_mut().remove(&connection.id);
+        self.pubsub.borrow_mut().drop_subscriber(connection.subscriber());
+        self.end_wait(connection, crate::server::blocking::Ending::Disconnected);
+    }
+
+    pub fn connections(&self) -> Ref<'_, BTreeMap<u64, Rc<Connection>>> {
+        self.connections.borrow()
+    }
+
+    /// Has the connection's output sent when the tasks that are ready now have run, all of it with one call.
+    pub fn queue_flush(&self, connection: &Rc<Connection>) {
+        if !connection.flush_queued.replace(true) {
+            let mut queue = self.to_flush.borrow_mut();
+            if queue.is_empty() {
+                self.flush_due.notify_one();
+            }
+            queue.push(connection.clone());
+        }
+    }
+
+    /// Sends what was queued outside of rounds: messages of subscriptions.
+    pub async fn run_flushes(&self) {
+        loop {
+            self.flush_due.notified().await;
+            self.flush_connections();
+        }
+    }
+
+    fn flush_connections(&self) {
+        let mut queue = self.to_flush.take();
+        for connection in queue.drain(..) {
+            connection.flush_queued.set(false);
+            self.metrics.note_output(connection.flush());
+        }
+        // Keeps the memory unless somebody queued meanwhile.
+        let mut current = self.to_flush.borrow_mut();
+        if current.is_empty() {
+            *current = queue;
+        }
+    }
+
+    /// Whether a client has left more unread than its class may (`client-output-buffer-limit`): the hard limit at
+    /// once, the soft limit for longer than it allows.
+    pub fn is_over_output_limit(&self, connection: &Connection, subscribed: bool) -> bool {
+        let bytes = connection.output_bytes() as u64;
+        let limits = &self.config.borrow().client_output_buffer_limit;
+        let limit = if subscribed { &limits.pubsub } else { &limits.normal };
+        if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
+            return true;
+        }
+        if limit.soft_bytes == 0 || bytes <= limit.soft_bytes {
+            connection.over_soft_limit_since_ms.set(None);
+            return false;
+        }
+        let now_ms = self.clock.monotonic_ms();
+        let since_ms = connection.over_soft_limit_since_ms.get().unwrap_or(now_ms);
+        connection.over_soft_limit_since_ms.set(Some(since_ms));
+        now_ms - since_ms > limit.soft_seconds * 1000
+    }
+
+    /// Answers everything on its way with an error: the log has failed and none of it is known to be kept.
+    pub fn fail_everything(&self, error: &crate::model::reply::ReplyError) {
+        for partition in &self.partitions {
+            partition.borrow_mut().fail_all(error, &mut |ticket, reply| self.done(ticket, reply));
+        }
+        self.finish_returned();
+        self.flush_connections();
+    }
+}
+
+impl Applier for Worker {
+    fn apply_own(&self, partition: PartitionId, index: LogIndex) {
+        // Only waiters listen to effects.
+        let mut effects = if self.waiters.borrow().is_empty() { Effects::unwanted() } else { Effects::wanted() };
+        let mut done = |ticket, reply| self.done(ticket, reply);
+        self.partition(partition).borrow_mut().apply_own(index, &mut effects, &mut done);
+        self.finish_returned();
+        if !effects.is_empty() {
+            self.report(effects.drain().collect());
+        }
+    }
+
+    fn apply_foreign(
+        &self,
+        partition: PartitionId,
+        index: LogIndex,
+        entry: &[u8],
+    ) -> Result<(), crate::base::wire::Malformed> {
+        self.partition(partition).borrow_mut().apply_foreign(index, entry)
+    }
+
+    fn skip(&self, partition: PartitionId, index: LogIndex) {
+        self.partition(partition).borrow_mut().skip(index);
+    }
+
+    fn applied(&self, partition: PartitionId) -> LogIndex {
+        self.partition(partition).borrow().machine().applied()
+    }
+
+    fn image(&self, partition: PartitionId) -> Machine {
+        self.partition(partition).borrow().machine().clone()
+    }
+
+    fn install(&self, partition: PartitionId, machine: Machine) {
+        self.partition(partition).borrow_mut().replace_machine(machine);
+    }
+}
