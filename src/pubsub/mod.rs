@@ -1,1 +1,4 @@
 //! Who listens to which channel.
+
+pub mod message;
+pub mod registry;

@@ -1,0 +1,132 @@
+//! CONFIG GET and CONFIG SET over the rows.
+
+use crate::base::glob;
+use crate::config::config::Config;
+use crate::config::settings::{self, SETTINGS};
+use crate::model::reply::ReplyError;
+
+/// Names and values of the settings that match one of the patterns, in the order of the rows; nothing for a name
+/// that there is not. Names are matched in any case, older names are told if they are what matched.
+pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) -> Vec<(&'static str, String)> {
+    let patterns: Vec<_> = patterns.into_iter().map(<[u8]>::to_ascii_lowercase).collect();
+    let names =
+        SETTINGS.iter().flat_map(|s| [Some(s.name), s.alias].into_iter().flatten().map(move |n| (s, n)));
+    names
+        .filter(|(_, name)| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes())))
+        .map(|(setting, name)| (name, setting.get(config)))
+        .collect()
+}
+
+/// Takes all pairs or, on error, none. Returns the names of the settings that were set (Redis 7.2's texts).
+pub fn set<'p>(
+    config: &mut Config,
+    pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>,
+) -> Result<Vec<&'static str>, ReplyError> {
+    let mut changed = config.clone();
+    let mut names = Vec::new();
+    for (name, value) in pairs {
+        let failed = |why: &str| {
+            let name = name.escape_ascii();
+            ReplyError::owned(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
+            ))
+        };
+        let Some(setting) = std::str::from_utf8(name).ok().and_then(settings::find) else {
+            let name = name.escape_ascii();
+            return Err(ReplyError::owned(format!(
+                "ERR Unknown option or number of arguments for CONFIG SET - '{name}'"
+            )));
+        };
+        if !setting.mutable {
+            return Err(failed("can't set immutable config"));
+        }
+        if names.contains(&setting.name) {
+            return Err(failed("duplicate parameter"));
+        }
+        let value = std::str::from_utf8(value).map_err(|_| failed("argument must be UTF-8"))?;
+        setting.set(&mut changed, value).map_err(|refused| failed(&refused.0))?;
+        names.push(setting.name);
+    }
+    *config = changed;
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set_text(config: &mut Config, pairs: &[(&str, &str)]) -> Result<Vec<&'static str>, String> {
+        set(config, pairs.iter().map(|(n, v)| (n.as_bytes(), v.as_bytes())))
+            .map_err(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    }
+
+    #[test]
+    fn get_matches_patterns_and_ignores_what_is_unknown() {
+        let config = Config::default();
+        let got = get(&config, [&b"STREAM-NODE*"[..], b"nope", b"slave-read-only"]);
+        let expected = [
+            ("stream-node-max-entries", "100"),
+            ("stream-node-max-bytes", "4096"),
+            ("slave-read-only", "yes"),
+        ];
+        assert_eq!(got, expected.map(|(n, v)| (n, v.to_owned())));
+        assert_eq!(get(&config, [&b"nope"[..]]), []);
+    }
+
+    #[test]
+    fn set_takes_all_or_nothing() {
+        let mut config = Config::default();
+        assert_eq!(
+            set_text(&mut config, &[("maxclients", "5"), ("TIMEOUT", "7")]),
+            Ok(vec!["maxclients", "timeout"])
+        );
+        assert_eq!((config.maxclients, config.timeout_seconds), (5, 7));
+        let failed = |config: &mut Config, pairs: &[(&str, &str)]| set_text(config, pairs).unwrap_err();
+        for (name, value, text) in [
+            ("foo", "1", "ERR Unknown option or number of arguments for CONFIG SET - 'foo'"),
+            (
+                "port",
+                "1",
+                "ERR CONFIG SET failed (possibly related to argument 'port') - can't set immutable config",
+            ),
+            (
+                "timeout",
+                "x",
+                "ERR CONFIG SET failed (possibly related to argument 'timeout') - argument couldn't be parsed into an integer",
+            ),
+            (
+                "maxclients",
+                "0",
+                "ERR CONFIG SET failed (possibly related to argument 'maxclients') - argument must be between 1 and 1000000 inclusive",
+            ),
+            (
+                "protected-mode",
+                "maybe",
+                "ERR CONFIG SET failed (possibly related to argument 'protected-mode') - argument must be 'yes' or 'no'",
+            ),
+            (
+                "maxclients",
+                "9",
+                "ERR CONFIG SET failed (possibly related to argument 'maxclients') - duplicate parameter",
+            ),
+        ] {
+            assert_eq!(
+                failed(
+                    &mut config,
+                    &[("maxclients", "8"), (name, value)]
+                        [usize::from(name == "maxclients" && value == "0")..]
+                ),
+                text
+            );
+            assert_eq!(config.maxclients, 5);
+        }
+    }
+
+    #[test]
+    fn output_limits_keep_the_classes_that_are_not_named() {
+        let mut config = Config::default();
+        set_text(&mut config, &[("client-output-buffer-limit", "pubsub 1mb 512kb 10")]).unwrap();
+        let told = "normal 0 0 0 slave 268435456 67108864 60 pubsub 1048576 524288 10";
+        assert_eq!(get(&config, [&b"client-output-buffer-limit"[..]])[0].1, told);
+    }
+}

@@ -1,0 +1,154 @@
+//! The settings as the rest of the server reads them. Names, bounds and defaults are in [`crate::config::settings`].
+
+use crate::config::settings;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Which committer makes writes durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replication {
+    Local,
+    Raft,
+}
+
+/// What an acknowledged write has survived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On disk before the reply.
+    Fsync,
+    /// In the kernel's cache before the reply, on disk within `sync-interval`.
+    Relaxed,
+}
+
+/// Where the journal is flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushPolicy {
+    /// On the worker while flushes are quick, else on a thread of its own.
+    Auto,
+    Inline,
+    Thread,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Debug,
+    Verbose,
+    Notice,
+    Warning,
+    Nothing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DebugCommands {
+    No,
+    Yes,
+    /// From loopback addresses.
+    Local,
+}
+
+/// Bytes of unsent replies at which a client is disconnected; 0 is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutputLimit {
+    pub hard_bytes: u64,
+    /// A client that stays over it for `soft_seconds`.
+    pub soft_bytes: u64,
+    pub soft_seconds: u64,
+}
+
+/// `client-output-buffer-limit`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutputLimits {
+    pub normal: OutputLimit,
+    pub replica: OutputLimit,
+    pub pubsub: OutputLimit,
+}
+
+/// Every setting. [`Config::default`] is the defaults of the rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub port: u16,
+    /// Addresses to listen on; a leading `-` marks one that may be missing.
+    pub bind: Vec<String>,
+    pub dir: PathBuf,
+    /// Empty: none.
+    pub requirepass: String,
+    pub protected_mode: bool,
+    pub databases: u32,
+    pub maxclients: usize,
+    /// Seconds that a client may be idle; 0: for ever.
+    pub timeout_seconds: u64,
+    /// 0: off.
+    pub tcp_keepalive_seconds: u64,
+    pub tcp_backlog: u32,
+    pub partitions: u16,
+    pub workers: u16,
+    pub replication: Replication,
+    pub durability: Durability,
+    pub sync_interval_ms: u64,
+    pub flush_policy: FlushPolicy,
+    pub write_timeout_ms: u64,
+    pub journal_file_bytes: u64,
+    pub checkpoint_journal_bytes: u64,
+    pub output_limits: OutputLimits,
+    pub client_query_buffer_limit: u64,
+    pub proto_max_bulk_len: u64,
+    pub stream_node_max_entries: u32,
+    pub stream_node_max_bytes: u32,
+    pub stream_idmp_duration: u64,
+    pub stream_idmp_maxsize: u64,
+    pub loglevel: LogLevel,
+    /// Empty: standard output.
+    pub logfile: String,
+    pub enable_debug_command: DebugCommands,
+    /// Microseconds; negative: off.
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: u64,
+    /// Milliseconds; 0: off.
+    pub latency_monitor_threshold: u64,
+    /// Settings that are accepted and without effect, where they differ from their default.
+    pub accepted: BTreeMap<&'static str, String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut config = Config {
+            port: 0,
+            bind: Vec::new(),
+            dir: PathBuf::new(),
+            requirepass: String::new(),
+            protected_mode: false,
+            databases: 0,
+            maxclients: 0,
+            timeout_seconds: 0,
+            tcp_keepalive_seconds: 0,
+            tcp_backlog: 0,
+            partitions: 0,
+            workers: 0,
+            replication: Replication::Local,
+            durability: Durability::Fsync,
+            sync_interval_ms: 0,
+            flush_policy: FlushPolicy::Auto,
+            write_timeout_ms: 0,
+            journal_file_bytes: 0,
+            checkpoint_journal_bytes: 0,
+            output_limits: OutputLimits::default(),
+            client_query_buffer_limit: 0,
+            proto_max_bulk_len: 0,
+            stream_node_max_entries: 0,
+            stream_node_max_bytes: 0,
+            stream_idmp_duration: 0,
+            stream_idmp_maxsize: 0,
+            loglevel: LogLevel::Notice,
+            logfile: String::new(),
+            enable_debug_command: DebugCommands::No,
+            slowlog_log_slower_than: 0,
+            slowlog_max_len: 0,
+            latency_monitor_threshold: 0,
+            accepted: BTreeMap::new(),
+        };
+        for setting in settings::SETTINGS {
+            setting.set(&mut config, setting.default).expect("a default is valid");
+        }
+        config
+    }
+}

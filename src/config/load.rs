@@ -1,0 +1,346 @@
+//! Settings from the file, the environment and the flags, in this order: the later wins.
+
+use crate::config::config::Config;
+use crate::config::settings::{self, SETTINGS};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The settings file that is read if it is there and no other is named.
+pub const DEFAULT_FILE: &str = "config/headwater.toml";
+
+/// The Redis version whose commands and replies this server gives.
+pub const REDIS_VERSION: &str = "8.10.0";
+
+/// What the command line asked for.
+#[derive(Debug)]
+pub enum Invocation {
+    Run(Box<Config>),
+    /// `--help`, `--version`: print and exit.
+    Print(String),
+}
+
+/// A start that is refused, told to the person who started.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read the settings file {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path} looks like a redis.conf; Headwater reads TOML (port = 6379), or the same settings as flags (--port 6379)"
+    )]
+    RedisConf { path: PathBuf },
+    #[error("the settings file {path} is not TOML: {source}")]
+    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    #[error("{place}: unknown setting '{name}'{hint}")]
+    Unknown { place: String, name: String, hint: String },
+    #[error("{place}: {name} = '{value}': {why}")]
+    Value { place: String, name: String, value: String, why: String },
+    #[error("unexpected argument '{0}'; settings are given as --name value, see --help")]
+    Unexpected(String),
+}
+
+/// Settings for `flags` (without the program's name) and `environment`, with the files of this machine.
+pub fn load(
+    flags: &[String],
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Invocation, LoadError> {
+    if flags.iter().any(|flag| flag == "--help" || flag == "-h") {
+        return Ok(Invocation::Print(help()));
+    }
+    if flags.iter().any(|flag| flag == "--version" || flag == "-v") {
+        return Ok(Invocation::Print(version()));
+    }
+    let flags = pair_flags(flags)?;
+    let environment: Vec<_> = environment
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let name = name.strip_prefix("HEADWATER_")?.to_ascii_lowercase().replace('_', "-");
+            // Other tools of the project have variables with this prefix: what is no setting is not ours.
+            (name == "config" || settings::find(&name).is_some()).then_some((name, value))
+        })
+        .collect();
+
+    let mut config = Config::default();
+    let named = flags.iter().chain(&environment).rfind(|(name, _)| name == "config");
+    let named = flags.iter().rfind(|(name, _)| name == "config").or(named);
+    match named {
+        Some((_, path)) => read_file(&mut config, Path::new(path))?,
+        None if Path::new(DEFAULT_FILE).exists() => read_file(&mut config, Path::new(DEFAULT_FILE))?,
+        None => {}
+    }
+    for (place, pairs) in [("environment", &environment), ("command line", &flags)] {
+        for (name, value) in pairs.iter().filter(|(name, _)| name != "config") {
+            set(&mut config, place, name, value)?;
+        }
+    }
+    Ok(Invocation::Run(Box::new(config)))
+}
+
+/// `--name value …` as Redis has it: the values reach to the next `--`; also `--name=value`.
+fn pair_flags(flags: &[String]) -> Result<Vec<(String, String)>, LoadError> {
+    let mut pairs: Vec<(String, Option<String>)> = Vec::new();
+    for flag in flags {
+        if let Some(name) = flag.strip_prefix("--") {
+            match name.split_once('=') {
+                Some((name, value)) => pairs.push((name.to_ascii_lowercase(), Some(value.to_owned()))),
+                None => pairs.push((name.to_ascii_lowercase(), None)),
+            }
+        } else {
+            match pairs.last_mut() {
+                None => return Err(LoadError::Unexpected(flag.clone())),
+                Some((_, value @ None)) => *value = Some(flag.clone()),
+                Some((_, Some(value))) => {
+                    value.push(' ');
+                    value.push_str(flag);
+                }
+            }
+        }
+    }
+    let place = || "command line".to_owned();
+    pairs
+        .into_iter()
+        .map(|(name, value)| match value {
+            Some(value) => Ok((name, value)),
+            None if name != "config" && settings::find(&name).is_none() => {
+                Err(LoadError::Unknown { place: place(), hint: hint(&name), name })
+            }
+            None => Err(LoadError::Value {
+                place: place(),
+                name,
+                value: String::new(),
+                why: "a value is missing".into(),
+            }),
+        })
+        .collect()
+}
+
+fn set(config: &mut Config, place: &str, name: &str, value: &str) -> Result<(), LoadError> {
+    let Some(setting) = settings::find(name) else {
+        return Err(LoadError::Unknown { place: place.into(), name: name.into(), hint: hint(name) });
+    };
+    setting.set(config, value).map_err(|refused| LoadError::Value {
+        place: place.into(),
+        name: name.into(),
+        value: if name == "requirepass" { "…".into() } else { value.into() },
+        why: refused.0,
+    })
+}
+
+fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let table: toml::Table = match text.parse() {
+        Ok(table) => table,
+        Err(_) if is_redis_conf(&text) => return Err(LoadError::RedisConf { path: path.to_owned() }),
+        Err(source) => return Err(LoadError::Toml { path: path.to_owned(), source: Box::new(source) }),
+    };
+    let place = path.display().to_string();
+    for (name, value) in &table {
+        let text = match value {
+            toml::Value::Array(items) => {
+                items.iter().map(toml_text).collect::<Option<Vec<_>>>().map(|t| t.join(" "))
+            }
+            value => toml_text(value),
+        };
+        let Some(text) = text else {
+            let why = "neither text, number, true/false nor a list of them".into();
+            return Err(LoadError::Value { place, name: name.clone(), value: value.to_string(), why });
+        };
+        set(config, &place, name, &text)?;
+    }
+    Ok(())
+}
+
+fn toml_text(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(true) => Some("yes".into()),
+        toml::Value::Boolean(false) => Some("no".into()),
+        _ => None,
+    }
+}
+
+/// Whether the first line that says something begins with a setting's name and a blank instead of `=`.
+fn is_redis_conf(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let Some((name, rest)) = lines.next().and_then(|line| line.split_once(char::is_whitespace)) else {
+        return false;
+    };
+    let known = ["include", "loadmodule", "user", "rename-command", "replicaof"];
+    !rest.trim_start().starts_with('=') && (settings::find(name).is_some() || known.contains(&name))
+}
+
+/// `; did you mean 'x'?` if some name is near.
+fn hint(name: &str) -> String {
+    let near = SETTINGS.iter().map(|setting| (distance(name, setting.name), setting.name)).min();
+    match near {
+        Some((distance, near)) if distance <= 1 + near.len() / 4 => format!("; did you mean '{near}'?"),
+        _ => "; --help lists the settings".into(),
+    }
+}
+
+/// Levenshtein distance.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The line of `--version`. Test harnesses of Redis look for `v=` and a number.
+pub fn version() -> String {
+    format!(
+        "headwater {} (redis protocol v={REDIS_VERSION} bits={})\n",
+        env!("CARGO_PKG_VERSION"),
+        usize::BITS
+    )
+}
+
+/// The text of `--help`.
+pub fn help() -> String {
+    let mut text = format!(
+        "Headwater {}: Redis streams and pub/sub, durable. Every acknowledged write is on disk before the reply.\n\n\
+         usage: headwater [--config FILE] [--NAME VALUE]...\n\n\
+         Settings come from {DEFAULT_FILE} (or --config FILE), then from the environment (HEADWATER_PORT, ...),\n\
+         then from the command line; the later wins. Those marked * can be changed by CONFIG SET.\n\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for setting in SETTINGS {
+        let mark = if setting.mutable { '*' } else { ' ' };
+        let default = if setting.default.is_empty() { "\"\"" } else { setting.default };
+        let _ = writeln!(text, "{mark} --{} <{}>", setting.name, setting.values());
+        let _ = writeln!(text, "      {} [{default}]", setting.doc);
+    }
+    text.push_str("\n  -h, --help     this text\n  -v, --version  the version\n");
+    text
+}
+
+/// The text of `config/headwater.toml`: every setting, commented out, at its default.
+pub fn example() -> String {
+    let mut text = String::from(
+        "# Headwater's settings, each at its default. Uncomment to change.\n\
+         # The environment (HEADWATER_PORT=...) and the command line (--port ...) win over this file.\n\
+         # Settings marked * can also be changed by CONFIG SET.\n",
+    );
+    for setting in SETTINGS {
+        let mark = if setting.mutable { " *" } else { "" };
+        let _ = write!(text, "\n# {}{mark} ({})\n", setting.doc, setting.values());
+        let number = setting.default.parse::<i64>().is_ok();
+        let value = if number { setting.default.to_owned() } else { format!("\"{}\"", setting.default) };
+        let _ = writeln!(text, "# {} = {value}", setting.name);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(flags: &[&str], environment: &[(&str, &str)]) -> Result<Config, String> {
+        let flags: Vec<_> = flags.iter().map(|flag| flag.to_string()).collect();
+        let environment = environment.iter().map(|(n, v)| (n.to_string(), v.to_string()));
+        match load(&flags, environment) {
+            Ok(Invocation::Run(config)) => Ok(*config),
+            Ok(Invocation::Print(text)) => Err(text),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    fn file(text: &str) -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("h.toml");
+        std::fs::write(&path, text).unwrap();
+        let path = path.to_str().unwrap().to_owned();
+        (dir, path)
+    }
+
+    #[test]
+    fn later_places_win() {
+        let (_dir, path) = file(
+            "port = 1\nmaxclients = 11\ndatabases = 3\nbind = [\"::1\", \"127.0.0.1\"]\nprotected-mode = false",
+        );
+        let environment = [
+            ("HEADWATER_PORT", "2"),
+            ("HEADWATER_MAXCLIENTS", "22"),
+            ("HEADWATER_FUZZ_SECONDS", "1"),
+            ("PATH", ""),
+        ];
+        let config = run(&["--config", &path, "--port", "3"], &environment).unwrap();
+        assert_eq!((config.port, config.maxclients, config.databases), (3, 22, 3));
+        assert_eq!(config.bind, ["::1", "127.0.0.1"]);
+        assert!(!config.protected_mode);
+    }
+
+    #[test]
+    fn flags_of_redis_servers_work() {
+        let flags = "--port 7000 --bind 127.0.0.1 ::1 --appendonly yes --appendfsync everysec --databases 16 --loglevel \
+                     notice --daemonize no --checkpoint-journal-bytes 64mb --slowlog-log-slower-than -1 --sync-interval=1s \
+                     --client-output-buffer-limit pubsub 32mb 8mb 60";
+        let mut flags: Vec<_> = flags.split_ascii_whitespace().collect();
+        flags.extend(["--save", "", "--logfile", ""]);
+        let config = run(&flags, &[]).unwrap();
+        assert_eq!((config.port, config.bind.len()), (7000, 2));
+        assert_eq!((config.checkpoint_journal_bytes, config.slowlog_log_slower_than), (64 << 20, -1));
+        assert_eq!((config.sync_interval_ms, config.output_limits.pubsub.soft_seconds), (1000, 60));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let (_dir, conf) = file("# a comment\nport 6379\nsave 900 1\n");
+        let (_dir2, broken) = file("port = = 3");
+        for (flags, text) in [
+            (&["--prot", "1"][..], "did you mean 'port'?"),
+            (&["--frobnicate", "1"], "--help lists the settings"),
+            (&["--port", "99999"], "argument must be between 0 and 65535 inclusive"),
+            (&["--port"], "a value is missing"),
+            (&["redis.conf"], "unexpected argument 'redis.conf'"),
+            (&["--daemonize", "yes"], "supports only no"),
+            (&["--config", &conf], "looks like a redis.conf"),
+            (&["--config", &broken], "is not TOML"),
+            (&["--config", "/nonexistent/h.toml"], "cannot read the settings file"),
+        ] {
+            let error = run(flags, &[]).unwrap_err();
+            assert!(error.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn version_is_ours_and_names_the_protocol() {
+        let text = run(&["-v"], &[]).unwrap_err();
+        assert!(text.starts_with("headwater ") && text.contains(" v=8.10.0 "), "{text}");
+        assert!(run(&["--help"], &[]).unwrap_err().contains("--port <number 0..65535>"));
+    }
+
+    #[test]
+    fn every_default_is_told_as_it_is_written() {
+        let config = Config::default();
+        for setting in SETTINGS {
+            assert_eq!(setting.get(&config), setting.default, "{}", setting.name);
+        }
+        let names: std::collections::BTreeSet<_> =
+            SETTINGS.iter().flat_map(|s| [Some(s.name), s.alias]).flatten().collect();
+        assert_eq!(names.len(), SETTINGS.iter().map(|s| 1 + usize::from(s.alias.is_some())).sum::<usize>());
+    }
+
+    #[test]
+    fn the_example_file_is_up_to_date_and_valid() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(DEFAULT_FILE);
+        if std::env::var_os("HEADWATER_BLESS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, example()).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), example(), "run with HEADWATER_BLESS=1");
+        let settings: String = example()
+            .lines()
+            .filter_map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ")))
+            .fold(String::new(), |all, line| all + line + "\n");
+        let (_dir, path) = file(&settings);
+        assert_eq!(run(&["--config", &path], &[]).unwrap(), Config::default());
+    }
+}

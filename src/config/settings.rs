@@ -1,0 +1,580 @@
+//! The settings: one row each. Files, environment, flags, CONFIG, `--help` and `config/headwater.toml` follow the rows.
+
+use crate::config::config::{
+    Config, DebugCommands, Durability, FlushPolicy, LogLevel, OutputLimit, OutputLimits, Replication,
+};
+use std::path::PathBuf;
+
+/// One setting.
+pub struct Setting {
+    pub name: &'static str,
+    /// An older name that Redis still knows.
+    pub alias: Option<&'static str>,
+    pub default: &'static str,
+    /// Whether CONFIG SET may change it.
+    pub mutable: bool,
+    pub kind: Kind,
+    /// One line of why.
+    pub doc: &'static str,
+}
+
+#[derive(Clone, Copy)]
+pub enum Unit {
+    Plain,
+    /// `64mb`, `1gb`, `1k` (1000) …
+    Bytes,
+    /// `100`, `100ms`, `5s`.
+    Milliseconds,
+}
+
+/// What a setting's value is, and where it lives.
+pub enum Kind {
+    Flag {
+        get: fn(&Config) -> bool,
+        set: fn(&mut Config, bool),
+    },
+    Number {
+        get: fn(&Config) -> i64,
+        set: fn(&mut Config, i64),
+        min: i64,
+        max: i64,
+        unit: Unit,
+    },
+    Choice {
+        names: &'static [&'static str],
+        get: fn(&Config) -> usize,
+        set: fn(&mut Config, usize),
+    },
+    Text {
+        get: fn(&Config) -> String,
+        set: fn(&mut Config, String),
+    },
+    OutputLimits,
+    /// Only these values are possible here; each is accepted and the default is what stands.
+    Fixed {
+        accepts: &'static [&'static str],
+    },
+    /// Accepted and told by CONFIG GET, without any effect.
+    Ignored,
+}
+
+/// A value that was refused: Redis 7.2's words where it has some.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+impl Setting {
+    /// The value as CONFIG GET tells it.
+    pub fn get(&self, config: &Config) -> String {
+        match &self.kind {
+            Kind::Flag { get, .. } => if get(config) { "yes" } else { "no" }.to_owned(),
+            Kind::Number { get, .. } => get(config).to_string(),
+            Kind::Choice { names, get, .. } => names[get(config)].to_owned(),
+            Kind::Text { get, .. } => get(config),
+            Kind::OutputLimits => {
+                let class = |name: &str, limit: OutputLimit| {
+                    format!("{name} {} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_seconds)
+                };
+                let OutputLimits { normal, replica, pubsub } = config.output_limits;
+                [class("normal", normal), class("slave", replica), class("pubsub", pubsub)].join(" ")
+            }
+            Kind::Fixed { .. } => self.default.to_owned(),
+            Kind::Ignored => config.accepted.get(self.name).map_or(self.default, |v| v).to_owned(),
+        }
+    }
+
+    /// Takes a value as text, from wherever. On refusal nothing has changed.
+    pub fn set(&self, config: &mut Config, value: &str) -> Result<(), Refused> {
+        match &self.kind {
+            Kind::Flag { set, .. } => match value.to_ascii_lowercase().as_str() {
+                "yes" => set(config, true),
+                "no" => set(config, false),
+                _ => return refuse("argument must be 'yes' or 'no'"),
+            },
+            Kind::Number { set, min, max, unit, .. } => {
+                let number = unit.parse(value)?;
+                if !(*min..=*max).contains(&number) {
+                    return refuse(format!("argument must be between {min} and {max} inclusive"));
+                }
+                set(config, number);
+            }
+            Kind::Choice { names, set, .. } => {
+                match names.iter().position(|name| name.eq_ignore_ascii_case(value)) {
+                    Some(choice) => set(config, choice),
+                    None => {
+                        return refuse(format!(
+                            "argument(s) must be one of the following: {}",
+                            names.join(", ")
+                        ));
+                    }
+                }
+            }
+            Kind::Text { set, .. } if value.contains('\0') => {
+                let _ = set;
+                return refuse("argument must not contain a NUL");
+            }
+            Kind::Text { set, .. } => set(config, value.to_owned()),
+            Kind::OutputLimits => config.output_limits = parse_output_limits(config.output_limits, value)?,
+            Kind::Fixed { accepts } => {
+                if !accepts.iter().any(|accepted| accepted.eq_ignore_ascii_case(value)) {
+                    let accepts: Vec<_> =
+                        accepts.iter().map(|v| if v.is_empty() { "\"\"" } else { v }).collect();
+                    return refuse(format!("Headwater supports only {} here", accepts.join(", ")));
+                }
+            }
+            Kind::Ignored if value == self.default => {
+                config.accepted.remove(self.name);
+            }
+            Kind::Ignored => {
+                config.accepted.insert(self.name, value.to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether `name` (lower case) is this setting.
+    pub fn is(&self, name: &str) -> bool {
+        self.name == name || self.alias == Some(name)
+    }
+
+    /// What may be written, for people.
+    pub fn values(&self) -> String {
+        match &self.kind {
+            Kind::Flag { .. } => "yes|no".into(),
+            Kind::Number { min, max: i64::MAX, unit, .. } => format!("{} >= {min}", unit.word()),
+            Kind::Number { min, max, unit, .. } => format!("{} {min}..{max}", unit.word()),
+            Kind::Choice { names, .. } => names.join("|"),
+            Kind::Text { .. } | Kind::Ignored => "text".into(),
+            Kind::OutputLimits => "(normal|slave|pubsub hard soft seconds)...".into(),
+            Kind::Fixed { accepts } => {
+                accepts.iter().map(|v| if v.is_empty() { "\"\"" } else { v }).collect::<Vec<_>>().join("|")
+            }
+        }
+    }
+}
+
+/// The setting of a name, in any case.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    let name = name.to_ascii_lowercase();
+    SETTINGS.iter().find(|setting| setting.is(&name))
+}
+
+fn refuse<T>(text: impl Into<String>) -> Result<T, Refused> {
+    Err(Refused(text.into()))
+}
+
+impl Unit {
+    fn word(self) -> &'static str {
+        match self {
+            Unit::Plain => "number",
+            Unit::Bytes => "bytes",
+            Unit::Milliseconds => "milliseconds",
+        }
+    }
+
+    fn parse(self, text: &str) -> Result<i64, Refused> {
+        let refused = match self {
+            Unit::Bytes => "argument must be a memory value",
+            Unit::Plain | Unit::Milliseconds => "argument couldn't be parsed into an integer",
+        };
+        let digits = text.trim_start_matches('-').bytes().take_while(u8::is_ascii_digit).count();
+        let (number, suffix) = text.split_at(digits + usize::from(text.starts_with('-')).min(text.len()));
+        let number: i64 = number.parse().map_err(|_| Refused(refused.into()))?;
+        let factor = match (self, suffix.to_ascii_lowercase().as_str()) {
+            (_, "") | (Unit::Bytes, "b") | (Unit::Milliseconds, "ms") => 1,
+            (Unit::Bytes, "k") | (Unit::Milliseconds, "s") => 1000,
+            (Unit::Bytes, "kb") => 1 << 10,
+            (Unit::Bytes, "m") => 1_000_000,
+            (Unit::Bytes, "mb") => 1 << 20,
+            (Unit::Bytes, "g") => 1_000_000_000,
+            (Unit::Bytes, "gb") => 1 << 30,
+            _ => return refuse(refused),
+        };
+        number.checked_mul(factor).ok_or_else(|| Refused(refused.into()))
+    }
+}
+
+/// Classes that are not named keep their limit, as in Redis.
+fn parse_output_limits(mut limits: OutputLimits, text: &str) -> Result<OutputLimits, Refused> {
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    if words.is_empty() || words.len() % 4 != 0 {
+        return refuse("Wrong number of arguments in buffer limit configuration.");
+    }
+    for class in words.chunks_exact(4) {
+        let limit = match class[0].to_ascii_lowercase().as_str() {
+            "normal" => &mut limits.normal,
+            "slave" | "replica" => &mut limits.replica,
+            "pubsub" => &mut limits.pubsub,
+            _ => return refuse("Invalid client class specified in buffer limit configuration."),
+        };
+        let number = |unit: Unit, text: &str| match unit.parse(text) {
+            Ok(number @ 0..) => Ok(number as u64),
+            _ => refuse("Error in hard, soft or soft_seconds setting in buffer limit configuration."),
+        };
+        *limit = OutputLimit {
+            hard_bytes: number(Unit::Bytes, class[1])?,
+            soft_bytes: number(Unit::Bytes, class[2])?,
+            soft_seconds: number(Unit::Plain, class[3])?,
+        };
+    }
+    Ok(limits)
+}
+
+macro_rules! row {
+    ($name:literal, $default:literal, $mutable:ident, $kind:expr, $doc:literal) => {
+        row!(@ $name, None, $default, $mutable, $kind, $doc)
+    };
+    ($name:literal or $alias:literal, $default:literal, $mutable:ident, $kind:expr, $doc:literal) => {
+        row!(@ $name, Some($alias), $default, $mutable, $kind, $doc)
+    };
+    (@ $name:literal, $alias:expr, $default:literal, mutable, $kind:expr, $doc:literal) => {
+        Setting { name: $name, alias: $alias, default: $default, mutable: true, kind: $kind, doc: $doc }
+    };
+    (@ $name:literal, $alias:expr, $default:literal, immutable, $kind:expr, $doc:literal) => {
+        Setting { name: $name, alias: $alias, default: $default, mutable: false, kind: $kind, doc: $doc }
+    };
+}
+macro_rules! flag {
+    ($field:ident) => {
+        Kind::Flag { get: |c| c.$field, set: |c, v| c.$field = v }
+    };
+}
+macro_rules! number {
+    ($field:ident, $min:expr, $max:expr, $unit:ident) => {
+        Kind::Number {
+            get: |c| c.$field as i64,
+            set: |c, v| c.$field = v as _,
+            min: $min,
+            max: $max,
+            unit: Unit::$unit,
+        }
+    };
+}
+macro_rules! choice {
+    ($field:ident, $type:ident, $($name:literal = $variant:ident),+) => {
+        Kind::Choice {
+            names: &[$($name),+],
+            get: |c| [$($type::$variant),+].iter().position(|v| *v == c.$field).expect("a row names every variant"),
+            set: |c, v| c.$field = [$($type::$variant),+][v],
+        }
+    };
+}
+macro_rules! text {
+    ($field:ident) => {
+        Kind::Text { get: |c| c.$field.clone(), set: |c, v| c.$field = v }
+    };
+}
+
+const NO: Kind = Kind::Fixed { accepts: &["no"] };
+const EMPTY: Kind = Kind::Fixed { accepts: &[""] };
+const ZERO: Kind = Kind::Fixed { accepts: &["0"] };
+const GIB: i64 = 1 << 30;
+
+/// All settings, in the order of `--help` and of `config/headwater.toml`.
+pub static SETTINGS: &[Setting] = &[
+    row!("port", "6379", immutable, number!(port, 0, 65535, Plain), "TCP port; 0 takes any free one."),
+    row!(
+        "bind",
+        "127.0.0.1 -::1",
+        immutable,
+        Kind::Text {
+            get: |c| c.bind.join(" "),
+            set: |c, v| c.bind = v.split_ascii_whitespace().map(str::to_owned).collect()
+        },
+        "Addresses to listen on; one with a leading - may be missing, * is all of IPv4."
+    ),
+    row!(
+        "dir",
+        "data",
+        immutable,
+        Kind::Text { get: |c| c.dir.to_string_lossy().into_owned(), set: |c, v| c.dir = PathBuf::from(v) },
+        "The data directory; made if missing, locked while in use."
+    ),
+    row!(
+        "requirepass",
+        "",
+        mutable,
+        text!(requirepass),
+        "Password of the default user; empty asks for none."
+    ),
+    row!(
+        "protected-mode",
+        "yes",
+        mutable,
+        flag!(protected_mode),
+        "Without a password, refuse clients that are not on this machine."
+    ),
+    row!(
+        "databases",
+        "16",
+        immutable,
+        number!(databases, 1, 1024, Plain),
+        "How many databases SELECT knows."
+    ),
+    row!(
+        "maxclients",
+        "10000",
+        mutable,
+        number!(maxclients, 1, 1_000_000, Plain),
+        "Connections at the most."
+    ),
+    row!(
+        "timeout",
+        "0",
+        mutable,
+        number!(timeout_seconds, 0, i32::MAX as i64, Plain),
+        "Seconds after which an idle client is closed; 0 never."
+    ),
+    row!(
+        "tcp-keepalive",
+        "300",
+        mutable,
+        number!(tcp_keepalive_seconds, 0, i32::MAX as i64, Plain),
+        "Seconds between TCP keepalives; 0 sends none."
+    ),
+    row!(
+        "tcp-backlog",
+        "511",
+        immutable,
+        number!(tcp_backlog, 1, i32::MAX as i64, Plain),
+        "Connections that may wait to be accepted."
+    ),
+    row!(
+        "partitions",
+        "1",
+        immutable,
+        number!(partitions, 1, crate::model::limits::PARTITIONS_MAX as i64, Plain),
+        "Fixed when the data directory is made; more than 1 asks for Redis Cluster's rules on multi-key commands."
+    ),
+    row!(
+        "workers",
+        "1",
+        immutable,
+        number!(workers, 1, 1, Plain),
+        "Threads that serve partitions; this version has one."
+    ),
+    row!(
+        "replication",
+        "local",
+        immutable,
+        choice!(replication, Replication, "local" = Local, "raft" = Raft),
+        "How writes are committed: by the journal alone, or by Raft over it."
+    ),
+    row!(
+        "durability",
+        "fsync",
+        immutable,
+        choice!(durability, Durability, "fsync" = Fsync, "relaxed" = Relaxed),
+        "fsync: on disk before the reply. relaxed: power loss may cost up to sync-interval of acknowledged writes."
+    ),
+    row!(
+        "sync-interval",
+        "100",
+        immutable,
+        number!(sync_interval_ms, 1, 60_000, Milliseconds),
+        "With relaxed durability: how often the journal is synced."
+    ),
+    row!(
+        "flush-policy",
+        "auto",
+        immutable,
+        choice!(flush_policy, FlushPolicy, "auto" = Auto, "inline" = Inline, "thread" = Thread),
+        "Where the journal is synced: inline while the disk is quick, else on a thread of its own."
+    ),
+    row!(
+        "write-timeout",
+        "5000",
+        mutable,
+        number!(write_timeout_ms, 1, 3_600_000, Milliseconds),
+        "A write that is not committed by then is answered -UNKNOWN."
+    ),
+    row!(
+        "journal-file-bytes",
+        "67108864",
+        immutable,
+        number!(journal_file_bytes, 1 << 20, GIB, Bytes),
+        "Size of one journal file."
+    ),
+    row!(
+        "checkpoint-journal-bytes",
+        "268435456",
+        mutable,
+        number!(checkpoint_journal_bytes, 1 << 20, i64::MAX, Bytes),
+        "Journal written since the last checkpoint that starts the next one."
+    ),
+    row!(
+        "client-output-buffer-limit",
+        "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+        mutable,
+        Kind::OutputLimits,
+        "Unsent replies at which a client is closed: class, hard bytes, soft bytes, seconds over soft."
+    ),
+    row!(
+        "client-query-buffer-limit",
+        "1073741824",
+        mutable,
+        number!(client_query_buffer_limit, 1 << 20, 4 * GIB - 1, Bytes),
+        "Bytes of one request at the most."
+    ),
+    row!(
+        "proto-max-bulk-len",
+        "536870912",
+        mutable,
+        number!(proto_max_bulk_len, 1 << 20, 4 * GIB - 1, Bytes),
+        "Bytes of one argument at the most."
+    ),
+    row!(
+        "stream-node-max-entries",
+        "100",
+        mutable,
+        number!(stream_node_max_entries, 0, i32::MAX as i64, Plain),
+        "Entries of one stream node: how coarse approximate trimming is; 0 is no limit."
+    ),
+    row!(
+        "stream-node-max-bytes",
+        "4096",
+        mutable,
+        number!(stream_node_max_bytes, 0, i32::MAX as i64, Bytes),
+        "Bytes of one stream node; 0 is no limit."
+    ),
+    row!(
+        "stream-idmp-duration",
+        "100",
+        mutable,
+        number!(stream_idmp_duration, 1, 86_400, Plain),
+        "Seconds for which a stream remembers an idempotent id."
+    ),
+    row!(
+        "stream-idmp-maxsize",
+        "100",
+        mutable,
+        number!(stream_idmp_maxsize, 1, 10_000, Plain),
+        "Idempotent ids that a stream remembers per producer."
+    ),
+    row!(
+        "loglevel",
+        "notice",
+        mutable,
+        choice!(
+            loglevel,
+            LogLevel,
+            "debug" = Debug,
+            "verbose" = Verbose,
+            "notice" = Notice,
+            "warning" = Warning,
+            "nothing" = Nothing
+        ),
+        "How much is logged."
+    ),
+    row!("logfile", "", immutable, text!(logfile), "File to append the log to; empty is standard output."),
+    row!(
+        "enable-debug-command",
+        "no",
+        immutable,
+        choice!(enable_debug_command, DebugCommands, "no" = No, "yes" = Yes, "local" = Local),
+        "Whether DEBUG is served; local: to clients of this machine."
+    ),
+    row!(
+        "slowlog-log-slower-than",
+        "10000",
+        mutable,
+        number!(slowlog_log_slower_than, -1, i64::MAX, Plain),
+        "Microseconds from which a command is in the slow log; -1 is off."
+    ),
+    row!(
+        "slowlog-max-len",
+        "128",
+        mutable,
+        number!(slowlog_max_len, 0, 1_000_000, Plain),
+        "Commands that the slow log keeps."
+    ),
+    row!(
+        "latency-monitor-threshold",
+        "0",
+        mutable,
+        number!(latency_monitor_threshold, 0, i64::MAX, Plain),
+        "Milliseconds from which an event is in LATENCY; 0 is off."
+    ),
+    // Redis's settings that mean nothing else here: accepted so that its configurations and clients work.
+    row!(
+        "appendonly",
+        "yes",
+        mutable,
+        Kind::Fixed { accepts: &["yes", "no"] },
+        "Accepted, without effect: writes are always journaled."
+    ),
+    row!(
+        "appendfsync",
+        "always",
+        mutable,
+        Kind::Fixed { accepts: &["always", "everysec", "no"] },
+        "Accepted, without effect: use durability, which this never weakens."
+    ),
+    row!(
+        "save",
+        "",
+        mutable,
+        Kind::Ignored,
+        "Accepted, without effect: checkpoints follow checkpoint-journal-bytes."
+    ),
+    row!("aof-use-rdb-preamble", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("no-appendfsync-on-rewrite", "no", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("auto-aof-rewrite-percentage", "100", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("auto-aof-rewrite-min-size", "67108864", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("dbfilename", "dump.rdb", mutable, Kind::Ignored, "Accepted, without effect: there is no RDB file."),
+    row!("appenddirname", "appendonlydir", immutable, Kind::Ignored, "Accepted, without effect."),
+    row!("rdbcompression", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("rdbchecksum", "yes", immutable, Kind::Ignored, "Accepted, without effect."),
+    row!(
+        "stop-writes-on-bgsave-error",
+        "yes",
+        mutable,
+        Kind::Ignored,
+        "Accepted, without effect: the server stops when its journal cannot be written."
+    ),
+    row!("maxmemory", "0", mutable, ZERO, "Nothing is ever evicted."),
+    row!(
+        "maxmemory-policy",
+        "noeviction",
+        mutable,
+        Kind::Fixed { accepts: &["noeviction"] },
+        "Nothing is ever evicted."
+    ),
+    row!("notify-keyspace-events", "", mutable, EMPTY, "Keyspace notifications are not there yet."),
+    row!("hz", "10", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("dynamic-hz", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("activedefrag", "no", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("lazyfree-lazy-user-del", "no", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!(
+        "list-max-listpack-size",
+        "-2",
+        mutable,
+        Kind::Ignored,
+        "Accepted, without effect: there are no lists."
+    ),
+    row!(
+        "set-max-intset-entries",
+        "512",
+        mutable,
+        Kind::Ignored,
+        "Accepted, without effect: there are no sets."
+    ),
+    row!("tracking-table-max-keys", "1000000", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("lua-time-limit" or "busy-reply-threshold", "5000", mutable, Kind::Ignored, "Accepted, without effect: there are no scripts."),
+    row!("replica-read-only" or "slave-read-only", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("replica-serve-stale-data" or "slave-serve-stale-data", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("min-replicas-to-write" or "min-slaves-to-write", "0", mutable, ZERO, "Replicas are Raft's business."),
+    row!("repl-diskless-sync", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("repl-diskless-sync-delay", "5", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("cluster-enabled", "no", immutable, NO, "Redis Cluster's bus is not spoken."),
+    row!("acl-pubsub-default", "resetchannels", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("unixsocket", "", immutable, EMPTY, "Unix sockets are not there yet."),
+    row!("tls-port", "0", immutable, ZERO, "TLS is not there yet."),
+    row!("daemonize", "no", immutable, NO, "The server stays in the foreground: let a supervisor keep it."),
+    row!("supervised", "no", immutable, Kind::Ignored, "Accepted, without effect."),
+    row!("pidfile", "", immutable, Kind::Ignored, "Accepted, without effect."),
+    row!("always-show-logo", "no", immutable, Kind::Ignored, "Accepted, without effect."),
+    row!("set-proc-title", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("syslog-enabled", "no", immutable, NO, "Log to standard output or to logfile."),
+    row!("io-threads", "1", immutable, Kind::Ignored, "Accepted, without effect: see workers."),
+];

@@ -1,0 +1,71 @@
+//! Where the log goes and how it looks.
+
+use crate::config::config::LogLevel;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The log of the process: plain lines to `logfile` (appended; empty is standard output), from `level` on.
+///
+/// Fields may hold what clients sent, so control characters never reach the file as they are (reliability P14).
+/// Fails if the file cannot be opened; does nothing if a log was set up before (as in tests).
+pub fn install(level: LogLevel, logfile: &str) -> io::Result<()> {
+    let out: Box<dyn Write + Send> = if logfile.is_empty() {
+        Box::new(io::stdout())
+    } else {
+        Box::new(std::fs::OpenOptions::new().create(true).append(true).open(logfile)?)
+    };
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(filter(level))
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(Mutex::new(Escaping(out)))
+        .try_init();
+    Ok(())
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::TRACE,
+        LogLevel::Verbose => LevelFilter::DEBUG,
+        LogLevel::Notice => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
+    }
+}
+
+/// Writes one event at a time, as the formatter hands it over: all but its last line break is escaped.
+struct Escaping<W>(W);
+
+impl<W: Write> Write for Escaping<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (line, end) = event.strip_suffix(b"\n").map_or((event, &b""[..]), |line| (line, &b"\n"[..]));
+        let mut escaped = Vec::with_capacity(event.len());
+        for &byte in line {
+            if byte < b' ' || byte == 0x7f {
+                escaped.extend(byte.escape_ascii());
+            } else {
+                escaped.push(byte);
+            }
+        }
+        escaped.extend_from_slice(end);
+        self.0.write_all(&escaped)?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p14_an_event_is_one_line() {
+        let mut out = Escaping(Vec::new());
+        out.write_all(b"name=a\r\nb\x1b[31m \xc3\xa9\n").unwrap();
+        assert_eq!(out.0, b"name=a\\r\\nb\\x1b[31m \xc3\xa9\n");
+    }
+}

@@ -1,0 +1,283 @@
+//! Channels, patterns and shard channels, and who is subscribed to them.
+//!
+//! Both directions are kept, so that a subscriber that leaves costs only what it was subscribed to. How many a
+//! subscriber may have is the server's business. Subscribers of a channel are reached in the order in which they came.
+
+use crate::base::glob;
+use ahash::{AHashMap, AHashSet};
+use bytes::Bytes;
+
+/// A connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriberId(pub u64);
+
+/// What is subscribed to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Channel,
+    Pattern,
+    Shard,
+}
+
+/// Why a published message reaches a subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery<'a> {
+    Message,
+    PatternMessage { pattern: &'a Bytes },
+}
+
+/// All subscriptions of a worker.
+#[derive(Debug, Default)]
+pub struct Registry {
+    channels: AHashMap<Bytes, Vec<SubscriberId>>,
+    shards: AHashMap<Bytes, Vec<SubscriberId>>,
+    /// In the order in which they were first subscribed to: PUBLISH goes through all of them.
+    patterns: Vec<(Bytes, Vec<SubscriberId>)>,
+    subscribers: AHashMap<SubscriberId, Subscriptions>,
+}
+
+#[derive(Debug, Default)]
+struct Subscriptions {
+    channels: AHashSet<Bytes>,
+    patterns: AHashSet<Bytes>,
+    shards: AHashSet<Bytes>,
+}
+
+impl Subscriptions {
+    fn of(&self, kind: Kind) -> &AHashSet<Bytes> {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shards,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut AHashSet<Bytes> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+}
+
+impl Registry {
+    /// Whether it was not subscribed before.
+    pub fn subscribe(&mut self, id: SubscriberId, kind: Kind, name: &[u8]) -> bool {
+        let own = self.subscribers.entry(id).or_default().of_mut(kind);
+        if own.contains(name) {
+            return false;
+        }
+        // One copy of a name serves everybody.
+        let known = match kind {
+            Kind::Channel => self.channels.get_key_value(name).map(|(name, _)| name.clone()),
+            Kind::Shard => self.shards.get_key_value(name).map(|(name, _)| name.clone()),
+            Kind::Pattern => {
+                self.patterns.iter().find(|(known, _)| known == name).map(|(name, _)| name.clone())
+            }
+        };
+        let name = known.unwrap_or_else(|| Bytes::copy_from_slice(name));
+        own.insert(name.clone());
+        match kind {
+            Kind::Channel => self.channels.entry(name).or_default().push(id),
+            Kind::Shard => self.shards.entry(name).or_default().push(id),
+            Kind::Pattern => match self.patterns.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, ids)) => ids.push(id),
+                None => self.patterns.push((name, vec![id])),
+            },
+        }
+        true
+    }
+
+    /// Whether it was subscribed.
+    pub fn unsubscribe(&mut self, id: SubscriberId, kind: Kind, name: &[u8]) -> bool {
+        let Some(subscriptions) = self.subscribers.get_mut(&id) else { return false };
+        if !subscriptions.of_mut(kind).remove(name) {
+            return false;
+        }
+        if [Kind::Channel, Kind::Pattern, Kind::Shard].iter().all(|&kind| subscriptions.of(kind).is_empty()) {
+            self.subscribers.remove(&id);
+        }
+        self.unlink(id, kind, name);
+        true
+    }
+
+    /// Forgets a subscriber.
+    pub fn drop_subscriber(&mut self, id: SubscriberId) {
+        let Some(subscriptions) = self.subscribers.remove(&id) else { return };
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            for name in subscriptions.of(kind) {
+                self.unlink(id, kind, name);
+            }
+        }
+    }
+
+    fn unlink(&mut self, id: SubscriberId, kind: Kind, name: &[u8]) {
+        let map = match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Shard => &mut self.shards,
+            Kind::Pattern => {
+                let at =
+                    self.patterns.iter().position(|(known, _)| known == name).expect("both directions agree");
+                self.patterns[at].1.retain(|&other| other != id);
+                if self.patterns[at].1.is_empty() {
+                    self.patterns.remove(at);
+                }
+                return;
+            }
+        };
+        let ids = map.get_mut(name).expect("both directions agree");
+        ids.retain(|&other| other != id);
+        if ids.is_empty() {
+            map.remove(name);
+        }
+    }
+
+    /// What a subscriber is subscribed to, sorted: UNSUBSCRIBE without arguments goes through it.
+    pub fn names(&self, id: SubscriberId, kind: Kind) -> Vec<Bytes> {
+        let mut names: Vec<_> =
+            self.subscribers.get(&id).into_iter().flat_map(|s| s.of(kind).iter().cloned()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// How many of a kind a subscriber has.
+    pub fn count(&self, id: SubscriberId, kind: Kind) -> usize {
+        self.subscribers.get(&id).map_or(0, |s| s.of(kind).len())
+    }
+
+    /// Channels and patterns: the number that SUBSCRIBE and PSUBSCRIBE confirm. Shard channels count for themselves.
+    pub fn count_plain(&self, id: SubscriberId) -> usize {
+        self.count(id, Kind::Channel) + self.count(id, Kind::Pattern)
+    }
+
+    /// Whether a subscriber has any subscription.
+    pub fn is_subscribed(&self, id: SubscriberId) -> bool {
+        self.subscribers.contains_key(&id)
+    }
+
+    /// Whom a PUBLISH reaches: subscribers of the channel, then of matching patterns, pattern by pattern. One that is
+    /// subscribed several ways is reached several times.
+    pub fn publish<'a>(&'a self, channel: &'a [u8]) -> impl Iterator<Item = (SubscriberId, Delivery<'a>)> {
+        let direct = self.channels.get(channel).into_iter().flatten().map(|&id| (id, Delivery::Message));
+        let matching = self.patterns.iter().filter(move |(pattern, _)| glob::matches(pattern, channel));
+        let by_pattern = matching
+            .flat_map(|(pattern, ids)| ids.iter().map(move |&id| (id, Delivery::PatternMessage { pattern })));
+        direct.chain(by_pattern)
+    }
+
+    /// Whom a SPUBLISH reaches.
+    pub fn publish_shard(&self, channel: &[u8]) -> &[SubscriberId] {
+        self.shards.get(channel).map_or(&[], Vec::as_slice)
+    }
+
+    /// PUBSUB CHANNELS and SHARDCHANNELS: active channels, sorted; all if there is no pattern.
+    pub fn channels(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Bytes> {
+        let matches = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
+        let mut names: Vec<Bytes> = match kind {
+            Kind::Channel => self.channels.keys().filter(matches).cloned().collect(),
+            Kind::Shard => self.shards.keys().filter(matches).cloned().collect(),
+            Kind::Pattern => self.patterns.iter().map(|(name, _)| name).filter(matches).cloned().collect(),
+        };
+        names.sort_unstable();
+        names
+    }
+
+    /// PUBSUB NUMSUB and SHARDNUMSUB.
+    pub fn subscribers_of(&self, kind: Kind, name: &[u8]) -> usize {
+        match kind {
+            Kind::Channel => self.channels.get(name).map_or(0, Vec::len),
+            Kind::Shard => self.shards.get(name).map_or(0, Vec::len),
+            Kind::Pattern => {
+                self.patterns.iter().find(|(known, _)| known == name).map_or(0, |(_, ids)| ids.len())
+            }
+        }
+    }
+
+    /// Active names of a kind. Of patterns it is PUBSUB NUMPAT: each counts once, however many are subscribed.
+    pub fn total(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Channel => self.channels.len(),
+            Kind::Shard => self.shards.len(),
+            Kind::Pattern => self.patterns.len(),
+        }
+    }
+
+    /// Subscribers of anything (INFO pubsub_clients).
+    pub fn subscribers(&self) -> usize {
+        self.subscribers.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ANN: SubscriberId = SubscriberId(1);
+    const BOB: SubscriberId = SubscriberId(2);
+
+    #[test]
+    fn publish_reaches_channels_then_patterns_in_order() {
+        let mut registry = Registry::default();
+        assert!(registry.subscribe(BOB, Kind::Channel, b"news"));
+        assert!(!registry.subscribe(BOB, Kind::Channel, b"news"));
+        registry.subscribe(ANN, Kind::Channel, b"news");
+        registry.subscribe(ANN, Kind::Pattern, b"n*");
+        registry.subscribe(BOB, Kind::Pattern, b"x*");
+        registry.subscribe(ANN, Kind::Shard, b"news");
+        let pattern = Bytes::from_static(b"n*");
+        let reached: Vec<_> = registry.publish(b"news").collect();
+        let expected = [
+            (BOB, Delivery::Message),
+            (ANN, Delivery::Message),
+            (ANN, Delivery::PatternMessage { pattern: &pattern }),
+        ];
+        assert_eq!(reached, expected);
+        assert_eq!(registry.publish_shard(b"news"), [ANN]);
+        assert_eq!((registry.count_plain(ANN), registry.count(ANN, Kind::Shard)), (2, 1));
+        registry.drop_subscriber(ANN);
+        assert_eq!(registry.publish(b"news").count(), 1);
+        assert!(
+            registry.unsubscribe(BOB, Kind::Channel, b"news")
+                && !registry.unsubscribe(BOB, Kind::Channel, b"news")
+        );
+        assert_eq!((registry.total(Kind::Channel), registry.total(Kind::Pattern)), (0, 1));
+        registry.drop_subscriber(BOB);
+        assert_eq!((registry.total(Kind::Pattern), registry.subscribers()), (0, 0));
+    }
+
+    proptest! {
+        /// Both directions agree with a plain list of subscriptions.
+        #[test]
+        fn agrees_with_a_list(steps in proptest::collection::vec((0u64..3, 0usize..3, 0u8..3, 0u8..8), 0..60)) {
+            let mut registry = Registry::default();
+            let mut list: Vec<(SubscriberId, Kind, u8)> = Vec::new();
+            for (id, kind, name, step) in steps {
+                let (id, kind) = (SubscriberId(id), [Kind::Channel, Kind::Pattern, Kind::Shard][kind]);
+                let row = (id, kind, name);
+                match step {
+                    0 => {
+                        registry.drop_subscriber(id);
+                        list.retain(|(other, ..)| *other != id);
+                    }
+                    1..4 => {
+                        prop_assert_eq!(registry.unsubscribe(id, kind, &[name]), list.contains(&row));
+                        list.retain(|other| *other != row);
+                    }
+                    _ => {
+                        prop_assert_eq!(registry.subscribe(id, kind, &[name]), !list.contains(&row));
+                        if !list.contains(&row) { list.push(row); }
+                    }
+                }
+                let of = list.iter().filter(|(_, k, n)| (*k, *n) == (kind, name)).count();
+                prop_assert_eq!(registry.subscribers_of(kind, &[name]), of);
+                prop_assert_eq!(registry.count(id, kind), list.iter().filter(|(i, k, _)| (*i, *k) == (id, kind)).count());
+                prop_assert_eq!(registry.names(id, kind).len(), registry.count(id, kind));
+                prop_assert_eq!(registry.is_subscribed(id), list.iter().any(|(i, ..)| *i == id));
+                let reached = list.iter().filter(|(_, k, n)| *k != Kind::Shard && *n == name).count();
+                prop_assert_eq!(registry.publish(&[name]).count(), reached);
+            }
+        }
+    }
+}
