@@ -18,3 +18,5 @@ pub mod machine;
 pub mod checkpoint;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod machine_tests;
