@@ -1,4 +1,9 @@
-//! Streams.
+//! Streams: the log of entries, its nodes, trimming, and what is asked of them.
 
-#[derive(Debug, Clone, Default)]
-pub struct Stream {}
+pub mod listpack;
+pub mod log;
+pub mod node;
+pub mod query;
+pub mod stream;
+pub mod trim;
+pub mod write;
