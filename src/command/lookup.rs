@@ -192,3 +192,66 @@ fn unknown_subcommand(container: &Row, args: Args<'_>) -> ReplyError {
     let parts: [&[u8]; 5] = [b"ERR unknown subcommand '", name, b"'. Try ", container.as_bytes(), b" HELP."];
     ReplyError::owned(parts.concat())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn error(words: &[&str]) -> String {
+        let args: OwnedArgs = words.iter().map(|word| word.as_bytes()).collect();
+        let error = find(args.as_args()).expect_err("a refusal");
+        String::from_utf8(error.as_bytes().to_vec()).unwrap()
+    }
+
+    use crate::model::args::OwnedArgs;
+
+    #[test]
+    fn every_row_is_found_by_its_name_in_any_case() {
+        let mut names = HashSet::new();
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.index(), index);
+            assert!(names.insert(row.full_name()), "{row:?} twice");
+            assert_eq!(by_full_name(row.full_name().as_bytes()), Some(row));
+            assert_eq!(by_full_name(row.full_name().to_ascii_uppercase().as_bytes()), Some(row));
+            assert_eq!(row.name, row.name.to_ascii_lowercase());
+            assert!(row.summary.ends_with('.') && !row.complexity.is_empty(), "{row:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_none_are_not_found() {
+        let long = "x".repeat(17);
+        for name in ["", "get\0", "\0get", "ge", "gett", "create", "xgroup|nope", "nope|create", "|", &long] {
+            assert_eq!(by_full_name(name.as_bytes()), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_the_texts_of_redis() {
+        let unknown = "ERR unknown command 'FOO', with args beginning with: ";
+        assert_eq!(error(&["FOO", "bar", "baz"]), format!("{unknown}'bar' 'baz' "));
+        assert_eq!(error(&["FOO"]), unknown);
+        assert_eq!(error(&["XGROUP", "BAD", "s"]), "ERR unknown subcommand 'BAD'. Try XGROUP HELP.");
+        assert_eq!(error(&["client", "BAD"]), "ERR unknown subcommand 'BAD'. Try CLIENT HELP.");
+        assert_eq!(error(&["CLIENT"]), "ERR wrong number of arguments for 'client' command");
+        assert_eq!(
+            error(&["XGROUP", "CREATE", "s"]),
+            "ERR wrong number of arguments for 'xgroup|create' command"
+        );
+        assert_eq!(error(&["Get"]), "ERR wrong number of arguments for 'get' command");
+        assert!(find([&b"COMMAND"[..]].into_iter().collect::<OwnedArgs>().as_args()).is_ok());
+    }
+
+    #[test]
+    fn little_of_a_long_request_is_repeated() {
+        let long = "a".repeat(200);
+        let shown = error(&[&long, &long, "b"]);
+        let a = "a".repeat(128);
+        assert_eq!(shown, format!("ERR unknown command '{a}', with args beginning with: '{a}' "));
+        // The quotes count too: 'aa…' with 100 of them and the blank leave 25 bytes for the next.
+        let hundred = "a".repeat(100);
+        let shown = error(&["x", &hundred, &hundred]);
+        assert!(shown.ends_with(&format!("'{hundred}' '{}' ", "a".repeat(25))), "{shown}");
+    }
+}
