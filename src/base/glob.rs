@@ -68,3 +68,29 @@ fn match_class(pattern: &[u8], byte: u8) -> Option<usize> {
     }
     (found != negated).then_some(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_redis() {
+        let yes =
+            ["", "*", "**", "?x", "a*b", "*.*c", "[a-c]", "[c-a]", "[^x]", "\\*", "h[ae]llo", "[\\]]", "[ab"];
+        let texts = ["", "abc", "", "yx", "aXXb", "a.b.c", "b", "b", "y", "*", "hallo", "]", "b"];
+        for (pattern, text) in yes.into_iter().zip(texts) {
+            assert!(matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+        }
+        for (pattern, text) in
+            [("", "a"), ("a", ""), ("?", ""), ("[a-c]", "d"), ("[^a]", "a"), ("a*b", "a"), ("A", "a")]
+        {
+            assert!(!matches(pattern.as_bytes(), text.as_bytes()), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        assert!(!matches(&b"*a".repeat(50), &b"a".repeat(40)));
+        assert!(!matches(&[&b"a*".repeat(1000)[..], b"b"].concat(), &b"a".repeat(2000)));
+    }
+}

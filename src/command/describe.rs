@@ -229,3 +229,81 @@ fn keys_of(request: ArgList<'_>, with_flags: bool) -> Result<Reply, ReplyError> 
     };
     Ok(Reply::Array(found.into_iter().map(reply).collect()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::args::Args;
+
+    fn words(request: &str) -> OwnedArgs {
+        request.split(' ').map(str::as_bytes).collect()
+    }
+
+    fn list_of(args: Args<'_>) -> ArgList<'_> {
+        ArgList::Args(args)
+    }
+
+    fn keys(request: &str) -> Result<Reply, ReplyError> {
+        keys_of(list_of(words(request).as_args()), false)
+    }
+
+    fn statuses(names: &[&'static str]) -> Reply {
+        Reply::Set(names.iter().map(|name| status(name)).collect())
+    }
+
+    #[test]
+    fn info_has_the_shape_that_redis_gives() {
+        let Reply::Array(fields) = info(lookup::command(b"xadd").unwrap()) else { panic!() };
+        assert_eq!(fields.len(), 10);
+        assert_eq!(fields[0], Reply::Text("xadd"));
+        assert_eq!(fields[1], Reply::Integer(-5));
+        assert_eq!(fields[2], statuses(&["write", "denyoom", "fast"]));
+        assert_eq!(fields[3..6], [Reply::Integer(1), Reply::Integer(1), Reply::Integer(1)]);
+        assert_eq!(fields[6], statuses(&["@write", "@stream", "@fast"]));
+        assert_eq!(fields[7], Reply::Set(vec![Reply::Text("nondeterministic_output")]));
+        let names = words("nope");
+        let reply = answer(&CommandQuery::Info { names: list_of(names.as_args()) });
+        assert_eq!(reply, Reply::Array(vec![Reply::NilArray]));
+    }
+
+    #[test]
+    fn old_key_positions_are_those_of_redis() {
+        let expected = [
+            ("get", (1, 1, 1)),
+            ("del", (1, -1, 1)),
+            ("mset", (1, -1, 2)),
+            ("rename", (1, 2, 1)),
+            ("copy", (1, 2, 1)),
+            ("xread", (0, 0, 0)),
+            ("ping", (0, 0, 0)),
+            ("xgroup|create", (2, 2, 1)),
+        ];
+        for (name, range) in expected {
+            assert_eq!(legacy_range(lookup::by_full_name(name.as_bytes()).unwrap().keys), range, "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_of_requests_are_found() {
+        let found = |keys: &[&str]| Ok(Reply::Array(keys.iter().map(Reply::bulk).collect()));
+        assert_eq!(keys("XREAD STREAMS a b 0 0"), found(&["a", "b"]));
+        assert_eq!(keys("XREADGROUP GROUP g STREAMS STREAMS a >"), found(&["a"]));
+        assert_eq!(keys("MSET a 1 b 2"), found(&["a", "b"]));
+        assert_eq!(keys("XGROUP CREATE s g $"), found(&["s"]));
+        assert_eq!(keys("NOPE a"), Err(INVALID_COMMAND));
+        assert_eq!(keys("PING"), Err(NO_KEYS));
+        assert_eq!(keys("GET"), Err(INVALID_NUMBER));
+        assert_eq!(keys("XREAD STREAMS a b 0"), Err(INVALID_ARGUMENTS));
+        assert_eq!(keys("XREAD BAD STREAMS a 0"), Err(INVALID_ARGUMENTS));
+    }
+
+    #[test]
+    fn lists_are_filtered() {
+        let streams = list(CommandFilter::AclCategory(b"stream"));
+        assert!(streams.contains(&Reply::Text("xgroup|create")) && !streams.contains(&Reply::Text("get")));
+        let matching = list(CommandFilter::Pattern(b"XR*"));
+        assert_eq!(matching.len(), 4, "{matching:?}");
+        assert_eq!(answer(&CommandQuery::Count), Reply::count(list(CommandFilter::None).len()));
+        assert!(list(CommandFilter::Module(b"x")).is_empty());
+    }
+}

@@ -83,7 +83,9 @@ mod tests {
                 ArgumentKind::Integer | ArgumentKind::UnixTime | ArgumentKind::Double => {
                     out.push(["1", "7", "100"][choose(3)].to_owned());
                 }
-                ArgumentKind::String | ArgumentKind::Pattern => out.push(TEXTS[choose(TEXTS.len())].to_owned()),
+                ArgumentKind::String | ArgumentKind::Pattern => {
+                    out.push(TEXTS[choose(TEXTS.len())].to_owned())
+                }
             }
         }
     }
@@ -145,11 +147,62 @@ mod tests {
     /// Keywords of all commands, numbers, ids, and any bytes.
     fn anything() -> impl Strategy<Value = Vec<u8>> {
         const WORDS: [&str; 56] = [
-            "MAXLEN", "MINID", "~", "=", "LIMIT", "*", "5-*", "5-5", "0", "-1", "NOMKSTREAM", "KEEPREF", "ACKED",
-            "BLOCK", "COUNT", "STREAMS", "GROUP", "NOACK", ">", "$", "+", "-", "(1-1", "IDLE", "TIME", "RETRYCOUNT",
-            "FORCE", "JUSTID", "LASTID", "MKSTREAM", "ENTRIESREAD", "FULL", "NX", "XX", "GT", "GET", "EX", "PXAT",
-            "KEEPTTL", "PERSIST", "DB", "REPLACE", "MATCH", "TYPE", "AUTH", "SETNAME", "ID", "SKIPME", "yes",
-            "FILTERBY", "PATTERN", "SAMPLES", "9223372036854775807", "18446744073709551615", "1e5", "inf",
+            "MAXLEN",
+            "MINID",
+            "~",
+            "=",
+            "LIMIT",
+            "*",
+            "5-*",
+            "5-5",
+            "0",
+            "-1",
+            "NOMKSTREAM",
+            "KEEPREF",
+            "ACKED",
+            "BLOCK",
+            "COUNT",
+            "STREAMS",
+            "GROUP",
+            "NOACK",
+            ">",
+            "$",
+            "+",
+            "-",
+            "(1-1",
+            "IDLE",
+            "TIME",
+            "RETRYCOUNT",
+            "FORCE",
+            "JUSTID",
+            "LASTID",
+            "MKSTREAM",
+            "ENTRIESREAD",
+            "FULL",
+            "NX",
+            "XX",
+            "GT",
+            "GET",
+            "EX",
+            "PXAT",
+            "KEEPTTL",
+            "PERSIST",
+            "DB",
+            "REPLACE",
+            "MATCH",
+            "TYPE",
+            "AUTH",
+            "SETNAME",
+            "ID",
+            "SKIPME",
+            "yes",
+            "FILTERBY",
+            "PATTERN",
+            "SAMPLES",
+            "9223372036854775807",
+            "18446744073709551615",
+            "1e5",
+            "inf",
         ];
         prop_oneof![
             4 => prop::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec()),
