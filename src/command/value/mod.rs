@@ -3,6 +3,7 @@
 pub mod connection;
 pub mod group;
 pub mod key;
+pub mod reach;
 pub mod server;
 pub mod stream;
 pub mod string;

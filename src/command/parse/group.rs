@@ -1,0 +1,287 @@
+//! XREADGROUP, XACK, XCLAIM, XAUTOCLAIM, XPENDING, XGROUP, XINFO.
+
+use crate::command::parse::cursor::{Cursor, at, is, quoting, subcommand_syntax};
+use crate::command::parse::help;
+use crate::command::parse::number::{
+    at_least_zero, entry_id, entry_ids, integer, interval_end, interval_start, parse_i64, read_count,
+    timeout_ms,
+};
+use crate::command::parse::stream::halves;
+use crate::command::value::group::{
+    AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart, PendingQuery,
+    PendingRange,
+};
+use crate::command::value::server::ServerCommand;
+use crate::command::value::stream::StreamQuery;
+use crate::command::value::{Command, Data, Query, Write};
+use crate::model::args::Args;
+use crate::model::entry_id::EntryId;
+use crate::model::reply::ReplyError;
+
+const NO_GROUP_OPTION: ReplyError = ReplyError::new("ERR Missing GROUP option for XREADGROUP");
+const UNBALANCED: ReplyError = ReplyError::new(
+    "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
+);
+const ENTRIESREAD_NEGATIVE: ReplyError = ReplyError::new("ERR value for ENTRIESREAD must be positive or -1");
+
+/// XAUTOCLAIM COUNT at the most (Redis: `LONG_MAX / max(sizeof(streamID), 10)`).
+const AUTO_CLAIM_COUNT_MAX: i64 = i64::MAX / 16;
+
+/// XAUTOCLAIM without COUNT.
+const AUTO_CLAIM_COUNT_DEFAULT: u64 = 100;
+
+/// XINFO STREAM FULL without COUNT, or with a negative one.
+const INFO_FULL_COUNT_DEFAULT: u64 = 10;
+
+fn change(change: GroupChange<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Data(Data::Write(Write::GroupChange(change))))
+}
+
+/// XREADGROUP (Redis `xreadCommand`). Ids that are none stay in the value: Redis looks for the group before it reads
+/// the ids.
+pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let mut cursor = Cursor::new(args, 1);
+    let mut block = None;
+    let mut count = None;
+    let mut no_ack = false;
+    let mut names = None;
+    loop {
+        if let Some(text) = cursor.take_option("BLOCK") {
+            block = Some(timeout_ms(text)?);
+        } else if let Some(text) = cursor.take_option("COUNT") {
+            count = read_count(text)?;
+        } else if cursor.left() >= 2 && cursor.take_word("STREAMS") {
+            break;
+        } else if cursor.left() >= 3 && cursor.take_word("GROUP") {
+            names = cursor.take().zip(cursor.take());
+        } else if cursor.take_word("NOACK") {
+            no_ack = true;
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    let (keys, ids) = halves(cursor.rest()).ok_or(UNBALANCED)?;
+    let (group, consumer) = names.ok_or(NO_GROUP_OPTION)?;
+    let mut streams = Vec::with_capacity(keys.len());
+    for (key, id) in keys.iter().zip(ids.iter()) {
+        let from = match id {
+            b">" => GroupReadFrom::New,
+            b"$" => GroupReadFrom::Refused(b'$'),
+            b"+" => GroupReadFrom::Refused(b'+'),
+            id => EntryId::parse(id, 0).map_or(GroupReadFrom::Refused(0), GroupReadFrom::History),
+        };
+        streams.push((key, from));
+    }
+    let read = Data::Write(Write::GroupRead(GroupRead { group, consumer, count, no_ack, streams }));
+    Ok(match block {
+        None => Command::Data(read),
+        Some(timeout_ms) => Command::Blocking { read, timeout_ms },
+    })
+}
+
+/// XACK
+pub fn acknowledge(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let ids = entry_ids(args.from(3).iter())?;
+    change(GroupChange::Acknowledge { key: at(args, 1), group: at(args, 2), ids })
+}
+
+/// XCLAIM (Redis `xclaimCommand`): the ids end at the first argument that is none.
+pub fn claim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let min_idle_ms = min_idle(at(args, 4), "XCLAIM")?;
+    let mut cursor = Cursor::new(args, 5);
+    let mut ids = Vec::with_capacity(1);
+    while let Some(id) = cursor.peek().and_then(|arg| EntryId::parse(arg, 0)) {
+        ids.push(id);
+        cursor.take();
+    }
+    let mut claim = Claim {
+        key: at(args, 1),
+        group: at(args, 2),
+        consumer: at(args, 3),
+        min_idle_ms,
+        ids,
+        delivered: DeliveredAt::Now,
+        retry_count: None,
+        force: false,
+        just_id: false,
+        last_id: None,
+    };
+    let option = |text, option| parse_i64(text).ok_or_else(|| invalid_option(option));
+    while let Some(arg) = cursor.peek() {
+        if cursor.take_word("FORCE") {
+            claim.force = true;
+        } else if cursor.take_word("JUSTID") {
+            claim.just_id = true;
+        } else if let Some(text) = cursor.take_option("IDLE") {
+            claim.delivered = DeliveredAt::IdleMs(option(text, "IDLE")?);
+        } else if let Some(text) = cursor.take_option("TIME") {
+            claim.delivered = DeliveredAt::TimeMs(option(text, "TIME")?);
+        } else if let Some(text) = cursor.take_option("RETRYCOUNT") {
+            claim.retry_count = u64::try_from(option(text, "RETRYCOUNT")?).ok();
+        } else if let Some(text) = cursor.take_option("LASTID") {
+            claim.last_id = Some(entry_id(text)?);
+        } else {
+            return Err(quoting("ERR Unrecognized XCLAIM option '", arg, "'"));
+        }
+    }
+    Ok(Command::Data(Data::Write(Write::Claim(claim))))
+}
+
+fn invalid_option(option: &str) -> ReplyError {
+    ReplyError::owned(format!("ERR Invalid {option} option argument for XCLAIM"))
+}
+
+/// The min-idle-time of XCLAIM and XAUTOCLAIM: 0 if negative.
+fn min_idle(text: &[u8], command: &str) -> Result<u64, ReplyError> {
+    let refuse = || ReplyError::owned(format!("ERR Invalid min-idle-time argument for {command}"));
+    parse_i64(text).map(at_least_zero).ok_or_else(refuse)
+}
+
+/// XAUTOCLAIM (Redis `xautoclaimCommand`).
+pub fn auto_claim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let min_idle_ms = min_idle(at(args, 4), "XAUTOCLAIM")?;
+    let start = interval_start(at(args, 5))?;
+    let mut count = AUTO_CLAIM_COUNT_DEFAULT;
+    let mut just_id = false;
+    let mut cursor = Cursor::new(args, 6);
+    while cursor.left() > 0 {
+        if let Some(text) = cursor.take_option("COUNT") {
+            count = parse_i64(text)
+                .filter(|count| (1..=AUTO_CLAIM_COUNT_MAX).contains(count))
+                .map(at_least_zero)
+                .ok_or(ReplyError::new("ERR COUNT must be > 0"))?;
+        } else if cursor.take_word("JUSTID") {
+            just_id = true;
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    let (key, group, consumer) = (at(args, 1), at(args, 2), at(args, 3));
+    let claim = AutoClaim { key, group, consumer, min_idle_ms, start, count, just_id };
+    Ok(Command::Data(Data::Write(Write::AutoClaim(claim))))
+}
+
+/// XPENDING (Redis `xpendingCommand`), with its order of checks: IDLE, the count, then the ids.
+pub fn pending(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let range = match args.len() {
+        3 => None,
+        6..=9 => Some(pending_range(args)?),
+        _ => return Err(ReplyError::SYNTAX),
+    };
+    let query = PendingQuery { key: at(args, 1), group: at(args, 2), range };
+    Ok(Command::Data(Data::Query(Query::Pending(query))))
+}
+
+fn pending_range(args: Args<'_>) -> Result<PendingRange<'_>, ReplyError> {
+    let mut first = 3;
+    let mut min_idle_ms = 0;
+    if is(at(args, 3), "IDLE") {
+        min_idle_ms = at_least_zero(integer(at(args, 4))?);
+        if args.len() < 8 {
+            return Err(ReplyError::SYNTAX);
+        }
+        first = 5;
+    }
+    let count = at_least_zero(integer(at(args, first + 2))?);
+    let start = interval_start(at(args, first))?;
+    let end = interval_end(at(args, first + 1))?;
+    Ok(PendingRange { min_idle_ms, start, end, count, consumer: args.get(first + 3) })
+}
+
+/// What XGROUP CREATE and SETID have after the id.
+struct GroupOptions {
+    make_stream: bool,
+    entries_read: Option<u64>,
+}
+
+/// Redis `xgroupCommand` reads the options before anything else.
+fn group_options(args: Args<'_>, creating: bool) -> Result<GroupOptions, ReplyError> {
+    let mut options = GroupOptions { make_stream: false, entries_read: None };
+    let mut cursor = Cursor::new(args, 5);
+    while cursor.left() > 0 {
+        if creating && cursor.take_word("MKSTREAM") {
+            options.make_stream = true;
+        } else if let Some(text) = cursor.take_option("ENTRIESREAD") {
+            options.entries_read = match integer(text)? {
+                -1 => None,
+                read => Some(u64::try_from(read).map_err(|_| ENTRIESREAD_NEGATIVE)?),
+            };
+        } else {
+            return Err(subcommand_syntax(args));
+        }
+    }
+    if args.len() > if creating { 8 } else { 7 } {
+        return Err(subcommand_syntax(args));
+    }
+    Ok(options)
+}
+
+fn group_start(text: &[u8]) -> Result<GroupStart, ReplyError> {
+    if text == b"$" { Ok(GroupStart::Last) } else { Ok(GroupStart::Id(entry_id(text)?)) }
+}
+
+/// XGROUP CREATE
+pub fn create(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let GroupOptions { make_stream, entries_read } = group_options(args, true)?;
+    let from = group_start(at(args, 4))?;
+    change(GroupChange::Create { key: at(args, 2), group: at(args, 3), from, make_stream, entries_read })
+}
+
+/// XGROUP SETID
+pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let GroupOptions { entries_read, .. } = group_options(args, false)?;
+    let from = group_start(at(args, 4))?;
+    change(GroupChange::SetId { key: at(args, 2), group: at(args, 3), from, entries_read })
+}
+
+/// XGROUP DESTROY
+pub fn destroy(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    change(GroupChange::Destroy { key: at(args, 2), group: at(args, 3) })
+}
+
+/// XGROUP CREATECONSUMER
+pub fn create_consumer(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    change(GroupChange::CreateConsumer { key: at(args, 2), group: at(args, 3), consumer: at(args, 4) })
+}
+
+/// XGROUP DELCONSUMER
+pub fn delete_consumer(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    change(GroupChange::DeleteConsumer { key: at(args, 2), group: at(args, 3), consumer: at(args, 4) })
+}
+
+/// XGROUP HELP
+pub fn group_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Server(ServerCommand::Fixed(help::reply("XGROUP", help::XGROUP))))
+}
+
+/// XINFO STREAM (Redis `xinfoReplyWithStreamInfo`).
+pub fn info_stream(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let full = match args.len() {
+        3 => None,
+        4 | 6 if is(at(args, 3), "FULL") => match args.get(4) {
+            None => Some(INFO_FULL_COUNT_DEFAULT),
+            Some(word) if is(word, "COUNT") => {
+                Some(u64::try_from(integer(at(args, 5))?).unwrap_or(INFO_FULL_COUNT_DEFAULT))
+            }
+            Some(_) => return Err(subcommand_syntax(args)),
+        },
+        _ => return Err(subcommand_syntax(args)),
+    };
+    Ok(Command::Data(Data::Query(Query::Stream(StreamQuery::Info { key: at(args, 2), full }))))
+}
+
+/// XINFO GROUPS
+pub fn info_groups(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Data(Data::Query(Query::Stream(StreamQuery::Groups { key: at(args, 2) }))))
+}
+
+/// XINFO CONSUMERS
+pub fn info_consumers(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let query = StreamQuery::Consumers { key: at(args, 2), group: at(args, 3) };
+    Ok(Command::Data(Data::Query(Query::Stream(query))))
+}
+
+/// XINFO HELP
+pub fn info_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Server(ServerCommand::Fixed(help::reply("XINFO", help::XINFO))))
+}

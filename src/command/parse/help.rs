@@ -1,0 +1,120 @@
+//! The lines of the HELP sub-commands, in our words.
+
+use crate::model::reply::Reply;
+use std::borrow::Cow;
+
+/// A sub-command with its arguments, and what it does.
+pub type Lines = &'static [(&'static str, &'static str)];
+
+/// Redis `addReplyHelp`: simple strings, HELP itself last.
+pub fn reply(container: &str, lines: Lines) -> Reply {
+    let title = format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    let mut out = vec![Reply::Status(Cow::Owned(title))];
+    for &(usage, meaning) in lines.iter().chain(&[("HELP", "Print this help.")]) {
+        out.push(Reply::Status(Cow::Borrowed(usage)));
+        out.push(Reply::Status(Cow::Owned(format!("    {meaning}"))));
+    }
+    Reply::Array(out)
+}
+
+pub const XGROUP: Lines = &[
+    (
+        "CREATE <key> <group> <id|$> [MKSTREAM] [ENTRIESREAD <count>]",
+        "Make a group that gets entries after the id.",
+    ),
+    ("CREATECONSUMER <key> <group> <consumer>", "Make a consumer in the group."),
+    ("DELCONSUMER <key> <group> <consumer>", "Remove a consumer and what is pending for it."),
+    ("DESTROY <key> <group>", "Remove a group and what is pending in it."),
+    ("SETID <key> <group> <id|$> [ENTRIESREAD <count>]", "Move the id after which the group gets entries."),
+];
+
+pub const XINFO: Lines = &[
+    ("CONSUMERS <key> <group>", "List the consumers of a group."),
+    ("GROUPS <key>", "List the groups of a stream."),
+    ("STREAM <key> [FULL [COUNT <count>]]", "Describe a stream."),
+];
+
+pub const OBJECT: Lines = &[
+    ("ENCODING <key>", "Name the encoding of the value."),
+    ("FREQ <key>", "Tell how often the key is used, where that is counted."),
+    ("IDLETIME <key>", "Tell the seconds since the key was used."),
+    ("REFCOUNT <key>", "Tell how many references the value has."),
+];
+
+pub const PUBSUB: Lines = &[
+    ("CHANNELS [<pattern>]", "List channels with subscribers."),
+    ("NUMPAT", "Count the patterns with subscribers."),
+    ("NUMSUB [<channel> ...]", "Count the subscribers of channels."),
+    ("SHARDCHANNELS [<pattern>]", "List shard channels with subscribers."),
+    ("SHARDNUMSUB [<shardchannel> ...]", "Count the subscribers of shard channels."),
+];
+
+pub const CLIENT: Lines = &[
+    ("GETNAME", "Return the name of this connection."),
+    ("GETREDIR", "Tell where tracking messages go."),
+    ("ID", "Return the id of this connection."),
+    ("INFO", "Describe this connection."),
+    ("KILL <ip:port>", "Close the connection of that address."),
+    (
+        "KILL <option> <value> [...]",
+        "Close connections by ID, TYPE, ADDR, LADDR, USER, MAXAGE; SKIPME (yes|no).",
+    ),
+    ("LIST [TYPE (normal|master|replica|pubsub)] [ID <id> ...]", "Describe connections."),
+    ("NO-EVICT (ON|OFF)", "Exempt this connection from eviction."),
+    ("NO-TOUCH (ON|OFF)", "Let reads not count as use of keys."),
+    ("PAUSE <timeout> [WRITE|ALL]", "Hold back commands for some milliseconds."),
+    ("REPLY (ON|OFF|SKIP)", "Turn replies off and on."),
+    ("SETINFO <option> <value>", "Note LIB-NAME or LIB-VER."),
+    ("SETNAME <name>", "Name this connection."),
+    ("TRACKINGINFO", "Tell how this connection tracks keys."),
+    ("UNBLOCK <id> [TIMEOUT|ERROR]", "End the waiting of a connection."),
+    ("UNPAUSE", "End a pause."),
+];
+
+pub const COMMAND: Lines = &[
+    ("(no subcommand)", "Describe all commands."),
+    ("COUNT", "Count the commands."),
+    ("DOCS [<name> ...]", "Document commands."),
+    ("GETKEYS <command>", "Find the keys in a command."),
+    ("GETKEYSANDFLAGS <command>", "Find the keys in a command, and what it does with them."),
+    ("INFO [<name> ...]", "Describe commands."),
+    ("LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]", "List the names of commands."),
+];
+
+pub const CONFIG: Lines = &[
+    ("GET <pattern> [...]", "Return settings."),
+    ("RESETSTAT", "Set the counters of INFO to zero."),
+    ("REWRITE", "Write the settings to the configuration file."),
+    ("SET <directive> <value> [...]", "Change settings."),
+];
+
+pub const MEMORY: Lines = &[
+    ("DOCTOR", "Report memory problems."),
+    ("USAGE <key> [SAMPLES <count>]", "Estimate the memory of a key."),
+];
+
+pub const MODULE: Lines = &[("LIST", "List the modules: there are none.")];
+
+pub const SCRIPT: Lines = &[
+    ("EXISTS <sha1> [<sha1> ...]", "Tell which scripts are known: none."),
+    ("FLUSH [ASYNC|SYNC]", "Remove all scripts: there are none."),
+];
+
+pub const FUNCTION: Lines = &[
+    ("FLUSH [ASYNC|SYNC]", "Remove all functions: there are none."),
+    ("LIST [LIBRARYNAME <pattern>] [WITHCODE]", "List the functions: none."),
+    ("STATS", "Describe the running function: there is none."),
+];
+
+pub const DEBUG: Lines = &[
+    ("DIGEST", "Hash the whole keyspace."),
+    ("DIGEST-VALUE <key> [<key> ...]", "Hash the values of keys."),
+    ("LOADAOF", "Drop memory and rebuild it from disk."),
+    ("LOG <message>", "Write a message to the log."),
+    ("OBJECT <key>", "Describe how a value is kept."),
+    ("PROTOCOL <type>", "Reply with a sample of the type."),
+    ("RELOAD", "Drop memory and rebuild it from disk."),
+    ("SET-ACTIVE-EXPIRE (0|1)", "Turn active expiry off and on."),
+    ("SLEEP <seconds>", "Block the server for a while."),
+    ("STRINGMATCH-LEN <len> <pattern>", "Match a long string against a pattern."),
+];

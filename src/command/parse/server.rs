@@ -1,0 +1,237 @@
+//! CONFIG, INFO, FLUSHALL, SHUTDOWN, WAIT and their like; fixed answers for what this server does not have.
+
+use crate::command::parse::cursor::{Cursor, at, is, list};
+use crate::command::parse::help;
+use crate::command::parse::number::{integer, integer_between, timeout_ms};
+use crate::command::value::key::{KeyQuery, KeyWrite};
+use crate::command::value::server::ServerCommand;
+use crate::command::value::{Command, Data, Query, Write};
+use crate::model::args::Args;
+use crate::model::reply::{Reply, ReplyError};
+
+const NO_CLUSTER: ReplyError = ReplyError::new("ERR This instance has cluster support disabled");
+const DOCTOR: &str = "Nothing is known to be wrong. INFO memory says what is used.";
+const LOLWUT: &str = "Headwater: where streams begin.\n";
+
+fn server(command: ServerCommand<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Server(command))
+}
+
+fn fixed<'a>(reply: Reply) -> Result<Command<'a>, ReplyError> {
+    server(ServerCommand::Fixed(reply))
+}
+
+/// CONFIG GET
+pub fn config_get(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::ConfigGet { patterns: list(args, 2) })
+}
+
+/// CONFIG SET
+pub fn config_set(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    if !args.len().is_multiple_of(2) {
+        return Err(ReplyError::SYNTAX);
+    }
+    server(ServerCommand::ConfigSet { pairs: list(args, 2) })
+}
+
+/// CONFIG RESETSTAT
+pub fn config_reset_statistics(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::ConfigResetStatistics)
+}
+
+/// CONFIG REWRITE
+pub fn config_rewrite(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::ConfigRewrite)
+}
+
+/// CONFIG HELP
+pub fn config_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(help::reply("CONFIG", help::CONFIG))
+}
+
+/// INFO
+pub fn info(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::Info { sections: list(args, 1) })
+}
+
+/// TIME
+pub fn time(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::Time)
+}
+
+/// DBSIZE
+pub fn db_size(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Data(Data::Query(Query::Key(KeyQuery::Count))))
+}
+
+/// FLUSHALL
+pub fn flush_all(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    check_flush_mode(args.from(1))?;
+    Ok(Command::Data(Data::Write(Write::Key(KeyWrite::FlushAll))))
+}
+
+/// FLUSHDB
+pub fn flush_db(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    check_flush_mode(args.from(1))?;
+    Ok(Command::Data(Data::Write(Write::Key(KeyWrite::FlushDatabase))))
+}
+
+/// SYNC or ASYNC or nothing: memory is given back as it comes (Redis `getFlushCommandFlags`).
+fn check_flush_mode(args: Args<'_>) -> Result<(), ReplyError> {
+    match (args.len(), args.get(0)) {
+        (0, _) => Ok(()),
+        (1, Some(mode)) if is(mode, "SYNC") || is(mode, "ASYNC") => Ok(()),
+        _ => Err(ReplyError::SYNTAX),
+    }
+}
+
+/// SHUTDOWN. Everything is on disk at all times, so SAVE and NOSAVE are the same.
+pub fn shutdown(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let [mut save, mut no_save, mut now, mut force, mut abort] = [false; 5];
+    for arg in args.from(1).iter() {
+        match () {
+            () if is(arg, "SAVE") => save = true,
+            () if is(arg, "NOSAVE") => no_save = true,
+            () if is(arg, "NOW") => now = true,
+            () if is(arg, "FORCE") => force = true,
+            () if is(arg, "ABORT") => abort = true,
+            () => return Err(ReplyError::SYNTAX),
+        }
+    }
+    if (abort && (save || no_save || now || force)) || (save && no_save) {
+        return Err(ReplyError::SYNTAX);
+    }
+    server(ServerCommand::Shutdown { force, abort })
+}
+
+/// SAVE
+pub fn save(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::Checkpoint { background: false, answer: "OK" })
+}
+
+/// BGSAVE
+pub fn background_save(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    match (args.len(), args.get(1)) {
+        (1, _) => {}
+        (2, Some(word)) if is(word, "SCHEDULE") => {}
+        _ => return Err(ReplyError::SYNTAX),
+    }
+    server(ServerCommand::Checkpoint { background: true, answer: "Background saving started" })
+}
+
+/// BGREWRITEAOF
+pub fn background_rewrite(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let answer = "Background append only file rewriting started";
+    server(ServerCommand::Checkpoint { background: true, answer })
+}
+
+/// LASTSAVE
+pub fn last_save(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::LastSave)
+}
+
+/// ROLE
+pub fn role(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::Role)
+}
+
+/// WAIT
+pub fn wait(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let replicas = integer(at(args, 1))?;
+    server(ServerCommand::Wait { replicas, timeout_ms: timeout_ms(at(args, 2))? })
+}
+
+/// WAITAOF
+pub fn wait_aof(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let local = integer_between(at(args, 1), 0, 1)?;
+    let replicas = integer_between(at(args, 2), 0, i64::MAX)?;
+    server(ServerCommand::WaitAof { local, replicas, timeout_ms: timeout_ms(at(args, 3))? })
+}
+
+/// MEMORY USAGE; SAMPLES is read, but nothing is sampled here.
+pub fn memory_usage(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let mut cursor = Cursor::new(args, 3);
+    while cursor.left() > 0 {
+        let Some(samples) = cursor.take_option("SAMPLES") else { return Err(ReplyError::SYNTAX) };
+        if integer(samples)? < 0 {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    server(ServerCommand::MemoryUsage { key: at(args, 2) })
+}
+
+/// MEMORY DOCTOR
+pub fn memory_doctor(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(Reply::Verbatim(DOCTOR.to_owned()))
+}
+
+/// MEMORY HELP
+pub fn memory_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(help::reply("MEMORY", help::MEMORY))
+}
+
+/// LOLWUT
+pub fn lolwut(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(Reply::Verbatim(LOLWUT.to_owned()))
+}
+
+/// MODULE LIST
+pub fn module_list(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(Reply::Array(Vec::new()))
+}
+
+/// MODULE HELP
+pub fn module_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(help::reply("MODULE", help::MODULE))
+}
+
+/// SCRIPT FLUSH
+pub fn script_flush(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    match (args.len(), args.get(2)) {
+        (2, _) => fixed(Reply::OK),
+        (3, Some(mode)) if is(mode, "SYNC") || is(mode, "ASYNC") => fixed(Reply::OK),
+        _ => Err(ReplyError::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option")),
+    }
+}
+
+/// SCRIPT EXISTS
+pub fn script_exists(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(Reply::Array(vec![Reply::Integer(0); args.from(2).len()]))
+}
+
+/// SCRIPT HELP
+pub fn script_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(help::reply("SCRIPT", help::SCRIPT))
+}
+
+/// FUNCTION FLUSH
+pub fn function_flush(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    match (args.len(), args.get(2)) {
+        (2, _) => fixed(Reply::OK),
+        (3, Some(mode)) if is(mode, "SYNC") || is(mode, "ASYNC") => fixed(Reply::OK),
+        _ => Err(ReplyError::new("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")),
+    }
+}
+
+/// FUNCTION LIST; the options are not looked at, for nothing could match.
+pub fn function_list(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(Reply::Array(Vec::new()))
+}
+
+/// FUNCTION STATS
+pub fn function_stats(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(Reply::Map(vec![
+        (Reply::Text("running_script"), Reply::Nil),
+        (Reply::Text("engines"), Reply::Map(Vec::new())),
+    ]))
+}
+
+/// FUNCTION HELP
+pub fn function_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    fixed(help::reply("FUNCTION", help::FUNCTION))
+}
+
+/// CLUSTER, READONLY, READWRITE, ASKING, as a Redis answers that is in no cluster.
+pub fn no_cluster(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    Err(NO_CLUSTER)
+}

@@ -1,0 +1,300 @@
+//! XADD, XTRIM, XDEL, XSETID, XLEN, XRANGE, XREVRANGE, XREAD.
+
+use crate::command::parse::cursor::{Cursor, at, is, list};
+use crate::command::parse::number::{
+    at_least_zero, entry_id, entry_ids, integer, interval_end, interval_start, read_count, timeout_ms,
+};
+use crate::command::value::stream::{
+    Add, Exactness, NewId, Range, Read, ReadFrom, References, SetIdCounters, StreamQuery, StreamWrite, Trim,
+    TrimUntil,
+};
+use crate::command::value::{Command, Data, Query, Write};
+use crate::model::args::Args;
+use crate::model::entry_id::{EntryId, parse_u64};
+use crate::model::reply::ReplyError;
+
+const MAXLEN_NEGATIVE: ReplyError = ReplyError::new("ERR The MAXLEN argument must be >= 0.");
+const LIMIT_NEGATIVE: ReplyError = ReplyError::new("ERR The LIMIT argument must be >= 0.");
+const TWO_STRATEGIES: ReplyError =
+    ReplyError::new("ERR syntax error, MAXLEN and MINID options at the same time are not compatible");
+const LIMIT_WITHOUT_STRATEGY: ReplyError =
+    ReplyError::new("ERR syntax error, LIMIT cannot be used without specifying a trimming strategy");
+const LIMIT_WITHOUT_TILDE: ReplyError =
+    ReplyError::new("ERR syntax error, LIMIT cannot be used without the special ~ option");
+const NO_STRATEGY: ReplyError =
+    ReplyError::new("ERR syntax error, XTRIM must be called with a trimming strategy");
+const ID_ZERO: ReplyError = ReplyError::new("ERR The ID specified in XADD must be greater than 0-0");
+const GROUP_IN_XREAD: ReplyError =
+    ReplyError::new("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.");
+const NOACK_IN_XREAD: ReplyError =
+    ReplyError::new("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.");
+const NEW_IN_XREAD: ReplyError = ReplyError::new(
+    "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
+);
+const UNBALANCED: ReplyError = ReplyError::new(
+    "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
+);
+
+fn write(write: StreamWrite<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Data(Data::Write(Write::Stream(write))))
+}
+
+fn query(query: StreamQuery<'_>) -> Result<Command<'_>, ReplyError> {
+    Ok(Command::Data(Data::Query(Query::Stream(query))))
+}
+
+/// The options that XADD and XTRIM share, as they come in (Redis `streamParseAddOrTrimArgsOrReply`).
+#[derive(Default)]
+struct TrimOptions {
+    until: Option<TrimUntil>,
+    whole_nodes: bool,
+    limit: Option<u64>,
+    references: Option<References>,
+}
+
+impl TrimOptions {
+    /// Takes one option if the cursor stands before one.
+    fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, ReplyError> {
+        let by_length = cursor.peek().is_some_and(|arg| is(arg, "MAXLEN"));
+        if (by_length || cursor.peek().is_some_and(|arg| is(arg, "MINID"))) && cursor.left() >= 2 {
+            self.take_strategy(cursor, by_length)?;
+        } else if let Some(limit) = cursor.take_option("LIMIT") {
+            self.limit = Some(u64::try_from(integer(limit)?).map_err(|_| LIMIT_NEGATIVE)?);
+        } else if let Some(references) = take_references(cursor) {
+            if self.references.replace(references).is_some() {
+                return Err(ReplyError::SYNTAX);
+            }
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn take_strategy(&mut self, cursor: &mut Cursor<'_>, by_length: bool) -> Result<(), ReplyError> {
+        if self.until.is_some() {
+            return Err(TWO_STRATEGIES);
+        }
+        cursor.take();
+        self.whole_nodes = cursor.left() >= 2 && cursor.take_word("~");
+        if !self.whole_nodes && cursor.left() >= 2 {
+            cursor.take_word("=");
+        }
+        let threshold = cursor.take().ok_or(ReplyError::SYNTAX)?;
+        self.until = Some(if by_length {
+            TrimUntil::MaxLength(u64::try_from(integer(threshold)?).map_err(|_| MAXLEN_NEGATIVE)?)
+        } else {
+            TrimUntil::MinId(entry_id(threshold)?)
+        });
+        Ok(())
+    }
+
+    fn finish(self, strategy_needed: bool) -> Result<Option<Trim>, ReplyError> {
+        // A limit of 0 counts as none in this check of Redis's, but not in the one below.
+        if self.until.is_none() && self.limit.is_some_and(|limit| limit > 0) {
+            return Err(LIMIT_WITHOUT_STRATEGY);
+        }
+        if self.until.is_none() && strategy_needed {
+            return Err(NO_STRATEGY);
+        }
+        if self.limit.is_some() && !self.whole_nodes {
+            return Err(LIMIT_WITHOUT_TILDE);
+        }
+        let exactness =
+            if self.whole_nodes { Exactness::WholeNodes { limit: self.limit } } else { Exactness::Exact };
+        let references = self.references.unwrap_or_default();
+        Ok(self.until.map(|until| Trim { until, exactness, references }))
+    }
+}
+
+fn take_references(cursor: &mut Cursor<'_>) -> Option<References> {
+    if cursor.take_word("KEEPREF") {
+        Some(References::Keep)
+    } else if cursor.take_word("DELREF") {
+        Some(References::Delete)
+    } else if cursor.take_word("ACKED") {
+        Some(References::OnlyUnreferenced)
+    } else {
+        None
+    }
+}
+
+/// The id argument of XADD: `*`, `ms-*`, or an id.
+fn new_id(text: &[u8]) -> Result<NewId, ReplyError> {
+    match text {
+        b"*" => Ok(NewId::Auto),
+        [ms @ .., b'-', b'*'] => {
+            parse_u64(ms).map(|ms| NewId::AutoSequence { ms }).ok_or(ReplyError::INVALID_STREAM_ID)
+        }
+        id => Ok(NewId::Explicit(entry_id(id)?)),
+    }
+}
+
+/// XADD (Redis `xaddCommand`): options in any order, then the id, then fields and values.
+pub fn add(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let mut cursor = Cursor::new(args, 2);
+    let mut options = TrimOptions::default();
+    let mut make_stream = true;
+    let mut id = None;
+    while let Some(arg) = cursor.peek() {
+        // The common case first: no option is looked for in `XADD key * …`.
+        if arg == b"*" {
+            cursor.take();
+            id = Some(NewId::Auto);
+            break;
+        }
+        // An id begins with a digit, an option never does.
+        if !arg.first().is_some_and(u8::is_ascii_digit) {
+            if options.take(&mut cursor)? {
+                continue;
+            }
+            if cursor.take_word("NOMKSTREAM") {
+                make_stream = false;
+                continue;
+            }
+        }
+        cursor.take();
+        id = Some(new_id(arg)?);
+        break;
+    }
+    let trim = options.finish(false)?;
+    let fields = cursor.rest();
+    let (Some(id), 2.., true) = (id, fields.len(), fields.len().is_multiple_of(2)) else {
+        return Err(ReplyError::wrong_arity("xadd"));
+    };
+    if id == NewId::Explicit(EntryId::MIN) {
+        return Err(ID_ZERO);
+    }
+    let fields = list(fields, 0);
+    let add = Add { key: at(args, 1), make_stream, id, trim, idempotency: None, fields };
+    Ok(Command::Data(Data::Write(Write::Add(add))))
+}
+
+/// XTRIM (Redis `xtrimCommand`).
+pub fn trim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let mut cursor = Cursor::new(args, 2);
+    let mut options = TrimOptions::default();
+    while cursor.left() > 0 {
+        if !options.take(&mut cursor)? {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    let trim = options.finish(true)?.ok_or(NO_STRATEGY)?;
+    write(StreamWrite::Trim { key: at(args, 1), trim })
+}
+
+/// XDEL
+pub fn delete(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let ids = entry_ids(args.from(2).iter())?;
+    write(StreamWrite::Delete { key: at(args, 1), ids })
+}
+
+/// XSETID (Redis `xsetidCommand`). Of the two options ENTRIESADDED alone is accepted, as by Redis; it leaves the
+/// maximal deleted id, which `0-0` stands for.
+pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let last_id = entry_id(at(args, 2))?;
+    let mut cursor = Cursor::new(args, 3);
+    let mut entries_added = None;
+    let mut max_deleted_id = None;
+    while cursor.left() > 0 {
+        if let Some(added) = cursor.take_option("ENTRIESADDED") {
+            let added = u64::try_from(integer(added)?)
+                .map_err(|_| ReplyError::new("ERR entries_added must be positive"))?;
+            entries_added = Some(added);
+        } else if let Some(deleted) = cursor.take_option("MAXDELETEDID") {
+            let deleted = entry_id(deleted)?;
+            if last_id < deleted {
+                return Err(ReplyError::new(
+                    "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
+                ));
+            }
+            max_deleted_id = Some(deleted);
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    let counters = match (entries_added, max_deleted_id) {
+        (None, None) => None,
+        (None, Some(_)) => return Err(ReplyError::SYNTAX),
+        (Some(entries_added), deleted) => {
+            Some(SetIdCounters { entries_added, max_deleted_id: deleted.unwrap_or(EntryId::MIN) })
+        }
+    };
+    write(StreamWrite::SetId { key: at(args, 1), last_id, counters })
+}
+
+/// XLEN
+pub fn length(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    query(StreamQuery::Length { key: at(args, 1) })
+}
+
+/// XRANGE
+pub fn range(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    range_of(args, at(args, 2), at(args, 3), false)
+}
+
+/// XREVRANGE
+pub fn reverse_range(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    range_of(args, at(args, 3), at(args, 2), true)
+}
+
+/// Redis `xrangeGenericCommand`.
+fn range_of<'a>(
+    args: Args<'a>,
+    start: &'a [u8],
+    end: &'a [u8],
+    reverse: bool,
+) -> Result<Command<'a>, ReplyError> {
+    let start = interval_start(start)?;
+    let end = interval_end(end)?;
+    let mut cursor = Cursor::new(args, 4);
+    let mut count = None;
+    while cursor.left() > 0 {
+        let Some(text) = cursor.take_option("COUNT") else { return Err(ReplyError::SYNTAX) };
+        count = Some(at_least_zero(integer(text)?));
+    }
+    query(StreamQuery::Range(Range { key: at(args, 1), start, end, count, reverse }))
+}
+
+/// XREAD (Redis `xreadCommand`).
+pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let mut cursor = Cursor::new(args, 1);
+    let mut block = None;
+    let mut count = None;
+    loop {
+        if let Some(text) = cursor.take_option("BLOCK") {
+            block = Some(timeout_ms(text)?);
+        } else if let Some(text) = cursor.take_option("COUNT") {
+            count = read_count(text)?;
+        } else if cursor.left() >= 2 && cursor.take_word("STREAMS") {
+            break;
+        } else if cursor.left() >= 3 && cursor.take_word("GROUP") {
+            return Err(GROUP_IN_XREAD);
+        } else if cursor.take_word("NOACK") {
+            return Err(NOACK_IN_XREAD);
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    let (keys, ids) = halves(cursor.rest()).ok_or(UNBALANCED)?;
+    let mut streams = Vec::with_capacity(keys.len());
+    for (key, id) in keys.iter().zip(ids.iter()) {
+        let from = match id {
+            b"$" => ReadFrom::New,
+            b"+" => ReadFrom::Last,
+            b">" => return Err(NEW_IN_XREAD),
+            id => ReadFrom::After(entry_id(id)?),
+        };
+        streams.push((key, from));
+    }
+    let read = Data::Query(Query::Stream(StreamQuery::Read(Read { count, streams })));
+    Ok(match block {
+        None => Command::Data(read),
+        Some(timeout_ms) => Command::Blocking { read, timeout_ms },
+    })
+}
+
+/// Keys and ids after STREAMS: as many of each, or `None`.
+pub fn halves(args: Args<'_>) -> Option<(Args<'_>, Args<'_>)> {
+    let half = args.len() / 2;
+    args.len().is_multiple_of(2).then(|| (args.first(half), args.from(half)))
+}

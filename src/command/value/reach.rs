@@ -1,0 +1,193 @@
+//! Which keys a command uses, and whether it uses more than single keys.
+
+use crate::command::value::group::{GroupChange, GroupReadFrom};
+use crate::command::value::key::{KeyQuery, KeyWrite};
+use crate::command::value::server::{DebugCommand, ServerCommand};
+use crate::command::value::stream::{ReadFrom, StreamQuery, StreamWrite};
+use crate::command::value::string::{StringQuery, StringWrite};
+use crate::command::value::{Command, Data, Query, TransactionCommand, Write};
+use crate::model::args::ArgIter;
+
+/// What of the keyspace a command concerns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The keys that it names: it goes to the partition that has them.
+    Keys,
+    /// The whole database, or all: it goes to every partition.
+    Everywhere,
+}
+
+/// The keys that a command names, in request order. Nothing is allocated.
+#[derive(Debug, Clone)]
+pub enum Keys<'a> {
+    /// At most two.
+    Few([Option<&'a [u8]>; 2]),
+    All(ArgIter<'a>),
+    /// Keys and values in turn.
+    Pairs(ArgIter<'a>),
+    Read(std::slice::Iter<'a, (&'a [u8], ReadFrom)>),
+    GroupRead(std::slice::Iter<'a, (&'a [u8], GroupReadFrom)>),
+}
+
+impl<'a> Keys<'a> {
+    const NONE: Keys<'static> = Keys::Few([None, None]);
+
+    fn one(key: &'a [u8]) -> Self {
+        Keys::Few([Some(key), None])
+    }
+}
+
+impl<'a> Iterator for Keys<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match self {
+            Keys::Few(keys) => {
+                let key = keys[0].take();
+                keys.swap(0, 1);
+                key
+            }
+            Keys::All(keys) => keys.next(),
+            Keys::Pairs(pairs) => {
+                let key = pairs.next();
+                pairs.next();
+                key
+            }
+            Keys::Read(streams) => streams.next().map(|(key, _)| *key),
+            Keys::GroupRead(streams) => streams.next().map(|(key, _)| *key),
+        }
+    }
+}
+
+impl Command<'_> {
+    /// Every key that the command names, those of WATCH and MEMORY USAGE too; shard channels are not keys.
+    pub fn keys(&self) -> Keys<'_> {
+        match self {
+            Command::Data(data) | Command::Blocking { read: data, .. } => data.keys(),
+            Command::Transaction(TransactionCommand::Watch { keys }) => Keys::All(keys.iter()),
+            Command::Server(ServerCommand::MemoryUsage { key }) => Keys::one(key),
+            Command::Server(ServerCommand::Debug(DebugCommand::Object { key })) => Keys::one(key),
+            Command::Server(ServerCommand::Debug(DebugCommand::DigestValue { keys })) => {
+                Keys::All(keys.iter())
+            }
+            Command::PubSub(_) | Command::Transaction(_) | Command::Connection(_) | Command::Server(_) => {
+                Keys::NONE
+            }
+        }
+    }
+}
+
+impl Data<'_> {
+    /// The keys that the command names, in request order, repetitions too.
+    pub fn keys(&self) -> Keys<'_> {
+        match self {
+            Data::Write(write) => write.keys(),
+            Data::Query(query) => query.keys(),
+        }
+    }
+
+    pub fn reach(&self) -> Reach {
+        match self {
+            Data::Write(write) => write.reach(),
+            Data::Query(query) => query.reach(),
+        }
+    }
+}
+
+impl Write<'_> {
+    pub fn keys(&self) -> Keys<'_> {
+        match self {
+            Write::Add(add) => Keys::one(add.key),
+            Write::Stream(
+                StreamWrite::Trim { key, .. }
+                | StreamWrite::Delete { key, .. }
+                | StreamWrite::SetId { key, .. },
+            ) => Keys::one(key),
+            Write::GroupRead(read) => Keys::GroupRead(read.streams.iter()),
+            Write::GroupChange(
+                GroupChange::Acknowledge { key, .. }
+                | GroupChange::Create { key, .. }
+                | GroupChange::SetId { key, .. }
+                | GroupChange::Destroy { key, .. }
+                | GroupChange::CreateConsumer { key, .. }
+                | GroupChange::DeleteConsumer { key, .. },
+            ) => Keys::one(key),
+            Write::Claim(claim) => Keys::one(claim.key),
+            Write::AutoClaim(claim) => Keys::one(claim.key),
+            Write::Key(write) => match write {
+                KeyWrite::Delete { keys } => Keys::All(keys.iter()),
+                KeyWrite::Expire { key, .. } | KeyWrite::Persist { key } => Keys::one(key),
+                KeyWrite::Rename { from, to, .. } | KeyWrite::Copy { from, to, .. } => {
+                    Keys::Few([Some(from), Some(to)])
+                }
+                KeyWrite::FlushDatabase
+                | KeyWrite::FlushAll
+                | KeyWrite::DeleteExpired { .. }
+                | KeyWrite::SetStreamNodeLimits { .. } => Keys::NONE,
+            },
+            Write::String(write) => match write {
+                StringWrite::Set(set) => Keys::one(set.key),
+                StringWrite::SetMany { pairs } | StringWrite::SetManyIfAbsent { pairs } => {
+                    Keys::Pairs(pairs.iter())
+                }
+                StringWrite::SetIfAbsent { key, .. }
+                | StringWrite::GetDelete { key }
+                | StringWrite::GetExpire { key, .. }
+                | StringWrite::Append { key, .. }
+                | StringWrite::Increment { key, .. }
+                | StringWrite::IncrementFloat { key, .. } => Keys::one(key),
+            },
+        }
+    }
+
+    pub fn reach(&self) -> Reach {
+        match self {
+            Write::Key(
+                KeyWrite::FlushDatabase
+                | KeyWrite::FlushAll
+                | KeyWrite::DeleteExpired { .. }
+                | KeyWrite::SetStreamNodeLimits { .. },
+            ) => Reach::Everywhere,
+            _ => Reach::Keys,
+        }
+    }
+}
+
+impl Query<'_> {
+    pub fn keys(&self) -> Keys<'_> {
+        match self {
+            Query::Stream(query) => match query {
+                StreamQuery::Length { key }
+                | StreamQuery::Info { key, .. }
+                | StreamQuery::Groups { key }
+                | StreamQuery::Consumers { key, .. } => Keys::one(key),
+                StreamQuery::Range(range) => Keys::one(range.key),
+                StreamQuery::Read(read) => Keys::Read(read.streams.iter()),
+            },
+            Query::Pending(pending) => Keys::one(pending.key),
+            Query::Key(query) => match query {
+                KeyQuery::Exists { keys } | KeyQuery::Touch { keys } => Keys::All(keys.iter()),
+                KeyQuery::Type { key }
+                | KeyQuery::TimeToLive { key, .. }
+                | KeyQuery::Object { key, .. }
+                | KeyQuery::Version { key } => Keys::one(key),
+                KeyQuery::Random { .. } | KeyQuery::Matching { .. } | KeyQuery::Scan(_) | KeyQuery::Count => {
+                    Keys::NONE
+                }
+            },
+            Query::String(query) => match query {
+                StringQuery::Get { key } | StringQuery::Length { key } => Keys::one(key),
+                StringQuery::GetMany { keys } => Keys::All(keys.iter()),
+            },
+        }
+    }
+
+    pub fn reach(&self) -> Reach {
+        match self {
+            Query::Key(
+                KeyQuery::Random { .. } | KeyQuery::Matching { .. } | KeyQuery::Scan(_) | KeyQuery::Count,
+            ) => Reach::Everywhere,
+            _ => Reach::Keys,
+        }
+    }
+}
