@@ -60,8 +60,7 @@ pub fn load(
         .collect();
 
     let mut config = Config::default();
-    let named = flags.iter().chain(&environment).rfind(|(name, _)| name == "config");
-    let named = flags.iter().rfind(|(name, _)| name == "config").or(named);
+    let named = environment.iter().chain(&flags).rfind(|(name, _)| name == "config");
     match named {
         Some((_, path)) => read_file(&mut config, Path::new(path))?,
         None if Path::new(DEFAULT_FILE).exists() => read_file(&mut config, Path::new(DEFAULT_FILE))?,

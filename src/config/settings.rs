@@ -197,7 +197,7 @@ impl Unit {
 /// Classes that are not named keep their limit, as in Redis.
 fn parse_output_limits(mut limits: OutputLimits, text: &str) -> Result<OutputLimits, Refused> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return refuse("Wrong number of arguments in buffer limit configuration.");
     }
     for class in words.chunks_exact(4) {
