@@ -8,8 +8,8 @@ use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::machine::Machine;
+use crate::state::stream::Stream;
 use crate::state::stream::log::NodeLimits;
-use crate::state::stream::stream::Stream;
 use bytes::Bytes;
 use std::sync::Arc;
 

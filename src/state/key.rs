@@ -7,10 +7,10 @@ use crate::state::effects::KeyEvent;
 use crate::state::scope::Scope;
 use crate::state::string::expire_at;
 
-/// A deadline as a moment; what lies before the epoch is the epoch.
+/// A deadline as a moment; what lies before the epoch is the epoch, and clients count in 63 bits.
 pub fn moment(deadline: Deadline, now: TimeMs) -> TimeMs {
     match deadline {
-        Deadline::InMs(ms) => TimeMs(now.0.saturating_add_signed(ms)),
+        Deadline::InMs(ms) => TimeMs(now.0.saturating_add_signed(ms).min(i64::MAX as u64)),
         Deadline::AtMs(ms) => TimeMs(u64::try_from(ms).unwrap_or(0)),
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of one database: what they hold, when they are due, in which order they came.
 
 use crate::model::time::TimeMs;
-use crate::state::stream::stream::Stream;
+use crate::state::stream::Stream;
 use ahash::AHashMap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};

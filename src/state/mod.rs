@@ -20,3 +20,5 @@ pub mod checkpoint;
 pub mod testing;
 #[cfg(test)]
 mod machine_tests;
+#[cfg(test)]
+mod model_tests;

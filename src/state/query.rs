@@ -9,7 +9,7 @@ use crate::model::time::TimeMs;
 use crate::state::group;
 use crate::state::keyspace::{KeyEntry, KeySequence, Keyspace, Text, Value};
 use crate::state::stream;
-use crate::state::stream::stream::Stream;
+use crate::state::stream::Stream;
 use crate::state::string;
 
 const NO_FREQUENCY: ReplyError = ReplyError::new(

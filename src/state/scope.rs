@@ -4,8 +4,8 @@ use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::effects::{Effects, KeyEvent};
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
+use crate::state::stream::Stream;
 use crate::state::stream::log::NodeLimits;
-use crate::state::stream::stream::Stream;
 use std::sync::Arc;
 
 pub struct Scope<'m> {

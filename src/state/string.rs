@@ -1,6 +1,5 @@
 //! Strings: SET and its family, INCR and its family, APPEND.
 
-use crate::command::value::key::Deadline;
 use crate::command::value::string::{Expiry, Set, SetCondition, StringQuery, StringWrite};
 use crate::model::args::ArgList;
 use crate::model::limits::STRING_BYTES_MAX;
@@ -189,5 +188,3 @@ pub fn encoding(text: &Text) -> &'static str {
         "raw"
     }
 }
-
-const _: () = assert!(size_of::<Deadline>() <= 16, "deadlines are passed by value");

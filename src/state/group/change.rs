@@ -4,11 +4,11 @@ use crate::command::value::group::{GroupChange, GroupStart};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::state::effects::KeyEvent;
-use crate::state::group::group::Group;
+use crate::state::group::Group;
 use crate::state::keyspace::{KeyVersion, Value};
 use crate::state::scope::Scope;
+use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
-use crate::state::stream::stream::Stream;
 use bytes::Bytes;
 use std::sync::Arc;
 

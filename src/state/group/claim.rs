@@ -6,11 +6,11 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::effects::KeyEvent;
-use crate::state::group::group::{DELIVERIES_MAX, Pending, more_deliveries};
 use crate::state::group::read::no_group;
+use crate::state::group::{DELIVERIES_MAX, Pending, more_deliveries};
 use crate::state::scope::Scope;
+use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
-use crate::state::stream::stream::Stream;
 use std::sync::Arc;
 
 /// Ids that XAUTOCLAIM looks at, for each one that it may claim.

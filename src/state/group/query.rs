@@ -4,11 +4,11 @@ use crate::command::value::group::{PendingQuery, PendingRange};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
+use crate::state::group::Group;
 use crate::state::group::change::no_such_group;
-use crate::state::group::group::Group;
 use crate::state::group::read::no_group;
+use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
-use crate::state::stream::stream::Stream;
 
 pub fn pending(stream: Option<&Stream>, query: &PendingQuery<'_>, now: TimeMs) -> Result<Reply, ReplyError> {
     let group = stream

@@ -6,11 +6,11 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::effects::KeyEvent;
-use crate::state::group::group::{ConsumerNumber, Group, Pending};
+use crate::state::group::{ConsumerNumber, Group, Pending};
 use crate::state::keyspace::{KeyEntry, Value};
 use crate::state::scope::Scope;
+use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
-use crate::state::stream::stream::Stream;
 use bytes::Bytes;
 
 const LAST_MEANINGLESS: ReplyError = ReplyError::new(

@@ -6,7 +6,8 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::stream::Add;
 use crate::command::value::{Data, Query, Write};
 use crate::state::keyspace::KeyVersion;
-use crate::state::op::codec_data::{read_add, read_query, read_write, write_add, write_query, write_write};
+use crate::state::op::codec_query::{read_query, write_query};
+use crate::state::op::codec_write::{read_add, read_write, write_add, write_write};
 use crate::state::op::{Op, Transaction, Watched};
 
 const WRITE: u8 = 0;

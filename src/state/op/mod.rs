@@ -2,7 +2,8 @@
 
 pub mod batch;
 pub mod codec;
-mod codec_data;
+mod codec_query;
+mod codec_write;
 #[cfg(test)]
 pub mod random;
 

@@ -192,7 +192,11 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
         }),
         26 => Write::Key(match random.below(5) {
             0 => KeyWrite::Persist { key },
-            1 => KeyWrite::Rename { from: key, to: *random.pick(&pool.keys), only_if_absent: random.flag() },
+            1 => KeyWrite::Rename {
+                from: key,
+                to: random.pick::<&[u8]>(&pool.keys),
+                only_if_absent: random.flag(),
+            },
             2 => KeyWrite::DeleteExpired { limit: random.below(4) as u32 },
             3 => KeyWrite::SetStreamNodeLimits {
                 entries: random.below(12) as u32,
@@ -203,7 +207,7 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
         }),
         27 => Write::Key(KeyWrite::Copy {
             from: key,
-            to: *random.pick(&pool.keys),
+            to: random.pick::<&[u8]>(&pool.keys),
             database: random.option(|random| random.below(2) as u32),
             replace: random.flag(),
         }),
@@ -309,7 +313,11 @@ pub fn random_op<'a>(random: &mut Random, pool: &'a Pool) -> Op<'a> {
         return Op::Write { database, write: random_write(random, pool) };
     }
     let watched = (0..random.below(2))
-        .map(|_| Watched { database, key: *random.pick(&pool.keys), version: KeyVersion(random.below(2)) })
+        .map(|_| Watched {
+            database,
+            key: random.pick::<&[u8]>(&pool.keys),
+            version: KeyVersion(random.below(2)),
+        })
         .collect();
     let commands = (0..random.below(4))
         .map(|_| {

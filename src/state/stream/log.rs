@@ -219,7 +219,7 @@ impl Log {
     ) -> Option<u64> {
         match entries_read {
             Some(read) if last_delivered >= self.first_id && !self.has_tombstone_from(last_delivered) => {
-                Some(read + 1)
+                Some(read.saturating_add(1))
             }
             _ if self.entries_added > 0 => self.distance_from_first(id),
             unknown => unknown,

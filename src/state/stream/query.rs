@@ -5,8 +5,8 @@ use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::state::group;
+use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
-use crate::state::stream::stream::Stream;
 use bytes::Bytes;
 
 /// XRANGE, XREVRANGE

@@ -2,8 +2,8 @@
 
 use crate::command::value::stream::{Exactness, References, Trim, TrimUntil};
 use crate::model::entry_id::EntryId;
+use crate::state::stream::Stream;
 use crate::state::stream::log::{Log, NodeLimits};
-use crate::state::stream::stream::Stream;
 use std::sync::Arc;
 
 impl Stream {

@@ -7,9 +7,9 @@ use crate::model::time::TimeMs;
 use crate::state::effects::KeyEvent;
 use crate::state::keyspace::Value;
 use crate::state::scope::Scope;
+use crate::state::stream::Stream;
 use crate::state::stream::listpack;
 use crate::state::stream::log::Log;
-use crate::state::stream::stream::Stream;
 use std::sync::Arc;
 
 const ID_ZERO: ReplyError = ReplyError::new("ERR The ID specified in XADD must be greater than 0-0");

@@ -1,0 +1,233 @@
+//! Queries as bytes; each value beside its mirror.
+
+use crate::base::wire::{Malformed, Reader, Writer};
+use crate::command::value::Query;
+use crate::command::value::group::{PendingQuery, PendingRange};
+use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
+use crate::command::value::stream::{Range, Read, ReadFrom, StreamQuery};
+use crate::command::value::string::StringQuery;
+use crate::model::args::ArgList;
+use crate::model::entry_id::EntryId;
+
+type Taken<T> = Result<T, Malformed>;
+
+pub fn write_query(w: &mut Writer<'_>, query: &Query<'_>) {
+    match query {
+        Query::Stream(query) => write_stream_query(w, query),
+        Query::Pending(query) => {
+            w.u8(6);
+            w.bytes(query.key);
+            w.bytes(query.group);
+            w.option(query.range.as_ref(), |w, range| {
+                w.varint(range.min_idle_ms);
+                range.start.encode(w);
+                range.end.encode(w);
+                w.varint(range.count);
+                w.option(range.consumer, Writer::bytes);
+            });
+        }
+        Query::Key(query) => write_key_query(w, query),
+        Query::String(StringQuery::Get { key }) => {
+            w.u8(40);
+            w.bytes(key);
+        }
+        Query::String(StringQuery::GetMany { keys }) => {
+            w.u8(41);
+            keys.encode(w);
+        }
+        Query::String(StringQuery::Length { key }) => {
+            w.u8(42);
+            w.bytes(key);
+        }
+    }
+}
+
+pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
+    Ok(match r.u8()? {
+        tag @ 0..=5 => Query::Stream(read_stream_query(r, tag)?),
+        6 => Query::Pending(PendingQuery {
+            key: r.bytes()?,
+            group: r.bytes()?,
+            range: r.option(|r| {
+                Ok(PendingRange {
+                    min_idle_ms: r.varint()?,
+                    start: EntryId::decode(r)?,
+                    end: EntryId::decode(r)?,
+                    count: r.varint()?,
+                    consumer: r.option(Reader::bytes)?,
+                })
+            })?,
+        }),
+        tag @ 20..=29 => Query::Key(read_key_query(r, tag)?),
+        40 => Query::String(StringQuery::Get { key: r.bytes()? }),
+        41 => Query::String(StringQuery::GetMany { keys: ArgList::decode(r)? }),
+        42 => Query::String(StringQuery::Length { key: r.bytes()? }),
+        _ => return Err(r.malformed("unknown kind of query")),
+    })
+}
+
+fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
+    match query {
+        StreamQuery::Length { key } => {
+            w.u8(0);
+            w.bytes(key);
+        }
+        StreamQuery::Range(range) => {
+            w.u8(1);
+            w.bytes(range.key);
+            range.start.encode(w);
+            range.end.encode(w);
+            w.option(range.count, Writer::varint);
+            w.bool(range.reverse);
+        }
+        StreamQuery::Read(read) => {
+            w.u8(2);
+            w.option(read.count, Writer::varint);
+            w.varint(read.streams.len() as u64);
+            for (key, from) in &read.streams {
+                w.bytes(key);
+                match from {
+                    ReadFrom::After(id) => {
+                        w.u8(0);
+                        id.encode(w);
+                    }
+                    ReadFrom::New => w.u8(1),
+                    ReadFrom::Last => w.u8(2),
+                }
+            }
+        }
+        StreamQuery::Info { key, full } => {
+            w.u8(3);
+            w.bytes(key);
+            w.option(*full, Writer::varint);
+        }
+        StreamQuery::Groups { key } => {
+            w.u8(4);
+            w.bytes(key);
+        }
+        StreamQuery::Consumers { key, group } => {
+            w.u8(5);
+            w.bytes(key);
+            w.bytes(group);
+        }
+    }
+}
+
+fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> {
+    Ok(match tag {
+        0 => StreamQuery::Length { key: r.bytes()? },
+        1 => StreamQuery::Range(Range {
+            key: r.bytes()?,
+            start: EntryId::decode(r)?,
+            end: EntryId::decode(r)?,
+            count: r.option(Reader::varint)?,
+            reverse: r.bool()?,
+        }),
+        2 => {
+            let count = r.option(Reader::varint)?;
+            let mut streams = Vec::new();
+            for _ in 0..r.count()? {
+                let key = r.bytes()?;
+                let from = match r.u8()? {
+                    0 => ReadFrom::After(EntryId::decode(r)?),
+                    1 => ReadFrom::New,
+                    2 => ReadFrom::Last,
+                    _ => return Err(r.malformed("unknown start of a read")),
+                };
+                streams.push((key, from));
+            }
+            StreamQuery::Read(Read { count, streams })
+        }
+        3 => StreamQuery::Info { key: r.bytes()?, full: r.option(Reader::varint)? },
+        4 => StreamQuery::Groups { key: r.bytes()? },
+        5 => StreamQuery::Consumers { key: r.bytes()?, group: r.bytes()? },
+        _ => return Err(r.malformed("unknown kind of stream query")),
+    })
+}
+
+fn write_key_query(w: &mut Writer<'_>, query: &KeyQuery<'_>) {
+    match query {
+        KeyQuery::Exists { keys } => {
+            w.u8(20);
+            keys.encode(w);
+        }
+        KeyQuery::Touch { keys } => {
+            w.u8(21);
+            keys.encode(w);
+        }
+        KeyQuery::Type { key } => {
+            w.u8(22);
+            w.bytes(key);
+        }
+        KeyQuery::TimeToLive { key, unit, absolute } => {
+            w.u8(23);
+            w.bytes(key);
+            w.bool(*unit == TimeUnit::Milliseconds);
+            w.bool(*absolute);
+        }
+        KeyQuery::Random { chance } => {
+            w.u8(24);
+            w.u64(*chance);
+        }
+        KeyQuery::Matching { pattern } => {
+            w.u8(25);
+            w.bytes(pattern);
+        }
+        KeyQuery::Scan(scan) => {
+            w.u8(26);
+            w.varint(scan.cursor);
+            w.option(scan.pattern, Writer::bytes);
+            w.varint(scan.count);
+            w.option(scan.of_type, Writer::bytes);
+        }
+        KeyQuery::Object { key, aspect } => {
+            w.u8(27);
+            w.bytes(key);
+            w.u8(match aspect {
+                ObjectAspect::Encoding => 0,
+                ObjectAspect::ReferenceCount => 1,
+                ObjectAspect::IdleTime => 2,
+                ObjectAspect::Frequency => 3,
+            });
+        }
+        KeyQuery::Count => w.u8(28),
+        KeyQuery::Version { key } => {
+            w.u8(29);
+            w.bytes(key);
+        }
+    }
+}
+
+fn read_key_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyQuery<'a>> {
+    Ok(match tag {
+        20 => KeyQuery::Exists { keys: ArgList::decode(r)? },
+        21 => KeyQuery::Touch { keys: ArgList::decode(r)? },
+        22 => KeyQuery::Type { key: r.bytes()? },
+        23 => KeyQuery::TimeToLive {
+            key: r.bytes()?,
+            unit: if r.bool()? { TimeUnit::Milliseconds } else { TimeUnit::Seconds },
+            absolute: r.bool()?,
+        },
+        24 => KeyQuery::Random { chance: r.u64()? },
+        25 => KeyQuery::Matching { pattern: r.bytes()? },
+        26 => KeyQuery::Scan(Scan {
+            cursor: r.varint()?,
+            pattern: r.option(Reader::bytes)?,
+            count: r.varint()?,
+            of_type: r.option(Reader::bytes)?,
+        }),
+        27 => KeyQuery::Object {
+            key: r.bytes()?,
+            aspect: match r.u8()? {
+                0 => ObjectAspect::Encoding,
+                1 => ObjectAspect::ReferenceCount,
+                2 => ObjectAspect::IdleTime,
+                3 => ObjectAspect::Frequency,
+                _ => return Err(r.malformed("unknown aspect of an object")),
+            },
+        },
+        28 => KeyQuery::Count,
+        29 => KeyQuery::Version { key: r.bytes()? },
+        _ => return Err(r.malformed("unknown kind of key query")),
+    })
+}
