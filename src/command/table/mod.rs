@@ -38,7 +38,7 @@ pub const ROWS: usize = {
 pub static TABLE: [Row; ROWS] = collect();
 
 /// The families in one row, each row with its index.
-pub const fn collect() -> [Row; ROWS] {
+const fn collect() -> [Row; ROWS] {
     let mut table = [FAMILIES[0][0]; ROWS];
     let mut next = 0;
     let mut family = 0;
