@@ -45,8 +45,12 @@ fn status(text: &'static str) -> Reply {
 fn info(row: &'static Row) -> Reply {
     let (first, last, step) = legacy_range(row.keys);
     let flags = Flag::SHOWN.iter().filter(|(flag, _)| row.flags.has(*flag));
-    let subcommands =
-        if row.container.is_none() { table::subcommands(row.name).map(info).collect() } else { vec![] };
+    // Redis answers an empty set, but an array of those that are there.
+    let subcommands = if lookup::is_container(row) {
+        Reply::Array(table::subcommands(row.name).map(info).collect())
+    } else {
+        Reply::Set(Vec::new())
+    };
     Reply::Array(vec![
         Reply::Text(row.full_name()),
         Reply::Integer(row.arity.into()),
@@ -57,7 +61,7 @@ fn info(row: &'static Row) -> Reply {
         Reply::Set(row.categories().map(|category| status(category.name())).collect()),
         Reply::Set(row.tips.iter().map(|&tip| Reply::Text(tip)).collect()),
         Reply::Set(row.keys.iter().map(key_spec).collect()),
-        Reply::Set(subcommands),
+        subcommands,
     ])
 }
 

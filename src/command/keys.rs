@@ -57,7 +57,7 @@ fn streams_option(args: Args<'_>, keyword: &str) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::command::lookup;
-    use crate::command::spec::{Argument, ArgumentKind};
+    use crate::command::spec::{Argument, ArgumentKind, Flag};
     use crate::command::table::TABLE;
     use crate::model::args::OwnedArgs;
     use proptest::prelude::*;
@@ -208,6 +208,25 @@ mod tests {
             4 => prop::sample::select(&WORDS[..]).prop_map(|word| word.as_bytes().to_vec()),
             1 => any::<Vec<u8>>(),
         ]
+    }
+
+    proptest! {
+        /// What the dispatcher reads off the row is what the value says.
+        #[test]
+        fn only_rows_that_write_parse_into_writes(seed: u64, row in 0..TABLE.len()) {
+            let row = &TABLE[row];
+            let owned = request(row, &mut choices(seed));
+            let args = owned.as_args();
+            if row.accepts(args.len()) && let Ok(command) = (row.parse)(args) {
+                use crate::command::value::{Command, Data};
+                let write = matches!(command, Command::Data(Data::Write(_)))
+                    || matches!(command, Command::Blocking { read: Data::Write(_), .. });
+                prop_assert!(!write || row.flags.has(Flag::Write), "{:?}", args);
+                if matches!(command, Command::Blocking { .. }) {
+                    prop_assert!(row.flags.has(Flag::Blocking), "{:?}", args);
+                }
+            }
+        }
     }
 
     #[test]

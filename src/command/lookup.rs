@@ -29,11 +29,11 @@ static INDEX: [Slot; SLOTS] = {
     let mut index = [EMPTY; SLOTS];
     let mut row = 0;
     while row < ROWS {
-        let container = match TABLE_VIEW[row].container {
+        let container = match TABLE[row].container {
             Some(name) => row_of_container(name),
             None => TOP,
         };
-        let Some(name) = pack(TABLE_VIEW[row].name.as_bytes()) else { panic!("a name is too long") };
+        let Some(name) = pack(TABLE[row].name.as_bytes()) else { panic!("a name is too long") };
         let mut slot = hash(name, container);
         while index[slot].name != 0 {
             slot = (slot + 1) % SLOTS;
@@ -44,13 +44,10 @@ static INDEX: [Slot; SLOTS] = {
     index
 };
 
-/// Constants may not refer to statics, so the index is made from a copy.
-const TABLE_VIEW: [Row; ROWS] = crate::command::table::collect();
-
 const fn row_of_container(name: &str) -> u16 {
     let mut row = 0;
     while row < ROWS {
-        if TABLE_VIEW[row].container.is_none() && same(TABLE_VIEW[row].name.as_bytes(), name.as_bytes()) {
+        if TABLE[row].container.is_none() && same(TABLE[row].name.as_bytes(), name.as_bytes()) {
             return row as u16;
         }
         row += 1;
@@ -143,7 +140,7 @@ static CONTAINERS: [bool; ROWS] = {
     let mut containers = [false; ROWS];
     let mut row = 0;
     while row < ROWS {
-        if let Some(name) = TABLE_VIEW[row].container {
+        if let Some(name) = TABLE[row].container {
             containers[row_of_container(name) as usize] = true;
         }
         row += 1;
@@ -196,6 +193,7 @@ fn unknown_subcommand(container: &Row, args: Args<'_>) -> ReplyError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::args::OwnedArgs;
     use std::collections::HashSet;
 
     fn error(words: &[&str]) -> String {
@@ -203,8 +201,6 @@ mod tests {
         let error = find(args.as_args()).expect_err("a refusal");
         String::from_utf8(error.as_bytes().to_vec()).unwrap()
     }
-
-    use crate::model::args::OwnedArgs;
 
     #[test]
     fn every_row_is_found_by_its_name_in_any_case() {

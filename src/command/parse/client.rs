@@ -1,7 +1,7 @@
 //! CLIENT and its sub-commands (Redis `clientCommand`).
 
 use crate::command::parse::connection::{client_name, is_printable};
-use crate::command::parse::cursor::{Cursor, at, is, quoting};
+use crate::command::parse::cursor::{Cursor, at, is, quoting, subcommand_syntax};
 use crate::command::parse::help;
 use crate::command::parse::number::{integer, parse_i64, timeout_ms};
 use crate::command::value::Command;
@@ -138,7 +138,7 @@ pub fn reply(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 pub fn unblock(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let with_error = match args.get(3) {
         None => false,
-        Some(_) if args.len() > 4 => return Err(ReplyError::SYNTAX),
+        Some(_) if args.len() > 4 => return Err(subcommand_syntax(args)),
         Some(reason) => yes_or_no(reason, ["ERROR", "TIMEOUT"]).map_err(|_| UNBLOCK_REASON)?,
     };
     // A negative id is an integer, but nobody has it: as 0, which nobody has either.
@@ -160,7 +160,7 @@ pub fn no_touch(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 pub fn pause(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let writes_only = match args.get(3) {
         None => false,
-        Some(_) if args.len() > 4 => return Err(ReplyError::SYNTAX),
+        Some(_) if args.len() > 4 => return Err(subcommand_syntax(args)),
         Some(mode) => yes_or_no(mode, ["WRITE", "ALL"]).map_err(|_| PAUSE_MODE)?,
     };
     client(ClientCommand::Pause { timeout_ms: timeout_ms(at(args, 2))?, writes_only })

@@ -230,7 +230,12 @@ pub fn create(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 /// XGROUP SETID
 pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let GroupOptions { entries_read, .. } = group_options(args, false)?;
-    let from = group_start(at(args, 4))?;
+    // Unlike CREATE, SETID takes `-` and `+` for the ends of all ids.
+    let from = match at(args, 4) {
+        b"-" => GroupStart::Id(EntryId::MIN),
+        b"+" => GroupStart::Id(EntryId::MAX),
+        text => group_start(text)?,
+    };
     change(GroupChange::SetId { key: at(args, 2), group: at(args, 3), from, entries_read })
 }
 

@@ -1,5 +1,6 @@
 //! The command table: every command that a client can send, once.
 
+pub mod absent;
 pub mod connection;
 pub mod group;
 pub mod keys;
@@ -12,7 +13,7 @@ pub mod transaction;
 use crate::command::spec::Row;
 use std::sync::LazyLock;
 
-const FAMILIES: [&[Row]; 8] = [
+const FAMILIES: [&[Row]; 9] = [
     stream::ROWS,
     group::ROWS,
     keys::ROWS,
@@ -21,6 +22,7 @@ const FAMILIES: [&[Row]; 8] = [
     transaction::ROWS,
     connection::ROWS,
     server::ROWS,
+    absent::ROWS,
 ];
 
 /// Rows of the table, sub-commands too.
@@ -38,7 +40,7 @@ pub const ROWS: usize = {
 pub static TABLE: [Row; ROWS] = collect();
 
 /// The families in one row, each row with its index.
-pub const fn collect() -> [Row; ROWS] {
+const fn collect() -> [Row; ROWS] {
     let mut table = [FAMILIES[0][0]; ROWS];
     let mut next = 0;
     let mut family = 0;

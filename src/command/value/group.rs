@@ -21,7 +21,8 @@ pub enum GroupReadFrom {
     /// The consumer's own pending entries above this id.
     History(EntryId),
     /// `$` and `+`, which XREADGROUP refuses, but only after it has looked for the group (Redis
-    /// `xreadCommand`). Holds the byte.
+    /// `xreadCommand`). Holds the byte; 0 stands for what is no id at all
+    /// ([`crate::model::reply::ReplyError::INVALID_STREAM_ID`]).
     Refused(u8),
 }
 

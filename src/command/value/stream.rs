@@ -80,7 +80,8 @@ pub enum StreamWrite<'a> {
     SetId { key: &'a [u8], last_id: EntryId, counters: Option<SetIdCounters> },
 }
 
-/// ENTRIESADDED and MAXDELETEDID of XSETID: both or neither.
+/// ENTRIESADDED and MAXDELETEDID of XSETID. A maximal deleted id of `0-0` leaves the stream's as it is: it was not given,
+/// or given as that (Redis `xsetidCommand`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetIdCounters {
     pub entries_added: u64,
