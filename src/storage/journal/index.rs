@@ -147,7 +147,10 @@ impl PartitionLog {
             return Err(format!("entries after {} are truncated, though purged", keep.index.0));
         }
         if keep.index > self.last.index && !self.runs.is_empty() {
-            return Err(format!("a truncation to entry {} comes after entry {}", keep.index.0, self.last.index.0));
+            return Err(format!(
+                "a truncation to entry {} comes after entry {}",
+                keep.index.0, self.last.index.0
+            ));
         }
         if keep.index > self.last.index || keep.index <= self.missing {
             // The entry that is kept is one of those that are gone; so it must turn out to be purged.
