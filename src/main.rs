@@ -1,22 +1,22 @@
 //! The command line.
 
-use headwater::config::load::{self, Action};
+use headwater::config::load::{self, Invocation};
 use headwater::node::node;
-use headwater::observe::tracing as tracing_setup;
+use headwater::observe::tracing;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let action = load::load(std::env::args().skip(1), |name| std::env::var(name).ok(), std::path::Path::new("."));
-    let config = match action {
-        Ok(Action::Print(text)) => {
+    let flags: Vec<String> = std::env::args().skip(1).collect();
+    let config = match load::load(&flags, std::env::vars()) {
+        Ok(Invocation::Print(text)) => {
             println!("{text}");
             return ExitCode::SUCCESS;
         }
-        Ok(Action::Run(config)) => config,
+        Ok(Invocation::Run(config)) => *config,
         Err(error) => return fail(&error),
     };
-    if let Err(error) = tracing_setup::set_up(&config) {
-        return fail(&error);
+    if let Err(error) = tracing::install(config.loglevel, &config.logfile) {
+        return fail(&format!("cannot write the log file {}: {error}", config.logfile));
     }
     match node::run(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("headwater: {error}");
     ExitCode::FAILURE
 }

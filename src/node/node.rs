@@ -1,18 +1,17 @@
 //! A node from its first look at the data directory to its last sync.
 
 use crate::base::latch::Latch;
-use crate::config::config::Config;
+use crate::config::config::{Config, Durability, Replication};
 use crate::env::clock::{Clock, SystemClock};
 use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
-use crate::model::log::PartitionId;
-use crate::replication::committer::{Committer, CommitError, OpenError};
+use crate::replication::committer::{CommitError, Committer, OpenError};
 use crate::server::dispatch::STOPPED;
 use crate::server::listener;
 use crate::server::worker::{Identity, Parts, Worker};
 use crate::state::machine::Machine;
 use crate::storage::data_dir::{DataDir, DataDirError};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,6 +28,8 @@ pub enum NodeError {
     Open(#[from] OpenError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
+    #[error("bind: {0:?} is no IP address")]
+    Address(String),
     #[error("cannot start: {doing}: {source}")]
     System { doing: &'static str, source: std::io::Error },
     #[error("stopped because what was written can no longer be trusted to be on disk: {0}")]
@@ -53,7 +54,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         let latch = Latch::new();
         let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
         let worker = Rc::new(Worker::new(Parts {
-            identity: identity(&config, &*clock, &*entropy),
+            identity: identity(&*clock, &*entropy),
             machines: (0..config.partitions).map(|_| Machine::new()).collect(),
             clock,
             entropy,
@@ -75,20 +76,43 @@ const EVENT_INTERVAL: u32 = 61;
 const GOODBYE: Duration = Duration::from_millis(200);
 
 fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
-    let addresses = config.bind.iter().map(|ip| SocketAddr::new(*ip, config.port));
-    addresses
-        .map(|address| {
-            listener::bind(address, config.tcp_backlog).map_err(|source| NodeError::Listen { address, source })
-        })
-        .collect()
+    let mut listeners = Vec::new();
+    for word in &config.bind {
+        // As in redis.conf: an address behind a `-` may be missing on this machine.
+        let (text, optional) = word.strip_prefix('-').map_or((word.as_str(), false), |rest| (rest, true));
+        let ip: IpAddr = match text {
+            "*" => Ipv4Addr::UNSPECIFIED.into(),
+            "::*" => Ipv6Addr::UNSPECIFIED.into(),
+            "localhost" => Ipv4Addr::LOCALHOST.into(),
+            text => text.parse().map_err(|_| NodeError::Address(text.to_owned()))?,
+        };
+        let address = SocketAddr::new(ip, config.port);
+        match listener::bind(address, config.tcp_backlog) {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if optional && is_missing_address(&error) => {
+                tracing::info!(%address, "not on this machine; not listening there");
+            }
+            Err(source) => return Err(NodeError::Listen { address, source }),
+        }
+    }
+    Ok(listeners)
 }
 
-fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identity {
+fn is_missing_address(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::Unsupported)
+        || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
+}
+
+/// EAFNOSUPPORT on Linux, where the kernel has no IPv6.
+const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
+
+fn identity(clock: &dyn Clock, entropy: &dyn Entropy) -> Identity {
     let run_id = format!("{:016x}{:016x}{:016x}", entropy.u64(), entropy.u64(), entropy.u64());
     Identity {
         run_id: run_id[..RUN_ID_DIGITS].to_owned(),
         started_at: clock.now(),
-        config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        config_file: String::new(),
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
     }
 }
@@ -161,9 +185,23 @@ fn print_banner(config: &Config, data_dir: &DataDir, listeners: &[TcpListener], 
         started.elapsed().as_millis(),
         data_dir.path().display(),
         if data_dir.is_new() { " (new)" } else { "" },
-        config.durability.describe(),
+        durability(config),
         config.partitions,
-        config.replication.describe(),
+        committer(config),
     );
 }
 
+
+fn durability(config: &Config) -> String {
+    match config.durability {
+        Durability::Fsync => "fsync: on disk before the reply".to_owned(),
+        Durability::Relaxed => format!("relaxed: on disk within {} ms", config.sync_interval_ms),
+    }
+}
+
+fn committer(config: &Config) -> &'static str {
+    match config.replication {
+        Replication::Local => "committed locally",
+        Replication::Raft => "committed by raft groups of one member",
+    }
+}

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
+use crate::config::config::{self, Config};
 use crate::env::fs::Fs;
 use crate::model::log::{LogIndex, PartitionId};
 use crate::replication::local::LocalCommitter;
@@ -65,6 +66,24 @@ pub struct CommitterOptions {
     pub flush: FlushPolicy,
     /// Partitions, salt and `create` are taken from the data directory.
     pub journal: JournalOptions,
+}
+
+impl From<&Config> for CommitterOptions {
+    fn from(config: &Config) -> Self {
+        let interval = Duration::from_millis(config.sync_interval_ms);
+        CommitterOptions {
+            durability: match config.durability {
+                config::Durability::Fsync => Durability::Fsync,
+                config::Durability::Relaxed => Durability::Relaxed { interval },
+            },
+            flush: match config.flush_policy {
+                config::FlushPolicy::Auto => FlushPolicy::Auto,
+                config::FlushPolicy::Inline => FlushPolicy::Inline,
+                config::FlushPolicy::Thread => FlushPolicy::Thread,
+            },
+            journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },
+        }
+    }
 }
 
 /// Why entries are not committed, or a checkpoint is not written.

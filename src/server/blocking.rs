@@ -131,7 +131,7 @@ impl Waiters {
 
     /// Keys that somebody waits for, over all databases.
     pub fn keys(&self) -> usize {
-        self.by_key.values().map(AHashMap::len).sum()
+        self.by_key.values().map(|keys| keys.len()).sum()
     }
 
     pub fn next_deadline(&self) -> Option<u64> {

@@ -1,6 +1,8 @@
 //! CLIENT LIST and what goes with it: how a connection is described, and which connections a filter means.
 
 use crate::command::value::connection::{ClientClass, ClientFilter};
+use crate::pubsub::registry::Kind;
+use crate::resp::writer::Protocol;
 use crate::server::connection::Connection;
 use crate::server::worker::Worker;
 use std::fmt::Write;
@@ -11,7 +13,9 @@ impl Worker {
     pub fn describe_client(&self, connection: &Connection) -> String {
         let now_ms = self.clock.monotonic_ms();
         let session = connection.session.borrow();
-        let counts = self.pubsub.borrow().counts(connection.subscriber());
+        let registry = self.pubsub.borrow();
+        let subscriptions = [Kind::Channel, Kind::Pattern, Kind::Shard]
+            .map(|kind| registry.count(connection.subscriber(), kind));
         let blocked = self.waiters.borrow().of_connection(connection.id).is_some();
         let multi = session.queue.as_ref().map_or(-1, |queue| queue.requests.len() as i64);
         let multi_memory = session.queue.as_ref().map_or(0, |queue| queue.bytes);
@@ -29,11 +33,11 @@ impl Worker {
             session.name.escape_ascii(),
             now_ms.saturating_sub(connection.created_at_ms) / 1000,
             now_ms.saturating_sub(connection.last_active_ms.get()) / 1000,
-            flags(&session, blocked, counts.total() > 0, connection.is_closing()),
+            flags(&session, blocked, session.subscriptions > 0, connection.is_closing()),
             session.database,
-            counts.channels,
-            counts.patterns,
-            counts.shard_channels,
+            subscriptions[0],
+            subscriptions[1],
+            subscriptions[2],
             multi,
             session.watched.len(),
             connection.input_bytes.get(),
@@ -45,7 +49,7 @@ impl Worker {
             output_memory + connection.input_bytes.get() + multi_memory + size_of::<Connection>(),
             if output > 0 { "rw" } else { "r" },
             session.last_command.map_or("NULL", |row| row.full_name()),
-            session.protocol.number(),
+            protocol_number(session.protocol),
             session.library_name.escape_ascii(),
             session.library_version.escape_ascii(),
         );
@@ -69,6 +73,14 @@ impl Worker {
             && filter.address.is_none_or(|address| connection.peer.to_string().as_bytes() == address)
             && filter.local_address.is_none_or(|address| connection.local.to_string().as_bytes() == address)
             && filter.max_age_seconds.is_none_or(|age| age_seconds >= age)
+    }
+}
+
+/// As HELLO names it.
+pub fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
     }
 }
 

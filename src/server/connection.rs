@@ -127,8 +127,8 @@ impl Connection {
     }
 
     /// Keeps a frame until [`Connection::send_deferred`].
-    pub fn defer_own(&self, frame: Vec<u8>) {
-        self.deferred.borrow_mut().extend_from_slice(&frame);
+    pub fn defer_own(&self, frame: &[u8]) {
+        self.deferred.borrow_mut().extend_from_slice(frame);
     }
 
     pub fn send_deferred(&self) {

@@ -1,17 +1,16 @@
 //! Commands about connections: HELLO, AUTH, PING, CLIENT and their like.
 
+use crate::config::load::REDIS_VERSION;
 use crate::command::value::connection::{ClientCommand, ConnectionCommand, Hello, LibraryAttribute, ReplyMode};
 use crate::model::reply::{Reply, ReplyError};
 use crate::resp::writer::Protocol;
 use crate::server::blocking::Ending;
+use crate::server::clients::protocol_number;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
 use crate::server::session::Replies;
 use crate::server::worker::Worker;
 use std::rc::Rc;
-
-/// The Redis whose commands and replies this server's are: `redis_version`, HELLO's `version`.
-pub const REDIS_VERSION: &str = "8.10.0";
 
 impl Worker {
     pub fn execute_connection(&self, connection: &Rc<Connection>, command: &ConnectionCommand<'_>) -> Flow {
@@ -116,7 +115,7 @@ impl Worker {
         Ok(Reply::Map(vec![
             (Reply::Text("server"), Reply::Text("redis")),
             (Reply::Text("version"), Reply::Text(REDIS_VERSION)),
-            (Reply::Text("proto"), Reply::Integer(i64::from(session.protocol.number()))),
+            (Reply::Text("proto"), Reply::Integer(i64::from(protocol_number(session.protocol)))),
             (Reply::Text("id"), Reply::Integer(connection.id as i64)),
             (Reply::Text("mode"), Reply::Text("standalone")),
             (Reply::Text("role"), Reply::Text("master")),

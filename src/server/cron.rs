@@ -58,7 +58,7 @@ impl Worker {
     pub fn expired(&self, reply: &Reply) {
         self.expiring.set(self.expiring.get() - 1);
         if let Reply::Integer(count) = reply {
-            self.metrics.note_expired(*count as u64);
+            self.metrics.expired_keys.add(*count as u64);
         }
     }
 
@@ -71,7 +71,7 @@ impl Worker {
 
     fn close_idle_connections(&self) {
         let now_ms = self.clock.monotonic_ms();
-        let timeout_ms = u64::from(self.config.borrow().timeout) * 1000;
+        let timeout_ms = self.config.borrow().timeout_seconds.saturating_mul(1000);
         for connection in self.connections().values() {
             let session = connection.session.borrow();
             let subscribed = session.subscriptions > 0;

@@ -1,11 +1,15 @@
 //! INFO.
 
+use crate::command::table::TABLE;
 use crate::command::value::Query;
 use crate::command::value::key::KeyQuery;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
-use crate::server::connection_commands::REDIS_VERSION;
+use crate::observe::metrics::CallStats;
+use crate::config::config::Durability;
+use crate::config::load::REDIS_VERSION;
+use crate::pubsub::registry::Kind;
 use crate::server::worker::Worker;
 use std::fmt::Write;
 
@@ -66,13 +70,13 @@ impl Worker {
         line(text, "server_time_usec", self.clock.now_micros());
         line(text, "uptime_in_seconds", uptime_seconds);
         line(text, "uptime_in_days", uptime_seconds / 86_400);
-        line(text, "hz", config.hz);
-        line(text, "configured_hz", config.hz);
+        line(text, "hz", 10);
+        line(text, "configured_hz", 10);
         line(text, "executable", &self.identity.executable);
         line(text, "config_file", &self.identity.config_file);
         line(text, "partitions", self.router.partitions());
         line(text, "replication_committer", self.committer().name());
-        line(text, "durability", config.durability.name());
+        line(text, "durability", durability_name(config.durability));
     }
 
     fn info_clients(&self, text: &mut String) {
@@ -124,15 +128,35 @@ impl Worker {
         line(text, "aof_last_write_status", if self.latch.is_tripped() { "err" } else { "ok" });
         line(text, "aof_current_size", self.committer().bytes_since_checkpoint());
         line(text, "journal_bytes_since_checkpoint", self.committer().bytes_since_checkpoint());
-        self.metrics.write_commits(&mut |name, value| line(text, name, value));
+        line(text, "journal_bytes_written", self.metrics.journal_bytes.get());
+        line(text, "commit_rounds", self.metrics.commits.get());
+        line(text, "flushes", self.metrics.flushes.get());
+        line(text, "flush_usec_average", self.metrics.flush_average());
+        line(text, "flush_usec_max", self.metrics.flush_max());
+        line(text, "checkpoints", self.metrics.checkpoints.get());
     }
 
     fn info_stats(&self, text: &mut String) {
-        self.metrics.write_stats(&mut |name, value| line(text, name, value));
+        let metrics = &self.metrics;
+        let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+        line(text, "total_connections_received", metrics.connections.get());
+        line(text, "total_commands_processed", metrics.commands.get());
+        line(text, "instantaneous_ops_per_sec", metrics.commands_per_second());
+        line(text, "total_net_input_bytes", metrics.input_bytes.get());
+        line(text, "total_net_output_bytes", metrics.output_bytes.get());
+        line(text, "instantaneous_input_kbps", kilobytes(metrics.input_bytes_per_second()));
+        line(text, "instantaneous_output_kbps", kilobytes(metrics.output_bytes_per_second()));
+        line(text, "rejected_connections", metrics.rejected_connections.get());
+        line(text, "expired_keys", metrics.expired_keys.get());
+        line(text, "keyspace_hits", metrics.keyspace_hits.get());
+        line(text, "keyspace_misses", metrics.keyspace_misses.get());
+        line(text, "total_error_replies", metrics.errors.get());
+        line(text, "client_query_buffer_limit_disconnections", metrics.client_query_buffer_disconnections.get());
+        line(text, "client_output_buffer_limit_disconnections", metrics.client_output_buffer_disconnections.get());
         let registry = self.pubsub.borrow();
-        line(text, "pubsub_channels", registry.channels());
-        line(text, "pubsub_patterns", registry.patterns());
-        line(text, "pubsubshard_channels", registry.shard_channels());
+        line(text, "pubsub_channels", registry.total(Kind::Channel));
+        line(text, "pubsub_patterns", registry.total(Kind::Pattern));
+        line(text, "pubsubshard_channels", registry.total(Kind::Shard));
         line(text, "evicted_keys", 0);
         line(text, "latest_fork_usec", 0);
         line(text, "migrate_cached_sockets", 0);
@@ -160,21 +184,24 @@ impl Worker {
     }
 
     fn info_commandstats(&self, text: &mut String) {
-        for row in crate::command::lookup::rows() {
-            let Some(stats) = self.metrics.command(row.index()) else { continue };
+        for (row, stats) in TABLE.iter().zip(self.metrics.call_stats()) {
+            if stats == CallStats::default() {
+                continue;
+            }
             let name = row.full_name();
+            let per_call = stats.microseconds as f64 / stats.calls.max(1) as f64;
             let _ = write!(
                 text,
-                "cmdstat_{name}:calls={},usec={},usec_per_call={:.2},rejected_calls={},failed_calls={}\r\n",
-                stats.calls, stats.usec, stats.usec_per_call, stats.rejected_calls, stats.failed_calls
+                "cmdstat_{name}:calls={},usec={},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}\r\n",
+                stats.calls, stats.microseconds, stats.rejected, stats.failed
             );
         }
     }
 
     fn info_errorstats(&self, text: &mut String) {
-        self.metrics.write_errors(&mut |code, count| {
-            let _ = write!(text, "errorstat_{code}:count={count}\r\n");
-        });
+        for (code, count) in self.metrics.error_stats() {
+            let _ = write!(text, "errorstat_{}:count={count}\r\n", code.escape_ascii());
+        }
     }
 
     fn info_cluster(&self, text: &mut String) {
@@ -189,12 +216,21 @@ impl Worker {
                 if let Reply::Integer(count) = self.query(id, database, &Query::Key(KeyQuery::Count)) {
                     keys += count;
                 }
-                expires += self.partition(id).borrow().machine().expiring(database);
+                let partition = self.partition(id).borrow();
+                let expiring = partition.machine().databases().find(|(number, _)| *number == database);
+                expires += expiring.map_or(0, |(_, keys)| keys.expiring());
             }
             if keys > 0 {
                 let _ = write!(text, "db{database}:keys={keys},expires={expires},avg_ttl=0,subexpiry=0\r\n");
             }
         }
+    }
+}
+
+fn durability_name(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Fsync => "fsync",
+        Durability::Relaxed => "relaxed",
     }
 }
 

@@ -55,19 +55,19 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 
 fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scratch: &Rc<RefCell<Vec<u8>>>) {
     let config = worker.config.borrow();
-    if worker.connections().len() as u64 >= u64::from(config.maxclients) {
-        worker.metrics.note_rejected_connection();
+    if worker.connections().len() >= config.maxclients {
+        worker.metrics.rejected_connections.add(1);
         refuse(stream, b"-ERR max number of clients reached\r\n");
         return;
     }
     if config.protected_mode && config.requirepass.is_empty() && !peer.ip().to_canonical().is_loopback() {
         // Reliability A11: no password and reachable from elsewhere is how servers were taken over.
-        worker.metrics.note_rejected_connection();
+        worker.metrics.rejected_connections.add(1);
         refuse(stream, DENIED);
         return;
     }
     let socket = SockRef::from(&stream);
-    let keepalive = u64::from(config.tcp_keepalive);
+    let keepalive = config.tcp_keepalive_seconds;
     let set_up = stream.set_nodelay(true).and_then(|()| match keepalive {
         0 => Ok(()),
         seconds => {
@@ -85,7 +85,7 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scratch: &Rc<
     }
     let authenticated = config.requirepass.is_empty();
     drop(config);
-    worker.metrics.note_connection();
+    worker.metrics.connections.add(1);
     let (read_half, write_half) = stream.into_split();
     let connection = Rc::new(Connection::new(
         worker.next_connection_id(),

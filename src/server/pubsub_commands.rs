@@ -6,8 +6,8 @@
 use crate::command::value::PubSubCommand;
 use crate::model::args::ArgList;
 use crate::model::reply::Reply;
-use crate::pubsub::message::{Confirmation, Frames};
-use crate::pubsub::registry::SubscriptionKind;
+use crate::pubsub::message::{self, Message};
+use crate::pubsub::registry::{Delivery, Kind, Registry, SubscriberId};
 use crate::resp::writer;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
@@ -53,7 +53,7 @@ impl Worker {
                 for later in confirmations {
                     let mut frame = Vec::new();
                     writer::write(&mut frame, protocol, &later);
-                    connection.defer_own(frame);
+                    connection.defer_own(&frame);
                 }
                 first
             }
@@ -88,25 +88,44 @@ impl Worker {
     /// Hands the message to every subscriber; the number of them is the reply. The publisher's own messages are kept
     /// until its reply is written.
     fn deliver(&self, publisher: &Connection, publication: &Publication) -> Reply {
-        let connections = self.connections();
+        let registry = self.pubsub.borrow();
+        let (channel, payload) = (&publication.channel[..], &publication.message[..]);
         let mut reached = 0;
-        let mut frames = Frames::new(&publication.channel, &publication.message, publication.sharded);
-        self.pubsub.borrow().publish(&publication.channel, publication.sharded, &mut |subscriber, pattern| {
-            let Some(connection) = connections.get(&subscriber.0) else { return };
-            reached += 1;
-            let protocol = connection.session.borrow().protocol;
-            let frame = frames.encode(protocol, pattern);
-            if connection.id == publisher.id {
-                connection.defer_own(frame.to_vec());
-                return;
+        if publication.sharded {
+            let mut message = Message::sharded(channel, payload);
+            for subscriber in registry.publish_shard(channel) {
+                reached += self.send_message(publisher, *subscriber, Delivery::Message, &mut message);
             }
-            connection.push(frame);
-            if self.is_over_output_limit(connection, true) {
-                connection.close_for_output();
+        } else {
+            let mut message = Message::new(channel, payload);
+            for (subscriber, delivery) in registry.publish(channel) {
+                reached += self.send_message(publisher, subscriber, delivery, &mut message);
             }
-            self.queue_flush(connection);
-        });
+        }
         Reply::Integer(reached)
+    }
+
+    /// Returns 1, or 0 for a subscriber that is on its way out.
+    fn send_message(
+        &self,
+        publisher: &Connection,
+        subscriber: SubscriberId,
+        delivery: Delivery<'_>,
+        message: &mut Message<'_>,
+    ) -> i64 {
+        let connections = self.connections();
+        let Some(connection) = connections.get(&subscriber.0) else { return 0 };
+        let frame = message.frame(connection.session.borrow().protocol, delivery);
+        if connection.id == publisher.id {
+            connection.defer_own(&frame);
+            return 1;
+        }
+        connection.push(&frame);
+        if self.is_over_output_limit(connection, true) {
+            connection.close_for_output();
+        }
+        self.queue_flush(connection);
+        1
     }
 
     fn pubsub_query(&self, command: &PubSubCommand<'_>) -> Reply {
@@ -115,57 +134,57 @@ impl Worker {
         let numbers = |channels: &ArgList<'_>, kind| {
             let pairs = channels
                 .iter()
-                .flat_map(|channel| [Reply::bulk(channel), Reply::count(registry.subscribers(kind, channel))]);
+                .flat_map(|channel| [Reply::bulk(channel), Reply::count(registry.subscribers_of(kind, channel))]);
             Reply::Array(pairs.collect())
         };
         match command {
-            PubSubCommand::Channels { pattern } => names(registry.names(SubscriptionKind::Channel, *pattern)),
-            PubSubCommand::ShardChannels { pattern } => names(registry.names(SubscriptionKind::ShardChannel, *pattern)),
-            PubSubCommand::NumSub { channels } => numbers(channels, SubscriptionKind::Channel),
-            PubSubCommand::ShardNumSub { channels } => numbers(channels, SubscriptionKind::ShardChannel),
-            PubSubCommand::NumPat => Reply::count(registry.patterns()),
+            PubSubCommand::Channels { pattern } => names(registry.channels(Kind::Channel, *pattern)),
+            PubSubCommand::ShardChannels { pattern } => names(registry.channels(Kind::Shard, *pattern)),
+            PubSubCommand::NumSub { channels } => numbers(channels, Kind::Channel),
+            PubSubCommand::ShardNumSub { channels } => numbers(channels, Kind::Shard),
+            PubSubCommand::NumPat => Reply::count(registry.total(Kind::Pattern)),
             other => unreachable!("{other:?} is no query"),
         }
     }
 
     /// Subscribes or unsubscribes, and says so once per channel.
     fn change_subscriptions(&self, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Vec<Reply> {
-        use SubscriptionKind::{Channel, Pattern, ShardChannel};
+        use Kind::{Channel, Pattern, Shard};
         let confirmations = match command {
             PubSubCommand::Subscribe { channels } => self.subscribe(connection, Channel, channels),
             PubSubCommand::PatternSubscribe { patterns } => self.subscribe(connection, Pattern, patterns),
-            PubSubCommand::ShardSubscribe { channels } => self.subscribe(connection, ShardChannel, channels),
+            PubSubCommand::ShardSubscribe { channels } => self.subscribe(connection, Shard, channels),
             PubSubCommand::Unsubscribe { channels } => self.unsubscribe(connection, Channel, channels),
             PubSubCommand::PatternUnsubscribe { patterns } => self.unsubscribe(connection, Pattern, patterns),
-            PubSubCommand::ShardUnsubscribe { channels } => self.unsubscribe(connection, ShardChannel, channels),
+            PubSubCommand::ShardUnsubscribe { channels } => self.unsubscribe(connection, Shard, channels),
             other => unreachable!("{other:?} changes no subscription"),
         };
         connection.session.borrow_mut().subscriptions =
-            self.pubsub.borrow().counts(connection.subscriber()).total();
+            count_all(&self.pubsub.borrow(), connection.subscriber());
         confirmations
     }
 
-    fn subscribe(&self, connection: &Connection, kind: SubscriptionKind, names: &ArgList<'_>) -> Vec<Reply> {
+    fn subscribe(&self, connection: &Connection, kind: Kind, names: &ArgList<'_>) -> Vec<Reply> {
         let subscriber = connection.subscriber();
         let mut registry = self.pubsub.borrow_mut();
         names
             .iter()
             .map(|name| {
                 registry.subscribe(subscriber, kind, name);
-                Confirmation::subscribed(kind, name, registry.counts(subscriber)).into()
+                message::subscribed(kind, name, count(&registry, subscriber, kind))
             })
             .collect()
     }
 
     /// From the names given, or from everything of the kind.
-    fn unsubscribe(&self, connection: &Connection, kind: SubscriptionKind, names: &ArgList<'_>) -> Vec<Reply> {
+    fn unsubscribe(&self, connection: &Connection, kind: Kind, names: &ArgList<'_>) -> Vec<Reply> {
         let subscriber = connection.subscriber();
         let mut registry = self.pubsub.borrow_mut();
         let all;
         let names: Box<dyn Iterator<Item = &[u8]>> = if names.is_empty() {
-            all = registry.subscriptions(subscriber, kind);
+            all = registry.names(subscriber, kind);
             if all.is_empty() {
-                return vec![Confirmation::unsubscribed(kind, None, registry.counts(subscriber)).into()];
+                return vec![message::unsubscribed(kind, None, count(&registry, subscriber, kind))];
             }
             Box::new(all.iter().map(|name| &name[..]))
         } else {
@@ -174,7 +193,7 @@ impl Worker {
         names
             .map(|name| {
                 registry.unsubscribe(subscriber, kind, name);
-                Confirmation::unsubscribed(kind, Some(name), registry.counts(subscriber)).into()
+                message::unsubscribed(kind, Some(name), count(&registry, subscriber, kind))
             })
             .collect()
     }
@@ -182,6 +201,18 @@ impl Worker {
 
 fn publication(channel: &[u8], message: &[u8], sharded: bool) -> Publication {
     Publication { channel: Bytes::copy_from_slice(channel), message: Bytes::copy_from_slice(message), sharded }
+}
+
+/// The number that a confirmation tells: channels and patterns are counted together, shard channels apart.
+fn count(registry: &Registry, subscriber: SubscriberId, kind: Kind) -> usize {
+    match kind {
+        Kind::Channel | Kind::Pattern => registry.count_plain(subscriber),
+        Kind::Shard => registry.count(subscriber, Kind::Shard),
+    }
+}
+
+fn count_all(registry: &Registry, subscriber: SubscriberId) -> usize {
+    registry.count_plain(subscriber) + registry.count(subscriber, Kind::Shard)
 }
 
 fn is_subscription(command: &PubSubCommand<'_>) -> bool {

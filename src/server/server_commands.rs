@@ -5,6 +5,7 @@ use crate::command::describe;
 use crate::command::value::server::{DebugCommand, ServerCommand};
 use crate::command::value::{Query, Write, key::KeyQuery, key::KeyWrite, key::ObjectAspect};
 use crate::config::access;
+use crate::config::config::DebugCommands;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
@@ -49,7 +50,7 @@ impl Worker {
             ServerCommand::Command(query) => describe::answer(query),
             ServerCommand::ConfigGet { patterns } => {
                 let pairs = access::get(&self.config.borrow(), patterns.iter());
-                Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect())
+                Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::Text(name), Reply::bulk(value))).collect())
             }
             ServerCommand::ConfigSet { pairs } => self.config_set(pairs).into(),
             ServerCommand::ConfigResetStatistics => {
@@ -95,26 +96,35 @@ impl Worker {
 
     fn config_set(&self, pairs: &ArgList<'_>) -> Result<Reply, ReplyError> {
         let mut config = self.config.borrow().clone();
-        access::set(&mut config, pairs.iter())?;
+        access::set(&mut config, in_pairs(pairs))?;
         let before = self.config.replace(config);
+        self.log_node_limits();
         let config = self.config.borrow();
-        let limits = (config.stream_node_max_entries, config.stream_node_max_bytes);
-        if limits != (before.stream_node_max_entries, before.stream_node_max_bytes) {
-            // It decides what `~` trims: replicas must agree on it.
-            for id in (0..self.router.partitions()).map(PartitionId) {
-                let write = KeyWrite::SetStreamNodeLimits { entries: limits.0, bytes: limits.1 };
-                self.write(id, 0, Write::Key(write), Ticket::Internal);
-            }
-        }
         if config.requirepass != before.requirepass {
             tracing::info!("requirepass was changed");
         }
         Ok(Reply::OK)
     }
 
+    /// Has the machines take over the settings of stream nodes where they differ: they decide what `~` trims, so
+    /// replicas must agree on them.
+    pub fn log_node_limits(&self) {
+        let (entries, bytes) = {
+            let config = self.config.borrow();
+            (config.stream_node_max_entries, config.stream_node_max_bytes)
+        };
+        for id in (0..self.router.partitions()).map(PartitionId) {
+            let known = self.partition(id).borrow().machine().node_limits();
+            if (known.entries, known.bytes) != (entries, bytes) {
+                let write = Write::Key(KeyWrite::SetStreamNodeLimits { entries, bytes });
+                self.write(id, 0, write, Ticket::Internal);
+            }
+        }
+    }
+
     fn debug(&self, connection: &Connection, command: &DebugCommand<'_>) -> Reply {
         let local = connection.peer.ip().to_canonical().is_loopback();
-        if !self.config.borrow().enable_debug_command.allows(local) {
+        if !allows_debug(self.config.borrow().enable_debug_command, local) {
             return Reply::error(
                 "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
                  from a local connection, otherwise you need to set this option in the configuration file, and then \
@@ -137,8 +147,8 @@ impl Worker {
             DebugCommand::DigestValue { keys } => {
                 let digests = keys.iter().map(|key| {
                     let partition = self.partition(self.router.of_key(key)).borrow();
-                    let digest = partition.machine().value_digest(database, self.now(), key);
-                    Reply::bulk(format!("{digest:040x}"))
+                    let image = partition.machine().key_image(database, self.now(), key);
+                    Reply::bulk(format!("{:040x}", image.map_or(0, |image| crc::crc32c(&image))))
                 });
                 Reply::Array(digests.collect())
             }
@@ -189,6 +199,19 @@ impl Worker {
             checkpoint::encode(partition.borrow().machine(), &mut |piece| digest = crc::extend(digest, piece));
         }
         digest
+    }
+}
+
+fn in_pairs<'a>(list: &ArgList<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let mut items = list.iter();
+    std::iter::from_fn(move || Some((items.next()?, items.next()?)))
+}
+
+fn allows_debug(setting: DebugCommands, is_local: bool) -> bool {
+    match setting {
+        DebugCommands::No => false,
+        DebugCommands::Local => is_local,
+        DebugCommands::Yes => true,
     }
 }
 

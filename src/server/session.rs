@@ -5,7 +5,6 @@ use crate::model::args::OwnedArgs;
 use crate::resp::writer::Protocol;
 use crate::state::keyspace::KeyVersion;
 
-#[derive(Debug)]
 pub struct Session {
     pub protocol: Protocol,
     pub database: u32,
@@ -37,7 +36,7 @@ pub enum Replies {
 }
 
 /// Commands queued since MULTI.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Queue {
     pub requests: Vec<(&'static Row, OwnedArgs)>,
     /// Bytes of all requests.

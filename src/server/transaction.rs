@@ -7,7 +7,7 @@ use crate::command::value::key::KeyQuery;
 use crate::command::value::{Command, Data, Query, TransactionCommand};
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::log::PartitionId;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::Reply;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
 use crate::server::session::{Queue, WatchedKey};

@@ -292,7 +292,7 @@ impl Worker {
     /// once, the soft limit for longer than it allows.
     pub fn is_over_output_limit(&self, connection: &Connection, subscribed: bool) -> bool {
         let bytes = connection.output_bytes() as u64;
-        let limits = &self.config.borrow().client_output_buffer_limit;
+        let limits = &self.config.borrow().output_limits;
         let limit = if subscribed { &limits.pubsub } else { &limits.normal };
         if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
             return true;
@@ -304,7 +304,7 @@ impl Worker {
         let now_ms = self.clock.monotonic_ms();
         let since_ms = connection.over_soft_limit_since_ms.get().unwrap_or(now_ms);
         connection.over_soft_limit_since_ms.set(Some(since_ms));
-        now_ms - since_ms > limit.soft_seconds * 1000
+        now_ms - since_ms > limit.soft_seconds.saturating_mul(1000)
     }
 
     /// Answers everything on its way with an error: the log has failed and none of it is known to be kept.

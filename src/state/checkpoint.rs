@@ -69,7 +69,20 @@ fn encode_key(key: &[u8], entry: &KeyEntry, pieces: &mut Pieces<'_>) {
     writer.varint(entry.sequence().0);
     writer.varint(entry.version.0);
     writer.option(entry.expires_at(), |writer, at| writer.varint(at.0));
-    match &entry.value {
+    encode_value_into(&entry.value, pieces);
+    pieces.flush_if_full();
+}
+
+/// Writes one value alone, in pieces.
+pub fn encode_value(value: &Value, out: &mut dyn FnMut(&[u8])) {
+    let mut pieces = Pieces { buffer: Vec::new(), out };
+    encode_value_into(value, &mut pieces);
+    pieces.flush();
+}
+
+fn encode_value_into(value: &Value, pieces: &mut Pieces<'_>) {
+    let mut writer = Writer::new(&mut pieces.buffer);
+    match value {
         Value::String(text) => {
             writer.u8(if text.appended { STRING_APPENDED } else { STRING });
             writer.bytes(&text.bytes);
@@ -79,7 +92,6 @@ fn encode_key(key: &[u8], entry: &KeyEntry, pieces: &mut Pieces<'_>) {
             encode_stream(stream, pieces);
         }
     }
-    pieces.flush_if_full();
 }
 
 fn encode_stream(stream: &Stream, pieces: &mut Pieces<'_>) {

@@ -8,10 +8,11 @@ use crate::model::limits::{STREAM_NODE_BYTES_DEFAULT, STREAM_NODE_ENTRIES_DEFAUL
 use crate::model::log::LogIndex;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
+use crate::state::checkpoint;
 use crate::state::effects::{Effects, KeyEvent};
 use crate::state::group;
 use crate::state::key;
-use crate::state::keyspace::{KeyVersion, Keyspace};
+use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
 use crate::state::op::{Op, Transaction};
 use crate::state::query::View;
 use crate::state::scope::Scope;
@@ -90,7 +91,7 @@ impl Machine {
     /// Whether an XREADGROUP must be applied: it would find something, make a consumer, or be refused.
     pub fn would_change(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> bool {
         let view = self.view(database, now);
-        group::read::would_change(read, |key| view.entry(key))
+        group::read::would_change(read, view.now, |key| view.entry(key))
     }
 
     /// The last id of a stream, to wait for what comes after it; 0-0 if there is no such stream.
@@ -107,6 +108,24 @@ impl Machine {
     /// Databases that were ever written to, in order, for INFO.
     pub fn databases(&self) -> impl Iterator<Item = (u32, &Keyspace)> {
         self.databases.iter().map(|(database, keys)| (*database, keys))
+    }
+
+    /// Bytes that a key and its value take, about; `None` if there is no such key.
+    pub fn memory_usage(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<usize> {
+        let entry = self.view(database, now).entry(key)?;
+        let value = match &entry.value {
+            Value::String(text) => text.bytes.len(),
+            Value::Stream(stream) => stream.memory(),
+        };
+        Some(key.len() + size_of::<KeyEntry>() + value)
+    }
+
+    /// The key and its value as a checkpoint writes them, for digests; `None` if there is no such key.
+    pub fn key_image(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<Vec<u8>> {
+        let mut image = Vec::new();
+        let entry = self.view(database, now).entry(key)?;
+        checkpoint::encode_value(&entry.value, &mut |piece| image.extend_from_slice(piece));
+        Some(image)
     }
 
     /// A query sees time as the machine does, or later: a due key stays gone.

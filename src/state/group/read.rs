@@ -52,21 +52,30 @@ pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Reply, ReplyE
     Ok(if streams.is_empty() { Reply::NilArray } else { Reply::Streams(streams) })
 }
 
-/// Whether the read would find something, make a consumer, or be refused: then it must be applied. If not, it is
-/// answered with nothing, and not logged.
-pub fn would_change<'k>(read: &GroupRead<'_>, mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>) -> bool {
+/// Whether the read would find something, make a consumer, be refused, or find its consumer not seen for a while: then
+/// it must be applied. If not, it is answered with nothing, and not logged.
+pub fn would_change<'k>(
+    read: &GroupRead<'_>,
+    now: TimeMs,
+    mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
+) -> bool {
     read.streams.iter().any(|(key, from)| {
         let Ok(stream) = validate(entry(key), key, read.group, *from) else { return true };
         let group = stream.group(read.group).expect("validated");
         match from {
             GroupReadFrom::New => {
-                group.find_consumer(read.consumer).is_none()
+                let seen_lately = |number| now.since(group.consumer(number).seen_at) < SEEN_LATELY_MS;
+                !group.find_consumer(read.consumer).is_some_and(seen_lately)
                     || (read.count != Some(0) && has_new(&stream.log, group))
             }
             _ => true,
         }
     })
 }
+
+/// A consumer that keeps asking in vain is logged as seen this often: `idle` of XINFO CONSUMERS is right to a second,
+/// and asking in vain costs no commit each time.
+const SEEN_LATELY_MS: u64 = 1000;
 
 fn validate<'k>(
     entry: Option<&'k KeyEntry>,
@@ -84,7 +93,9 @@ fn validate<'k>(
     };
     match from {
         GroupReadFrom::Refused(b'+') => Err(PLUS_MEANINGLESS),
-        GroupReadFrom::Refused(_) => Err(LAST_MEANINGLESS),
+        GroupReadFrom::Refused(b'$') => Err(LAST_MEANINGLESS),
+        // The parser found no id at all.
+        GroupReadFrom::Refused(_) => Err(ReplyError::INVALID_STREAM_ID),
         _ => Ok(stream),
     }
 }

@@ -50,6 +50,13 @@ impl Stream {
         }
     }
 
+    /// Bytes of entries and groups, about.
+    pub fn memory(&self) -> usize {
+        let nodes: usize = self.log.each_node().map(|node| node.buffer_bytes() + size_of::<node::Node>()).sum();
+        let groups: usize = self.groups.iter().map(|(name, group)| name.len() + group.memory()).sum();
+        nodes + groups
+    }
+
     pub fn decode(reader: &mut Reader<'_>) -> Result<Stream, Malformed> {
         let mut stream = Stream { log: Log::decode(reader)?, groups: BTreeMap::new() };
         for _ in 0..reader.count()? {
