@@ -48,18 +48,36 @@ const FILL_PIPELINE: usize = 200;
 
 async fn fill(port: u16, stream: &str, entries: usize, bytes: usize) -> Result<()> {
     let mut connection = Connection::open(port).await?;
-    let value = "x".repeat(bytes);
-    let add = request(&["XADD", stream, "*", "f", &value]);
+    let mut text = Text(0x9e37_79b9_7f4a_7c15);
     let mut left = entries;
     while left > 0 {
         let now = left.min(FILL_PIPELINE);
-        connection.socket.write_all(&add.repeat(now)).await?;
+        let mut batch = Vec::new();
+        for _ in 0..now {
+            batch.extend_from_slice(&request(&["XADD", stream, "*", "f", &text.next(bytes)]));
+        }
+        connection.socket.write_all(&batch).await?;
         for _ in 0..now {
             connection.reply().await?;
         }
         left -= now;
     }
     Ok(())
+}
+
+/// Letters without a pattern that a compressor would find (xorshift64); never zero.
+struct Text(u64);
+
+impl Text {
+    fn next(&mut self, bytes: usize) -> String {
+        let mut letter = || {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            char::from(b'!' + (self.0 >> 32) as u8 % 90)
+        };
+        (0..bytes).map(|_| letter()).collect()
+    }
 }
 
 async fn read_as_group(port: u16, stream: &str, clients: usize, count: usize) -> Result<()> {
