@@ -1,0 +1,8 @@
+//! Tests of the running server, as one binary. Read `support` first, then any module: each is one subject.
+
+#![allow(dead_code, reason = "helpers that only some configurations of the tests use")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod transcripts;
