@@ -6,4 +6,5 @@
 mod support;
 
 mod differential;
+mod kill;
 mod transcripts;
