@@ -6,5 +6,6 @@
 mod support;
 
 mod differential;
+mod hostile;
 mod kill;
 mod transcripts;

@@ -245,7 +245,10 @@ fn wait_for_exit(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
 
 fn command(binary: &Path, port: u16, dir: &Path, flags: &[String]) -> Command {
     let mut command = Command::new(binary);
-    command.stdin(Stdio::null()).args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
+    command.stdin(Stdio::null()).args(["--port", &port.to_string()]);
+    if !flags.iter().any(|flag| flag == "--bind") {
+        command.args(["--bind", "127.0.0.1"]);
+    }
     command.arg("--dir").arg(dir).args(["--save", "", "--appendonly", "yes"]);
     if is_redis(binary) {
         command.args(["--appendfsync", "always"]);
