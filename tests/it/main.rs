@@ -5,7 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod data_dir;
 mod differential;
 mod hostile;
 mod kill;
+mod redis_rs;
+mod soak;
 mod transcripts;

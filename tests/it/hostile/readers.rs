@@ -65,11 +65,7 @@ fn replies_that_nobody_reads() {
     let mut greedy: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     for client in &mut greedy {
         // A hundred times as much comes back as is sent. Redis has no limit for ordinary clients: ask it for less.
-        flood(
-            client,
-            b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n",
-            if server.is_redis() { 1_000 } else { 1_000_000 },
-        );
+        flood(client, b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n", if server.is_redis() { 1_000 } else { 1_000_000 });
     }
     assert_eq!(server.connect().line("PING"), Value::Simple(b"PONG".to_vec()));
     if !server.is_redis() {
