@@ -262,7 +262,8 @@ fn matches(expected: &[&str], actual: &[String]) -> bool {
 /// One line against its pattern.
 fn line_matches(pattern: &str, text: &str) -> bool {
     let Some(start) = pattern.find('<') else { return pattern == text };
-    let holes: [(&str, fn(char) -> bool); 3] = [
+    type Hole = (&'static str, fn(char) -> bool);
+    let holes: [Hole; 3] = [
         ("<id>", |letter| letter.is_ascii_digit() || letter == '-'),
         ("<int>", |letter| letter.is_ascii_digit() || letter == '-'),
         ("<any>", |_| true),

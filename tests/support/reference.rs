@@ -17,7 +17,8 @@ fn find_or_install() -> Option<PathBuf> {
     }
     // Several test processes may come here at once: one installs, the others wait and find it.
     let lock = File::create(std::env::temp_dir().join("headwater-tests-redis.lock")).expect("a lock file");
-    lock.lock().expect("the lock of the installation");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
+        .expect("the lock of the installation");
     if find().is_none() && is_root() {
         install();
     }

@@ -163,7 +163,7 @@ fn messages_sorted(mut values: Vec<Value>) -> Vec<Value> {
 
 /// True for a flat RESP2 map: names at even places, and the first of them one that XINFO uses.
 fn is_pairs(items: &[Value]) -> bool {
-    items.len() % 2 == 0
+    items.len().is_multiple_of(2)
         && items.first().is_some_and(|first| *first == Value::bulk("name") || *first == Value::bulk("length"))
 }
 
