@@ -173,7 +173,7 @@ impl Maker<'_> {
     fn new_id(&mut self) -> String {
         match self.random.below(20) {
             0 => self.of(ODD_IDS).replace('*', "7"),
-            1 => self.id(),
+            1 => self.id().replace('*', "7"),
             2..=4 => format!("{}-*", self.next_ms),
             _ => {
                 self.next_ms += self.random.next() % 2;
