@@ -16,12 +16,12 @@ pub struct Sequence {
 
 const STREAMS: &[&str] = &["s", "t", "u"];
 const KEYS: &[&str] = &["s", "t", "u", "k", "n", "x"];
-const STRINGS: &[&str] = &["k", "n", "k", "x", "s"];
+pub(super) const STRINGS: &[&str] = &["k", "n", "k", "x", "s"];
 const GROUPS: &[&str] = &["g", "g", "g", "h", "none"];
 const CONSUMERS: &[&str] = &["c", "d", "e"];
 const FIELDS: &[&str] = &["a", "b", "a", "", "\u{e9}", "long-field-name"];
 const CHANNELS: &[&str] = &["ch", "news", "s"];
-const PATTERNS: &[&str] = &["*", "n*", "c?", "[cn]*", "\\*", "s", "[^c]*", "h[a-z"];
+pub(super) const PATTERNS: &[&str] = &["*", "n*", "c?", "[cn]*", "\\*", "s", "[^c]*", "h[a-z"];
 /// Ids on and beside every boundary; most sequences live on small ones.
 const ODD_IDS: &[&str] = &[
     "0",
@@ -73,8 +73,8 @@ const ODD_NUMBERS: &[&str] = &[
     "2147483648",
 ];
 
-struct Maker<'a> {
-    random: &'a mut Random,
+pub(super) struct Maker<'a> {
+    pub(super) random: &'a mut Random,
     /// Grows as entries are added, so that most explicit ids are above the last.
     next_ms: u64,
 }
@@ -140,12 +140,12 @@ impl Sequence {
     }
 }
 
-fn words(line: &str) -> Action {
+pub(super) fn words(line: &str) -> Action {
     line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
 }
 
 impl Maker<'_> {
-    fn of(&mut self, items: &[&str]) -> String {
+    pub(super) fn of(&mut self, items: &[&str]) -> String {
         (*self.random.pick(items)).to_string()
     }
 
@@ -153,7 +153,7 @@ impl Maker<'_> {
         if self.random.one_in(12) { self.of(KEYS) } else { self.of(STREAMS) }
     }
 
-    fn any_key(&mut self) -> String {
+    pub(super) fn any_key(&mut self) -> String {
         self.of(KEYS)
     }
 
@@ -182,7 +182,7 @@ impl Maker<'_> {
         }
     }
 
-    fn number(&mut self, up_to: usize) -> String {
+    pub(super) fn number(&mut self, up_to: usize) -> String {
         if self.random.one_in(12) { self.of(ODD_NUMBERS) } else { self.random.below(up_to).to_string() }
     }
 
@@ -195,7 +195,7 @@ impl Maker<'_> {
         }
     }
 
-    fn value(&mut self) -> Vec<u8> {
+    pub(super) fn value(&mut self) -> Vec<u8> {
         match self.random.below(8) {
             0 => self.of(ODD_NUMBERS).into_bytes(),
             1 => vec![0, 0xff, b'\r', b'\n'],
@@ -479,124 +479,6 @@ impl Maker<'_> {
         out
     }
 
-    fn string(&mut self) -> Action {
-        let key = self.of(STRINGS);
-        let value = self.value();
-        let mut out;
-        match self.random.below(16) {
-            0..=3 => {
-                out = words(&format!("SET {key}"));
-                out.push(value);
-                for _ in 0..self.random.below(3) {
-                    let option = self.of(&[
-                        "NX",
-                        "XX",
-                        "GET",
-                        "KEEPTTL",
-                        "EX 1000",
-                        "PX 1000000",
-                        "EXAT 33177117420",
-                        "EX 0",
-                        "PXAT 1",
-                    ]);
-                    out.extend(words(&option));
-                }
-            }
-            4 => out = words(&format!("GET {key}")),
-            5 => {
-                out = words(&self.of(&["APPEND", "GETSET", "SETNX"]));
-                push(&mut out, &key);
-                out.push(value);
-            }
-            6 => out = words(&format!("{} {key}", self.of(&["STRLEN", "GETDEL", "GET"]))),
-            7 | 8 => out = words(&format!("{} n", self.of(&["INCR", "DECR"]))),
-            9 => out = words(&format!("{} {key}", self.of(&["INCR", "DECR"]))),
-            10 => {
-                out = words(&format!("{} {key}", self.of(&["INCRBY", "DECRBY"])));
-                let by = self.number(10);
-                push(&mut out, &by);
-            }
-            11 => {
-                out =
-                    words(&format!("INCRBYFLOAT {key} {}", self.of(&["1", "0.5", "-2.25", "3.0e3", "abc"])));
-            }
-            12 => {
-                out = words(&self.of(&["MSET", "MSETNX"]));
-                for _ in 0..=self.random.below(2) {
-                    let key = self.of(STRINGS);
-                    push(&mut out, &key);
-                    out.push(self.value());
-                }
-            }
-            13 => {
-                let (first, second) = (self.any_key(), self.any_key());
-                out = words(&format!("MGET {first} {second}"));
-            }
-            14 => {
-                let option = self.of(&[
-                    "",
-                    " PERSIST",
-                    " EX 1000",
-                    " PX 1000000",
-                    " EX 0",
-                    " BAD",
-                    " EXAT 33177117420",
-                ]);
-                out = words(&format!("GETEX {key}{option}"));
-            }
-            _ => {
-                out = words(&format!(
-                    "{} {key} {}",
-                    self.of(&["SETEX", "PSETEX"]),
-                    self.of(&["1000000", "0", "-1", "abc"])
-                ));
-                out.push(value);
-            }
-        }
-        out
-    }
-
-    fn generic(&mut self) -> Action {
-        let (key, other) = (self.any_key(), self.any_key());
-        let line = match self.random.below(24) {
-            0 => format!("DEL {key}"),
-            1 => format!("UNLINK {key} {other}"),
-            2 => format!("EXISTS {key} {other} {key}"),
-            3 | 4 => format!("TYPE {key}"),
-            5 => format!("TOUCH {key} {other}"),
-            6 => format!("RENAME {key} {other}"),
-            7 => format!("RENAMENX {key} {other}"),
-            8 => format!(
-                "COPY {key} {other}{}",
-                self.of(&["", " REPLACE", " DB 1", " DB 1 REPLACE", " DB 99", " BAD"])
-            ),
-            9 | 10 => {
-                let time = self.of(&["1000", "2000", "0", "-1", "abc"]);
-                format!("EXPIRE {key} {time}{}", self.of(&["", "", "", " NX", " XX", " NX XX", " BAD"]))
-            }
-            11 => format!(
-                "EXPIREAT {key} {}{}",
-                self.of(&["33177117420", "1", "33177117421"]),
-                self.of(&["", " GT", " LT"])
-            ),
-            12 => format!("PEXPIREAT {key} {}", self.of(&["33177117420000", "1"])),
-            13 => format!("{} {key}", self.of(&["TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"])),
-            14 => format!("PERSIST {key}"),
-            15 => "DBSIZE".into(),
-            16 => format!("KEYS {}", self.of(PATTERNS)),
-            17 => format!(
-                "SCAN 0 COUNT 1000{}",
-                self.of(&["", " MATCH s*", " TYPE stream", " TYPE string", " MATCH [k-n]"])
-            ),
-            18 => "RANDOMKEY".into(),
-            19 => format!("SELECT {}", self.of(&["0", "0", "1", "1", "99", "abc"])),
-            20 => format!("OBJECT ENCODING {key}"),
-            21 if self.random.one_in(4) => self.of(&["FLUSHDB", "FLUSHALL"]),
-            _ => format!("ECHO {key}"),
-        };
-        words(&line)
-    }
-
     /// Too few arguments, unknown names, stray words.
     fn nonsense(&mut self) -> Action {
         let mut out = match self.random.below(4) {
@@ -684,6 +566,6 @@ impl Maker<'_> {
     }
 }
 
-fn push(out: &mut Action, word: &str) {
+pub(super) fn push(out: &mut Action, word: &str) {
     out.push(word.as_bytes().to_vec());
 }

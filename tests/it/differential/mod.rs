@@ -6,6 +6,7 @@
 
 mod difference;
 mod generate;
+mod generate_keys;
 mod run;
 
 use crate::support::notation::join;
