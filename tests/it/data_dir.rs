@@ -1,0 +1,226 @@
+//! Data directories that cannot be used: the server says which and why, exits non-zero, and changes nothing.
+
+use crate::support::reference::is_root;
+use crate::support::server::{Server, free_port, start_and_expect_exit};
+use crate::support::value::Value;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+#[track_caller]
+fn assert_refused(port: u16, dir: &Path, words: &[&str]) {
+    let (status, log) = start_and_expect_exit(port, dir, &[]);
+    let status = status.unwrap_or_else(|| panic!("it started in {}\n{log}", dir.display()));
+    assert!(!status.success(), "exited with {status}\n{log}");
+    let lower = log.to_lowercase();
+    for word in words {
+        assert!(lower.contains(&word.to_lowercase()), "nothing of {word:?} in\n{log}");
+    }
+    assert!(!log.contains("panicked"), "a panic is no message\n{log}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let dir = TempDir::new().expect("a directory");
+    let port = free_port();
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
+    assert_refused(port, dir.path(), &[&port.to_string(), "in use"]);
+}
+
+#[test]
+fn a_file_in_place_of_the_directory_is_named() {
+    let folder = TempDir::new().expect("a directory");
+    let path = folder.path().join("not-a-directory");
+    fs::write(&path, "precious").expect("a file");
+    assert_refused(free_port(), &path, &["not-a-directory"]);
+    assert_eq!(fs::read_to_string(&path).expect("the file"), "precious");
+}
+
+#[test]
+fn a_directory_has_one_server() {
+    let server = Server::start();
+    if server.is_redis() {
+        eprintln!("SKIPPED: Redis does not lock its directory");
+        return;
+    }
+    let mut client = server.connect();
+    client.line("XADD s 1-1 a 1");
+    assert_refused(free_port(), &server.data_dir(), &[&server.data_dir().display().to_string()]);
+    assert_eq!(client.line("XADD s 1-2 a 1"), Value::bulk("1-2"));
+}
+
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    let folder = TempDir::new().expect("a directory");
+    fs::write(folder.path().join("thesis.txt"), "precious").expect("a file");
+    if Server::start().is_redis() {
+        eprintln!("SKIPPED: Redis starts beside any files");
+        return;
+    }
+    assert_refused(free_port(), folder.path(), &[&folder.path().display().to_string()]);
+    let names: Vec<String> = files(folder.path())
+        .iter()
+        .map(|path| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.contains(&"thesis.txt".to_string()));
+    assert_eq!(fs::read_to_string(folder.path().join("thesis.txt")).expect("the file"), "precious");
+}
+
+/// S5: damage with valid records behind it is no torn tail: nothing is cut, nothing skipped.
+#[test]
+fn a_damaged_record_refuses_the_start() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    for at in 0..200 {
+        client.command(&[
+            "XADD",
+            "s",
+            &format!("{}-1", at + 1),
+            "field",
+            &format!("needle-{at:04}-{}", "x".repeat(50)),
+        ]);
+    }
+    server.kill();
+    if server.is_redis() {
+        eprintln!("SKIPPED: Redis's log has no checksums");
+        return;
+    }
+    let needle = b"needle-0100-";
+    let (path, offset) = files(&server.data_dir())
+        .into_iter()
+        .find_map(|path| {
+            let bytes = fs::read(&path).ok()?;
+            let offset = bytes.windows(needle.len()).position(|window| window == needle)?;
+            Some((path, offset))
+        })
+        .expect("the entry in some file");
+    let mut bytes = fs::read(&path).expect("the file");
+    bytes[offset] ^= 0x20;
+    fs::write(&path, &bytes).expect("damage done");
+    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+    assert_refused(free_port(), &server.data_dir(), &[&name]);
+    assert_refused(free_port(), &server.data_dir(), &[&name]);
+    assert_eq!(fs::read(&path).expect("the file"), bytes, "the damaged file was changed");
+    // Repaired, it starts with everything.
+    bytes[offset] ^= 0x20;
+    fs::write(&path, &bytes).expect("damage undone");
+    server.restart();
+    assert_eq!(server.connect().line("XLEN s"), Value::Integer(200));
+}
+
+/// SIGTERM is answered by exit 0, and nothing is lost.
+#[test]
+fn stopped_gracefully_it_starts_with_everything() {
+    let mut server = Server::start();
+    let mut client = server.connect();
+    client.line("XADD s 1-1 a 1");
+    client.line("XGROUP CREATE s g 0");
+    client.line("XREADGROUP GROUP g c STREAMS s >");
+    client.line("SET k v EX 1000");
+    client.line("SELECT 3");
+    client.line("SET three 3");
+    for _ in 0..2 {
+        let status = server.terminate();
+        assert!(status.success(), "SIGTERM: {status}\n{}", server.log());
+        server.restart();
+        let mut client = server.connect();
+        assert_eq!(client.line("XPENDING s g").elements()[0], Value::Integer(1));
+        assert_eq!(client.line("GET k"), Value::bulk("v"));
+        assert!(client.line("TTL k").integer() > 900);
+        client.line("SELECT 3");
+        assert_eq!(client.line("GET three"), Value::bulk("3"));
+    }
+}
+
+/// A file system of its own, for as long as the test runs.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn tmpfs(at: &Path, options: &str) -> Option<Mounted> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
+        mounted.is_ok_and(|status| status.success()).then(|| Mounted(at.to_path_buf()))
+    }
+
+    fn remount(&self, options: &str) {
+        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
+        assert!(status.expect("mount").success(), "remount with {options}");
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").args(["-l"]).arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_read_only_directory_is_named() {
+    let folder = TempDir::new().expect("a directory");
+    let dir = folder.path().join("read-only-data");
+    fs::create_dir(&dir).expect("a directory");
+    let Some(_mounted) = is_root().then(|| Mounted::tmpfs(&dir, "ro,size=1m")).flatten() else {
+        eprintln!("SKIPPED: only root can mount");
+        return;
+    };
+    assert_refused(free_port(), &dir, &["read-only"]);
+}
+
+/// S12: on a full disk writes are refused, nothing acknowledged is lost, and with room it goes on.
+#[test]
+fn a_full_disk_loses_nothing() {
+    let mut server = Server::start();
+    server.kill();
+    let dir = server.data_dir();
+    fs::remove_dir_all(&dir).expect("an empty place");
+    fs::create_dir(&dir).expect("a directory");
+    let Some(mounted) = is_root().then(|| Mounted::tmpfs(&dir, "size=192m")).flatten() else {
+        eprintln!("SKIPPED: only root can mount");
+        return;
+    };
+    server.restart();
+    let mut client = server.connect();
+    let payload = "x".repeat(256 * 1024);
+    let mut acknowledged = 0_i64;
+    loop {
+        match client.try_command(&["XADD", "s", "*", "v", &payload]) {
+            Ok(reply) if reply.is_error() => {
+                eprintln!("after {acknowledged} entries: {reply}");
+                break;
+            }
+            Ok(_) => acknowledged += 1,
+            Err(error) => {
+                eprintln!("after {acknowledged} entries: {error}");
+                break;
+            }
+        }
+        assert!(acknowledged < 4000, "a disk of 192 MiB took 1 GiB");
+    }
+    assert!(acknowledged > 0, "nothing was written\n{}", server.log());
+    server.kill();
+    mounted.remount("size=512m");
+    server.restart();
+    let mut client = server.connect();
+    let length = client.line("XLEN s").integer();
+    assert!(
+        length == acknowledged || length == acknowledged + 1,
+        "{acknowledged} acknowledged, {length} found"
+    );
+    assert!(!client.try_command(&["XADD", "s", "*", "v", "small"]).expect("a reply").is_error());
+
+    server.kill();
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a readable folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() { folders.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
+}

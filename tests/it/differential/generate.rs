@@ -1,0 +1,571 @@
+//! Random commands over a small universe of keys, ids, groups and fields, so that they meet each other.
+//!
+//! Left out, because the two servers rightly answer otherwise: automatic ids and other clocks, commands that only one knows, sub-commands of
+//! later versions. Idle times are made certain by IDLE: nothing depends on how fast the test runs.
+
+use super::run::CONNECTIONS;
+use crate::support::random::Random;
+
+/// A command: its arguments.
+pub type Action = Vec<Vec<u8>>;
+
+#[derive(Clone)]
+pub struct Sequence {
+    pub commands: Vec<(usize, Action)>,
+}
+
+const STREAMS: &[&str] = &["s", "t", "u"];
+const KEYS: &[&str] = &["s", "t", "u", "k", "n", "x"];
+pub(super) const STRINGS: &[&str] = &["k", "n", "k", "x", "s"];
+const GROUPS: &[&str] = &["g", "g", "g", "h", "none"];
+const CONSUMERS: &[&str] = &["c", "d", "e"];
+const FIELDS: &[&str] = &["a", "b", "a", "", "\u{e9}", "long-field-name"];
+const CHANNELS: &[&str] = &["ch", "news", "s"];
+pub(super) const PATTERNS: &[&str] = &["*", "n*", "c?", "[cn]*", "\\*", "s", "[^c]*", "h[a-z"];
+/// Ids on and beside every boundary; most sequences live on small ones.
+const ODD_IDS: &[&str] = &[
+    "0",
+    "0-0",
+    "0-1",
+    "-",
+    "+",
+    "$",
+    "*",
+    ">",
+    "(",
+    "(1-1",
+    "(2",
+    "(-",
+    "(+",
+    "1",
+    "2-",
+    "-1",
+    "5-5-5",
+    "abc",
+    "",
+    "2-*",
+    "18446744073709551615",
+    "18446744073709551615-18446744073709551615",
+    "18446744073709551616-0",
+    "1-18446744073709551615",
+    "(18446744073709551615-18446744073709551615",
+    "(0-0",
+    "01-02",
+    " 1-1",
+];
+const ODD_NUMBERS: &[&str] = &[
+    "0",
+    "1",
+    "-1",
+    "2",
+    "100",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "abc",
+    "",
+    "1.5",
+    "+1",
+    " 1",
+    "01",
+    "18446744073709551615",
+    "4294967296",
+    "2147483648",
+];
+
+pub(super) struct Maker<'a> {
+    pub(super) random: &'a mut Random,
+    /// Grows as entries are added, so that most explicit ids are above the last.
+    next_ms: u64,
+}
+
+impl Sequence {
+    pub fn random(random: &mut Random) -> Sequence {
+        let length = 4 + random.below(28);
+        let mut maker = Maker { random, next_ms: 1 };
+        let mut commands = Vec::new();
+        if maker.random.one_in(12) {
+            maker.many_entries(&mut commands);
+        }
+        let mut connection = 0;
+        while commands.len() < length {
+            if maker.random.one_in(6) {
+                connection = maker.random.below(CONNECTIONS - 1);
+            }
+            match maker.random.below(40) {
+                0 | 1 => maker.transaction(connection, &mut commands),
+                2 => maker.watched(&mut commands),
+                3 => commands.push((CONNECTIONS - 1, maker.subscription())),
+                4 | 5 => commands.push((connection, maker.publication())),
+                _ => {
+                    let command = maker.command();
+                    commands.push((connection, command));
+                }
+            }
+        }
+        Sequence { commands }
+    }
+
+    /// The commands in runs of one connection each; a run never leaves a transaction open, and the subscriber is asked after each.
+    pub fn exchanges(&self) -> Vec<(usize, Vec<Action>)> {
+        let mut runs: Vec<(usize, Vec<Action>)> = Vec::new();
+        for (connection, command) in &self.commands {
+            match runs.last_mut() {
+                Some((last, commands)) if last == connection => commands.push(command.clone()),
+                _ => runs.push((*connection, vec![command.clone()])),
+            }
+        }
+        let mut out = Vec::new();
+        for (connection, mut commands) in runs {
+            if commands.iter().any(|command| command[0] == b"MULTI") {
+                commands.push(words("DISCARD"));
+            }
+            let publishes = commands.iter().any(|command| command[0].ends_with(b"PUBLISH"));
+            out.push((connection, commands));
+            if publishes {
+                out.push((CONNECTIONS - 1, Vec::new()));
+            }
+        }
+        out
+    }
+
+    /// Commands that bring a connection, and for the last one the databases, back to the start.
+    pub fn reset(connection: usize) -> Vec<Action> {
+        let mut commands: Vec<Action> =
+            ["UNSUBSCRIBE", "PUNSUBSCRIBE", "DISCARD", "UNWATCH", "SELECT 0"].map(words).into();
+        if connection == CONNECTIONS - 1 {
+            commands.push(words("FLUSHALL"));
+        }
+        commands
+    }
+}
+
+pub(super) fn words(line: &str) -> Action {
+    line.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+}
+
+impl Maker<'_> {
+    pub(super) fn of(&mut self, items: &[&str]) -> String {
+        (*self.random.pick(items)).to_string()
+    }
+
+    fn key(&mut self) -> String {
+        if self.random.one_in(12) { self.of(KEYS) } else { self.of(STREAMS) }
+    }
+
+    pub(super) fn any_key(&mut self) -> String {
+        self.of(KEYS)
+    }
+
+    /// An id that an entry may have.
+    fn id(&mut self) -> String {
+        if self.random.one_in(10) {
+            return self.of(ODD_IDS);
+        }
+        let ms = 1 + self.random.next() % (self.next_ms + 1);
+        match self.random.below(4) {
+            0 => format!("{ms}"),
+            1 => format!("{ms}-{}", self.random.below(3)),
+            _ => format!("{ms}-1"),
+        }
+    }
+
+    fn new_id(&mut self) -> String {
+        match self.random.below(20) {
+            0 => self.of(ODD_IDS).replace('*', "7"),
+            1 => self.id().replace('*', "7"),
+            2..=4 => format!("{}-*", self.next_ms),
+            _ => {
+                self.next_ms += self.random.next() % 2;
+                format!("{}-{}", self.next_ms, 1 + self.random.below(3))
+            }
+        }
+    }
+
+    pub(super) fn number(&mut self, up_to: usize) -> String {
+        if self.random.one_in(12) { self.of(ODD_NUMBERS) } else { self.random.below(up_to).to_string() }
+    }
+
+    fn bound(&mut self) -> String {
+        match self.random.below(6) {
+            0 | 1 => "-".into(),
+            2 => "+".into(),
+            3 => format!("({}", self.id()),
+            _ => self.id(),
+        }
+    }
+
+    pub(super) fn value(&mut self) -> Vec<u8> {
+        match self.random.below(8) {
+            0 => self.of(ODD_NUMBERS).into_bytes(),
+            1 => vec![0, 0xff, b'\r', b'\n'],
+            2 => Vec::new(),
+            3 => vec![b'v'; self.random.below(200)],
+            _ => self.random.below(20).to_string().into_bytes(),
+        }
+    }
+
+    fn trim(&mut self, out: &mut Action) {
+        let by_length = !self.random.one_in(3);
+        let approximate = self.random.one_in(2);
+        push(out, if by_length { "MAXLEN" } else { "MINID" });
+        if approximate {
+            push(out, "~");
+        } else if self.random.one_in(2) {
+            push(out, "=");
+        }
+        let threshold = if by_length { self.number(6) } else { self.id() };
+        let threshold =
+            if by_length && self.random.one_in(5) { self.random.below(300).to_string() } else { threshold };
+        push(out, &threshold);
+        if (approximate && self.random.one_in(3)) || self.random.one_in(30) {
+            let limit =
+                if self.random.one_in(2) { self.number(5) } else { (self.random.below(4) * 100).to_string() };
+            push(out, "LIMIT");
+            push(out, &limit);
+        }
+    }
+
+    fn add(&mut self) -> Action {
+        let key = self.key();
+        let mut out = words("XADD");
+        push(&mut out, &key);
+        if self.random.one_in(12) {
+            push(&mut out, "NOMKSTREAM");
+        }
+        if self.random.one_in(6) {
+            self.trim(&mut out);
+        }
+        let id = self.new_id();
+        push(&mut out, &id);
+        for _ in 0..=self.random.below(3) {
+            let field = self.of(FIELDS);
+            push(&mut out, &field);
+            out.push(self.value());
+        }
+        if self.random.one_in(40) {
+            out.pop();
+        }
+        out
+    }
+
+    /// Enough entries for several nodes, so that `~` has something to remove.
+    fn many_entries(&mut self, commands: &mut Vec<(usize, Action)>) {
+        let count = 95 + self.random.below(220);
+        let size = if self.random.one_in(3) { 60 } else { 1 };
+        for _ in 0..count {
+            let mut command = words(&format!("XADD s {}-1 a", self.next_ms));
+            command.push(vec![b'v'; size]);
+            commands.push((0, command));
+            self.next_ms += 1;
+        }
+        for _ in 0..4 + self.random.below(10) {
+            let command = match self.random.below(7) {
+                0 | 1 => {
+                    let mut trim = words("XTRIM s");
+                    self.trim(&mut trim);
+                    trim
+                }
+                2 => words(&format!("XTRIM s MAXLEN ~ {}", self.random.below(count))),
+                3 => words(&format!(
+                    "XTRIM s MINID ~ {} LIMIT {}",
+                    self.random.below(count),
+                    self.random.below(3) * 100
+                )),
+                4 => words(&format!("XDEL s {}-1 {}-1", self.random.below(count), self.random.below(count))),
+                5 => words(&format!("XRANGE s {} + COUNT 3", self.random.below(count))),
+                _ => words("XINFO STREAM s"),
+            };
+            commands.push((0, command));
+        }
+        for line in ["XLEN s", "XINFO STREAM s", "XRANGE s - + COUNT 2", "XREVRANGE s + - COUNT 2"] {
+            commands.push((0, words(line)));
+        }
+    }
+
+    fn command(&mut self) -> Action {
+        match self.random.below(100) {
+            0..=27 => self.add(),
+            28..=45 => self.stream(),
+            46..=72 => self.group(),
+            73..=84 => self.string(),
+            85..=97 => self.generic(),
+            _ => self.nonsense(),
+        }
+    }
+
+    fn stream(&mut self) -> Action {
+        let key = self.key();
+        match self.random.below(12) {
+            0 => words(&format!("XLEN {key}")),
+            1..=3 => {
+                let (name, count) = (self.of(&["XRANGE", "XREVRANGE"]), self.number(4));
+                let mut out = words(&format!("{name} {key}"));
+                let (start, end) = (self.bound(), self.bound());
+                push(&mut out, &start);
+                push(&mut out, &end);
+                if self.random.one_in(3) {
+                    push(&mut out, "COUNT");
+                    push(&mut out, &count);
+                }
+                out
+            }
+            4 | 5 => self.read(),
+            6 => {
+                let mut out = words(&format!("XTRIM {key}"));
+                self.trim(&mut out);
+                out
+            }
+            7 | 8 => {
+                let mut out = words(&format!("XDEL {key}"));
+                self.ids(&mut out);
+                out
+            }
+            9 => {
+                let full = self.of(&["", "", " FULL", " FULL COUNT 2", " FULL COUNT 0"]);
+                words(&format!("XINFO STREAM {key}{full}"))
+            }
+            10 => {
+                let mut out = words(&format!("XSETID {key}"));
+                let id = if self.random.one_in(2) { format!("{}-9", self.next_ms) } else { self.id() };
+                push(&mut out, &id);
+                if self.random.one_in(3) {
+                    let (added, deleted) = (self.number(50), self.id());
+                    for word in ["ENTRIESADDED", &added, "MAXDELETEDID", &deleted] {
+                        push(&mut out, word);
+                    }
+                }
+                out
+            }
+            _ => words(&format!("XRANGE {key} - +")),
+        }
+    }
+
+    fn ids(&mut self, out: &mut Action) {
+        for _ in 0..=self.random.below(3) {
+            let id = self.id();
+            push(out, &id);
+        }
+    }
+
+    fn read(&mut self) -> Action {
+        let mut out = words("XREAD");
+        if self.random.one_in(3) {
+            let count = self.number(4);
+            push(&mut out, "COUNT");
+            push(&mut out, &count);
+        }
+        if self.random.one_in(10) {
+            push(&mut out, "BLOCK");
+            push(&mut out, "1");
+        }
+        push(&mut out, "STREAMS");
+        let streams = 1 + self.random.below(2);
+        for _ in 0..streams {
+            let key = self.key();
+            push(&mut out, &key);
+        }
+        for _ in 0..streams {
+            let id = if self.random.one_in(8) { "$".into() } else { self.id() };
+            push(&mut out, &id);
+        }
+        out
+    }
+
+    fn group(&mut self) -> Action {
+        let (key, group, consumer) = (self.key(), self.of(GROUPS), self.of(CONSUMERS));
+        match self.random.below(24) {
+            0..=2 => {
+                let id = self.random.pick(&["0", "0", "$", "1-1", "3"]).to_string();
+                let id = if self.random.one_in(8) { self.id() } else { id };
+                let mut out = words(&format!("XGROUP CREATE {key} {group}"));
+                push(&mut out, &id);
+                if !self.random.one_in(4) {
+                    push(&mut out, "MKSTREAM");
+                }
+                out
+            }
+            3 => {
+                let mut out = words(&format!("XGROUP SETID {key} {group}"));
+                let id = if self.random.one_in(3) { "$".into() } else { self.id() };
+                push(&mut out, &id);
+                out
+            }
+            4 if self.random.one_in(2) => words(&format!("XGROUP DESTROY {key} {group}")),
+            4 | 5 => words(&format!("XGROUP CREATECONSUMER {key} {group} {consumer}")),
+            6 if self.random.one_in(2) => words(&format!("XGROUP DELCONSUMER {key} {group} {consumer}")),
+            6..=11 => {
+                let mut out = words(&format!("XREADGROUP GROUP {group} {consumer}"));
+                if self.random.one_in(2) {
+                    let count = self.number(4);
+                    push(&mut out, "COUNT");
+                    push(&mut out, &count);
+                }
+                if self.random.one_in(8) {
+                    push(&mut out, "NOACK");
+                }
+                push(&mut out, "STREAMS");
+                let streams = if self.random.one_in(6) { 2 } else { 1 };
+                push(&mut out, &key);
+                for _ in 1..streams {
+                    let key = self.key();
+                    push(&mut out, &key);
+                }
+                for _ in 0..streams {
+                    let id = if self.random.one_in(3) { self.id() } else { ">".into() };
+                    push(&mut out, &id);
+                }
+                out
+            }
+            12..=14 => {
+                let mut out = words(&format!("XACK {key} {group}"));
+                self.ids(&mut out);
+                out
+            }
+            15 | 16 => words(&format!("XPENDING {key} {group}")),
+            17 => {
+                let mut out = words(&format!("XPENDING {key} {group}"));
+                if self.random.one_in(3) {
+                    let idle = self.of(&["0", "1000000", "abc", "-1"]);
+                    push(&mut out, "IDLE");
+                    push(&mut out, &idle);
+                }
+                let (start, end, count) = (self.bound(), self.bound(), self.number(12));
+                for word in [start, end, count] {
+                    push(&mut out, &word);
+                }
+                if self.random.one_in(3) {
+                    push(&mut out, &consumer);
+                }
+                out
+            }
+            18..=20 => self.claim(&key, &group, &consumer),
+            21 => {
+                let idle = self.of(&["0", "0", "0", "1000000", "500000", "-1", "abc"]);
+                let mut out = words(&format!("XAUTOCLAIM {key} {group} {consumer} {idle}"));
+                let start = self.bound();
+                push(&mut out, &start);
+                if self.random.one_in(2) {
+                    let count = self.number(4);
+                    push(&mut out, "COUNT");
+                    push(&mut out, &count);
+                }
+                if self.random.one_in(3) {
+                    push(&mut out, "JUSTID");
+                }
+                out
+            }
+            22 => words(&format!("XINFO GROUPS {key}")),
+            _ => words(&format!("XINFO CONSUMERS {key} {group}")),
+        }
+    }
+
+    /// Idle times are set far apart, so that each min-idle-time is surely on one side.
+    fn claim(&mut self, key: &str, group: &str, consumer: &str) -> Action {
+        let idle = self.of(&["0", "0", "0", "0", "500000", "2000000", "-7", "abc"]);
+        let mut out = words(&format!("XCLAIM {key} {group} {consumer} {idle}"));
+        self.ids(&mut out);
+        for _ in 0..self.random.below(3) {
+            let option = match self.random.below(7) {
+                0 => "IDLE 1000000".to_string(),
+                1 => "TIME 1000".to_string(),
+                2 => format!("RETRYCOUNT {}", self.random.below(5)),
+                3 | 4 => "FORCE".to_string(),
+                5 => "JUSTID".to_string(),
+                _ => format!("LASTID {}-1", self.random.below(5)),
+            };
+            out.extend(words(&option));
+        }
+        out
+    }
+
+    /// Too few arguments, unknown names, stray words.
+    fn nonsense(&mut self) -> Action {
+        let mut out = match self.random.below(4) {
+            0 => words(&self.of(&[
+                "FOO",
+                "XGROUP BAD",
+                "XINFO BAD s",
+                "CLIENT BAD",
+                "OBJECT BAD k",
+                "PUBSUB BAD",
+                "XADDX a",
+            ])),
+            _ => self.command_without_nonsense(),
+        };
+        match self.random.below(3) {
+            0 if out.len() > 1 => {
+                out.pop();
+            }
+            1 => push(&mut out, "BAD"),
+            _ => {
+                let at = self.random.below(out.len());
+                let odd = self.of(ODD_NUMBERS);
+                out.insert(at.max(1), odd.into_bytes());
+            }
+        }
+        // A stray number must not turn a bounded wait into an endless one.
+        out.retain(|arg| arg != b"BLOCK");
+        out
+    }
+
+    fn command_without_nonsense(&mut self) -> Action {
+        match self.random.below(3) {
+            0 => self.add(),
+            1 => self.stream(),
+            _ => self.group(),
+        }
+    }
+
+    fn transaction(&mut self, connection: usize, commands: &mut Vec<(usize, Action)>) {
+        commands.push((connection, words("MULTI")));
+        for _ in 0..self.random.below(6) {
+            let command = if self.random.one_in(10) { self.publication() } else { self.command() };
+            commands.push((connection, command));
+        }
+        let end = self.of(&["EXEC", "EXEC", "EXEC", "EXEC", "DISCARD"]);
+        commands.push((connection, words(&end)));
+    }
+
+    /// WATCH on one connection, something by the other, then a transaction.
+    fn watched(&mut self, commands: &mut Vec<(usize, Action)>) {
+        let key = self.any_key();
+        commands.push((0, words(&format!("WATCH {key}"))));
+        if self.random.one_in(2) {
+            let command = self.command();
+            commands.push((1, command));
+        }
+        if self.random.one_in(8) {
+            commands.push((0, words("UNWATCH")));
+        }
+        self.transaction(0, commands);
+    }
+
+    fn subscription(&mut self) -> Action {
+        let (channel, pattern) = (self.of(CHANNELS), self.of(PATTERNS));
+        // At most one name each and never "all": Redis orders several by a hash.
+        words(&match self.random.below(6) {
+            0..=2 => format!("SUBSCRIBE {channel}"),
+            3 => format!("UNSUBSCRIBE {channel}"),
+            4 => format!("PSUBSCRIBE {pattern}"),
+            _ => format!("PUNSUBSCRIBE {pattern}"),
+        })
+    }
+
+    fn publication(&mut self) -> Action {
+        let channel = self.of(CHANNELS);
+        match self.random.below(6) {
+            0 => words(&format!("PUBSUB NUMSUB {channel} none")),
+            1 => words(&self.of(&["PUBSUB NUMPAT", "PUBSUB CHANNELS", "PUBSUB CHANNELS n*"])),
+            _ => {
+                let mut out = words(&format!("PUBLISH {channel}"));
+                out.push(self.value());
+                out
+            }
+        }
+    }
+}
+
+pub(super) fn push(out: &mut Action, word: &str) {
+    out.push(word.as_bytes().to_vec());
+}

@@ -1,0 +1,123 @@
+//! Random commands on strings, and on keys whatever they hold.
+
+use super::generate::{Action, Maker, PATTERNS, STRINGS, push, words};
+
+impl Maker<'_> {
+    pub(super) fn string(&mut self) -> Action {
+        let key = self.of(STRINGS);
+        let value = self.value();
+        let mut out;
+        match self.random.below(16) {
+            0..=3 => {
+                out = words(&format!("SET {key}"));
+                out.push(value);
+                for _ in 0..self.random.below(3) {
+                    let option = self.of(&[
+                        "NX",
+                        "XX",
+                        "GET",
+                        "KEEPTTL",
+                        "EX 1000",
+                        "PX 1000000",
+                        "EXAT 33177117420",
+                        "EX 0",
+                        "PXAT 1",
+                    ]);
+                    out.extend(words(&option));
+                }
+            }
+            4 => out = words(&format!("GET {key}")),
+            5 => {
+                out = words(&self.of(&["APPEND", "GETSET", "SETNX"]));
+                push(&mut out, &key);
+                out.push(value);
+            }
+            6 => out = words(&format!("{} {key}", self.of(&["STRLEN", "GETDEL", "GET"]))),
+            7 | 8 => out = words(&format!("{} n", self.of(&["INCR", "DECR"]))),
+            9 => out = words(&format!("{} {key}", self.of(&["INCR", "DECR"]))),
+            10 => {
+                out = words(&format!("{} {key}", self.of(&["INCRBY", "DECRBY"])));
+                let by = self.number(10);
+                push(&mut out, &by);
+            }
+            11 => {
+                out =
+                    words(&format!("INCRBYFLOAT {key} {}", self.of(&["1", "0.5", "-2.25", "3.0e3", "abc"])));
+            }
+            12 => {
+                out = words(&self.of(&["MSET", "MSETNX"]));
+                for _ in 0..=self.random.below(2) {
+                    let key = self.of(STRINGS);
+                    push(&mut out, &key);
+                    out.push(self.value());
+                }
+            }
+            13 => {
+                let (first, second) = (self.any_key(), self.any_key());
+                out = words(&format!("MGET {first} {second}"));
+            }
+            14 => {
+                let option = self.of(&[
+                    "",
+                    " PERSIST",
+                    " EX 1000",
+                    " PX 1000000",
+                    " EX 0",
+                    " BAD",
+                    " EXAT 33177117420",
+                ]);
+                out = words(&format!("GETEX {key}{option}"));
+            }
+            _ => {
+                out = words(&format!(
+                    "{} {key} {}",
+                    self.of(&["SETEX", "PSETEX"]),
+                    self.of(&["1000000", "0", "-1", "abc"])
+                ));
+                out.push(value);
+            }
+        }
+        out
+    }
+
+    pub(super) fn generic(&mut self) -> Action {
+        let (key, other) = (self.any_key(), self.any_key());
+        let line = match self.random.below(24) {
+            0 => format!("DEL {key}"),
+            1 => format!("UNLINK {key} {other}"),
+            2 => format!("EXISTS {key} {other} {key}"),
+            3 | 4 => format!("TYPE {key}"),
+            5 => format!("TOUCH {key} {other}"),
+            6 => format!("RENAME {key} {other}"),
+            7 => format!("RENAMENX {key} {other}"),
+            8 => format!(
+                "COPY {key} {other}{}",
+                self.of(&["", " REPLACE", " DB 1", " DB 1 REPLACE", " DB 99", " BAD"])
+            ),
+            9 | 10 => {
+                let time = self.of(&["1000", "2000", "0", "-1", "abc"]);
+                format!("EXPIRE {key} {time}{}", self.of(&["", "", "", " NX", " XX", " NX XX", " BAD"]))
+            }
+            11 => format!(
+                "EXPIREAT {key} {}{}",
+                self.of(&["33177117420", "1", "33177117421"]),
+                self.of(&["", " GT", " LT"])
+            ),
+            12 => format!("PEXPIREAT {key} {}", self.of(&["33177117420000", "1"])),
+            13 => format!("{} {key}", self.of(&["TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME"])),
+            14 => format!("PERSIST {key}"),
+            15 => "DBSIZE".into(),
+            16 => format!("KEYS {}", self.of(PATTERNS)),
+            17 => format!(
+                "SCAN 0 COUNT 1000{}",
+                self.of(&["", " MATCH s*", " TYPE stream", " TYPE string", " MATCH [k-n]"])
+            ),
+            18 => "RANDOMKEY".into(),
+            19 => format!("SELECT {}", self.of(&["0", "0", "1", "1", "99", "abc"])),
+            20 => format!("OBJECT ENCODING {key}"),
+            21 if self.random.one_in(4) => self.of(&["FLUSHDB", "FLUSHALL"]),
+            _ => format!("ECHO {key}"),
+        };
+        words(&line)
+    }
+}

@@ -1,0 +1,137 @@
+//! Random sequences of commands on Headwater and on Redis 7.0: every reply must be the same, except for the differences that
+//! `difference` names with a reason each (compat/differences.md lists them for users).
+//!
+//! HEADWATER_DIFF_SEQUENCES and HEADWATER_SEED choose how many and which. On a mismatch the sequence is made as short as it still
+//! differs, and printed with the replies of both.
+
+mod difference;
+mod generate;
+mod generate_keys;
+mod run;
+
+use crate::support::notation::join;
+use crate::support::random::{Random, from_environment};
+use crate::support::reference::redis_server;
+use crate::support::server::{Server, binary_under_test};
+use generate::Sequence;
+use run::{Pair, Verdict};
+
+const RESP2: u8 = 2;
+const RESP3: u8 = 3;
+
+#[test]
+fn same_replies_as_redis_resp2() {
+    compare(RESP2);
+}
+
+#[test]
+fn same_replies_as_redis_resp3() {
+    compare(RESP3);
+}
+
+fn compare(protocol: u8) {
+    let Some(redis) = redis_server() else { return };
+    let under_test = Server::of(binary_under_test(), &[]);
+    let reference = Server::of(redis, &["--appendonly", "no"]);
+    let sequences = from_environment("HEADWATER_DIFF_SEQUENCES", 10_000);
+    let mut random = Random::from_environment(&format!("differential RESP{protocol}"));
+    let mut pair = Pair::new(&under_test, &reference, protocol);
+    for number in 0..sequences {
+        let sequence = Sequence::random(&mut random);
+        if let Verdict::Differs = pair.play(&sequence).verdict {
+            panic!("sequence {number} differs\n{}", shortest(&mut pair, sequence));
+        }
+    }
+}
+
+/// The shortest sequence found that still differs, as a transcript of both servers.
+fn shortest(pair: &mut Pair<'_>, mut sequence: Sequence) -> String {
+    let mut size = sequence.commands.len() / 2;
+    while size > 0 {
+        let mut start = 0;
+        while start < sequence.commands.len() {
+            let mut shorter = sequence.clone();
+            let end = (start + size).min(shorter.commands.len());
+            shorter.commands.drain(start..end);
+            if matches!(pair.play(&shorter).verdict, Verdict::Differs) {
+                sequence = shorter;
+            } else {
+                start += size;
+            }
+        }
+        size /= 2;
+    }
+    let mut text = String::new();
+    let outcome = pair.play(&sequence);
+    for exchange in outcome.exchanges {
+        let commands: Vec<String> = exchange.commands.iter().map(|args| join(args)).collect();
+        text += &format!("connection {}:\n> {}\n", exchange.connection, commands.join("\n> "));
+        if exchange.left == exchange.right {
+            text += &format!("both:\n{}\n", exchange.left.join("\n"));
+        } else {
+            text +=
+                &format!("HEADWATER:\n{}\nREDIS:\n{}\n", exchange.left.join("\n"), exchange.right.join("\n"));
+        }
+    }
+    text
+}
+
+/// The generator and the comparison, held against themselves: Redis differs from Redis in nothing.
+#[test]
+fn redis_is_like_redis() {
+    let Some(redis) = redis_server() else { return };
+    let left = Server::of(redis.clone(), &["--appendonly", "no"]);
+    let right = Server::of(redis, &["--appendonly", "no"]);
+    for protocol in [RESP2, RESP3] {
+        let mut random = Random::from_environment(&format!("Redis against Redis, RESP{protocol}"));
+        let mut pair = Pair::new(&left, &right, protocol);
+        for number in 0..500 {
+            let sequence = Sequence::random(&mut random);
+            if let Verdict::Differs = pair.play(&sequence).verdict {
+                panic!("sequence {number} differs\n{}", shortest(&mut pair, sequence));
+            }
+        }
+    }
+}
+
+/// A difference that is really there is found, and shortened to it: one server has nodes of 10 entries, so `~` trims otherwise.
+#[test]
+fn a_distorted_server_is_found_out() {
+    let Some(redis) = redis_server() else { return };
+    let left = Server::of(redis.clone(), &["--appendonly", "no"]);
+    let right = Server::of(redis, &["--appendonly", "no", "--stream-node-max-entries", "10"]);
+    let mut random = Random::new(1);
+    let mut pair = Pair::new(&left, &right, RESP2);
+    for _ in 0..3_000 {
+        let sequence = Sequence::random(&mut random);
+        if let Verdict::Differs = pair.play(&sequence).verdict {
+            let text = shortest(&mut pair, sequence.clone());
+            assert!(
+                text.contains('~') || text.contains("radix-tree"),
+                "shortened to something else:\n{text}"
+            );
+            assert!(text.lines().count() < 400, "not shortened:\n{text}");
+            return;
+        }
+    }
+    panic!("3000 sequences did not show that one server has nodes of 10 entries");
+}
+
+/// What the generator makes is mostly accepted: a run of error replies would compare nothing.
+#[test]
+fn most_commands_of_the_generator_succeed() {
+    let Some(redis) = redis_server() else { return };
+    let left = Server::of(redis.clone(), &["--appendonly", "no"]);
+    let right = Server::of(redis, &["--appendonly", "no"]);
+    let mut random = Random::new(7);
+    let mut pair = Pair::new(&left, &right, RESP2);
+    let (mut errors, mut all) = (0, 0);
+    for _ in 0..300 {
+        for exchange in pair.play(&Sequence::random(&mut random)).exchanges {
+            all += exchange.left.len();
+            errors += exchange.left.iter().filter(|line| line.starts_with("(error)")).count();
+        }
+    }
+    assert!(errors * 100 < all * 40, "{errors} of {all} reply lines are errors");
+    assert!(errors * 100 > all, "only {errors} of {all} reply lines are errors");
+}

@@ -1,0 +1,141 @@
+//! Clients that ask much and read nothing.
+
+use super::assert_grew_less;
+use super::probe::Probe;
+use crate::support::client::{Client, PATIENCE};
+use crate::support::notation::encode;
+use crate::support::server::Server;
+use crate::support::value::Value;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// P10: a million commands in one pipeline are answered in order, while others are served.
+#[test]
+fn a_million_pipelined_commands() {
+    const COMMANDS: usize = 1_000_000;
+    let server = Server::start();
+    let before = server.resident_bytes();
+    let probe = Probe::start(&server);
+    let mut client = server.connect();
+    let mut writer = client.stream().try_clone().expect("a second handle");
+    let sender = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        for at in 0..COMMANDS {
+            encode(&["ECHO", &at.to_string()], &mut bytes);
+            if bytes.len() > 60_000 {
+                writer.write_all(&bytes).expect("pipeline sent");
+                bytes.clear();
+            }
+        }
+        writer.write_all(&bytes).expect("pipeline sent");
+    });
+    for at in 0..COMMANDS {
+        let reply = client.reply(PATIENCE).expect("a reply to each command");
+        assert_eq!(reply, Value::Bulk(at.to_string().into_bytes()));
+    }
+    sender.join().expect("all sent");
+    assert_grew_less(&server, before, 128);
+    probe.assert_served();
+}
+
+/// Sends requests without reading until the server takes no more, closes, or `most` bytes were sent.
+fn flood(client: &mut Client, request: &[u8], most: usize) -> usize {
+    let mut stream = client.stream().try_clone().expect("a second handle");
+    stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a write timeout");
+    let block = request.repeat(1 + most.min(60_000) / request.len());
+    let mut sent = 0;
+    while sent < most {
+        match stream.write(&block) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => sent += count,
+        }
+    }
+    sent
+}
+
+/// Replies that nobody reads are held back or the connection ends; memory does not grow with them.
+#[test]
+fn replies_that_nobody_reads() {
+    let server = Server::start();
+    let mut filler = server.connect();
+    let value = "v".repeat(100_000);
+    filler.command(&["SET", "big", &value]);
+    let before = server.resident_bytes();
+    let probe = Probe::start(&server);
+    let mut greedy: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    for client in &mut greedy {
+        // A hundred times as much comes back as is sent. Redis has no limit for ordinary clients: ask it for less.
+        flood(client, b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n", if server.is_redis() { 1_000 } else { 1_000_000 });
+    }
+    assert_eq!(server.connect().line("PING"), Value::Simple(b"PONG".to_vec()));
+    if !server.is_redis() {
+        assert_grew_less(&server, before, 256);
+    }
+    probe.assert_served();
+}
+
+/// M1: a subscriber that does not read is disconnected at its limit; the publisher and other subscribers do not feel it.
+#[test]
+fn subscribers_that_never_read() {
+    let server = Server::start();
+    let before = server.resident_bytes();
+    let probe = Probe::start(&server);
+    let mut sleepers: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut sleepers {
+        client.line("SUBSCRIBE ch");
+    }
+    let mut reader = server.connect();
+    reader.line("SUBSCRIBE ch");
+    let mut publisher = server.connect();
+    let message = "m".repeat(16 * 1024);
+    let mut published = 0;
+    // 32 MiB is Redis's hard limit for a subscriber; the socket buffers hold some more.
+    while published < 5_000 {
+        let reached = publisher.command(&["PUBLISH", "ch", &message]).integer();
+        published += 1;
+        let got = reader.receive(PATIENCE).expect("every message reaches who reads");
+        assert_eq!(got.elements()[2].text().len(), message.len());
+        if reached == 1 {
+            break;
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while publisher.line("PUBSUB NUMSUB ch").elements()[1].integer() > 1 {
+        assert!(Instant::now() < deadline, "who never reads is still subscribed after {published} messages");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_grew_less(&server, before, 3 * 40 + 64);
+    probe.assert_served();
+}
+
+/// P2: before AUTH only little is taken, and replies that are not read are not kept without bound.
+#[test]
+fn floods_without_a_password() {
+    let server = Server::with(&["--requirepass", "secret"]);
+    let before = server.resident_bytes();
+    let mut client = server.connect();
+    for line in ["GET k", "XADD s * a 1", "SUBSCRIBE ch", "CONFIG GET *", "CLIENT LIST", "MULTI"] {
+        let reply = client.line(line);
+        assert!(reply.text().starts_with("NOAUTH"), "{line} answered {reply}");
+    }
+    assert!(client.line("AUTH wrong").text().starts_with("WRONGPASS"));
+    for request in ["*11\r\n", "*2\r\n$16385\r\n", "*2\r\n$4\r\nAUTH\r\n$1000000\r\n"] {
+        let mut stranger = server.connect();
+        stranger.send_bytes(request.as_bytes()).expect("sent");
+        let reply = stranger.reply(PATIENCE).expect("a refusal");
+        assert!(reply.text().contains("unauthenticated"), "{request:?} answered {reply}");
+        assert!(stranger.is_closed_within(PATIENCE), "open after {request:?}");
+    }
+    let mut strangers: Vec<Client> = (0..4).map(|_| server.connect()).collect();
+    for stranger in &mut strangers {
+        flood(stranger, b"GET k\r\n", 8_000_000);
+    }
+    if !server.is_redis() {
+        // CVE-2025-21605 came after Redis 7.0.15.
+        assert_grew_less(&server, before, 64);
+    }
+    assert_eq!(client.line("AUTH secret"), Value::ok());
+    assert_eq!(client.line("GET k"), Value::Null);
+    let mut other = server.connect();
+    assert_eq!(other.line("HELLO 3 AUTH default secret").field("proto"), Some(Value::Integer(3)));
+}

@@ -1,0 +1,74 @@
+//! kill -9 at random moments under mixed load, restart on the same directory, and the question whether every acknowledged
+//! write is there, nothing came twice, and nothing that was acknowledged as done is handed out again (S1, S8, S11).
+//!
+//! HEADWATER_KILLS chooses how often (20 in CI, thousands before a release).
+
+mod knowledge;
+mod load;
+
+use crate::support::random::{Random, from_environment};
+use crate::support::reference::redis_server;
+use crate::support::server::Server;
+use knowledge::Knowledge;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+const WORKERS: usize = 4;
+
+/// Verification reads everything back, so data begins anew after this many kills.
+const KILLS_PER_EPOCH: usize = 25;
+
+/// Kills the server so many times; `Err` says what was lost, doubled or revived.
+fn kill_again_and_again(server: &mut Server, kills: usize, random: &mut Random) -> Result<(), String> {
+    let knowledge = Mutex::new(Knowledge::default());
+    for kill in 0..kills {
+        if kill % KILLS_PER_EPOCH == 0 {
+            let mut client = server.connect();
+            client.line("FLUSHALL");
+            client.line("XGROUP CREATE jobs g 0 MKSTREAM");
+            *knowledge.lock().expect("knowledge") = Knowledge::default();
+        }
+        let life = Duration::from_micros(20_000 + random.next() % 180_000);
+        let seeds: Vec<u64> = (0..WORKERS).map(|_| random.next()).collect();
+        thread::scope(|scope| {
+            for (worker, seed) in seeds.into_iter().enumerate() {
+                let (address, knowledge) = (server.address(), &knowledge);
+                scope.spawn(move || load::run(worker, address, Random::new(seed), knowledge));
+            }
+            // The moment of the kill is the point of the test: it is random, not a wait for something to happen.
+            thread::sleep(life);
+            server.kill();
+        });
+        server.restart();
+        let mut client = server.connect();
+        let mut knowledge = knowledge.lock().expect("knowledge");
+        knowledge.verify(&mut client).map_err(|why| format!("after kill {}: {why}", kill + 1))?;
+    }
+    let knowledge = knowledge.into_inner().expect("knowledge");
+    eprintln!("{kills} kills; in the last epoch {knowledge}");
+    if knowledge.acknowledged() == 0 {
+        return Err("the load did nothing".into());
+    }
+    Ok(())
+}
+
+#[test]
+fn acknowledged_writes_survive_kill_9() {
+    let mut random = Random::from_environment("kill");
+    let mut server = Server::start();
+    let kills = from_environment("HEADWATER_KILLS", 20);
+    if let Err(why) = kill_again_and_again(&mut server, kills, &mut random) {
+        panic!("{why}");
+    }
+}
+
+/// The check can fail: a Redis that keeps nothing loses acknowledged writes, and is found out.
+#[test]
+fn a_server_that_keeps_nothing_is_found_out() {
+    let Some(redis) = redis_server() else { return };
+    let mut server = Server::of(redis, &["--appendonly", "no"]);
+    let outcome = kill_again_and_again(&mut server, 3, &mut Random::new(1));
+    let why = outcome.expect_err("a Redis without a file lost nothing");
+    assert!(why.contains("lost") || why.contains("gone"), "found, but called: {why}");
+}

@@ -1,0 +1,14 @@
+//! Tests of the running server, as one binary. Read `support` first, then any module: each is one subject.
+
+#![allow(dead_code, reason = "helpers that only some configurations of the tests use")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod data_dir;
+mod differential;
+mod hostile;
+mod kill;
+mod redis_rs;
+mod soak;
+mod transcripts;

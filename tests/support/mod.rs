@@ -1,0 +1,8 @@
+//! What the tests of a running server share: the server under test, a blocking client, values and their notation.
+
+pub mod client;
+pub mod notation;
+pub mod random;
+pub mod reference;
+pub mod server;
+pub mod value;

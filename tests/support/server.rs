@@ -1,0 +1,260 @@
+//! A server process under test: Headwater, or any binary that takes Redis's flags.
+//!
+//! HEADWATER_TEST_SERVER chooses another binary (redis-server, to try the tests themselves); HEADWATER_TEST_FLAGS adds flags to every
+//! Headwater, so that one test binary runs over configurations.
+
+use crate::support::client::Client;
+use crate::support::reference;
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long a start may take, recovery included.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    binary: PathBuf,
+    port: u16,
+    folder: TempDir,
+    flags: Vec<String>,
+    child: Option<Child>,
+}
+
+/// The binary that the tests are about.
+pub fn binary_under_test() -> PathBuf {
+    std::env::var_os("HEADWATER_TEST_SERVER")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_headwater")), PathBuf::from)
+}
+
+pub fn is_redis(binary: &Path) -> bool {
+    binary.file_name().is_some_and(|name| name.to_string_lossy().contains("redis-server"))
+}
+
+/// A port that nothing listens on, below the range from which the kernel takes ports of outgoing connections.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + ((std::process::id() as u16).wrapping_mul(131).wrapping_add(step)) % 20_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+impl Server {
+    /// The server under test on a fresh directory, synced before each reply.
+    #[track_caller]
+    pub fn start() -> Server {
+        Server::with(&[])
+    }
+
+    #[track_caller]
+    pub fn with(flags: &[&str]) -> Server {
+        Server::of(binary_under_test(), flags)
+    }
+
+    /// A server of the given binary on a fresh directory.
+    #[track_caller]
+    pub fn of(binary: PathBuf, flags: &[&str]) -> Server {
+        let folder = TempDir::with_prefix("headwater-test-").expect("a temporary directory");
+        fs::create_dir(folder.path().join("data")).expect("a data directory");
+        let flags = flags.iter().map(|flag| (*flag).to_string()).collect();
+        let mut server = Server { binary, port: 0, folder, flags, child: None };
+        for attempt in 1.. {
+            server.port = free_port();
+            match server.launch() {
+                Ok(()) => break,
+                // Another process took the port between the choice and the start.
+                Err(why) if attempt < 5 && why.to_lowercase().contains("in use") => {}
+                Err(why) => panic!("{} did not start: {why}", server.binary.display()),
+            }
+        }
+        server
+    }
+
+    /// Starts it on the same directory and port.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        assert!(self.child.is_none(), "restart of a running server");
+        if let Err(why) = self.launch() {
+            panic!("{} did not start again: {why}", self.binary.display());
+        }
+    }
+
+    fn launch(&mut self) -> Result<(), String> {
+        let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
+        let mut command = command(&self.binary, self.port, &self.data_dir(), &self.flags);
+        command.stdout(log.try_clone().expect("log file")).stderr(log);
+        self.child = Some(command.spawn().map_err(|error| error.to_string())?);
+        let started = Instant::now();
+        loop {
+            if let Ok(mut client) = self.try_connect()
+                && let Ok(reply) = client.try_command(&["PING"])
+                && !reply.text().starts_with("LOADING")
+            {
+                return Ok(());
+            }
+            let child = self.child.as_mut().expect("a child just started");
+            if let Ok(Some(status)) = child.try_wait() {
+                self.child = None;
+                return Err(format!("{status}\n{}", self.log()));
+            }
+            if started.elapsed() > START_PATIENCE {
+                return Err(format!("no PONG within {START_PATIENCE:?}\n{}", self.log()));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
+    pub fn is_redis(&self) -> bool {
+        is_redis(&self.binary)
+    }
+
+    /// The Redis version whose behaviour is to be expected: Headwater shows that of 8.10.
+    pub fn version(&self) -> (u32, u32) {
+        if self.is_redis() { reference::version(&self.binary) } else { (8, 10) }
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Everything that the server printed so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
+    }
+
+    pub fn try_connect(&self) -> std::io::Result<Client> {
+        Client::connect(self.address())
+    }
+
+    #[track_caller]
+    pub fn connect(&self) -> Client {
+        self.try_connect().expect("a connection")
+    }
+
+    #[track_caller]
+    pub fn connect3(&self) -> Client {
+        let mut client = self.connect();
+        client.hello3();
+        client
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("a running server").id()
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("status of the server");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+        let kib: u64 =
+            line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("VmRSS in kB");
+        kib * 1024
+    }
+
+    /// True while the process runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// SIGTERM, and waits for the end.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = self.pid();
+        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().expect("kill -TERM");
+        assert!(sent.success(), "SIGTERM to {pid}");
+        let mut child = self.child.take().expect("a running server");
+        wait_for_exit(&mut child, START_PATIENCE).unwrap_or_else(|| {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("still running {START_PATIENCE:?} after SIGTERM\n{}", self.log())
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let log = self.log();
+            let from = log.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);
+            eprintln!("--- log of {} on port {}\n{}---", self.binary.display(), self.port, &log[from..]);
+        }
+    }
+}
+
+/// A start that is expected to fail: how it ended and all that it printed. `None` as status: it did not end, and was killed.
+pub fn start_and_expect_exit(port: u16, dir: &Path, flags: &[&str]) -> (Option<ExitStatus>, String) {
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_string()).collect();
+    let mut command = command(&binary_under_test(), port, dir, &flags);
+    let log = tempfile::NamedTempFile::new().expect("a log file");
+    command.stdout(log.reopen().expect("log file")).stderr(log.reopen().expect("log file"));
+    // Both write to one file; append keeps them from overwriting each other.
+    let appending = File::options().append(true).open(log.path()).expect("log file");
+    command.stdout(appending.try_clone().expect("log file")).stderr(appending);
+    let mut child = command.spawn().expect("the server binary");
+    let status = wait_for_exit(&mut child, Duration::from_secs(10));
+    if status.is_none() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    (status, String::from_utf8_lossy(&fs::read(log.path()).unwrap_or_default()).into_owned())
+}
+
+fn wait_for_exit(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let started = Instant::now();
+    while started.elapsed() < patience {
+        if let Ok(Some(status)) = child.try_wait() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
+
+fn command(binary: &Path, port: u16, dir: &Path, flags: &[String]) -> Command {
+    let mut command = Command::new(binary);
+    command.stdin(Stdio::null()).args(["--port", &port.to_string()]);
+    if !flags.iter().any(|flag| flag == "--bind") {
+        command.args(["--bind", "127.0.0.1"]);
+    }
+    command.arg("--dir").arg(dir).args(["--save", "", "--appendonly", "yes"]);
+    if is_redis(binary) {
+        command.args(["--appendfsync", "always"]);
+    } else if let Ok(extra) = std::env::var("HEADWATER_TEST_FLAGS") {
+        command.args(extra.split_whitespace());
+    }
+    command.args(flags);
+    command
+}
