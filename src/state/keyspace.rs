@@ -10,9 +10,22 @@ use std::sync::Arc;
 /// What a key holds. Cheap to clone: a checkpoint clones the whole keyspace and writes the clone beside traffic.
 #[derive(Debug, Clone)]
 pub enum Value {
-    String(Bytes),
+    String(Text),
     /// Changed through [`Arc::make_mut`]: copied only if a checkpoint still holds it.
     Stream(Arc<Stream>),
+}
+
+/// A string value. `appended` is seen by OBJECT ENCODING alone: what APPEND has touched is `raw`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    pub bytes: Bytes,
+    pub appended: bool,
+}
+
+impl Text {
+    pub fn new(bytes: &[u8]) -> Text {
+        Text { bytes: Bytes::copy_from_slice(bytes), appended: false }
+    }
 }
 
 /// Counts the changes of a machine; that of a key tells WATCH whether the key is still what it was. 0: no such key.
@@ -143,6 +156,11 @@ impl Keyspace {
         self.order.range(from..).map(|(_, key)| (key, &self.keys[key]))
     }
 
+    /// The next key from a place in the order of creation on.
+    pub fn key_from(&self, from: KeySequence) -> Option<&Bytes> {
+        self.order.range(from..).next().map(|(_, key)| key)
+    }
+
     /// The place that the next new key gets.
     pub fn next_sequence(&self) -> KeySequence {
         KeySequence(self.next_sequence)
@@ -159,6 +177,25 @@ impl Keyspace {
     pub fn restore_next_sequence(&mut self, next: KeySequence) {
         assert!(next.0 >= self.next_sequence, "the next place {next:?} lies behind a key");
         self.next_sequence = next.0;
+    }
+
+    /// Asserts the invariants, those of the values included.
+    pub fn check(&self) {
+        assert_eq!(self.keys.len(), self.order.len(), "each key has a place");
+        let mut expiring = 0;
+        for (sequence, key) in &self.order {
+            let entry = self.keys.get(key).expect("order holds the keys");
+            assert_eq!(entry.sequence, *sequence, "a key knows its place");
+            assert!(sequence.0 < self.next_sequence, "places are given in order");
+            if let Some(at) = entry.expires_at {
+                expiring += 1;
+                assert!(self.deadlines.contains(&(at, *sequence)), "deadlines hold each deadline");
+            }
+            if let Value::Stream(stream) = &entry.value {
+                stream.check();
+            }
+        }
+        assert_eq!(self.deadlines.len(), expiring, "deadlines hold nothing else");
     }
 
     /// Removes all keys; the order of creation goes on, so that a cursor from before does not meet an older place.

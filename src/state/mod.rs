@@ -4,6 +4,21 @@
 //! at the same times are equal, and their checkpoints are the same bytes. A refusal is an answer; applying never fails.
 
 pub mod effects;
+pub mod id_map;
 pub mod keyspace;
 pub mod op;
+pub mod group;
 pub mod stream;
+pub mod scope;
+pub mod decimal;
+pub mod string;
+pub mod key;
+pub mod query;
+pub mod machine;
+pub mod checkpoint;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod machine_tests;
+#[cfg(test)]
+mod model_tests;

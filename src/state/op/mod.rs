@@ -1,4 +1,10 @@
-//! Ops: what the log asks of the machine.
+//! Ops: what the log asks of the machine, and how they are written down.
+
+pub mod batch;
+pub mod codec;
+mod codec_data;
+#[cfg(test)]
+pub mod random;
 
 use crate::command::value::{Data, Write};
 use crate::state::keyspace::KeyVersion;

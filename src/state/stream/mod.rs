@@ -1,4 +1,70 @@
-//! Streams.
+//! Streams: the log of entries, its nodes, trimming, and what is asked of them.
 
+pub mod listpack;
+pub mod log;
+pub mod node;
+pub mod query;
+pub mod trim;
+pub mod write;
+
+use crate::base::wire::{Malformed, Reader};
+use crate::model::entry_id::EntryId;
+use crate::state::group::Group;
+use crate::state::stream::log::Log;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Cheap to clone: nodes, groups and their lists are shared until written.
 #[derive(Debug, Clone, Default)]
-pub struct Stream {}
+pub struct Stream {
+    pub log: Log,
+    pub groups: BTreeMap<Bytes, Arc<Group>>,
+}
+
+impl Stream {
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        self.groups.get(name).map(|group| &**group)
+    }
+
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<&mut Group> {
+        self.groups.get_mut(name).map(Arc::make_mut)
+    }
+
+    /// Whether a group has not got the entry yet, or has it pending (Redis 8.2, ACKED).
+    pub fn is_referenced(&self, id: EntryId) -> bool {
+        self.groups.values().any(|group| id > group.last_id || group.pending(id).is_some())
+    }
+
+    /// Drops what any group has pending up to this id.
+    pub fn forget_pending_up_to(&mut self, last: EntryId) {
+        for group in self.groups.values_mut() {
+            let ids: Vec<EntryId> =
+                group.pending_from(EntryId::MIN).map(|(id, _)| id).take_while(|id| *id <= last).collect();
+            if !ids.is_empty() {
+                let group = Arc::make_mut(group);
+                ids.iter().for_each(|id| {
+                    group.acknowledge(*id);
+                });
+            }
+        }
+    }
+
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Stream, Malformed> {
+        let mut stream = Stream { log: Log::decode(reader)?, groups: BTreeMap::new() };
+        for _ in 0..reader.count()? {
+            let name = Bytes::copy_from_slice(reader.bytes()?);
+            if stream.groups.last_key_value().is_some_and(|(last, _)| *last >= name) {
+                return Err(reader.malformed("groups of a stream are not in order"));
+            }
+            stream.groups.insert(name, Arc::new(Group::decode(reader)?));
+        }
+        Ok(stream)
+    }
+
+    /// Asserts the invariants.
+    pub fn check(&self) {
+        self.log.check();
+        self.groups.values().for_each(|group| group.check());
+    }
+}

@@ -1,0 +1,154 @@
+//! The machine as bytes, exactly: the same state gives the same bytes, whatever way led to it through a checkpoint.
+//!
+//! Format: version (u8), applied index, time, count of changes, node limits, databases in order; each with its keys in the
+//! order of creation. Integrity (a checksum) is the business of whoever stores it; what does not decode is refused.
+
+use crate::base::wire::{Malformed, Reader, Writer};
+use crate::model::log::LogIndex;
+use crate::model::time::TimeMs;
+use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
+use crate::state::machine::Machine;
+use crate::state::stream::Stream;
+use crate::state::stream::log::NodeLimits;
+use bytes::Bytes;
+use std::sync::Arc;
+
+const FORMAT: u8 = 1;
+
+/// Bytes that are handed on in one piece, more or less.
+const PIECE_BYTES: usize = 64 * 1024;
+
+const STRING: u8 = 0;
+const STRING_APPENDED: u8 = 1;
+const STREAM: u8 = 2;
+
+/// Writes the machine in pieces.
+pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
+    let mut pieces = Pieces { buffer: Vec::with_capacity(PIECE_BYTES * 2), out };
+    let mut writer = Writer::new(&mut pieces.buffer);
+    writer.u8(FORMAT);
+    writer.u64(machine.applied.0);
+    writer.u64(machine.time.0);
+    writer.u64(machine.changes);
+    writer.u32(machine.limits.entries);
+    writer.u32(machine.limits.bytes);
+    writer.varint(machine.databases.len() as u64);
+    for (database, keys) in &machine.databases {
+        let mut writer = Writer::new(&mut pieces.buffer);
+        writer.u32(*database);
+        writer.varint(keys.next_sequence().0);
+        writer.varint(keys.len() as u64);
+        for (key, entry) in keys.from_sequence(KeySequence(0)) {
+            encode_key(key, entry, &mut pieces);
+        }
+    }
+    pieces.flush();
+}
+
+struct Pieces<'o> {
+    buffer: Vec<u8>,
+    out: &'o mut dyn FnMut(&[u8]),
+}
+
+impl Pieces<'_> {
+    fn flush_if_full(&mut self) {
+        if self.buffer.len() >= PIECE_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        (self.out)(&self.buffer);
+        self.buffer.clear();
+    }
+}
+
+fn encode_key(key: &[u8], entry: &KeyEntry, pieces: &mut Pieces<'_>) {
+    let mut writer = Writer::new(&mut pieces.buffer);
+    writer.bytes(key);
+    writer.varint(entry.sequence().0);
+    writer.varint(entry.version.0);
+    writer.option(entry.expires_at(), |writer, at| writer.varint(at.0));
+    match &entry.value {
+        Value::String(text) => {
+            writer.u8(if text.appended { STRING_APPENDED } else { STRING });
+            writer.bytes(&text.bytes);
+        }
+        Value::Stream(stream) => {
+            writer.u8(STREAM);
+            encode_stream(stream, pieces);
+        }
+    }
+    pieces.flush_if_full();
+}
+
+fn encode_stream(stream: &Stream, pieces: &mut Pieces<'_>) {
+    stream.log.encode_head(&mut Writer::new(&mut pieces.buffer));
+    for node in stream.log.each_node() {
+        node.encode(&mut Writer::new(&mut pieces.buffer));
+        pieces.flush_if_full();
+    }
+    Writer::new(&mut pieces.buffer).varint(stream.groups.len() as u64);
+    for (name, group) in &stream.groups {
+        let mut writer = Writer::new(&mut pieces.buffer);
+        writer.bytes(name);
+        group.encode(&mut writer);
+        pieces.flush_if_full();
+    }
+}
+
+/// Reads a machine back; refuses bytes that no machine has written.
+pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
+    let mut reader = Reader::new(bytes);
+    if reader.u8()? != FORMAT {
+        return Err(Malformed { offset: 0, what: "checkpoint of an unknown format" });
+    }
+    let mut machine = Machine {
+        applied: LogIndex(reader.u64()?),
+        time: TimeMs(reader.u64()?),
+        changes: reader.u64()?,
+        limits: NodeLimits { entries: reader.u32()?, bytes: reader.u32()? },
+        ..Machine::new()
+    };
+    for _ in 0..reader.count()? {
+        let database = reader.u32()?;
+        if machine.databases.last_key_value().is_some_and(|(last, _)| *last >= database) {
+            return Err(reader.malformed("databases are not in order"));
+        }
+        let keys = decode_keys(&mut reader, machine.changes)?;
+        machine.databases.insert(database, keys);
+    }
+    reader.finish()?;
+    Ok(machine)
+}
+
+fn decode_keys(reader: &mut Reader<'_>, changes: u64) -> Result<Keyspace, Malformed> {
+    let next = KeySequence(reader.varint()?);
+    let mut keys = Keyspace::default();
+    for _ in 0..reader.count()? {
+        let key = Bytes::copy_from_slice(reader.bytes()?);
+        let sequence = KeySequence(reader.varint()?);
+        if sequence < keys.next_sequence() || sequence >= next {
+            return Err(reader.malformed("keys are not in order"));
+        }
+        let version = KeyVersion(reader.varint()?);
+        if version.0 == 0 || version.0 > changes {
+            return Err(reader.malformed("version of a key that was never given"));
+        }
+        let deadline = reader.option(|reader| Ok(TimeMs(reader.varint()?)))?;
+        let value = match reader.u8()? {
+            STRING => Value::String(Text::new(reader.bytes()?)),
+            STRING_APPENDED => Value::String(Text { appended: true, ..Text::new(reader.bytes()?) }),
+            STREAM => Value::Stream(Arc::new(Stream::decode(reader)?)),
+            _ => return Err(reader.malformed("unknown kind of value")),
+        };
+        let before = keys.len();
+        keys.restore(key.clone(), sequence, version, value);
+        if keys.len() == before {
+            return Err(reader.malformed("a key comes twice"));
+        }
+        keys.set_deadline(&key, deadline);
+    }
+    keys.restore_next_sequence(next);
+    Ok(keys)
+}

@@ -1,0 +1,136 @@
+//! XACK and XGROUP.
+
+use crate::command::value::group::{GroupChange, GroupStart};
+use crate::model::entry_id::EntryId;
+use crate::model::reply::{Reply, ReplyError};
+use crate::state::effects::KeyEvent;
+use crate::state::group::Group;
+use crate::state::keyspace::{KeyVersion, Value};
+use crate::state::scope::Scope;
+use crate::state::stream::Stream;
+use crate::state::stream::log::Log;
+use bytes::Bytes;
+use std::sync::Arc;
+
+const BUSY_GROUP: ReplyError = ReplyError::new("BUSYGROUP Consumer Group name already exists");
+const KEY_REQUIRED: ReplyError = ReplyError::new(
+    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM \
+     option to create an empty stream automatically.",
+);
+
+pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, ReplyError> {
+    match change {
+        GroupChange::Acknowledge { key, group, ids } => acknowledge(scope, key, group, ids),
+        GroupChange::Create { key, group, from, make_stream, entries_read } => {
+            create(scope, key, group, *from, *make_stream, *entries_read)
+        }
+        GroupChange::SetId { key, group, from, entries_read } => {
+            let (stream, version) = existing(scope, key)?;
+            let (last_id, entries_read) = start(&stream.log, *from, *entries_read);
+            let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
+            found.last_id = last_id;
+            found.entries_read = entries_read;
+            stamp(scope, key, version, KeyEvent::GroupSetId);
+            Ok(Reply::OK)
+        }
+        GroupChange::Destroy { key, group } => {
+            let (stream, version) = existing(scope, key)?;
+            let destroyed = stream.groups.remove(*group).is_some();
+            if destroyed {
+                stamp(scope, key, version, KeyEvent::GroupDestroy);
+            }
+            Ok(Reply::flag(destroyed))
+        }
+        GroupChange::CreateConsumer { key, group, consumer } => {
+            let now = scope.time;
+            let (stream, version) = existing(scope, key)?;
+            let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
+            let (_, created) = found.ensure_consumer(consumer, now);
+            if created {
+                stamp(scope, key, version, KeyEvent::ConsumerCreate);
+            }
+            Ok(Reply::flag(created))
+        }
+        GroupChange::DeleteConsumer { key, group, consumer } => {
+            let (stream, version) = existing(scope, key)?;
+            let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
+            let dropped = found.delete_consumer(consumer);
+            if dropped.is_some() {
+                stamp(scope, key, version, KeyEvent::ConsumerDelete);
+            }
+            Ok(Reply::count(dropped.unwrap_or(0)))
+        }
+    }
+}
+
+/// XACK. Does not touch the key in the sense of WATCH, as in Redis.
+fn acknowledge(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    group: &[u8],
+    ids: &[EntryId],
+) -> Result<Reply, ReplyError> {
+    // Looked at before it is made writable: an acknowledgement of nothing copies nothing.
+    let known = scope.view(key)?.is_some_and(|stream| stream.group(group).is_some());
+    if !known {
+        return Ok(Reply::Integer(0));
+    }
+    let (stream, _) = scope.stream(key)?.expect("just seen");
+    let found = stream.group_mut(group).expect("just seen");
+    Ok(Reply::count(ids.iter().filter(|id| found.acknowledge(**id)).count()))
+}
+
+/// XGROUP CREATE
+fn create(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    group: &[u8],
+    from: GroupStart,
+    make_stream: bool,
+    entries_read: Option<u64>,
+) -> Result<Reply, ReplyError> {
+    let version = scope.version;
+    if scope.view(key)?.is_none() {
+        if !make_stream {
+            return Err(KEY_REQUIRED);
+        }
+        scope.keys.insert(key, Value::Stream(Arc::default()), version);
+    }
+    let (stream, _) = scope.stream(key)?.expect("just made");
+    if stream.group(group).is_some() {
+        return Err(BUSY_GROUP);
+    }
+    let (last_id, entries_read) = start(&stream.log, from, entries_read);
+    stream.groups.insert(Bytes::copy_from_slice(group), Arc::new(Group::new(last_id, entries_read)));
+    stamp(scope, key, version, KeyEvent::GroupCreate);
+    Ok(Reply::OK)
+}
+
+/// ENTRIESREAD is capped to the entries ever added (Redis 8.2).
+fn start(log: &Log, from: GroupStart, entries_read: Option<u64>) -> (EntryId, Option<u64>) {
+    let last_id = match from {
+        GroupStart::Last => log.last_id,
+        GroupStart::Id(id) => id,
+    };
+    (last_id, entries_read.map(|read| read.min(log.entries_added)))
+}
+
+/// The stream that a sub-command of XGROUP needs, and the version of this write.
+fn existing<'s>(scope: &'s mut Scope<'_>, key: &[u8]) -> Result<(&'s mut Stream, KeyVersion), ReplyError> {
+    let version = scope.version;
+    let (stream, _) = scope.stream(key)?.ok_or(KEY_REQUIRED)?;
+    Ok((stream, version))
+}
+
+fn stamp(scope: &mut Scope<'_>, key: &[u8], version: KeyVersion, event: KeyEvent) {
+    if let Some(entry) = scope.keys.get_mut(key) {
+        entry.version = version;
+    }
+    scope.push(key, event);
+}
+
+/// Of XGROUP and XINFO.
+pub fn no_such_group(key: &[u8], group: &[u8]) -> ReplyError {
+    let parts: [&[u8]; 5] = [b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"];
+    ReplyError::owned(parts.concat())
+}

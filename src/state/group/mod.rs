@@ -1,0 +1,243 @@
+//! Consumer groups: what was delivered to whom and is not acknowledged.
+
+pub mod change;
+pub mod claim;
+pub mod query;
+pub mod read;
+
+use crate::base::wire::{Malformed, Reader, Writer};
+use crate::model::entry_id::EntryId;
+use crate::model::time::TimeMs;
+use crate::state::id_map::IdMap;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+/// A consumer within its group, in the order of creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConsumerNumber(u64);
+
+/// An entry that was delivered and not acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pending {
+    pub consumer: ConsumerNumber,
+    pub delivered_at: TimeMs,
+    pub deliveries: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Consumer {
+    pub name: Bytes,
+    /// The last attempt to read or claim.
+    pub seen_at: TimeMs,
+    /// The last time that it got something.
+    pub active_at: Option<TimeMs>,
+    pending: IdMap<()>,
+}
+
+impl Consumer {
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Its pending ids from `from` on.
+    pub fn pending_from(&self, from: EntryId) -> impl Iterator<Item = EntryId> {
+        self.pending.range(from).map(|(id, ())| id)
+    }
+}
+
+/// Invariants: each pending id is in the list of exactly one consumer, the one that it names; `numbers` and `consumers`
+/// hold the same consumers. Pending ids may be those of deleted entries, and may lie above `last_id`.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// Entries above it are new to the group.
+    pub last_id: EntryId,
+    /// Entries of the stream up to `last_id`, if known (`entries_read`; −1 in Redis when not).
+    pub entries_read: Option<u64>,
+    pending: IdMap<Pending>,
+    numbers: BTreeMap<Bytes, ConsumerNumber>,
+    consumers: BTreeMap<ConsumerNumber, Consumer>,
+    next_number: u64,
+}
+
+impl Group {
+    pub fn new(last_id: EntryId, entries_read: Option<u64>) -> Group {
+        Group {
+            last_id,
+            entries_read,
+            pending: IdMap::default(),
+            numbers: BTreeMap::new(),
+            consumers: BTreeMap::new(),
+            next_number: 0,
+        }
+    }
+
+    /// Consumers by name.
+    pub fn consumers(&self) -> impl ExactSizeIterator<Item = &Consumer> {
+        self.numbers.values().map(|number| &self.consumers[number])
+    }
+
+    pub fn consumer(&self, number: ConsumerNumber) -> &Consumer {
+        &self.consumers[&number]
+    }
+
+    pub fn consumer_mut(&mut self, number: ConsumerNumber) -> &mut Consumer {
+        self.consumers.get_mut(&number).expect("numbers are of this group")
+    }
+
+    pub fn find_consumer(&self, name: &[u8]) -> Option<ConsumerNumber> {
+        self.numbers.get(name).copied()
+    }
+
+    /// Makes a consumer if there is none of this name; whether it did.
+    pub fn ensure_consumer(&mut self, name: &[u8], now: TimeMs) -> (ConsumerNumber, bool) {
+        if let Some(number) = self.find_consumer(name) {
+            return (number, false);
+        }
+        let number = ConsumerNumber(self.next_number);
+        self.next_number += 1;
+        let name = Bytes::copy_from_slice(name);
+        self.numbers.insert(name.clone(), number);
+        let consumer = Consumer { name, seen_at: now, active_at: None, pending: IdMap::default() };
+        self.consumers.insert(number, consumer);
+        (number, true)
+    }
+
+    /// Deletes a consumer and drops its pending entries; answers how many those were.
+    pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
+        let number = self.numbers.remove(name)?;
+        let consumer = self.consumers.remove(&number).expect("numbers and consumers agree");
+        for (id, ()) in consumer.pending.iter() {
+            let entry = self.pending.remove(id);
+            assert!(entry.is_some_and(|entry| entry.consumer == number), "{id} is pending for its consumer");
+        }
+        Some(consumer.pending.len())
+    }
+
+    pub fn pending_len(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub fn pending(&self, id: EntryId) -> Option<&Pending> {
+        self.pending.get(id)
+    }
+
+    pub fn pending_from(&self, from: EntryId) -> impl Iterator<Item = (EntryId, &Pending)> {
+        self.pending.range(from)
+    }
+
+    pub fn pending_ends(&self) -> Option<(EntryId, EntryId)> {
+        Some((self.pending.first()?.0, self.pending.last()?.0))
+    }
+
+    /// Makes the entry pending for a consumer, whosever it was before.
+    pub fn set_pending(&mut self, id: EntryId, pending: Pending) {
+        let before = self.pending.insert(id, pending);
+        if let Some(before) = before {
+            if before.consumer == pending.consumer {
+                return;
+            }
+            self.consumer_mut(before.consumer).pending.remove(id);
+        }
+        self.consumer_mut(pending.consumer).pending.insert(id, ());
+    }
+
+    /// A history read delivers once more.
+    pub fn redeliver(&mut self, id: EntryId, now: TimeMs) {
+        let pending = self.pending.get_mut(id).expect("a consumer's pending id is the group's");
+        pending.delivered_at = now;
+        pending.deliveries = more_deliveries(pending.deliveries);
+    }
+
+    /// Takes an id out of the pending entries; false if it was not there.
+    pub fn acknowledge(&mut self, id: EntryId) -> bool {
+        let Some(pending) = self.pending.remove(id) else { return false };
+        let removed = self.consumer_mut(pending.consumer).pending.remove(id);
+        assert!(removed.is_some(), "{id} is pending for its consumer");
+        true
+    }
+
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        self.last_id.encode(writer);
+        writer.option(self.entries_read, Writer::varint);
+        writer.varint(self.next_number);
+        writer.varint(self.consumers.len() as u64);
+        for (number, consumer) in &self.consumers {
+            writer.varint(number.0);
+            writer.bytes(&consumer.name);
+            writer.varint(consumer.seen_at.0);
+            writer.option(consumer.active_at, |writer, at| writer.varint(at.0));
+        }
+        writer.varint(self.pending.len() as u64);
+        for (id, pending) in self.pending.iter() {
+            id.encode(writer);
+            writer.varint(pending.consumer.0);
+            writer.varint(pending.delivered_at.0);
+            writer.varint(pending.deliveries);
+        }
+    }
+
+    pub fn decode(reader: &mut Reader<'_>) -> Result<Group, Malformed> {
+        let mut group = Group::new(EntryId::decode(reader)?, reader.option(Reader::varint)?);
+        let next_number = reader.varint()?;
+        for _ in 0..reader.count()? {
+            let number = reader.varint()?;
+            if number < group.next_number || number >= next_number {
+                return Err(reader.malformed("consumers of a group are not in order"));
+            }
+            group.next_number = number;
+            let name = reader.bytes()?;
+            let seen_at = TimeMs(reader.varint()?);
+            let active_at = reader.option(|reader| Ok(TimeMs(reader.varint()?)))?;
+            let (number, is_new) = group.ensure_consumer(name, seen_at);
+            if !is_new {
+                return Err(reader.malformed("two consumers of one name"));
+            }
+            group.consumer_mut(number).active_at = active_at;
+        }
+        group.next_number = next_number;
+        for _ in 0..reader.count()? {
+            let id = EntryId::decode(reader)?;
+            let consumer = ConsumerNumber(reader.varint()?);
+            let delivered_at = TimeMs(reader.varint()?);
+            let deliveries = reader.varint()?;
+            if group.pending.last().is_some_and(|(last, _)| last >= id) {
+                return Err(reader.malformed("pending ids of a group do not ascend"));
+            }
+            if !group.consumers.contains_key(&consumer) || deliveries > DELIVERIES_MAX {
+                return Err(reader.malformed("pending entry of no consumer or with an impossible count"));
+            }
+            group.set_pending(id, Pending { consumer, delivered_at, deliveries });
+        }
+        Ok(group)
+    }
+
+    /// Asserts the invariants.
+    pub fn check(&self) {
+        self.pending.check();
+        assert_eq!(self.numbers.len(), self.consumers.len(), "each name has a consumer");
+        assert!(
+            self.numbers.iter().all(|(name, number)| self.consumers[number].name == *name),
+            "names agree"
+        );
+        let held: usize = self.consumers.values().map(Consumer::pending_len).sum();
+        assert_eq!(held, self.pending.len(), "each pending id is in one consumer's list");
+        for (number, consumer) in &self.consumers {
+            consumer.pending.check();
+            assert!(number.0 < self.next_number, "numbers are given in order");
+            for (id, ()) in consumer.pending.iter() {
+                assert_eq!(
+                    self.pending.get(id).map(|entry| entry.consumer),
+                    Some(*number),
+                    "{id} is this consumer's"
+                );
+            }
+        }
+    }
+}
+
+/// Delivery counts are signed 64-bit numbers for clients, and stay at their greatest.
+pub const DELIVERIES_MAX: u64 = i64::MAX as u64;
+
+pub fn more_deliveries(deliveries: u64) -> u64 {
+    deliveries.saturating_add(1).min(DELIVERIES_MAX)
+}

@@ -1,0 +1,101 @@
+//! Keys whatever they hold: DEL, EXPIRE, PERSIST, RENAME. COPY and what reaches further are in `machine`.
+
+use crate::command::value::key::{Deadline, ExpireCondition, KeyWrite};
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
+use crate::state::effects::KeyEvent;
+use crate::state::scope::Scope;
+use crate::state::string::expire_at;
+
+/// A deadline as a moment; what lies before the epoch is the epoch.
+pub fn moment(deadline: Deadline, now: TimeMs) -> TimeMs {
+    match deadline {
+        Deadline::InMs(ms) => TimeMs(now.0.saturating_add_signed(ms)),
+        Deadline::AtMs(ms) => TimeMs(u64::try_from(ms).unwrap_or(0)),
+    }
+}
+
+/// What stays within one database; `None` for what does not.
+pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply, ReplyError>> {
+    Some(match write {
+        KeyWrite::Delete { keys } => {
+            let mut deleted = 0;
+            for key in keys.iter() {
+                scope.expire_if_due(key);
+                if scope.keys.remove(key).is_some() {
+                    deleted += 1;
+                    scope.push(key, KeyEvent::Delete);
+                }
+            }
+            Ok(Reply::Integer(deleted))
+        }
+        KeyWrite::Expire { key, at, condition } => Ok(expire(scope, key, *at, *condition)),
+        KeyWrite::Persist { key } => {
+            let version = scope.version;
+            let expiring = scope.entry(key).filter(|entry| entry.expires_at().is_some());
+            let found = expiring.map(|entry| entry.version = version).is_some();
+            if found {
+                scope.keys.set_deadline(key, None);
+                scope.push(key, KeyEvent::Persist);
+            }
+            Ok(Reply::flag(found))
+        }
+        KeyWrite::Rename { from, to, only_if_absent } => rename(scope, from, to, *only_if_absent),
+        KeyWrite::FlushDatabase => {
+            flush(scope);
+            Ok(Reply::OK)
+        }
+        KeyWrite::Copy { .. }
+        | KeyWrite::FlushAll
+        | KeyWrite::DeleteExpired { .. }
+        | KeyWrite::SetStreamNodeLimits { .. } => return None,
+    })
+}
+
+pub fn flush(scope: &mut Scope<'_>) {
+    if !scope.keys.is_empty() {
+        scope.keys.clear();
+        scope.push(b"", KeyEvent::Flush);
+    }
+}
+
+/// `expireGenericCommand` of Redis 7.2.
+fn expire(scope: &mut Scope<'_>, key: &[u8], at: Deadline, condition: ExpireCondition) -> Reply {
+    let at = moment(at, scope.time);
+    let version = scope.version;
+    let Some(entry) = scope.entry(key) else { return Reply::Integer(0) };
+    let refused = match entry.expires_at() {
+        Some(current) => {
+            condition.only_without
+                || (condition.only_later && at <= current)
+                || (condition.only_earlier && at >= current)
+        }
+        None => condition.only_with || condition.only_later,
+    };
+    if refused {
+        return Reply::Integer(0);
+    }
+    entry.version = version;
+    expire_at(scope, key, at);
+    Reply::Integer(1)
+}
+
+fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -> Result<Reply, ReplyError> {
+    if !scope.exists(from) {
+        return Err(ReplyError::NO_SUCH_KEY);
+    }
+    let done = if only_if_absent { Reply::Integer(1) } else { Reply::OK };
+    if from == to {
+        return Ok(if only_if_absent { Reply::Integer(0) } else { done });
+    }
+    if scope.exists(to) && only_if_absent {
+        return Ok(Reply::Integer(0));
+    }
+    let entry = scope.keys.remove(from).expect("just seen");
+    let deadline = entry.expires_at();
+    scope.keys.insert(to, entry.value, scope.version);
+    scope.keys.set_deadline(to, deadline);
+    scope.push(from, KeyEvent::RenameFrom);
+    scope.push(to, KeyEvent::RenameTo);
+    Ok(done)
+}

@@ -1,0 +1,237 @@
+//! The machine: all databases of a partition, and where in the log they stand.
+
+use crate::command::value::group::GroupRead;
+use crate::command::value::key::KeyWrite;
+use crate::command::value::{Data, Query, Write};
+use crate::model::entry_id::EntryId;
+use crate::model::limits::{STREAM_NODE_BYTES_DEFAULT, STREAM_NODE_ENTRIES_DEFAULT};
+use crate::model::log::LogIndex;
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
+use crate::state::effects::{Effects, KeyEvent};
+use crate::state::group;
+use crate::state::key;
+use crate::state::keyspace::{KeyVersion, Keyspace};
+use crate::state::op::{Op, Transaction};
+use crate::state::query::View;
+use crate::state::scope::Scope;
+use crate::state::stream;
+use crate::state::stream::log::NodeLimits;
+use crate::state::string;
+use std::collections::BTreeMap;
+
+/// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every version
+/// that it has given. A clone shares streams and strings, and is the image for a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub(in crate::state) applied: LogIndex,
+    pub(in crate::state) time: TimeMs,
+    pub(in crate::state) changes: u64,
+    pub(in crate::state) limits: NodeLimits,
+    pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Machine {
+            applied: LogIndex(0),
+            time: TimeMs(0),
+            changes: 0,
+            limits: NodeLimits { entries: STREAM_NODE_ENTRIES_DEFAULT, bytes: STREAM_NODE_BYTES_DEFAULT },
+            databases: BTreeMap::new(),
+        }
+    }
+}
+
+impl Machine {
+    pub fn new() -> Machine {
+        Machine::default()
+    }
+
+    /// The last log record that has been applied, or at least begun.
+    pub fn applied(&self) -> LogIndex {
+        self.applied
+    }
+
+    /// The greatest time of a batch so far.
+    pub fn time(&self) -> TimeMs {
+        self.time
+    }
+
+    pub fn node_limits(&self) -> NodeLimits {
+        self.limits
+    }
+
+    /// Begins the record at `index`, which is the next one. A leader's clock may be behind its predecessor's: then time
+    /// stands still.
+    pub fn begin(&mut self, index: LogIndex, time: TimeMs) {
+        self.skip(index);
+        self.time = self.time.max(time);
+    }
+
+    /// A record without ops (a membership change, a blank entry of a new term).
+    pub fn skip(&mut self, index: LogIndex) {
+        assert_eq!(index, self.applied.next(), "records are applied one after the other");
+        self.applied = index;
+    }
+
+    /// Applies an op of the record begun last. A refusal is an answer; nothing fails.
+    pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Reply {
+        match op {
+            Op::Write { database, write } => self.write(*database, write, effects),
+            Op::Transaction(transaction) => self.transaction(transaction, effects),
+        }
+    }
+
+    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
+        self.view(database, now).answer(query).into()
+    }
+
+    /// Whether an XREADGROUP must be applied: it would find something, make a consumer, or be refused.
+    pub fn would_change(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> bool {
+        let view = self.view(database, now);
+        group::read::would_change(read, |key| view.entry(key))
+    }
+
+    /// The last id of a stream, to wait for what comes after it; 0-0 if there is no such stream.
+    pub fn last_id(&self, database: u32, now: TimeMs, key: &[u8]) -> EntryId {
+        let stream = self.view(database, now).stream(key).ok().flatten();
+        stream.map_or(EntryId::MIN, |stream| stream.log.last_id)
+    }
+
+    /// When the next key is due.
+    pub fn next_deadline(&self) -> Option<TimeMs> {
+        self.databases.values().filter_map(Keyspace::next_deadline).min()
+    }
+
+    /// Databases that were ever written to, in order, for INFO.
+    pub fn databases(&self) -> impl Iterator<Item = (u32, &Keyspace)> {
+        self.databases.iter().map(|(database, keys)| (*database, keys))
+    }
+
+    /// A query sees time as the machine does, or later: a due key stays gone.
+    fn view(&self, database: u32, now: TimeMs) -> View<'_> {
+        View { keys: self.databases.get(&database), now: now.max(self.time) }
+    }
+
+    fn scope<'m>(&'m mut self, database: u32, effects: &'m mut Effects) -> Scope<'m> {
+        Scope {
+            keys: self.databases.entry(database).or_default(),
+            database,
+            time: self.time,
+            version: KeyVersion(self.changes),
+            limits: self.limits,
+            effects,
+        }
+    }
+
+    fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Reply {
+        self.changes += 1;
+        let scope = &mut self.scope(database, effects);
+        match write {
+            Write::Add(add) => stream::write::add(scope, add),
+            Write::Stream(write) => stream::write::write(scope, write),
+            Write::GroupRead(read) => group::read::read(scope, read),
+            Write::GroupChange(change) => group::change::change(scope, change),
+            Write::Claim(claim) => group::claim::claim(scope, claim),
+            Write::AutoClaim(claim) => group::claim::auto_claim(scope, claim),
+            Write::String(write) => string::write(scope, write),
+            Write::Key(write) => {
+                key::write(scope, write).unwrap_or_else(|| self.key_write(database, write, effects))
+            }
+        }
+        .into()
+    }
+
+    /// Key commands that reach beyond one database.
+    fn key_write(
+        &mut self,
+        database: u32,
+        write: &KeyWrite<'_>,
+        effects: &mut Effects,
+    ) -> Result<Reply, ReplyError> {
+        match write {
+            KeyWrite::Copy { from, to, database: into, replace } => {
+                self.copy((database, from), (into.unwrap_or(database), to), *replace, effects)
+            }
+            KeyWrite::FlushAll => {
+                let databases: Vec<u32> = self.databases.keys().copied().collect();
+                databases.iter().for_each(|database| key::flush(&mut self.scope(*database, effects)));
+                Ok(Reply::OK)
+            }
+            KeyWrite::DeleteExpired { limit } => Ok(self.delete_expired(*limit, effects)),
+            KeyWrite::SetStreamNodeLimits { entries, bytes } => {
+                self.limits = NodeLimits { entries: *entries, bytes: *bytes };
+                Ok(Reply::OK)
+            }
+            _ => unreachable!("what stays within one database is done"),
+        }
+    }
+
+    /// COPY: streams with their groups; the copy shares what it can.
+    fn copy(
+        &mut self,
+        (from_database, from): (u32, &[u8]),
+        (to_database, to): (u32, &[u8]),
+        replace: bool,
+        effects: &mut Effects,
+    ) -> Result<Reply, ReplyError> {
+        if (from_database, from) == (to_database, to) {
+            return Err(ReplyError::new("ERR source and destination objects are the same"));
+        }
+        let copied = self.scope(from_database, effects).entry(from).map(|entry| entry.clone());
+        let Some(entry) = copied else { return Ok(Reply::Integer(0)) };
+        let mut target = self.scope(to_database, effects);
+        if target.exists(to) && !replace {
+            return Ok(Reply::Integer(0));
+        }
+        let version = target.version;
+        target.keys.insert(to, entry.value.clone(), version);
+        target.keys.set_deadline(to, entry.expires_at());
+        target.push(to, KeyEvent::CopyTo);
+        Ok(Reply::Integer(1))
+    }
+
+    fn delete_expired(&mut self, limit: u32, effects: &mut Effects) -> Reply {
+        let now = self.time;
+        let mut deleted = 0;
+        for (database, keys) in &mut self.databases {
+            while deleted < limit
+                && let Some(key) = keys.first_due(now).cloned()
+            {
+                keys.remove(&key);
+                effects.push(*database, &key, KeyEvent::Expired);
+                deleted += 1;
+            }
+        }
+        Reply::Integer(i64::from(deleted))
+    }
+
+    /// EXEC. A key that was gone when it was watched (or due, which is the same) has version 0, and still has when it has
+    /// been deleted since.
+    fn transaction(&mut self, transaction: &Transaction<'_>, effects: &mut Effects) -> Reply {
+        let unchanged = transaction.watched.iter().all(|watched| {
+            let entry = self.view(watched.database, self.time).entry(watched.key);
+            entry.map_or(KeyVersion(0), |entry| entry.version) == watched.version
+        });
+        if !unchanged {
+            return Reply::NilArray;
+        }
+        let replies = transaction.commands.iter().map(|(database, command)| match command {
+            Data::Write(write) => self.write(*database, write, effects),
+            Data::Query(query) => self.query(*database, self.time, query),
+        });
+        Reply::Array(replies.collect())
+    }
+
+    /// Asserts the invariants of everything held; for tests.
+    pub fn check(&self) {
+        for keys in self.databases.values() {
+            keys.check();
+            for (key, entry) in keys.from_sequence(crate::state::keyspace::KeySequence(0)) {
+                let version = entry.version.0;
+                assert!((1..=self.changes).contains(&version), "{key:?} has a version that was given");
+            }
+        }
+    }
+}

@@ -1,0 +1,778 @@
+//! Writes and queries as bytes; each value beside its mirror.
+
+use crate::base::wire::{Malformed, Reader, Writer};
+use crate::command::value::group::{
+    AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart, PendingQuery,
+    PendingRange,
+};
+use crate::command::value::key::{
+    Deadline, ExpireCondition, KeyQuery, KeyWrite, ObjectAspect, Scan, TimeUnit,
+};
+use crate::command::value::stream::{
+    Add, Exactness, Idempotency, NewId, Range, Read, ReadFrom, References, SetIdCounters, StreamQuery,
+    StreamWrite, Trim, TrimUntil,
+};
+use crate::command::value::string::{Expiry, Set, SetCondition, StringQuery, StringWrite};
+use crate::command::value::{Query, Write};
+use crate::model::args::ArgList;
+use crate::model::entry_id::EntryId;
+
+type Taken<T> = Result<T, Malformed>;
+
+pub fn write_write(w: &mut Writer<'_>, write: &Write<'_>) {
+    match write {
+        Write::Add(add) => {
+            w.u8(0);
+            write_add(w, add);
+        }
+        Write::Stream(StreamWrite::Trim { key, trim }) => {
+            w.u8(1);
+            w.bytes(key);
+            write_trim(w, trim);
+        }
+        Write::Stream(StreamWrite::Delete { key, ids }) => {
+            w.u8(2);
+            w.bytes(key);
+            write_ids(w, ids);
+        }
+        Write::Stream(StreamWrite::SetId { key, last_id, counters }) => {
+            w.u8(3);
+            w.bytes(key);
+            last_id.encode(w);
+            w.option(counters.as_ref(), |w, counters| {
+                w.varint(counters.entries_added);
+                counters.max_deleted_id.encode(w);
+            });
+        }
+        Write::GroupRead(read) => {
+            w.u8(4);
+            write_group_read(w, read);
+        }
+        Write::GroupChange(change) => write_group_change(w, change),
+        Write::Claim(claim) => {
+            w.u8(11);
+            write_claim(w, claim);
+        }
+        Write::AutoClaim(claim) => {
+            w.u8(12);
+            w.bytes(claim.key);
+            w.bytes(claim.group);
+            w.bytes(claim.consumer);
+            w.varint(claim.min_idle_ms);
+            claim.start.encode(w);
+            w.varint(claim.count);
+            w.bool(claim.just_id);
+        }
+        Write::Key(write) => write_key_write(w, write),
+        Write::String(write) => write_string_write(w, write),
+    }
+}
+
+pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
+    Ok(match r.u8()? {
+        0 => Write::Add(read_add(r)?),
+        1 => Write::Stream(StreamWrite::Trim { key: r.bytes()?, trim: read_trim(r)? }),
+        2 => Write::Stream(StreamWrite::Delete { key: r.bytes()?, ids: read_ids(r)? }),
+        3 => Write::Stream(StreamWrite::SetId {
+            key: r.bytes()?,
+            last_id: EntryId::decode(r)?,
+            counters: r.option(|r| {
+                Ok(SetIdCounters { entries_added: r.varint()?, max_deleted_id: EntryId::decode(r)? })
+            })?,
+        }),
+        4 => Write::GroupRead(read_group_read(r)?),
+        tag @ 5..=10 => Write::GroupChange(read_group_change(r, tag)?),
+        11 => Write::Claim(read_claim(r)?),
+        12 => Write::AutoClaim(AutoClaim {
+            key: r.bytes()?,
+            group: r.bytes()?,
+            consumer: r.bytes()?,
+            min_idle_ms: r.varint()?,
+            start: EntryId::decode(r)?,
+            count: r.varint()?,
+            just_id: r.bool()?,
+        }),
+        tag @ 20..=29 => Write::Key(read_key_write(r, tag)?),
+        tag @ 40..=49 => Write::String(read_string_write(r, tag)?),
+        _ => return Err(r.malformed("unknown kind of write")),
+    })
+}
+
+pub fn write_add(w: &mut Writer<'_>, add: &Add<'_>) {
+    w.bytes(add.key);
+    // Make the stream, trim, idempotency (one bit each), kind of id.
+    let id_kind = match add.id {
+        NewId::Auto => 0u8,
+        NewId::AutoSequence { .. } => 1,
+        NewId::Explicit(_) => 2,
+    };
+    let idempotency = u8::from(add.idempotency.is_some()) << 2;
+    w.u8(u8::from(add.make_stream) | u8::from(add.trim.is_some()) << 1 | idempotency | id_kind << 3);
+    match add.id {
+        NewId::Auto => {}
+        NewId::AutoSequence { ms } => w.varint(ms),
+        NewId::Explicit(id) => id.encode(w),
+    }
+    if let Some(trim) = &add.trim {
+        write_trim(w, trim);
+    }
+    match add.idempotency {
+        None => {}
+        Some(Idempotency::Given { producer, id }) => {
+            w.u8(0);
+            w.bytes(producer);
+            w.bytes(id);
+        }
+        Some(Idempotency::OfContent { producer }) => {
+            w.u8(1);
+            w.bytes(producer);
+        }
+    }
+    add.fields.encode(w);
+}
+
+pub fn read_add<'a>(r: &mut Reader<'a>) -> Taken<Add<'a>> {
+    let key = r.bytes()?;
+    let flags = r.u8()?;
+    let id = match flags >> 3 {
+        0 => NewId::Auto,
+        1 => NewId::AutoSequence { ms: r.varint()? },
+        2 => NewId::Explicit(EntryId::decode(r)?),
+        _ => return Err(r.malformed("unknown kind of entry id")),
+    };
+    let trim = if flags & 2 != 0 { Some(read_trim(r)?) } else { None };
+    let idempotency = match flags & 4 != 0 {
+        false => None,
+        true => Some(match r.u8()? {
+            0 => Idempotency::Given { producer: r.bytes()?, id: r.bytes()? },
+            1 => Idempotency::OfContent { producer: r.bytes()? },
+            _ => return Err(r.malformed("unknown kind of idempotency")),
+        }),
+    };
+    let fields = ArgList::decode(r)?;
+    if fields.is_empty() || fields.len() % 2 != 0 {
+        return Err(r.malformed("fields and values do not pair"));
+    }
+    Ok(Add { key, make_stream: flags & 1 != 0, id, trim, idempotency, fields })
+}
+
+fn write_trim(w: &mut Writer<'_>, trim: &Trim) {
+    match trim.until {
+        TrimUntil::MaxLength(max) => {
+            w.u8(0);
+            w.varint(max);
+        }
+        TrimUntil::MinId(id) => {
+            w.u8(1);
+            id.encode(w);
+        }
+    }
+    match trim.exactness {
+        Exactness::Exact => w.u8(0),
+        Exactness::WholeNodes { limit: None } => w.u8(1),
+        Exactness::WholeNodes { limit: Some(limit) } => {
+            w.u8(2);
+            w.varint(limit);
+        }
+    }
+    w.u8(match trim.references {
+        References::Keep => 0,
+        References::Delete => 1,
+        References::OnlyUnreferenced => 2,
+    });
+}
+
+fn read_trim(r: &mut Reader<'_>) -> Taken<Trim> {
+    let until = match r.u8()? {
+        0 => TrimUntil::MaxLength(r.varint()?),
+        1 => TrimUntil::MinId(EntryId::decode(r)?),
+        _ => return Err(r.malformed("unknown trim strategy")),
+    };
+    let exactness = match r.u8()? {
+        0 => Exactness::Exact,
+        1 => Exactness::WholeNodes { limit: None },
+        2 => Exactness::WholeNodes { limit: Some(r.varint()?) },
+        _ => return Err(r.malformed("unknown trim exactness")),
+    };
+    let references = match r.u8()? {
+        0 => References::Keep,
+        1 => References::Delete,
+        2 => References::OnlyUnreferenced,
+        _ => return Err(r.malformed("unknown reference policy")),
+    };
+    Ok(Trim { until, exactness, references })
+}
+
+fn write_ids(w: &mut Writer<'_>, ids: &[EntryId]) {
+    w.varint(ids.len() as u64);
+    ids.iter().for_each(|id| id.encode(w));
+}
+
+fn read_ids(r: &mut Reader<'_>) -> Taken<Vec<EntryId>> {
+    (0..r.count()?).map(|_| EntryId::decode(r)).collect()
+}
+
+fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {
+    w.bytes(read.group);
+    w.bytes(read.consumer);
+    w.option(read.count, Writer::varint);
+    w.bool(read.no_ack);
+    w.varint(read.streams.len() as u64);
+    for (key, from) in &read.streams {
+        w.bytes(key);
+        match from {
+            GroupReadFrom::New => w.u8(0),
+            GroupReadFrom::History(id) => {
+                w.u8(1);
+                id.encode(w);
+            }
+            GroupReadFrom::Refused(byte) => {
+                w.u8(2);
+                w.u8(*byte);
+            }
+        }
+    }
+}
+
+fn read_group_read<'a>(r: &mut Reader<'a>) -> Taken<GroupRead<'a>> {
+    let group = r.bytes()?;
+    let consumer = r.bytes()?;
+    let count = r.option(Reader::varint)?;
+    let no_ack = r.bool()?;
+    let mut streams = Vec::new();
+    for _ in 0..r.count()? {
+        let key = r.bytes()?;
+        let from = match r.u8()? {
+            0 => GroupReadFrom::New,
+            1 => GroupReadFrom::History(EntryId::decode(r)?),
+            2 => GroupReadFrom::Refused(r.u8()?),
+            _ => return Err(r.malformed("unknown start of a group read")),
+        };
+        streams.push((key, from));
+    }
+    Ok(GroupRead { group, consumer, count, no_ack, streams })
+}
+
+fn write_start(w: &mut Writer<'_>, from: GroupStart) {
+    match from {
+        GroupStart::Last => w.bool(false),
+        GroupStart::Id(id) => {
+            w.bool(true);
+            id.encode(w);
+        }
+    }
+}
+
+fn read_start(r: &mut Reader<'_>) -> Taken<GroupStart> {
+    Ok(if r.bool()? { GroupStart::Id(EntryId::decode(r)?) } else { GroupStart::Last })
+}
+
+fn write_group_change(w: &mut Writer<'_>, change: &GroupChange<'_>) {
+    let (tag, key, group) = match change {
+        GroupChange::Acknowledge { key, group, .. } => (5, key, group),
+        GroupChange::Create { key, group, .. } => (6, key, group),
+        GroupChange::SetId { key, group, .. } => (7, key, group),
+        GroupChange::Destroy { key, group } => (8, key, group),
+        GroupChange::CreateConsumer { key, group, .. } => (9, key, group),
+        GroupChange::DeleteConsumer { key, group, .. } => (10, key, group),
+    };
+    w.u8(tag);
+    w.bytes(key);
+    w.bytes(group);
+    match change {
+        GroupChange::Acknowledge { ids, .. } => write_ids(w, ids),
+        GroupChange::Create { from, make_stream, entries_read, .. } => {
+            write_start(w, *from);
+            w.bool(*make_stream);
+            w.option(*entries_read, Writer::varint);
+        }
+        GroupChange::SetId { from, entries_read, .. } => {
+            write_start(w, *from);
+            w.option(*entries_read, Writer::varint);
+        }
+        GroupChange::Destroy { .. } => {}
+        GroupChange::CreateConsumer { consumer, .. } | GroupChange::DeleteConsumer { consumer, .. } => {
+            w.bytes(consumer);
+        }
+    }
+}
+
+fn read_group_change<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<GroupChange<'a>> {
+    let (key, group) = (r.bytes()?, r.bytes()?);
+    Ok(match tag {
+        5 => GroupChange::Acknowledge { key, group, ids: read_ids(r)? },
+        6 => GroupChange::Create {
+            key,
+            group,
+            from: read_start(r)?,
+            make_stream: r.bool()?,
+            entries_read: r.option(Reader::varint)?,
+        },
+        7 => GroupChange::SetId { key, group, from: read_start(r)?, entries_read: r.option(Reader::varint)? },
+        8 => GroupChange::Destroy { key, group },
+        9 => GroupChange::CreateConsumer { key, group, consumer: r.bytes()? },
+        10 => GroupChange::DeleteConsumer { key, group, consumer: r.bytes()? },
+        _ => return Err(r.malformed("unknown change of a group")),
+    })
+}
+
+fn write_claim(w: &mut Writer<'_>, claim: &Claim<'_>) {
+    w.bytes(claim.key);
+    w.bytes(claim.group);
+    w.bytes(claim.consumer);
+    w.varint(claim.min_idle_ms);
+    write_ids(w, &claim.ids);
+    match claim.delivered {
+        DeliveredAt::Now => w.u8(0),
+        DeliveredAt::IdleMs(ms) => {
+            w.u8(1);
+            w.signed(ms);
+        }
+        DeliveredAt::TimeMs(ms) => {
+            w.u8(2);
+            w.signed(ms);
+        }
+    }
+    w.option(claim.retry_count, Writer::varint);
+    w.bool(claim.force);
+    w.bool(claim.just_id);
+    w.option(claim.last_id, |w, id| id.encode(w));
+}
+
+fn read_claim<'a>(r: &mut Reader<'a>) -> Taken<Claim<'a>> {
+    Ok(Claim {
+        key: r.bytes()?,
+        group: r.bytes()?,
+        consumer: r.bytes()?,
+        min_idle_ms: r.varint()?,
+        ids: read_ids(r)?,
+        delivered: match r.u8()? {
+            0 => DeliveredAt::Now,
+            1 => DeliveredAt::IdleMs(r.signed()?),
+            2 => DeliveredAt::TimeMs(r.signed()?),
+            _ => return Err(r.malformed("unknown delivery time")),
+        },
+        retry_count: r.option(Reader::varint)?,
+        force: r.bool()?,
+        just_id: r.bool()?,
+        last_id: r.option(EntryId::decode)?,
+    })
+}
+
+fn write_deadline(w: &mut Writer<'_>, deadline: Deadline) {
+    match deadline {
+        Deadline::InMs(ms) => {
+            w.bool(false);
+            w.signed(ms);
+        }
+        Deadline::AtMs(ms) => {
+            w.bool(true);
+            w.signed(ms);
+        }
+    }
+}
+
+fn read_deadline(r: &mut Reader<'_>) -> Taken<Deadline> {
+    Ok(if r.bool()? { Deadline::AtMs(r.signed()?) } else { Deadline::InMs(r.signed()?) })
+}
+
+fn write_key_write(w: &mut Writer<'_>, write: &KeyWrite<'_>) {
+    match write {
+        KeyWrite::Delete { keys } => {
+            w.u8(20);
+            keys.encode(w);
+        }
+        KeyWrite::Expire { key, at, condition } => {
+            w.u8(21);
+            w.bytes(key);
+            write_deadline(w, *at);
+            w.bool(condition.only_without);
+            w.bool(condition.only_with);
+            w.bool(condition.only_later);
+            w.bool(condition.only_earlier);
+        }
+        KeyWrite::Persist { key } => {
+            w.u8(22);
+            w.bytes(key);
+        }
+        KeyWrite::Rename { from, to, only_if_absent } => {
+            w.u8(23);
+            w.bytes(from);
+            w.bytes(to);
+            w.bool(*only_if_absent);
+        }
+        KeyWrite::Copy { from, to, database, replace } => {
+            w.u8(24);
+            w.bytes(from);
+            w.bytes(to);
+            w.option(*database, Writer::u32);
+            w.bool(*replace);
+        }
+        KeyWrite::FlushDatabase => w.u8(25),
+        KeyWrite::FlushAll => w.u8(26),
+        KeyWrite::DeleteExpired { limit } => {
+            w.u8(27);
+            w.u32(*limit);
+        }
+        KeyWrite::SetStreamNodeLimits { entries, bytes } => {
+            w.u8(28);
+            w.u32(*entries);
+            w.u32(*bytes);
+        }
+    }
+}
+
+fn read_key_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyWrite<'a>> {
+    Ok(match tag {
+        20 => KeyWrite::Delete { keys: ArgList::decode(r)? },
+        21 => KeyWrite::Expire {
+            key: r.bytes()?,
+            at: read_deadline(r)?,
+            condition: ExpireCondition {
+                only_without: r.bool()?,
+                only_with: r.bool()?,
+                only_later: r.bool()?,
+                only_earlier: r.bool()?,
+            },
+        },
+        22 => KeyWrite::Persist { key: r.bytes()? },
+        23 => KeyWrite::Rename { from: r.bytes()?, to: r.bytes()?, only_if_absent: r.bool()? },
+        24 => KeyWrite::Copy {
+            from: r.bytes()?,
+            to: r.bytes()?,
+            database: r.option(Reader::u32)?,
+            replace: r.bool()?,
+        },
+        25 => KeyWrite::FlushDatabase,
+        26 => KeyWrite::FlushAll,
+        27 => KeyWrite::DeleteExpired { limit: r.u32()? },
+        28 => KeyWrite::SetStreamNodeLimits { entries: r.u32()?, bytes: r.u32()? },
+        _ => return Err(r.malformed("unknown kind of key write")),
+    })
+}
+
+fn write_expiry(w: &mut Writer<'_>, expiry: Expiry) {
+    match expiry {
+        Expiry::None => w.u8(0),
+        Expiry::Keep => w.u8(1),
+        Expiry::At(deadline) => {
+            w.u8(2);
+            write_deadline(w, deadline);
+        }
+    }
+}
+
+fn read_expiry(r: &mut Reader<'_>) -> Taken<Expiry> {
+    Ok(match r.u8()? {
+        0 => Expiry::None,
+        1 => Expiry::Keep,
+        2 => Expiry::At(read_deadline(r)?),
+        _ => return Err(r.malformed("unknown kind of expiry")),
+    })
+}
+
+fn write_string_write(w: &mut Writer<'_>, write: &StringWrite<'_>) {
+    match write {
+        StringWrite::Set(set) => {
+            w.u8(40);
+            w.bytes(set.key);
+            w.bytes(set.value);
+            w.u8(match set.condition {
+                SetCondition::Always => 0,
+                SetCondition::IfAbsent => 1,
+                SetCondition::IfPresent => 2,
+            });
+            w.bool(set.get);
+            write_expiry(w, set.expiry);
+        }
+        StringWrite::SetIfAbsent { key, value } => {
+            w.u8(41);
+            w.bytes(key);
+            w.bytes(value);
+        }
+        StringWrite::GetDelete { key } => {
+            w.u8(42);
+            w.bytes(key);
+        }
+        StringWrite::GetExpire { key, expiry } => {
+            w.u8(43);
+            w.bytes(key);
+            write_expiry(w, *expiry);
+        }
+        StringWrite::SetMany { pairs } => {
+            w.u8(44);
+            pairs.encode(w);
+        }
+        StringWrite::SetManyIfAbsent { pairs } => {
+            w.u8(45);
+            pairs.encode(w);
+        }
+        StringWrite::Append { key, value } => {
+            w.u8(46);
+            w.bytes(key);
+            w.bytes(value);
+        }
+        StringWrite::Increment { key, by } => {
+            w.u8(47);
+            w.bytes(key);
+            w.signed(*by);
+        }
+        StringWrite::IncrementFloat { key, by } => {
+            w.u8(48);
+            w.bytes(key);
+            w.bytes(by);
+        }
+    }
+}
+
+fn read_string_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StringWrite<'a>> {
+    Ok(match tag {
+        40 => StringWrite::Set(Set {
+            key: r.bytes()?,
+            value: r.bytes()?,
+            condition: match r.u8()? {
+                0 => SetCondition::Always,
+                1 => SetCondition::IfAbsent,
+                2 => SetCondition::IfPresent,
+                _ => return Err(r.malformed("unknown condition of SET")),
+            },
+            get: r.bool()?,
+            expiry: read_expiry(r)?,
+        }),
+        41 => StringWrite::SetIfAbsent { key: r.bytes()?, value: r.bytes()? },
+        42 => StringWrite::GetDelete { key: r.bytes()? },
+        43 => StringWrite::GetExpire { key: r.bytes()?, expiry: read_expiry(r)? },
+        44 => StringWrite::SetMany { pairs: read_pairs(r)? },
+        45 => StringWrite::SetManyIfAbsent { pairs: read_pairs(r)? },
+        46 => StringWrite::Append { key: r.bytes()?, value: r.bytes()? },
+        47 => StringWrite::Increment { key: r.bytes()?, by: r.signed()? },
+        48 => StringWrite::IncrementFloat { key: r.bytes()?, by: r.bytes()? },
+        _ => return Err(r.malformed("unknown kind of string write")),
+    })
+}
+
+fn read_pairs<'a>(r: &mut Reader<'a>) -> Taken<ArgList<'a>> {
+    let pairs = ArgList::decode(r)?;
+    if pairs.len() % 2 == 0 { Ok(pairs) } else { Err(r.malformed("keys and values do not pair")) }
+}
+
+pub fn write_query(w: &mut Writer<'_>, query: &Query<'_>) {
+    match query {
+        Query::Stream(query) => write_stream_query(w, query),
+        Query::Pending(query) => {
+            w.u8(6);
+            w.bytes(query.key);
+            w.bytes(query.group);
+            w.option(query.range.as_ref(), |w, range| {
+                w.varint(range.min_idle_ms);
+                range.start.encode(w);
+                range.end.encode(w);
+                w.varint(range.count);
+                w.option(range.consumer, Writer::bytes);
+            });
+        }
+        Query::Key(query) => write_key_query(w, query),
+        Query::String(StringQuery::Get { key }) => {
+            w.u8(40);
+            w.bytes(key);
+        }
+        Query::String(StringQuery::GetMany { keys }) => {
+            w.u8(41);
+            keys.encode(w);
+        }
+        Query::String(StringQuery::Length { key }) => {
+            w.u8(42);
+            w.bytes(key);
+        }
+    }
+}
+
+pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
+    Ok(match r.u8()? {
+        tag @ 0..=5 => Query::Stream(read_stream_query(r, tag)?),
+        6 => Query::Pending(PendingQuery {
+            key: r.bytes()?,
+            group: r.bytes()?,
+            range: r.option(|r| {
+                Ok(PendingRange {
+                    min_idle_ms: r.varint()?,
+                    start: EntryId::decode(r)?,
+                    end: EntryId::decode(r)?,
+                    count: r.varint()?,
+                    consumer: r.option(Reader::bytes)?,
+                })
+            })?,
+        }),
+        tag @ 20..=29 => Query::Key(read_key_query(r, tag)?),
+        40 => Query::String(StringQuery::Get { key: r.bytes()? }),
+        41 => Query::String(StringQuery::GetMany { keys: ArgList::decode(r)? }),
+        42 => Query::String(StringQuery::Length { key: r.bytes()? }),
+        _ => return Err(r.malformed("unknown kind of query")),
+    })
+}
+
+fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
+    match query {
+        StreamQuery::Length { key } => {
+            w.u8(0);
+            w.bytes(key);
+        }
+        StreamQuery::Range(range) => {
+            w.u8(1);
+            w.bytes(range.key);
+            range.start.encode(w);
+            range.end.encode(w);
+            w.option(range.count, Writer::varint);
+            w.bool(range.reverse);
+        }
+        StreamQuery::Read(read) => {
+            w.u8(2);
+            w.option(read.count, Writer::varint);
+            w.varint(read.streams.len() as u64);
+            for (key, from) in &read.streams {
+                w.bytes(key);
+                match from {
+                    ReadFrom::After(id) => {
+                        w.u8(0);
+                        id.encode(w);
+                    }
+                    ReadFrom::New => w.u8(1),
+                    ReadFrom::Last => w.u8(2),
+                }
+            }
+        }
+        StreamQuery::Info { key, full } => {
+            w.u8(3);
+            w.bytes(key);
+            w.option(*full, Writer::varint);
+        }
+        StreamQuery::Groups { key } => {
+            w.u8(4);
+            w.bytes(key);
+        }
+        StreamQuery::Consumers { key, group } => {
+            w.u8(5);
+            w.bytes(key);
+            w.bytes(group);
+        }
+    }
+}
+
+fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> {
+    Ok(match tag {
+        0 => StreamQuery::Length { key: r.bytes()? },
+        1 => StreamQuery::Range(Range {
+            key: r.bytes()?,
+            start: EntryId::decode(r)?,
+            end: EntryId::decode(r)?,
+            count: r.option(Reader::varint)?,
+            reverse: r.bool()?,
+        }),
+        2 => {
+            let count = r.option(Reader::varint)?;
+            let mut streams = Vec::new();
+            for _ in 0..r.count()? {
+                let key = r.bytes()?;
+                let from = match r.u8()? {
+                    0 => ReadFrom::After(EntryId::decode(r)?),
+                    1 => ReadFrom::New,
+                    2 => ReadFrom::Last,
+                    _ => return Err(r.malformed("unknown start of a read")),
+                };
+                streams.push((key, from));
+            }
+            StreamQuery::Read(Read { count, streams })
+        }
+        3 => StreamQuery::Info { key: r.bytes()?, full: r.option(Reader::varint)? },
+        4 => StreamQuery::Groups { key: r.bytes()? },
+        5 => StreamQuery::Consumers { key: r.bytes()?, group: r.bytes()? },
+        _ => return Err(r.malformed("unknown kind of stream query")),
+    })
+}
+
+fn write_key_query(w: &mut Writer<'_>, query: &KeyQuery<'_>) {
+    match query {
+        KeyQuery::Exists { keys } => {
+            w.u8(20);
+            keys.encode(w);
+        }
+        KeyQuery::Touch { keys } => {
+            w.u8(21);
+            keys.encode(w);
+        }
+        KeyQuery::Type { key } => {
+            w.u8(22);
+            w.bytes(key);
+        }
+        KeyQuery::TimeToLive { key, unit, absolute } => {
+            w.u8(23);
+            w.bytes(key);
+            w.bool(*unit == TimeUnit::Milliseconds);
+            w.bool(*absolute);
+        }
+        KeyQuery::Random { chance } => {
+            w.u8(24);
+            w.u64(*chance);
+        }
+        KeyQuery::Matching { pattern } => {
+            w.u8(25);
+            w.bytes(pattern);
+        }
+        KeyQuery::Scan(scan) => {
+            w.u8(26);
+            w.varint(scan.cursor);
+            w.option(scan.pattern, Writer::bytes);
+            w.varint(scan.count);
+            w.option(scan.of_type, Writer::bytes);
+        }
+        KeyQuery::Object { key, aspect } => {
+            w.u8(27);
+            w.bytes(key);
+            w.u8(match aspect {
+                ObjectAspect::Encoding => 0,
+                ObjectAspect::ReferenceCount => 1,
+                ObjectAspect::IdleTime => 2,
+                ObjectAspect::Frequency => 3,
+            });
+        }
+        KeyQuery::Count => w.u8(28),
+        KeyQuery::Version { key } => {
+            w.u8(29);
+            w.bytes(key);
+        }
+    }
+}
+
+fn read_key_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyQuery<'a>> {
+    Ok(match tag {
+        20 => KeyQuery::Exists { keys: ArgList::decode(r)? },
+        21 => KeyQuery::Touch { keys: ArgList::decode(r)? },
+        22 => KeyQuery::Type { key: r.bytes()? },
+        23 => KeyQuery::TimeToLive {
+            key: r.bytes()?,
+            unit: if r.bool()? { TimeUnit::Milliseconds } else { TimeUnit::Seconds },
+            absolute: r.bool()?,
+        },
+        24 => KeyQuery::Random { chance: r.u64()? },
+        25 => KeyQuery::Matching { pattern: r.bytes()? },
+        26 => KeyQuery::Scan(Scan {
+            cursor: r.varint()?,
+            pattern: r.option(Reader::bytes)?,
+            count: r.varint()?,
+            of_type: r.option(Reader::bytes)?,
+        }),
+        27 => KeyQuery::Object {
+            key: r.bytes()?,
+            aspect: match r.u8()? {
+                0 => ObjectAspect::Encoding,
+                1 => ObjectAspect::ReferenceCount,
+                2 => ObjectAspect::IdleTime,
+                3 => ObjectAspect::Frequency,
+                _ => return Err(r.malformed("unknown aspect of an object")),
+            },
+        },
+        28 => KeyQuery::Count,
+        29 => KeyQuery::Version { key: r.bytes()? },
+        _ => return Err(r.malformed("unknown kind of key query")),
+    })
+}

@@ -1,0 +1,174 @@
+//! Questions: answered from applied state, without changing it.
+
+use crate::base::glob;
+use crate::command::value::Query;
+use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
+use crate::command::value::stream::StreamQuery;
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
+use crate::state::group;
+use crate::state::keyspace::{KeyEntry, KeySequence, Keyspace, Text, Value};
+use crate::state::stream;
+use crate::state::stream::Stream;
+use crate::state::string;
+
+const NO_FREQUENCY: ReplyError = ReplyError::new(
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+     between policies at runtime LRU and LFU data will take some time to adjust.",
+);
+
+/// One database as it is at a moment.
+#[derive(Clone, Copy)]
+pub struct View<'m> {
+    /// `None`: a database that was never written to.
+    pub keys: Option<&'m Keyspace>,
+    pub now: TimeMs,
+}
+
+impl<'m> View<'m> {
+    pub fn entry(&self, key: &[u8]) -> Option<&'m KeyEntry> {
+        self.keys?.get(key, self.now)
+    }
+
+    pub fn stream(&self, key: &[u8]) -> Result<Option<&'m Stream>, ReplyError> {
+        match self.entry(key).map(|entry| &entry.value) {
+            None => Ok(None),
+            Some(Value::Stream(stream)) => Ok(Some(stream)),
+            Some(_) => Err(ReplyError::WRONG_TYPE),
+        }
+    }
+
+    fn existing_stream(&self, key: &[u8]) -> Result<&'m Stream, ReplyError> {
+        self.stream(key)?.ok_or(ReplyError::NO_SUCH_KEY)
+    }
+
+    fn text(&self, key: &[u8]) -> Result<Option<&'m Text>, ReplyError> {
+        match self.entry(key).map(|entry| &entry.value) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(ReplyError::WRONG_TYPE),
+        }
+    }
+
+    pub fn answer(&self, query: &Query<'_>) -> Result<Reply, ReplyError> {
+        match query {
+            Query::Stream(query) => self.stream_query(query),
+            Query::Pending(query) => group::query::pending(self.stream(query.key)?, query, self.now),
+            Query::Key(query) => self.key_query(query),
+            Query::String(query) => string::query(query, |key| self.text(key)),
+        }
+    }
+
+    fn stream_query(&self, query: &StreamQuery<'_>) -> Result<Reply, ReplyError> {
+        Ok(match query {
+            StreamQuery::Length { key } => {
+                Reply::Integer(self.stream(key)?.map_or(0, |stream| stream.log.len() as i64))
+            }
+            StreamQuery::Range(range) => stream::query::range(self.stream(range.key)?, range),
+            StreamQuery::Read(read) => stream::query::read(read, |key| self.stream(key))?,
+            StreamQuery::Info { key, full } => stream::query::info(self.existing_stream(key)?, *full),
+            StreamQuery::Groups { key } => group::query::groups(self.existing_stream(key)?),
+            StreamQuery::Consumers { key, group } => {
+                group::query::consumers(self.existing_stream(key)?, key, group, self.now)?
+            }
+        })
+    }
+
+    fn key_query(&self, query: &KeyQuery<'_>) -> Result<Reply, ReplyError> {
+        Ok(match query {
+            KeyQuery::Exists { keys } | KeyQuery::Touch { keys } => {
+                Reply::count(keys.iter().filter(|key| self.entry(key).is_some()).count())
+            }
+            KeyQuery::Type { key } => {
+                Reply::Status(self.entry(key).map_or("none", |entry| type_name(&entry.value)).into())
+            }
+            KeyQuery::TimeToLive { key, unit, absolute } => {
+                Reply::Integer(self.time_to_live(key, *unit, *absolute))
+            }
+            KeyQuery::Random { chance } => self.random(*chance).map_or(Reply::Nil, Reply::bulk),
+            KeyQuery::Matching { pattern } => {
+                let keys = self.live_from(KeySequence(0)).filter(|(key, _)| glob::matches(pattern, key));
+                Reply::Array(keys.map(|(key, _)| Reply::bulk(key)).collect())
+            }
+            KeyQuery::Scan(scan) => self.scan(scan),
+            KeyQuery::Object { key, aspect } => match self.entry(key) {
+                None => Reply::Nil,
+                Some(entry) => object(&entry.value, *aspect)?,
+            },
+            KeyQuery::Count => Reply::count(self.keys.map_or(0, Keyspace::len)),
+            KeyQuery::Version { key } => {
+                Reply::Integer(self.entry(key).map_or(0, |entry| entry.version.0 as i64))
+            }
+        })
+    }
+
+    fn live_from(&self, from: KeySequence) -> impl Iterator<Item = (&'m [u8], &'m KeyEntry)> {
+        let now = self.now;
+        self.keys
+            .into_iter()
+            .flat_map(move |keys| keys.from_sequence(from))
+            .filter(move |(_, entry)| entry.expires_at().is_none_or(|at| at > now))
+            .map(|(key, entry)| (&key[..], entry))
+    }
+
+    fn time_to_live(&self, key: &[u8], unit: TimeUnit, absolute: bool) -> i64 {
+        let Some(entry) = self.entry(key) else { return -2 };
+        let Some(at) = entry.expires_at() else { return -1 };
+        let ms = if absolute { at.0 } else { at.since(self.now) };
+        match unit {
+            TimeUnit::Milliseconds => ms as i64,
+            TimeUnit::Seconds => (ms.saturating_add(500) / 1000) as i64,
+        }
+    }
+
+    /// A key that is not due, from a place that chance picks among those ever given. Not evenly: a key behind a gap is
+    /// met more often.
+    fn random(&self, chance: u64) -> Option<&'m [u8]> {
+        let places = self.keys?.next_sequence().0;
+        let from = chance.checked_rem(places)?;
+        let after = self.live_from(KeySequence(from)).next();
+        after.or_else(|| self.live_from(KeySequence(0)).next()).map(|(key, _)| key)
+    }
+
+    /// The cursor is the place of the next key to look at: what is there all along is met once, whatever else comes or goes.
+    fn scan(&self, scan: &Scan<'_>) -> Reply {
+        let mut found = Vec::new();
+        let mut next = 0;
+        let mut left = scan.count.max(1);
+        for (key, entry) in
+            self.keys.into_iter().flat_map(|keys| keys.from_sequence(KeySequence(scan.cursor)))
+        {
+            if left == 0 {
+                next = entry.sequence().0;
+                break;
+            }
+            left -= 1;
+            let shown = entry.expires_at().is_none_or(|at| at > self.now)
+                && scan.pattern.is_none_or(|pattern| glob::matches(pattern, key))
+                && scan
+                    .of_type
+                    .is_none_or(|name| name.eq_ignore_ascii_case(type_name(&entry.value).as_bytes()));
+            if shown {
+                found.push(Reply::Bulk(key.clone()));
+            }
+        }
+        Reply::Array(vec![Reply::bulk(next.to_string()), Reply::Array(found)])
+    }
+}
+
+fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "string",
+        Value::Stream(_) => "stream",
+    }
+}
+
+fn object(value: &Value, aspect: ObjectAspect) -> Result<Reply, ReplyError> {
+    Ok(match (aspect, value) {
+        (ObjectAspect::Encoding, Value::Stream(_)) => Reply::Text("stream"),
+        (ObjectAspect::Encoding, Value::String(text)) => Reply::Text(string::encoding(text)),
+        (ObjectAspect::ReferenceCount, _) => Reply::Integer(1),
+        (ObjectAspect::IdleTime, _) => Reply::Integer(0),
+        (ObjectAspect::Frequency, _) => return Err(NO_FREQUENCY),
+    })
+}

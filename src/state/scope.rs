@@ -1,0 +1,80 @@
+//! What a write may touch: the keys of its database, and the time and version that it stamps on them.
+
+use crate::model::reply::ReplyError;
+use crate::model::time::TimeMs;
+use crate::state::effects::{Effects, KeyEvent};
+use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
+use crate::state::stream::Stream;
+use crate::state::stream::log::NodeLimits;
+use std::sync::Arc;
+
+pub struct Scope<'m> {
+    pub keys: &'m mut Keyspace,
+    pub database: u32,
+    pub time: TimeMs,
+    /// Of this write; goes to every key that it changes in the sense of WATCH.
+    pub version: KeyVersion,
+    pub limits: NodeLimits,
+    pub effects: &'m mut Effects,
+}
+
+impl Scope<'_> {
+    pub fn push(&mut self, key: &[u8], event: KeyEvent) {
+        self.effects.push(self.database, key, event);
+    }
+
+    /// Deletes the key if it is due: the first thing that every write does with a key.
+    pub fn expire_if_due(&mut self, key: &[u8]) {
+        if self.keys.remove_if_due(key, self.time) {
+            self.push(key, KeyEvent::Expired);
+        }
+    }
+
+    pub fn entry(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
+        self.expire_if_due(key);
+        self.keys.get_mut(key)
+    }
+
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// A stream to change, and its version to stamp.
+    pub fn stream(&mut self, key: &[u8]) -> Result<Option<(&mut Stream, &mut KeyVersion)>, ReplyError> {
+        match self.entry(key) {
+            None => Ok(None),
+            Some(KeyEntry { value: Value::Stream(stream), version, .. }) => {
+                Ok(Some((Arc::make_mut(stream), version)))
+            }
+            Some(_) => Err(ReplyError::WRONG_TYPE),
+        }
+    }
+
+    /// The stream to look at.
+    pub fn view(&mut self, key: &[u8]) -> Result<Option<&Stream>, ReplyError> {
+        match self.entry(key) {
+            None => Ok(None),
+            Some(KeyEntry { value: Value::Stream(stream), .. }) => Ok(Some(stream)),
+            Some(_) => Err(ReplyError::WRONG_TYPE),
+        }
+    }
+
+    pub fn text(&mut self, key: &[u8]) -> Result<Option<&Text>, ReplyError> {
+        match self.entry(key) {
+            None => Ok(None),
+            Some(KeyEntry { value: Value::String(text), .. }) => Ok(Some(text)),
+            Some(_) => Err(ReplyError::WRONG_TYPE),
+        }
+    }
+
+    /// Puts a string; a key that existed keeps its deadline if `keep_deadline`.
+    pub fn put_text(&mut self, key: &[u8], text: Text, keep_deadline: bool) {
+        match self.keys.get_mut(key) {
+            Some(entry) if keep_deadline => {
+                entry.value = Value::String(text);
+                entry.version = self.version;
+            }
+            _ => self.keys.insert(key, Value::String(text), self.version),
+        }
+    }
+}

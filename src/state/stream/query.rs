@@ -1,0 +1,108 @@
+//! XLEN, XRANGE, XREVRANGE, XREAD, XINFO STREAM.
+
+use crate::command::value::stream::{Range, Read, ReadFrom};
+use crate::model::entries::EntryList;
+use crate::model::entry_id::EntryId;
+use crate::model::reply::{Reply, ReplyError};
+use crate::state::group;
+use crate::state::stream::Stream;
+use crate::state::stream::log::Log;
+use bytes::Bytes;
+
+/// XRANGE, XREVRANGE
+pub fn range(stream: Option<&Stream>, range: &Range<'_>) -> Reply {
+    if range.count == Some(0) {
+        return Reply::NilArray;
+    }
+    let mut list = EntryList::default();
+    if let Some(stream) = stream {
+        let most = range.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+        if range.reverse {
+            let entries = stream.log.range_back(range.start, range.end);
+            entries.take(most).for_each(|entry| entry.copy_to(&mut list));
+        } else {
+            let entries = stream.log.range(range.start, range.end);
+            entries.take(most).for_each(|entry| entry.copy_to(&mut list));
+        }
+    }
+    Reply::Entries(list)
+}
+
+/// XREAD
+pub fn read<'s>(
+    read: &Read<'_>,
+    stream: impl Fn(&[u8]) -> Result<Option<&'s Stream>, ReplyError>,
+) -> Result<Reply, ReplyError> {
+    let most = read.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let mut streams = Vec::new();
+    for (key, from) in &read.streams {
+        let Some(stream) = stream(key)? else { continue };
+        let mut list = EntryList::default();
+        match from {
+            // Nothing lies above the last id at the moment of the call.
+            ReadFrom::New => {}
+            ReadFrom::Last => {
+                if let Some(last) = stream.log.range_back(EntryId::MIN, EntryId::MAX).next() {
+                    last.copy_to(&mut list);
+                }
+            }
+            ReadFrom::After(id) => {
+                if let Some(start) = id.next().filter(|start| *start <= stream.log.last_id) {
+                    let entries = stream.log.range(start, EntryId::MAX);
+                    entries.take(most).for_each(|entry| entry.copy_to(&mut list));
+                }
+            }
+        }
+        if !list.is_empty() {
+            streams.push((Bytes::copy_from_slice(key), list));
+        }
+    }
+    Ok(if streams.is_empty() { Reply::NilArray } else { Reply::Streams(streams) })
+}
+
+/// XINFO STREAM; fields and their order as in Redis 8.6.
+pub fn info(stream: &Stream, full: Option<u64>) -> Reply {
+    let log = &stream.log;
+    // The radix tree of Redis has a key per node, and one node more than keys while it is small.
+    let nodes = log.nodes();
+    let mut fields = vec![
+        (Reply::Text("length"), Reply::Integer(log.len() as i64)),
+        (Reply::Text("radix-tree-keys"), Reply::count(nodes)),
+        (Reply::Text("radix-tree-nodes"), Reply::count(nodes + 1)),
+        (Reply::Text("last-generated-id"), Reply::Id(log.last_id)),
+        (Reply::Text("max-deleted-entry-id"), Reply::Id(log.max_deleted_id)),
+        (Reply::Text("entries-added"), Reply::Integer(log.entries_added as i64)),
+        (Reply::Text("recorded-first-entry-id"), Reply::Id(log.first_id())),
+        (Reply::Text("idmp-duration"), Reply::Integer(100)),
+        (Reply::Text("idmp-maxsize"), Reply::Integer(100)),
+        (Reply::Text("pids-tracked"), Reply::Integer(0)),
+        (Reply::Text("iids-tracked"), Reply::Integer(0)),
+        (Reply::Text("iids-added"), Reply::Integer(0)),
+        (Reply::Text("iids-duplicates"), Reply::Integer(0)),
+    ];
+    match full {
+        None => {
+            let first = log.range(EntryId::MIN, EntryId::MAX).next().map(|entry| entry.id);
+            fields.push((Reply::Text("groups"), Reply::count(stream.groups.len())));
+            fields.push((Reply::Text("first-entry"), one_entry(log, first)));
+            fields.push((Reply::Text("last-entry"), one_entry(log, log.last_live_id())));
+        }
+        Some(count) => {
+            let most = if count == 0 { usize::MAX } else { usize::try_from(count).unwrap_or(usize::MAX) };
+            let mut entries = EntryList::default();
+            log.range(EntryId::MIN, EntryId::MAX).take(most).for_each(|entry| entry.copy_to(&mut entries));
+            let groups = stream.groups.iter().map(|(name, group)| group::query::full(log, name, group, most));
+            fields.push((Reply::Text("entries"), Reply::Entries(entries)));
+            fields.push((Reply::Text("groups"), Reply::Array(groups.collect())));
+        }
+    }
+    Reply::Map(fields)
+}
+
+/// `[id, [field, value …]]`, not in a list of entries.
+fn one_entry(log: &Log, id: Option<EntryId>) -> Reply {
+    let mut list = EntryList::default();
+    let Some(id) = id.filter(|id| log.copy_entry(*id, &mut list)) else { return Reply::Nil };
+    let body = list.iter().next().and_then(|(_, body)| body).expect("just copied");
+    Reply::Array(vec![Reply::Id(id), Reply::Array(body.map(Reply::bulk).collect())])
+}

@@ -1,0 +1,145 @@
+//! XADD, XTRIM, XDEL, XSETID.
+
+use crate::command::value::stream::{Add, NewId, SetIdCounters, StreamWrite, Trim};
+use crate::model::entry_id::EntryId;
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
+use crate::state::effects::KeyEvent;
+use crate::state::keyspace::Value;
+use crate::state::scope::Scope;
+use crate::state::stream::Stream;
+use crate::state::stream::listpack;
+use crate::state::stream::log::Log;
+use std::sync::Arc;
+
+const ID_ZERO: ReplyError = ReplyError::new("ERR The ID specified in XADD must be greater than 0-0");
+const ID_TOO_SMALL: ReplyError =
+    ReplyError::new("ERR The ID specified in XADD is equal or smaller than the target stream top item");
+const IDS_EXHAUSTED: ReplyError =
+    ReplyError::new("ERR The stream has exhausted the last possible ID, unable to add more items");
+const TOO_LARGE: ReplyError = ReplyError::new("ERR Elements are too large to be stored");
+
+/// XADD
+pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
+    let (time, version, limits) = (scope.time, scope.version, scope.limits);
+    if add.id == NewId::Explicit(EntryId::MIN) {
+        return Err(ID_ZERO);
+    }
+    let payload: usize = add.fields.iter().map(<[u8]>::len).sum();
+    if payload > listpack::BYTES_MAX {
+        return Err(TOO_LARGE);
+    }
+    let (id, trimmed) = match scope.stream(add.key)? {
+        Some((stream, key_version)) => {
+            let id = next_id(&stream.log, add.id, time)?;
+            stream.log.append(id, &add.fields, limits);
+            *key_version = version;
+            (id, add.trim.map_or(0, |trim| stream.trim(&trim, limits)))
+        }
+        None if !add.make_stream => return Ok(Reply::Nil),
+        None => {
+            let mut stream = Stream::default();
+            let id = next_id(&stream.log, add.id, time)?;
+            stream.log.append(id, &add.fields, limits);
+            let trimmed = add.trim.map_or(0, |trim| stream.trim(&trim, limits));
+            scope.keys.insert(add.key, Value::Stream(Arc::new(stream)), version);
+            (id, trimmed)
+        }
+    };
+    scope.push(add.key, KeyEvent::Add);
+    if trimmed > 0 {
+        scope.push(add.key, KeyEvent::Trim);
+    }
+    Ok(Reply::Id(id))
+}
+
+/// `streamNextID` and the checks of `streamAppendItem` (Redis 7.2).
+fn next_id(log: &Log, wanted: NewId, now: TimeMs) -> Result<EntryId, ReplyError> {
+    let last = log.last_id;
+    let Some(next) = last.next() else { return Err(IDS_EXHAUSTED) };
+    let id = match wanted {
+        NewId::Auto => next.max(EntryId::new(now.0, 0)),
+        NewId::AutoSequence { ms } if ms == last.ms => {
+            EntryId::new(ms, last.seq.checked_add(1).ok_or(ID_TOO_SMALL)?)
+        }
+        NewId::AutoSequence { ms } => EntryId::new(ms, 0),
+        NewId::Explicit(id) => id,
+    };
+    if id > last { Ok(id) } else { Err(ID_TOO_SMALL) }
+}
+
+pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Reply, ReplyError> {
+    match write {
+        StreamWrite::Trim { key, trim } => trim_stream(scope, key, trim),
+        StreamWrite::Delete { key, ids } => delete(scope, key, ids),
+        StreamWrite::SetId { key, last_id, counters } => set_id(scope, key, *last_id, counters.as_ref()),
+    }
+}
+
+/// XTRIM
+fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Reply, ReplyError> {
+    let (version, limits) = (scope.version, scope.limits);
+    let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Reply::Integer(0)) };
+    let trimmed = stream.trim(trim, limits);
+    if trimmed > 0 {
+        *key_version = version;
+        scope.push(key, KeyEvent::Trim);
+    }
+    Ok(Reply::Integer(trimmed as i64))
+}
+
+/// XDEL
+fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Reply, ReplyError> {
+    let version = scope.version;
+    let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Reply::Integer(0)) };
+    let deleted = ids.iter().filter(|id| stream.log.delete(**id)).count();
+    if deleted > 0 {
+        *key_version = version;
+        scope.push(key, KeyEvent::DeleteEntries);
+    }
+    Ok(Reply::count(deleted))
+}
+
+/// XSETID
+fn set_id(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    last_id: EntryId,
+    counters: Option<&SetIdCounters>,
+) -> Result<Reply, ReplyError> {
+    if counters.is_some_and(|counters| last_id < counters.max_deleted_id) {
+        return Err(ReplyError::new(
+            "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
+        ));
+    }
+    let version = scope.version;
+    let Some((stream, key_version)) = scope.stream(key)? else { return Err(ReplyError::NO_SUCH_KEY) };
+    let log = &mut stream.log;
+    if last_id < log.max_deleted_id {
+        return Err(ReplyError::new(
+            "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
+        ));
+    }
+    if let Some(top) = log.last_live_id() {
+        if last_id < top {
+            return Err(ReplyError::new(
+                "ERR The ID specified in XSETID is smaller than the target stream top item",
+            ));
+        }
+        if counters.is_some_and(|counters| counters.entries_added < log.len()) {
+            return Err(ReplyError::new(
+                "ERR The entries_added specified in XSETID is smaller than the target stream length",
+            ));
+        }
+    }
+    log.set_last_id(last_id);
+    if let Some(counters) = counters {
+        log.entries_added = counters.entries_added;
+        if counters.max_deleted_id != EntryId::MIN {
+            log.max_deleted_id = counters.max_deleted_id;
+        }
+    }
+    *key_version = version;
+    scope.push(key, KeyEvent::SetId);
+    Ok(Reply::OK)
+}

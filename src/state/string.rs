@@ -1,0 +1,193 @@
+//! Strings: SET and its family, INCR and its family, APPEND.
+
+use crate::command::value::key::Deadline;
+use crate::command::value::string::{Expiry, Set, SetCondition, StringQuery, StringWrite};
+use crate::model::args::ArgList;
+use crate::model::limits::STRING_BYTES_MAX;
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
+use crate::state::decimal::{self, NoSum};
+use crate::state::effects::KeyEvent;
+use crate::state::key::moment;
+use crate::state::keyspace::Text;
+use crate::state::scope::Scope;
+use crate::state::stream::listpack::canonical_integer;
+use bytes::Bytes;
+
+pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Reply, ReplyError> {
+    match write {
+        StringWrite::Set(set) => set_one(scope, set),
+        StringWrite::SetIfAbsent { key, value } => {
+            let absent = !scope.exists(key);
+            if absent {
+                put(scope, key, value);
+            }
+            Ok(Reply::flag(absent))
+        }
+        StringWrite::GetDelete { key } => {
+            let Some(text) = scope.text(key)? else { return Ok(Reply::Nil) };
+            let value = text.bytes.clone();
+            scope.keys.remove(key);
+            scope.push(key, KeyEvent::Delete);
+            Ok(Reply::Bulk(value))
+        }
+        StringWrite::GetExpire { key, expiry } => get_expire(scope, key, *expiry),
+        StringWrite::SetMany { pairs } => {
+            put_pairs(scope, pairs);
+            Ok(Reply::OK)
+        }
+        StringWrite::SetManyIfAbsent { pairs } => {
+            let absent = !pairs.iter().step_by(2).any(|key| scope.exists(key));
+            if absent {
+                put_pairs(scope, pairs);
+            }
+            Ok(Reply::flag(absent))
+        }
+        StringWrite::Append { key, value } => append(scope, key, value),
+        StringWrite::Increment { key, by } => increment(scope, key, *by),
+        StringWrite::IncrementFloat { key, by } => increment_float(scope, key, by),
+    }
+}
+
+/// SET (`setGenericCommand` of Redis 7.2).
+fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Reply, ReplyError> {
+    let before = if set.get { scope.text(set.key)?.map(|text| text.bytes.clone()) } else { None };
+    let exists = scope.exists(set.key);
+    let happens = match set.condition {
+        SetCondition::Always => true,
+        SetCondition::IfAbsent => !exists,
+        SetCondition::IfPresent => exists,
+    };
+    if happens {
+        scope.put_text(set.key, Text::new(set.value), set.expiry == Expiry::Keep);
+        scope.push(set.key, KeyEvent::Set);
+        if let Expiry::At(deadline) = set.expiry {
+            scope.keys.set_deadline(set.key, Some(moment(deadline, scope.time)));
+            scope.push(set.key, KeyEvent::Expire);
+        }
+    }
+    Ok(match (set.get, before) {
+        (true, Some(value)) => Reply::Bulk(value),
+        (true, None) => Reply::Nil,
+        (false, _) if happens => Reply::OK,
+        (false, _) => Reply::Nil,
+    })
+}
+
+fn put(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) {
+    scope.put_text(key, Text::new(value), false);
+    scope.push(key, KeyEvent::Set);
+}
+
+fn put_pairs(scope: &mut Scope<'_>, pairs: &ArgList<'_>) {
+    let mut pairs = pairs.iter();
+    while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
+        scope.expire_if_due(key);
+        put(scope, key, value);
+    }
+}
+
+/// GETEX. A moment that has passed deletes at once.
+fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Reply, ReplyError> {
+    let (time, version) = (scope.time, scope.version);
+    let Some(text) = scope.text(key)? else { return Ok(Reply::Nil) };
+    let value = text.bytes.clone();
+    let entry = scope.keys.get_mut(key).expect("just seen");
+    match expiry {
+        Expiry::Keep => {}
+        Expiry::None => {
+            if entry.expires_at().is_some() {
+                entry.version = version;
+                scope.keys.set_deadline(key, None);
+                scope.push(key, KeyEvent::Persist);
+            }
+        }
+        Expiry::At(deadline) => {
+            entry.version = version;
+            expire_at(scope, key, moment(deadline, time));
+        }
+    }
+    Ok(Reply::Bulk(value))
+}
+
+/// Sets a deadline, or deletes at once if it has passed.
+pub fn expire_at(scope: &mut Scope<'_>, key: &[u8], at: TimeMs) {
+    if at <= scope.time {
+        scope.keys.remove(key);
+        scope.push(key, KeyEvent::Delete);
+    } else {
+        scope.keys.set_deadline(key, Some(at));
+        scope.push(key, KeyEvent::Expire);
+    }
+}
+
+fn append(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) -> Result<Reply, ReplyError> {
+    let text = match scope.text(key)? {
+        None => Text::new(value),
+        Some(text) => {
+            if (text.bytes.len() + value.len()) as u64 > STRING_BYTES_MAX {
+                return Err(ReplyError::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)"));
+            }
+            Text { bytes: Bytes::from([&text.bytes[..], value].concat()), appended: true }
+        }
+    };
+    let length = text.bytes.len();
+    scope.put_text(key, text, true);
+    scope.push(key, KeyEvent::Append);
+    Ok(Reply::count(length))
+}
+
+fn increment(scope: &mut Scope<'_>, key: &[u8], by: i64) -> Result<Reply, ReplyError> {
+    let before = match scope.text(key)? {
+        None => 0,
+        Some(text) => canonical_integer(&text.bytes).ok_or(ReplyError::NOT_AN_INTEGER)?,
+    };
+    let after = before.checked_add(by).ok_or(ReplyError::new("ERR increment or decrement would overflow"))?;
+    scope.put_text(key, Text::new(itoa::Buffer::new().format(after).as_bytes()), true);
+    scope.push(key, KeyEvent::Increment);
+    Ok(Reply::Integer(after))
+}
+
+fn increment_float(scope: &mut Scope<'_>, key: &[u8], by: &[u8]) -> Result<Reply, ReplyError> {
+    let before = scope.text(key)?.map_or(&b"0"[..], |text| &text.bytes);
+    let after = decimal::add(before, by).map_err(|why| match why {
+        NoSum::NotAFloat => ReplyError::NOT_A_FLOAT,
+        NoSum::NotFinite => ReplyError::new("ERR increment would produce NaN or Infinity"),
+    })?;
+    scope.put_text(key, Text::new(after.as_bytes()), true);
+    scope.push(key, KeyEvent::IncrementFloat);
+    Ok(Reply::bulk(after))
+}
+
+pub fn query<'s>(
+    query: &StringQuery<'_>,
+    text: impl Fn(&[u8]) -> Result<Option<&'s Text>, ReplyError>,
+) -> Result<Reply, ReplyError> {
+    Ok(match query {
+        StringQuery::Get { key } => text(key)?.map_or(Reply::Nil, |text| Reply::Bulk(text.bytes.clone())),
+        // A key of another kind is answered like one that is missing.
+        StringQuery::GetMany { keys } => Reply::Array(
+            keys.iter()
+                .map(|key| {
+                    text(key).ok().flatten().map_or(Reply::Nil, |text| Reply::Bulk(text.bytes.clone()))
+                })
+                .collect(),
+        ),
+        StringQuery::Length { key } => Reply::count(text(key)?.map_or(0, |text| text.bytes.len())),
+    })
+}
+
+/// OBJECT ENCODING of a string (Redis 7: 44 bytes fit beside the object's head).
+pub fn encoding(text: &Text) -> &'static str {
+    if text.appended {
+        "raw"
+    } else if canonical_integer(&text.bytes).is_some() {
+        "int"
+    } else if text.bytes.len() <= 44 {
+        "embstr"
+    } else {
+        "raw"
+    }
+}
+
+const _: () = assert!(size_of::<Deadline>() <= 16, "deadlines are passed by value");
