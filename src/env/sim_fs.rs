@@ -166,9 +166,14 @@ impl SimFs {
         }
         disk.live = disk.durable.clone();
         for inode in disk.inodes.values_mut() {
+            // A sector that arrived holds everything that was written to it by then: a later write to a sector does
+            // not arrive without the earlier ones.
+            let mut lost = BTreeSet::new();
             for (offset, bytes) in std::mem::take(&mut inode.unsynced) {
                 let keep_percent = [0, 20, 50, 80, 100][disk.entropy.below(5) as usize];
-                keep_sectors(&mut inode.durable, offset, &bytes, || disk.entropy.chance(keep_percent));
+                keep_sectors(&mut inode.durable, offset, &bytes, &mut lost, || {
+                    disk.entropy.chance(keep_percent)
+                });
             }
             inode.live = inode.durable.clone();
         }
@@ -218,12 +223,22 @@ impl SimFs {
     }
 }
 
-fn keep_sectors(durable: &mut Vec<u8>, offset: u64, bytes: &[u8], mut keep: impl FnMut() -> bool) {
+fn keep_sectors(
+    durable: &mut Vec<u8>,
+    offset: u64,
+    bytes: &[u8],
+    lost: &mut BTreeSet<u64>,
+    mut keep: impl FnMut() -> bool,
+) {
     let mut at = 0;
     while at < bytes.len() {
         let place = offset + at as u64;
         let len = ((SECTOR_BYTES - place % SECTOR_BYTES) as usize).min(bytes.len() - at);
-        if keep() {
+        let sector = place / SECTOR_BYTES;
+        if !lost.contains(&sector) && !keep() {
+            lost.insert(sector);
+        }
+        if !lost.contains(&sector) {
             put(durable, place as usize, &bytes[at..at + len]);
         }
         at += len;

@@ -131,11 +131,35 @@ impl PartitionLog {
             return Err(format!("term {} comes after term {}", log_id.term.0, self.last.term.0));
         }
         if log_id.index > self.last.index.next() {
-            self.runs.clear();
+            if !self.runs.is_empty() {
+                return Err(format!("entry {} comes after entry {}", log_id.index.0, self.last.index.0));
+            }
             self.missing = LogIndex(log_id.index.0 - 1);
             self.last = LogId { term: self.last.term, index: self.missing };
         }
         self.push(log_id, position);
+        Ok(())
+    }
+
+    /// Recovery met a truncation: perhaps of entries whose file is gone.
+    pub fn recover_truncation(&mut self, keep: LogId) -> Result<(), String> {
+        if keep.index < self.purged.index {
+            return Err(format!("entries after {} are truncated, though purged", keep.index.0));
+        }
+        if keep.index > self.last.index && !self.runs.is_empty() {
+            return Err(format!(
+                "a truncation to entry {} comes after entry {}",
+                keep.index.0, self.last.index.0
+            ));
+        }
+        if keep.index > self.last.index || keep.index <= self.missing {
+            // The entry that is kept is one of those that are gone; so it must turn out to be purged.
+            self.runs.clear();
+            self.missing = keep.index;
+            self.last = keep;
+        } else {
+            self.truncate_after(keep.index);
+        }
         Ok(())
     }
 

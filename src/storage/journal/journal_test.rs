@@ -1,1 +1,539 @@
+//! The journal against a model: crashes at every operation, damage at every byte.
 
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::env::entropy::{Entropy, SeededEntropy};
+use crate::env::sim_fs::{Faults, SimFs};
+use crate::model::log::Term;
+use crate::storage::journal::file_name;
+
+const PARTITIONS: u16 = 3;
+
+fn dir() -> &'static Path {
+    Path::new("/j")
+}
+
+fn options() -> JournalOptions {
+    JournalOptions {
+        partitions: PARTITIONS,
+        file_bytes: 8192,
+        zero_ahead_bytes: 2048,
+        tail_bytes_max: 4096,
+        salt: 77,
+        create: true,
+    }
+}
+
+fn open(fs: &SimFs) -> Result<(Journal, Recovered), JournalError> {
+    Journal::open(Arc::new(fs.clone()), dir(), options())
+}
+
+fn new_disk(seed: u64) -> SimFs {
+    let fs = SimFs::new(seed);
+    fs.create_dir_all(dir()).unwrap();
+    fs
+}
+
+fn id(term: u64, index: u64) -> LogId {
+    LogId { term: Term(term), index: LogIndex(index) }
+}
+
+fn append(journal: &mut Journal, partition: u16, payload: &[u8]) -> LogId {
+    let partition = PartitionId(partition);
+    let log_id = id(journal.log(partition).last().term.0.max(1), journal.log(partition).last().index.0 + 1);
+    journal.append(partition, log_id, RecordKind::Entry, payload);
+    log_id
+}
+
+/// What a partition's log is, as a reader sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Model {
+    purged: LogId,
+    last: LogId,
+    entries: BTreeMap<u64, (u64, Vec<u8>)>,
+    vote: Option<Vec<u8>>,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Append(u16, LogId, Vec<u8>),
+    Vote(u16, Vec<u8>),
+    Truncate(u16, u64),
+    Purge(u16, LogId),
+}
+
+fn apply(models: &mut [Model], op: &Op) {
+    match op {
+        Op::Append(partition, log_id, payload) => {
+            let model = &mut models[usize::from(*partition)];
+            model.entries.insert(log_id.index.0, (log_id.term.0, payload.clone()));
+            model.last = *log_id;
+        }
+        Op::Vote(partition, vote) => models[usize::from(*partition)].vote = Some(vote.clone()),
+        Op::Truncate(partition, index) => {
+            let model = &mut models[usize::from(*partition)];
+            model.entries.retain(|at, _| at <= index);
+            model.last =
+                model.entries.last_key_value().map_or(model.purged, |(at, (term, _))| id(*term, *at));
+        }
+        Op::Purge(partition, upto) => {
+            let model = &mut models[usize::from(*partition)];
+            model.entries.retain(|at, _| *at > upto.index.0);
+            model.purged = *upto;
+            model.last = model.last.max(*upto);
+        }
+    }
+}
+
+fn read_back(journal: &Journal) -> Result<Vec<Model>, JournalError> {
+    (0..PARTITIONS)
+        .map(|partition| {
+            let partition = PartitionId(partition);
+            let log = journal.log(partition);
+            let records = journal.read(partition, LogIndex(0)..LogIndex(u64::MAX), usize::MAX)?;
+            let entries = records
+                .into_iter()
+                .map(|record| (record.log_id.index.0, (record.log_id.term.0, record.payload.to_vec())))
+                .collect();
+            Ok(Model {
+                purged: log.purged(),
+                last: log.last(),
+                entries,
+                vote: log.vote().map(<[u8]>::to_vec),
+            })
+        })
+        .collect()
+}
+
+/// What a workload did before it ended or died: its ops, and how many of them were acknowledged.
+struct History {
+    ops: Vec<Op>,
+    acknowledged: usize,
+    died: bool,
+}
+
+fn work(journal: &mut Journal, entropy: &SeededEntropy, steps: usize, check_reads: bool) -> History {
+    let mut history = History { ops: Vec::new(), acknowledged: 0, died: false };
+    let mut models = read_back(journal).unwrap();
+    let mut late: Option<(SyncHandle, usize)> = None;
+    let mut written = 0;
+    for _ in 0..steps {
+        let partition = entropy.below(u64::from(PARTITIONS)) as u16;
+        let model = &models[usize::from(partition)];
+        let mut ops = Vec::new();
+        let mut result = Ok(());
+        match entropy.below(20) {
+            0..8 => {
+                let term = model.last.term.0.max(1) + u64::from(entropy.chance(5));
+                let len = [3, 40, 500, 1400][entropy.below(4) as usize];
+                let payload = vec![entropy.u64() as u8; entropy.below(len) as usize];
+                let log_id = id(term, model.last.index.0 + 1);
+                journal.append(PartitionId(partition), log_id, RecordKind::Entry, &payload);
+                ops.push(Op::Append(partition, log_id, payload));
+            }
+            8 => {
+                let vote = entropy.u64().to_le_bytes().to_vec();
+                journal.append_vote(PartitionId(partition), &vote);
+                ops.push(Op::Vote(partition, vote));
+            }
+            9 => {
+                let live = model.last.index.0 - model.purged.index.0;
+                let index = model.purged.index.0 + entropy.below(live + 1);
+                journal.truncate_after(PartitionId(partition), LogIndex(index));
+                ops.push(Op::Truncate(partition, index));
+            }
+            10..12 if !model.entries.is_empty() => {
+                let at = entropy.below(model.entries.len() as u64) as usize;
+                let (index, (term, _)) = model.entries.iter().nth(at).unwrap();
+                let upto = id(*term, *index);
+                journal.purge(PartitionId(partition), upto);
+                ops.push(Op::Purge(partition, upto));
+            }
+            12 => journal.append_committed(PartitionId(partition), model.last),
+            13 => {
+                result = journal.write();
+                if result.is_ok() {
+                    written = history.ops.len();
+                    late = journal.sync_handle().map(|handle| (handle, written));
+                }
+            }
+            14..16 => {
+                if let Some((handle, upto)) = late.take() {
+                    let outcome = handle.run();
+                    result = journal.complete_sync(handle, outcome);
+                    if result.is_ok() {
+                        history.acknowledged = history.acknowledged.max(upto);
+                    }
+                }
+            }
+            _ => {
+                result = journal.flush();
+                if result.is_ok() {
+                    written = history.ops.len();
+                    history.acknowledged = written;
+                }
+            }
+        }
+        for op in ops {
+            apply(&mut models, &op);
+            history.ops.push(op);
+        }
+        if result.is_err() {
+            assert!(matches!(journal.flush(), Err(JournalError::Stopped { .. })), "a failure is final");
+            history.died = true;
+            return history;
+        }
+        if check_reads {
+            assert_eq!(read_back(journal).unwrap(), models, "what is appended is read at once");
+        }
+    }
+    assert!(written <= history.ops.len());
+    history
+}
+
+/// The recovered state is that after some prefix of the ops, no shorter than what was acknowledged.
+fn assert_prefix(before: &[Model], history: &History, recovered: &[Model], context: &str) {
+    let mut models = before.to_vec();
+    for (at, op) in history.ops.iter().enumerate() {
+        if at >= history.acknowledged && models == recovered {
+            return;
+        }
+        apply(&mut models, op);
+    }
+    assert_eq!(
+        recovered,
+        models,
+        "{context}: {} of {} acknowledged",
+        history.acknowledged,
+        history.ops.len()
+    );
+}
+
+#[test]
+fn what_is_appended_is_read_at_once_and_after_a_restart() {
+    for seed in 0..20 {
+        let fs = new_disk(seed);
+        let entropy = SeededEntropy::new(seed);
+        let mut before = vec![Model::default(); usize::from(PARTITIONS)];
+        for _ in 0..4 {
+            let (mut journal, recovered) = open(&fs).unwrap();
+            assert_eq!(recovered.cut, None);
+            assert_eq!(read_back(&journal).unwrap(), before);
+            let history = work(&mut journal, &entropy, 60, true);
+            journal.flush().unwrap();
+            for op in &history.ops {
+                apply(&mut before, op);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
+    let (mut crashes, mut cuts) = (0, 0);
+    for seed in 0..60 {
+        for crash_at in 1.. {
+            let fs = new_disk(seed * 1000 + crash_at);
+            let entropy = SeededEntropy::new(seed);
+            let context = format!("seed {seed}, crash at {crash_at}");
+            let mut models = vec![Model::default(); usize::from(PARTITIONS)];
+            let first = fs.operations();
+            fs.set_faults(Faults { crash_at_operation: Some(first + crash_at), ..Faults::default() });
+            let history = match open(&fs) {
+                Ok((mut journal, _)) => work(&mut journal, &entropy, 70, false),
+                Err(_) => History { ops: Vec::new(), acknowledged: 0, died: true },
+            };
+            // The next starts crash too, a few operations in: recovery is work that may be cut short as well.
+            for again in 0..3 {
+                fs.crash();
+                fs.set_faults(Faults {
+                    crash_at_operation: Some(fs.operations() + 1 + again),
+                    ..Faults::default()
+                });
+                if let Err(error) = open(&fs) {
+                    assert!(matches!(error, JournalError::Io { .. }), "{context}: {error}");
+                }
+            }
+            fs.crash();
+            let (mut journal, recovered) = open(&fs).unwrap_or_else(|error| panic!("{context}: {error}"));
+            cuts += u64::from(recovered.cut.is_some());
+            let found = read_back(&journal).unwrap();
+            assert_prefix(&models, &history, &found, &context);
+            // Torn tail, recovery, append, restart, restart (S6).
+            models = found;
+            let more = work(&mut journal, &SeededEntropy::new(seed + crash_at), 30, false);
+            drop(journal);
+            fs.crash();
+            let (journal, _) = open(&fs).unwrap_or_else(|error| panic!("{context}: {error}"));
+            let found = read_back(&journal).unwrap();
+            assert_prefix(&models, &more, &found, &context);
+            drop(journal);
+            fs.crash();
+            let (journal, recovered) = open(&fs).unwrap_or_else(|error| panic!("{context}: {error}"));
+            assert_eq!(recovered.cut, None, "{context}: what was recovered is durable");
+            assert_eq!(read_back(&journal).unwrap(), found, "{context}");
+            crashes += 1;
+            if !history.died {
+                break;
+            }
+        }
+    }
+    assert!(crashes > 500 && cuts > 10, "{crashes} crashes, {cuts} cuts");
+}
+
+/// A journal of two files, everything acknowledged; the last flush carries three records.
+fn sample() -> (SimFs, Vec<Model>) {
+    let fs = new_disk(1);
+    let mut options = options();
+    options.file_bytes = 1024;
+    options.zero_ahead_bytes = 512;
+    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
+    journal.append_vote(PartitionId(2), b"voted for 3");
+    for round in 0..8 {
+        for partition in 0..PARTITIONS {
+            append(&mut journal, partition, format!("entry {round} of {partition}").as_bytes());
+        }
+        journal.flush().unwrap();
+    }
+    assert_eq!(fs.files().len(), 2);
+    let models = read_back(&journal).unwrap();
+    (fs, models)
+}
+
+/// Opening gives the truth, a refusal that names file and offset, or the truth without its very last record.
+fn assert_harmless(fs: &SimFs, truth: &[Model], context: &str) -> bool {
+    match open(fs) {
+        Err(JournalError::Damaged { file, reason, .. }) => {
+            assert!(file.starts_with(dir()) && !reason.is_empty(), "{context}");
+            true
+        }
+        Err(error) => panic!("{context}: {error}"),
+        Ok((journal, recovered)) => {
+            let found = read_back(&journal).unwrap();
+            if found != truth {
+                assert!(recovered.cut.is_some(), "{context}: a silent loss");
+                let mut without_last = truth.to_vec();
+                let last = without_last.last_mut().unwrap();
+                let index = last.last.index.0;
+                last.entries.remove(&index);
+                last.last.index.0 -= 1;
+                assert_eq!(found, without_last, "{context}");
+            }
+            found != truth
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_anywhere_is_refused_or_harmless() {
+    let (fs, truth) = sample();
+    let mut lost = 0;
+    for path in fs.files() {
+        for at in 0..fs.contents(&path).unwrap().len() {
+            for bit in [0, 3, 7] {
+                let copy = fs.fork(1);
+                copy.damage(&path, |bytes| bytes[at] ^= 1 << bit);
+                assert_harmless(&copy, &truth, &format!("{} byte {at} bit {bit}", path.display()));
+                if let Ok((journal, _)) = open(&copy) {
+                    lost += u32::from(read_back(&journal).unwrap() != truth);
+                }
+            }
+        }
+    }
+    assert_eq!(lost, 0, "not even the last record is mistaken for a torn one");
+}
+
+#[test]
+fn a_file_cut_at_any_length_is_refused_or_harmless() {
+    let (fs, truth) = sample();
+    for path in fs.files() {
+        for len in 0..fs.contents(&path).unwrap().len() {
+            let copy = fs.fork(1);
+            copy.damage(&path, |bytes| bytes.truncate(len));
+            if let Ok((journal, _)) = open(&copy) {
+                assert_eq!(read_back(&journal).unwrap(), truth, "{} cut to {len}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_zeroed_sector_is_refused_or_is_a_torn_write() {
+    let (fs, truth) = sample();
+    for path in fs.files() {
+        let len = fs.contents(&path).unwrap().len();
+        for sector in 0..len / 512 {
+            let copy = fs.fork(1);
+            copy.damage(&path, |bytes| bytes[sector * 512..(sector + 1) * 512].fill(0));
+            // The last write may be lost as a whole here: on the disk it looks as if it had never arrived.
+            match open(&copy) {
+                Err(error) => assert!(matches!(error, JournalError::Damaged { .. }), "{error}"),
+                Ok((journal, _)) => {
+                    for (found, truth) in read_back(&journal).unwrap().iter().zip(&truth) {
+                        assert!(found.last.index.0 + 1 >= truth.last.index.0, "sector {sector}: {found:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_or_swapped_file_is_refused() {
+    let fs = new_disk(1);
+    let mut options = options();
+    options.file_bytes = 1024;
+    options.zero_ahead_bytes = 512;
+    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
+    for _ in 0..60 {
+        append(&mut journal, 0, b"entry");
+        journal.flush().unwrap();
+    }
+    let files = fs.files();
+    assert!(files.len() >= 3);
+    for missing in &files[..files.len() - 1] {
+        let copy = fs.fork(1);
+        copy.remove_file(missing).unwrap();
+        let error = open(&copy).unwrap_err();
+        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
+    }
+    let copy = fs.fork(1);
+    let (a, b) = (copy.contents(&files[0]).unwrap(), copy.contents(&files[1]).unwrap());
+    copy.damage(&files[0], |bytes| *bytes = b);
+    copy.damage(&files[1], |bytes| *bytes = a);
+    assert!(open(&copy).unwrap_err().to_string().contains("the header says file 2, the name says 1"));
+}
+
+#[test]
+fn a_record_copied_to_the_end_of_its_file_is_no_record() {
+    let fs = new_disk(1);
+    let (mut journal, _) = open(&fs).unwrap();
+    append(&mut journal, 0, b"first");
+    let start = journal.appended().offset as usize;
+    append(&mut journal, 0, b"second");
+    let end = journal.appended().offset as usize;
+    journal.flush().unwrap();
+    let path = dir().join(file_name::format(1));
+    fs.damage(&path, |bytes| bytes.copy_within(start..end, end));
+    let error = open(&fs).unwrap_err();
+    assert!(error.to_string().contains(&format!("damaged at byte {end}")), "{error}");
+}
+
+#[test]
+fn a_failed_sync_stops_the_journal_for_good() {
+    for nth in 1..4 {
+        let fs = new_disk(nth);
+        let (mut journal, _) = open(&fs).unwrap();
+        fs.set_faults(Faults { fail_sync: Some(fs.syncs() + nth), ..Faults::default() });
+        let mut acknowledged = 0;
+        let error = loop {
+            append(&mut journal, 0, b"entry");
+            match journal.flush() {
+                Ok(()) => acknowledged += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, JournalError::Io { doing: "sync", .. }), "{error}");
+        assert_eq!(acknowledged, nth - 1);
+        assert!(matches!(journal.write(), Err(JournalError::Stopped { .. })));
+        assert!(matches!(journal.sync(), Err(JournalError::Stopped { .. })));
+        drop(journal);
+        // The next process sees pages that look clean and are on no disk. It writes them again, or a crash takes
+        // them from under its feet.
+        let (journal, _) = open(&fs).unwrap();
+        let seen = journal.log(PartitionId(0)).last().index.0;
+        assert_eq!(seen, acknowledged + 1);
+        drop(journal);
+        fs.crash();
+        let (journal, _) = open(&fs).unwrap();
+        assert_eq!(journal.log(PartitionId(0)).last().index.0, seen);
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_journal_and_a_restart_goes_on() {
+    for nth in 1..12 {
+        let fs = new_disk(nth);
+        let (mut journal, _) = open(&fs).unwrap();
+        fs.set_faults(Faults { full_at_write: Some(fs.writes() + nth), ..Faults::default() });
+        let mut acknowledged = 0;
+        let error = loop {
+            append(&mut journal, 0, &[7; 900]);
+            match journal.flush() {
+                Ok(()) => acknowledged += 1,
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, JournalError::Io { .. }), "{error}");
+        drop(journal);
+        fs.crash();
+        let (mut journal, _) = open(&fs).unwrap();
+        assert!(journal.log(PartitionId(0)).last().index.0 >= acknowledged);
+        append(&mut journal, 0, &[7; 900]);
+        journal.flush().unwrap();
+    }
+}
+
+#[test]
+fn files_are_removed_when_no_partition_needs_them_and_the_vote_stays() {
+    let fs = new_disk(1);
+    let (mut journal, _) = open(&fs).unwrap();
+    journal.append_vote(PartitionId(1), b"vote");
+    append(&mut journal, 1, b"holds the first file");
+    for _ in 0..40 {
+        append(&mut journal, 0, &[1; 1000]);
+        journal.flush().unwrap();
+    }
+    let files = fs.files().len();
+    assert!(files > 4);
+    let last = journal.log(PartitionId(0)).last();
+    journal.purge(PartitionId(0), last);
+    journal.flush().unwrap();
+    assert_eq!(fs.files().len(), files, "partition 1 needs the first file");
+    journal.purge(PartitionId(1), id(1, 1));
+    assert_eq!(fs.files().len(), files, "the purge is not durable yet");
+    journal.flush().unwrap();
+    assert_eq!(fs.files().len(), 1);
+    drop(journal);
+    let (journal, _) = open(&fs).unwrap();
+    assert_eq!(journal.log(PartitionId(1)).vote(), Some(&b"vote"[..]));
+    assert_eq!(journal.log(PartitionId(0)).last(), last);
+    assert_eq!(journal.log(PartitionId(1)).last(), id(1, 1));
+}
+
+#[test]
+fn a_record_longer_than_a_file_gets_its_own() {
+    let fs = new_disk(1);
+    let (mut journal, _) = open(&fs).unwrap();
+    append(&mut journal, 0, b"small");
+    append(&mut journal, 0, &[9; 50_000]);
+    append(&mut journal, 0, b"small again");
+    journal.flush().unwrap();
+    drop(journal);
+    let (journal, _) = open(&fs).unwrap();
+    let records = journal.read(PartitionId(0), LogIndex(1)..LogIndex(4), usize::MAX).unwrap();
+    assert_eq!(records.iter().map(|record| record.payload.len()).collect::<Vec<_>>(), [5, 50_000, 11]);
+    let bounded = journal.read(PartitionId(0), LogIndex(1)..LogIndex(4), 100).unwrap();
+    assert_eq!(bounded.len(), 1, "the bound holds after the first");
+}
+
+#[test]
+fn a_lost_journal_is_not_an_empty_one() {
+    let fs = new_disk(1);
+    let error =
+        Journal::open(Arc::new(fs), dir(), JournalOptions { create: false, ..options() }).unwrap_err();
+    assert!(error.to_string().contains("missing"), "{error}");
+}
+
+#[test]
+fn a_read_that_fails_is_an_error_not_an_end() {
+    let (fs, _) = sample();
+    for nth in 1..6 {
+        let copy = fs.fork(1);
+        copy.set_faults(Faults { fail_read: Some(nth), ..Faults::default() });
+        if let Err(error) = open(&copy) {
+            assert!(matches!(error, JournalError::Io { .. }), "{error}");
+        }
+    }
+}

@@ -142,10 +142,7 @@ impl Walk {
                 log.recover(head.log_id, position)?
             }
             RecordKind::Vote => log.set_vote(payload),
-            RecordKind::Truncate if head.log_id.index < log.purged().index => {
-                return Err("purged entries were truncated".into());
-            }
-            RecordKind::Truncate => log.truncate_after(head.log_id.index),
+            RecordKind::Truncate => log.recover_truncation(head.log_id)?,
             RecordKind::Purge => log.purge(head.log_id),
             RecordKind::Committed => log.set_committed(head.log_id),
         }
