@@ -1,1 +1,4 @@
 //! The committers behind one seam: `local` and `raft`.
+
+pub mod committer;
+pub mod local;

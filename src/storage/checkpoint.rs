@@ -62,6 +62,9 @@ pub struct Checkpoint {
     pub image: Vec<u8>,
 }
 
+/// Gives the bytes of an image, piece by piece, to where they are to go.
+pub type ImageSource<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
+
 /// The directory of all partitions' checkpoints.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
@@ -76,11 +79,7 @@ impl CheckpointStore {
 
     /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and the older ones of
     /// the partition are gone. Bytes of the file are returned.
-    pub fn write(
-        &self,
-        meta: &CheckpointMeta,
-        image: &dyn Fn(&mut dyn FnMut(&[u8])),
-    ) -> Result<u64, CheckpointError> {
+    pub fn write(&self, meta: &CheckpointMeta, image: &ImageSource<'_>) -> Result<u64, CheckpointError> {
         let path = self.dir.join(format_name(meta.partition, meta.log_id.index));
         let temporary = self.dir.join(format!("{}.tmp", format_name(meta.partition, meta.log_id.index)));
         if self.fs.exists(&temporary).map_err(io_error(&temporary, 0, "look for a leftover"))? {
@@ -201,7 +200,7 @@ fn write_file(
     file: &dyn File,
     path: &Path,
     meta: &CheckpointMeta,
-    image: &dyn Fn(&mut dyn FnMut(&[u8])),
+    image: &ImageSource<'_>,
 ) -> Result<u64, CheckpointError> {
     let place = BlockPlace { partition: meta.partition, index: meta.log_id.index, number: 0 };
     let mut out = FileWriter { file, path, place, offset: 0 };

@@ -537,3 +537,23 @@ fn a_read_that_fails_is_an_error_not_an_end() {
         }
     }
 }
+
+#[test]
+fn the_files_of_the_operating_system_do_as_the_simulated_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(crate::env::fs::RealFs);
+    let mut expected = Vec::new();
+    for round in 0..3u64 {
+        let (mut journal, recovered) = Journal::open(Arc::clone(&fs), dir.path(), options()).unwrap();
+        assert_eq!((recovered.cut, read_back(&journal).unwrap()[0].entries.len()), (None, expected.len()));
+        for number in 0..20 {
+            let payload = vec![number; 700];
+            append(&mut journal, 0, &payload);
+            journal.flush().unwrap();
+            expected.push(payload);
+        }
+        assert_eq!(journal.log(PartitionId(0)).last().index.0, (round + 1) * 20);
+        let entries = &read_back(&journal).unwrap()[0].entries;
+        assert!(entries.values().map(|(_, payload)| payload).eq(&expected));
+    }
+}

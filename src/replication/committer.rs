@@ -1,0 +1,185 @@
+//! The seam between a sealed batch and the machine: who decides that an entry is committed.
+//!
+//! Entries are appended, committed in rounds, and applied in the order of their partition's log. The owner of the
+//! machines gives itself as an [`Applier`].
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::latch::Latch;
+use crate::base::wire::Malformed;
+use crate::env::fs::Fs;
+use crate::model::log::{LogIndex, PartitionId};
+use crate::replication::local::LocalCommitter;
+use crate::state::machine::Machine;
+use crate::storage::checkpoint::CheckpointError;
+use crate::storage::data_dir::DataDir;
+use crate::storage::journal::error::JournalError;
+use crate::storage::journal::journal::JournalOptions;
+
+/// The owner of the machines.
+pub trait Applier {
+    /// An entry that was appended here is committed; the owner still has its batch.
+    fn apply_own(&self, partition: PartitionId, index: LogIndex);
+
+    /// An entry from disk or from another node is committed.
+    fn apply_foreign(&self, partition: PartitionId, index: LogIndex, entry: &[u8]) -> Result<(), Malformed>;
+
+    /// An entry without commands is committed.
+    fn skip(&self, partition: PartitionId, index: LogIndex);
+
+    fn applied(&self, partition: PartitionId) -> LogIndex;
+
+    /// The machine as it is now, cheaply.
+    fn image(&self, partition: PartitionId) -> Machine;
+
+    /// Replaces the machine by one that was read from a checkpoint.
+    fn install(&self, partition: PartitionId, machine: Machine);
+}
+
+/// When a write is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is synced.
+    #[default]
+    Fsync,
+    /// When the operating system has it. It is synced at most `interval` later, if [`Committer::sync_if_due`] is
+    /// called often enough: a power failure may take that much, a crash of the process nothing.
+    Relaxed { interval: Duration },
+}
+
+/// Which thread syncs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FlushPolicy {
+    /// The worker itself while syncs are short on average, a thread of their own while they are not.
+    #[default]
+    Auto,
+    Inline,
+    Thread,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct CommitterOptions {
+    pub durability: Durability,
+    pub flush: FlushPolicy,
+    /// Partitions, salt and `create` are taken from the data directory.
+    pub journal: JournalOptions,
+}
+
+/// Why entries are not committed, or a checkpoint is not written.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Nothing more is acknowledged by this process.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The journal is untouched; nothing is lost.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The latch was tripped before.
+    #[error("{reason}")]
+    Stopped { reason: String },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Why the data of a partition cannot be brought into memory. Nothing is served then.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error("partition {}: the checkpoint at entry {} does not decode: {source}", partition.0, index.0)]
+    Image { partition: PartitionId, index: LogIndex, source: Malformed },
+    #[error("partition {}: the checkpoint at entry {} holds the machine of entry {}", partition.0, index.0, found.0)]
+    OtherImage { partition: PartitionId, index: LogIndex, found: LogIndex },
+    #[error(
+        "partition {}: the journal starts behind entry {}, but the newest checkpoint is of entry {}: one was lost",
+        partition.0, purged.0, index.0
+    )]
+    CheckpointMissing { partition: PartitionId, purged: LogIndex, index: LogIndex },
+    #[error("partition {}: entry {} of the journal does not decode: {source}", partition.0, index.0)]
+    Entry { partition: PartitionId, index: LogIndex, source: Malformed },
+}
+
+/// The committer of a worker's partitions.
+pub enum Committer {
+    Local(LocalCommitter),
+}
+
+impl Committer {
+    /// Opens the journal of a directory. Follow with [`Committer::recover`].
+    pub fn open(
+        fs: Arc<dyn Fs>,
+        data_dir: &DataDir,
+        options: impl Into<CommitterOptions>,
+        latch: Latch,
+    ) -> Result<Committer, OpenError> {
+        Ok(Committer::Local(LocalCommitter::open(fs, data_dir, options.into(), latch)?))
+    }
+
+    /// Brings every machine to the end of what is committed; only then may anything be served (R2).
+    pub async fn recover(&self, applier: Rc<dyn Applier>) -> Result<(), OpenError> {
+        match self {
+            Committer::Local(local) => local.recover(&*applier),
+        }
+    }
+
+    /// Appends an entry to a partition's log; [`Committer::commit`] makes it count.
+    pub fn append(&self, partition: PartitionId, entry: &[u8]) {
+        match self {
+            Committer::Local(local) => local.append(partition, entry),
+        }
+    }
+
+    /// Commits what was appended, and has it applied in order. On an error nothing of it was applied, and the latch
+    /// is tripped.
+    pub async fn commit(&self, applier: &dyn Applier) -> Result<(), CommitError> {
+        match self {
+            Committer::Local(local) => local.commit(applier).await,
+        }
+    }
+
+    /// Writes a checkpoint of every partition beside the traffic and purges the journal. An error with the latch not
+    /// tripped leaves everything as it was.
+    pub async fn checkpoint(&self, applier: &dyn Applier) -> Result<(), CommitError> {
+        match self {
+            Committer::Local(local) => local.checkpoint(applier).await,
+        }
+    }
+
+    /// Reads the machines from disk again. Nothing may be on its way.
+    pub fn rebuild(&self, applier: &dyn Applier) -> Result<(), OpenError> {
+        match self {
+            Committer::Local(local) => local.recover(applier),
+        }
+    }
+
+    /// Syncs what is written and has waited for its interval: for [`Durability::Relaxed`], to be called by a timer.
+    pub async fn sync_if_due(&self) -> Result<(), CommitError> {
+        match self {
+            Committer::Local(local) => local.sync_if_due().await,
+        }
+    }
+
+    /// Syncs everything: the end of an orderly stop.
+    pub async fn stop(&self) -> Result<(), CommitError> {
+        match self {
+            Committer::Local(local) => local.stop().await,
+        }
+    }
+
+    /// Journal bytes that a restart would read beyond the newest checkpoint, about.
+    pub fn bytes_since_checkpoint(&self) -> u64 {
+        match self {
+            Committer::Local(local) => local.bytes_since_checkpoint(),
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        match self {
+            Committer::Local(_) => "local",
+        }
+    }
+}
