@@ -12,7 +12,9 @@ use crate::base::wire::Malformed;
 use crate::config::config::{self, Config};
 use crate::env::fs::Fs;
 use crate::model::log::{LogIndex, PartitionId};
+use crate::replication::disk::Disk;
 use crate::replication::local::LocalCommitter;
+use crate::replication::raft::committer::RaftCommitter;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::CheckpointError;
 use crate::storage::data_dir::DataDir;
@@ -60,8 +62,19 @@ pub enum FlushPolicy {
     Thread,
 }
 
+/// Which committer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Replication {
+    /// The node is in no cluster.
+    #[default]
+    Local,
+    /// Every partition is a Raft group; for now of this node alone.
+    Raft,
+}
+
 #[derive(Debug, Clone, Default)]
 pub struct CommitterOptions {
+    pub replication: Replication,
     pub durability: Durability,
     pub flush: FlushPolicy,
     /// Partitions, salt and `create` are taken from the data directory.
@@ -120,11 +133,15 @@ pub enum OpenError {
     CheckpointMissing { partition: PartitionId, purged: LogIndex, index: LogIndex },
     #[error("partition {}: entry {} of the journal does not decode: {source}", partition.0, index.0)]
     Entry { partition: PartitionId, index: LogIndex, source: Malformed },
+    #[error("partition {}: {reason}", partition.0)]
+    Raft { partition: PartitionId, reason: String },
 }
 
 /// The committer of a worker's partitions.
+#[expect(clippy::large_enum_variant, reason = "a worker has one, and does not move it")]
 pub enum Committer {
     Local(LocalCommitter),
+    Raft(RaftCommitter),
 }
 
 impl Committer {
@@ -135,13 +152,22 @@ impl Committer {
         options: impl Into<CommitterOptions>,
         latch: Latch,
     ) -> Result<Committer, OpenError> {
-        Ok(Committer::Local(LocalCommitter::open(fs, data_dir, options.into(), latch)?))
+        let options = options.into();
+        let replication = options.replication;
+        let disk = Disk::open(fs, data_dir, options, latch)?;
+        Ok(match replication {
+            Replication::Local => Committer::Local(LocalCommitter::new(disk)),
+            Replication::Raft => Committer::Raft(RaftCommitter::new(data_dir.meta().node_id, disk)),
+        })
     }
 
-    /// Brings every machine to the end of what is committed; only then may anything be served (R2).
+    /// Brings every machine to the end of what is committed; only then may anything be served (R2). Call it once, for
+    /// Raft on the worker's thread within its `LocalSet`. The Raft committer keeps the applier, weakly, and calls it
+    /// from its own tasks: it must not be borrowed across an await.
     pub async fn recover(&self, applier: Rc<dyn Applier>) -> Result<(), OpenError> {
         match self {
             Committer::Local(local) => local.recover(&*applier),
+            Committer::Raft(raft) => raft.start(&applier).await,
         }
     }
 
@@ -149,14 +175,16 @@ impl Committer {
     pub fn append(&self, partition: PartitionId, entry: &[u8]) {
         match self {
             Committer::Local(local) => local.append(partition, entry),
+            Committer::Raft(raft) => raft.append(partition, entry),
         }
     }
 
-    /// Commits what was appended, and has it applied in order. On an error nothing of it was applied, and the latch
-    /// is tripped.
+    /// Commits what was appended, and has it applied in order, by the time this returns. On an error the latch is
+    /// tripped, and nothing more is applied. May be dropped while it waits: nothing is forgotten, the next call goes on.
     pub async fn commit(&self, applier: &dyn Applier) -> Result<(), CommitError> {
         match self {
             Committer::Local(local) => local.commit(applier).await,
+            Committer::Raft(raft) => raft.commit().await,
         }
     }
 
@@ -165,6 +193,7 @@ impl Committer {
     pub async fn checkpoint(&self, applier: &dyn Applier) -> Result<(), CommitError> {
         match self {
             Committer::Local(local) => local.checkpoint(applier).await,
+            Committer::Raft(raft) => raft.checkpoint(applier).await,
         }
     }
 
@@ -172,33 +201,39 @@ impl Committer {
     pub fn rebuild(&self, applier: &dyn Applier) -> Result<(), OpenError> {
         match self {
             Committer::Local(local) => local.recover(applier),
+            Committer::Raft(raft) => raft.rebuild(applier),
         }
     }
 
     /// Syncs what is written and has waited for its interval: for [`Durability::Relaxed`], to be called by a timer.
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
-        match self {
-            Committer::Local(local) => local.sync_if_due().await,
-        }
+        self.disk().sync_if_due().await
     }
 
     /// Syncs everything: the end of an orderly stop.
     pub async fn stop(&self) -> Result<(), CommitError> {
-        match self {
-            Committer::Local(local) => local.stop().await,
+        if let Committer::Raft(raft) = self {
+            raft.shut_down().await;
         }
+        self.disk().flush().await
     }
 
     /// Journal bytes that a restart would read beyond the newest checkpoint, about.
     pub fn bytes_since_checkpoint(&self) -> u64 {
-        match self {
-            Committer::Local(local) => local.bytes_since_checkpoint(),
-        }
+        self.disk().bytes_since_checkpoint()
     }
 
     pub fn name(&self) -> &'static str {
         match self {
             Committer::Local(_) => "local",
+            Committer::Raft(_) => "raft",
+        }
+    }
+
+    fn disk(&self) -> &Disk {
+        match self {
+            Committer::Local(local) => local.disk(),
+            Committer::Raft(raft) => raft.disk(),
         }
     }
 }

@@ -1,11 +1,18 @@
 //! The local committer over a simulated disk.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
+use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
 use crate::env::entropy::SeededEntropy;
+use crate::env::fs::Fs;
 use crate::env::sim_fs::{Faults, SimFs};
+use crate::replication::committer::{CommitterOptions, FlushPolicy};
+use crate::state::machine::Machine;
+use crate::storage::data_dir::DataDir;
 use crate::storage::journal::journal::JournalOptions;
 
 const PARTITIONS: u16 = 2;
@@ -69,7 +76,7 @@ fn start(fs: &SimFs, options: &CommitterOptions) -> Result<Node, OpenError> {
     let dir =
         DataDir::open_with(Arc::clone(&sim), Path::new("/data"), PARTITIONS, &entropy, journal).unwrap();
     let latch = Latch::new();
-    let committer = LocalCommitter::open(sim, &dir, options.clone(), latch.clone())?;
+    let committer = LocalCommitter::new(Disk::open(sim, &dir, options.clone(), latch.clone())?);
     let applied = Applied::new();
     committer.recover(&applied)?;
     Ok(Node { committer, applied, latch, _dir: dir })
@@ -77,7 +84,7 @@ fn start(fs: &SimFs, options: &CommitterOptions) -> Result<Node, OpenError> {
 
 fn options(durability: Durability, flush: FlushPolicy) -> CommitterOptions {
     let journal = JournalOptions { file_bytes: 4096, zero_ahead_bytes: 1024, ..JournalOptions::default() };
-    CommitterOptions { durability, flush, journal }
+    CommitterOptions { durability, flush, journal, ..CommitterOptions::default() }
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {
@@ -134,7 +141,7 @@ fn a_failed_sync_applies_nothing_and_trips_the_latch() {
                     Err(CommitError::Stopped { .. })
                 ));
             }
-            assert!(node.committer.stop().await.is_err());
+            assert!(node.committer.disk().flush().await.is_err());
         });
         assert_eq!(node.applied.own.borrow().len(), 1);
     }
@@ -150,11 +157,11 @@ fn relaxed_durability_acknowledges_before_it_syncs_and_a_stop_syncs() {
         let syncs = fs.syncs();
         node.committer.commit(&node.applied).await.unwrap();
         assert_eq!((fs.syncs(), node.applied.own.borrow().len()), (syncs, 1));
-        node.committer.sync_if_due().await.unwrap();
+        node.committer.disk().sync_if_due().await.unwrap();
         assert_eq!(fs.syncs(), syncs + 1);
         node.committer.append(PartitionId(0), b"b");
         node.committer.commit(&node.applied).await.unwrap();
-        node.committer.stop().await.unwrap();
+        node.committer.disk().flush().await.unwrap();
     });
     drop(node);
     fs.crash();
@@ -172,9 +179,9 @@ fn a_checkpoint_shortens_the_journal_and_the_restart() {
             node.committer.commit(&node.applied).await.unwrap();
         }
         let files = fs.files().len();
-        assert!(node.committer.bytes_since_checkpoint() > 20_000);
+        assert!(node.committer.disk().bytes_since_checkpoint() > 20_000);
         node.committer.checkpoint(&node.applied).await.unwrap();
-        assert!(node.committer.bytes_since_checkpoint() < 500);
+        assert!(node.committer.disk().bytes_since_checkpoint() < 500);
         assert!(fs.files().len() < files);
         node.committer.append(PartitionId(1), b"after");
         node.committer.commit(&node.applied).await.unwrap();
@@ -255,19 +262,4 @@ fn a_crash_at_every_operation_keeps_what_was_applied() {
             }
         }
     }
-}
-
-#[test]
-fn syncs_move_to_a_thread_when_they_are_slow_and_back_when_they_are_not() {
-    let mut pace = Pace::new(FlushPolicy::Auto);
-    assert!(pace.inline);
-    for _ in 0..20 {
-        pace = pace.after(Duration::from_millis(5));
-    }
-    assert!(!pace.inline);
-    for _ in 0..100 {
-        pace = pace.after(Duration::from_micros(100));
-    }
-    assert!(pace.inline);
-    assert!(!Pace::new(FlushPolicy::Thread).after(Duration::ZERO).inline);
 }

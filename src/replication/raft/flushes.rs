@@ -1,0 +1,119 @@
+//! The flushes of the journal that all groups of a worker share: what any number of groups appends in one turn of the
+//! event loop costs one write and one sync.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::rc::{Rc, Weak};
+
+use openraft::storage::IOFlushed;
+use tokio::sync::Notify;
+
+use crate::replication::committer::{CommitError, Durability};
+use crate::replication::disk::Disk;
+use crate::replication::raft::types::{Types, io_error};
+use crate::storage::journal::index::Position;
+use crate::storage::journal::journal::Journal;
+
+pub struct Flushes {
+    disk: Rc<Disk>,
+    /// Who waits for what is appended up to a position, oldest first.
+    waiting: RefCell<Vec<Waiting>>,
+    wake: Rc<Notify>,
+}
+
+struct Waiting {
+    appended: Position,
+    /// Synced in every mode: votes and memberships.
+    must_sync: bool,
+    callback: IOFlushed<Types>,
+}
+
+impl fmt::Debug for Flushes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flushes").field("waiting", &self.waiting.borrow().len()).finish_non_exhaustive()
+    }
+}
+
+impl Flushes {
+    /// Starts the task that flushes; it ends when the last handle is dropped. Must run inside a `LocalSet`.
+    pub fn start(disk: Rc<Disk>) -> Rc<Flushes> {
+        let wake = Rc::new(Notify::new());
+        let flushes = Rc::new(Flushes { disk, waiting: RefCell::default(), wake: Rc::clone(&wake) });
+        tokio::task::spawn_local(run(Rc::downgrade(&flushes), wake));
+        flushes
+    }
+
+    pub fn disk(&self) -> &Rc<Disk> {
+        &self.disk
+    }
+
+    pub fn journal(&self) -> &RefCell<Journal> {
+        self.disk.journal()
+    }
+
+    /// An error once the journal has failed: nothing is accepted any more.
+    pub fn check(&self) -> Result<(), io::Error> {
+        self.disk.check_latch().map_err(io_error)
+    }
+
+    /// Completes `callback` when everything that is appended by now is as durable as it is asked to be.
+    pub fn wait(&self, must_sync: bool, callback: IOFlushed<Types>) {
+        let appended = self.journal().borrow().appended();
+        self.waiting.borrow_mut().push(Waiting { appended, must_sync, callback });
+        self.wake.notify_one();
+    }
+
+    /// One write, and one sync unless nobody needs it.
+    async fn flush(&self) -> Result<(), CommitError> {
+        let written = self.journal().borrow().appended();
+        self.disk.write()?;
+        if matches!(self.disk.durability(), Durability::Relaxed { .. })
+            && !self.waiting.borrow().iter().any(|waiting| waiting.must_sync)
+        {
+            self.complete(written);
+            return Ok(());
+        }
+        self.disk.sync().await?;
+        let durable = self.journal().borrow().durable();
+        self.complete(durable);
+        Ok(())
+    }
+
+    /// Tells those whose records are in. Newest first: the callbacks of a group are watermarks, and openraft's
+    /// forwarder sleeps for a millisecond if a second one *changes* the watermark within a microsecond; the older ones
+    /// then change nothing.
+    fn complete(&self, upto: Position) {
+        let mut waiting = self.waiting.borrow_mut();
+        let done = waiting.partition_point(|waiting| waiting.appended <= upto);
+        for waiting in waiting.drain(..done).rev() {
+            waiting.callback.io_completed(Ok(()));
+        }
+    }
+
+    fn fail(&self, error: &CommitError) {
+        let reason = error.to_string();
+        self.disk.latch().trip(reason.clone());
+        for waiting in self.waiting.borrow_mut().drain(..).rev() {
+            waiting.callback.io_completed(Err(io_error(reason.clone())));
+        }
+    }
+}
+
+impl Drop for Flushes {
+    fn drop(&mut self) {
+        self.wake.notify_one();
+    }
+}
+
+async fn run(flushes: Weak<Flushes>, wake: Rc<Notify>) {
+    loop {
+        wake.notified().await;
+        // The groups that were woken in the same turn stand before this task in the queue: their appends are in. Those
+        // that come while a sync runs on the flusher's thread have the next one.
+        let Some(flushes) = flushes.upgrade() else { return };
+        if let Err(error) = flushes.flush().await {
+            flushes.fail(&error);
+        }
+    }
+}

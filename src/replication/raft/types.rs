@@ -1,0 +1,108 @@
+//! What openraft is told about this program.
+
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use openraft::RaftTypeConfig;
+use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_std};
+use openraft::raft::ClientWriteResult;
+use openraft::raft::responder::Responder;
+use openraft::vote::RaftLeaderId;
+
+use crate::replication::raft::round::Round;
+use crate::replication::raft::state_machine::StateMachine;
+
+/// The type configuration. Written out by hand: `declare_raft_types!` cannot override `Responder`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Types;
+
+impl RaftTypeConfig for Types {
+    type D = Batch;
+    /// Outcomes leave through the applier, not through openraft.
+    type R = ();
+    type NodeId = u64;
+    /// Where a node lives is kept outside of the log.
+    type Node = ();
+    type Term = u64;
+    /// Standard Raft: one leader a term, so that term and index name an entry, as in the journal.
+    type LeaderId = leader_id_std::LeaderId<u64, u64>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = openraft::EntryPayload<Batch, u64, ()>;
+    type Entry = openraft::impls::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = openraft_rt_tokio::TokioRuntime;
+    type Responder<T>
+        = Done<T>
+    where
+        T: 'static;
+    type Batch<T>
+        = InlineBatch<T>
+    where
+        T: 'static;
+    type ErrorSource = BoxedErrorSource;
+}
+
+pub type Raft = openraft::Raft<Types, StateMachine>;
+pub type LeaderId = <Types as RaftTypeConfig>::LeaderId;
+pub type CommittedLeaderId = <LeaderId as RaftLeaderId>::Committed;
+pub type Vote = <Types as RaftTypeConfig>::Vote;
+pub type Entry = <Types as RaftTypeConfig>::Entry;
+pub type RaftLogId = openraft::LogId<CommittedLeaderId>;
+pub type Membership = openraft::Membership<u64, ()>;
+pub type StoredMembership = openraft::StoredMembership<CommittedLeaderId, u64, ()>;
+pub type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, u64, ()>;
+
+/// One log entry of commands, encoded. A clone is a reference count.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Batch(pub Bytes);
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Tells a round that one of its proposals has ended; there is no channel and no task of its own. Dropped without an
+/// answer, it says that the outcome is not known: openraft drops responders when a group dies.
+pub struct Done<T> {
+    round: Option<Rc<Round>>,
+    verdict: fn(&T) -> Result<(), String>,
+}
+
+impl Done<ClientWriteResult<Types>> {
+    pub fn new(round: Rc<Round>) -> Self {
+        round.begin();
+        Done {
+            round: Some(round),
+            verdict: |result| result.as_ref().map(|_| ()).map_err(ToString::to_string),
+        }
+    }
+}
+
+impl<T: 'static> Responder<Types, T> for Done<T> {
+    fn on_complete(mut self, result: T) {
+        if let Some(round) = self.round.take() {
+            round.end((self.verdict)(&result));
+        }
+    }
+}
+
+impl<T> Drop for Done<T> {
+    fn drop(&mut self) {
+        if let Some(round) = self.round.take() {
+            round.end(Err("the Raft group stopped; the outcome is not known".into()));
+        }
+    }
+}
+
+/// openraft wants IO errors from storage, whatever they were.
+pub fn io_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::other(error)
+}
