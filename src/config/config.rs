@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Which committer makes writes durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Replication {
+    /// The node is in no cluster.
+    #[default]
     Local,
+    /// Every partition is a Raft group; for now of this node alone.
     Raft,
 }
 
@@ -21,9 +24,10 @@ pub enum Durability {
 }
 
 /// Where the journal is flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlushPolicy {
     /// On the worker while flushes are quick, else on a thread of its own.
+    #[default]
     Auto,
     Inline,
     Thread,

@@ -1,3 +1,4 @@
 //! The composition root: builds the owners from the configuration, runs them, stops them in reverse.
 
+#[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod node;

@@ -127,8 +127,10 @@ async fn serve(worker: &Rc<Worker>, listeners: Vec<TcpListener>) -> Result<(), N
     spawn(worker, async |worker| worker.run_cron().await);
     spawn(worker, async |worker| worker.run_flushes().await);
     spawn(worker, async |worker| worker.run_deadlines().await);
-    let signals = |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
-    let (mut terminate, mut interrupt) = (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    let signals =
+        |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
+    let (mut terminate, mut interrupt) =
+        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     let failed = tokio::select! {
         biased;
         error = worker.run_rounds() => Some(error),
@@ -176,8 +178,11 @@ async fn say_goodbye(worker: &Worker) {
 }
 
 fn print_banner(config: &Config, data_dir: &DataDir, listeners: &[TcpListener], started: Instant) {
-    let addresses: Vec<String> =
-        listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(|address| address.to_string()).collect();
+    let addresses: Vec<String> = listeners
+        .iter()
+        .filter_map(|listener| listener.local_addr().ok())
+        .map(|address| address.to_string())
+        .collect();
     println!(
         "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
         env!("CARGO_PKG_VERSION"),
@@ -190,7 +195,6 @@ fn print_banner(config: &Config, data_dir: &DataDir, listeners: &[TcpListener], 
         committer(config),
     );
 }
-
 
 fn durability(config: &Config) -> String {
     match config.durability {

@@ -45,7 +45,14 @@ pub struct Partition<T> {
 
 impl<T> Partition<T> {
     pub fn new(id: PartitionId, machine: Machine) -> Self {
-        Partition { id, machine, open: Batch::default(), full: VecDeque::new(), in_flight: VecDeque::new(), spare: Vec::new() }
+        Partition {
+            id,
+            machine,
+            open: Batch::default(),
+            full: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            spare: Vec::new(),
+        }
     }
 
     pub fn id(&self) -> PartitionId {
@@ -58,7 +65,11 @@ impl<T> Partition<T> {
 
     /// Replaces the machine by one that was rebuilt from disk. Nothing may be on its way.
     pub fn replace_machine(&mut self, machine: Machine) {
-        assert!(self.open.is_empty() && self.in_flight.is_empty(), "work is on its way through {:?}", self.id);
+        assert!(
+            self.open.is_empty() && self.in_flight.is_empty(),
+            "work is on its way through {:?}",
+            self.id
+        );
         self.machine = machine;
     }
 
@@ -128,7 +139,11 @@ impl<T> Partition<T> {
     }
 
     /// Applies a committed entry that nobody here waits for: at recovery, or proposed by another node.
-    pub fn apply_foreign(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), crate::base::wire::Malformed> {
+    pub fn apply_foreign(
+        &mut self,
+        index: LogIndex,
+        entry: &[u8],
+    ) -> Result<(), crate::base::wire::Malformed> {
         let mut ops = BatchReader::new(entry)?;
         self.machine.begin(index, ops.time());
         let mut effects = Effects::unwanted();

@@ -25,7 +25,10 @@ impl Router {
 
     /// The partition of all the keys. With several partitions the keys of one command must share a hash slot, as in
     /// Redis Cluster, even where slots happen to share a partition; with one partition anything goes.
-    pub fn of_keys<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Option<PartitionId>, ReplyError> {
+    pub fn of_keys<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<Option<PartitionId>, ReplyError> {
         let mut slot = None;
         for key in keys {
             if self.partitions == 1 {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
-use crate::config::config::{self, Config};
+use crate::config::config::{self, Config, FlushPolicy, Replication};
 use crate::env::fs::Fs;
 use crate::model::log::{LogIndex, PartitionId};
 use crate::replication::disk::Disk;
@@ -52,26 +52,6 @@ pub enum Durability {
     Relaxed { interval: Duration },
 }
 
-/// Which thread syncs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FlushPolicy {
-    /// The worker itself while syncs are short on average, a thread of their own while they are not.
-    #[default]
-    Auto,
-    Inline,
-    Thread,
-}
-
-/// Which committer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Replication {
-    /// The node is in no cluster.
-    #[default]
-    Local,
-    /// Every partition is a Raft group; for now of this node alone.
-    Raft,
-}
-
 #[derive(Debug, Clone, Default)]
 pub struct CommitterOptions {
     pub replication: Replication,
@@ -85,15 +65,12 @@ impl From<&Config> for CommitterOptions {
     fn from(config: &Config) -> Self {
         let interval = Duration::from_millis(config.sync_interval_ms);
         CommitterOptions {
+            replication: config.replication,
             durability: match config.durability {
                 config::Durability::Fsync => Durability::Fsync,
                 config::Durability::Relaxed => Durability::Relaxed { interval },
             },
-            flush: match config.flush_policy {
-                config::FlushPolicy::Auto => FlushPolicy::Auto,
-                config::FlushPolicy::Inline => FlushPolicy::Inline,
-                config::FlushPolicy::Thread => FlushPolicy::Thread,
-            },
+            flush: config.flush_policy,
             journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },
         }
     }

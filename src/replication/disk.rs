@@ -9,11 +9,10 @@ use tokio::sync::oneshot;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
+use crate::config::config::FlushPolicy;
 use crate::env::fs::Fs;
 use crate::model::log::{LogIndex, PartitionId};
-use crate::replication::committer::{
-    Applier, CommitError, CommitterOptions, Durability, FlushPolicy, OpenError,
-};
+use crate::replication::committer::{Applier, CommitError, CommitterOptions, Durability, OpenError};
 use crate::state::checkpoint;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::{CheckpointMeta, CheckpointStore};

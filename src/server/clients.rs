@@ -85,7 +85,12 @@ pub fn protocol_number(protocol: Protocol) -> u8 {
 }
 
 /// The letters of CLIENT LIST's `flags`.
-fn flags(session: &crate::server::session::Session, blocked: bool, subscribed: bool, closing: bool) -> String {
+fn flags(
+    session: &crate::server::session::Session,
+    blocked: bool,
+    subscribed: bool,
+    closing: bool,
+) -> String {
     let mut flags = String::new();
     let letters = [
         (subscribed, 'P'),

@@ -148,7 +148,7 @@ impl Connection {
 
     /// Bytes that the client has not taken yet.
     pub fn output_bytes(&self) -> usize {
-        self.output.borrow().len()
+        self.output.borrow().unread_bytes()
     }
 
     pub fn output_memory(&self) -> usize {
@@ -184,7 +184,10 @@ impl Connection {
     }
 
     /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no more.
-    pub fn poll_flush(&self, context: &mut std::task::Context<'_>) -> std::task::Poll<std::io::Result<usize>> {
+    pub fn poll_flush(
+        &self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<usize>> {
         use tokio::io::AsyncWrite;
         let mut output = self.output.borrow_mut();
         let mut total = 0;

@@ -1,7 +1,9 @@
 //! Commands about connections: HELLO, AUTH, PING, CLIENT and their like.
 
+use crate::command::value::connection::{
+    ClientCommand, ConnectionCommand, Hello, LibraryAttribute, ReplyMode,
+};
 use crate::config::load::REDIS_VERSION;
-use crate::command::value::connection::{ClientCommand, ConnectionCommand, Hello, LibraryAttribute, ReplyMode};
 use crate::model::reply::{Reply, ReplyError};
 use crate::resp::writer::Protocol;
 use crate::server::blocking::Ending;
@@ -15,7 +17,9 @@ use std::rc::Rc;
 impl Worker {
     pub fn execute_connection(&self, connection: &Rc<Connection>, command: &ConnectionCommand<'_>) -> Flow {
         // Replies on their way are written in the protocol at hand: it does not change under them.
-        if matches!(command, ConnectionCommand::Hello(_) | ConnectionCommand::Reset) && !connection.is_settled() {
+        if matches!(command, ConnectionCommand::Hello(_) | ConnectionCommand::Reset)
+            && !connection.is_settled()
+        {
             return Flow::HoldUntilSettled;
         }
         if let Some(reply) = self.answer_connection(connection, command) {
@@ -33,14 +37,20 @@ impl Worker {
     }
 
     /// `None`: CLIENT REPLY OFF and SKIP are not answered.
-    fn answer_connection(&self, connection: &Rc<Connection>, command: &ConnectionCommand<'_>) -> Option<Reply> {
+    fn answer_connection(
+        &self,
+        connection: &Rc<Connection>,
+        command: &ConnectionCommand<'_>,
+    ) -> Option<Reply> {
         Some(match command {
             ConnectionCommand::Ping { message } => ping(connection, *message),
             ConnectionCommand::Echo { message } => Reply::bulk(message),
             ConnectionCommand::Select { database } => self.select(connection, *database),
             ConnectionCommand::Quit => Reply::OK,
             ConnectionCommand::Reset => self.reset(connection),
-            ConnectionCommand::Auth { user, password } => self.authenticate(connection, *user, password).into(),
+            ConnectionCommand::Auth { user, password } => {
+                self.authenticate(connection, *user, password).into()
+            }
             ConnectionCommand::Hello(hello) => self.hello(connection, hello).into(),
             ConnectionCommand::Client(command) => return self.client(connection, command),
         })
@@ -128,7 +138,8 @@ impl Worker {
             ClientCommand::Id => Reply::Integer(connection.id as i64),
             ClientCommand::Info => Reply::Verbatim(self.describe_client(connection) + "\n"),
             ClientCommand::List(filter) => {
-                let lines = self.clients(filter).into_iter().map(|client| self.describe_client(&client) + "\n");
+                let lines =
+                    self.clients(filter).into_iter().map(|client| self.describe_client(&client) + "\n");
                 Reply::Verbatim(lines.collect())
             }
             ClientCommand::GetName => match &connection.session.borrow().name {
@@ -145,7 +156,10 @@ impl Worker {
             ClientCommand::SetInfo { attribute, value } => set_info(connection, *attribute, value).into(),
             ClientCommand::KillAddress { address } => {
                 let connections = self.connections();
-                let found = connections.values().find(|client| client.peer.to_string().as_bytes() == *address).cloned();
+                let found = connections
+                    .values()
+                    .find(|client| client.peer.to_string().as_bytes() == *address)
+                    .cloned();
                 drop(connections);
                 match found {
                     Some(client) => {

@@ -114,7 +114,9 @@ impl Worker {
                 Err(error) if self.latch.is_tripped() => return error,
                 Err(error) => {
                     tracing::error!(%error, "the checkpoint failed");
-                    Reply::Error(crate::model::reply::ReplyError::owned(format!("ERR checkpoint failed: {error}")))
+                    Reply::Error(crate::model::reply::ReplyError::owned(format!(
+                        "ERR checkpoint failed: {error}"
+                    )))
                 }
             };
             for place in asked {

@@ -47,12 +47,14 @@ impl Worker {
             self.enqueue(connection, row, args);
             return Flow::Next;
         }
-        if self.pause.holds(row, self.clock.monotonic_ms()) && !connection.session.borrow().is_subscribed_only() {
+        if self.pause.holds(row, self.clock.monotonic_ms())
+            && !connection.session.borrow().is_subscribed_only()
+        {
             return Flow::HoldPaused;
         }
+        connection.session.borrow_mut().last_command = Some(row);
         let flow = self.execute(connection, row, args);
         if flow == Flow::Next {
-            connection.session.borrow_mut().last_command = Some(row);
             self.metrics.note_call(row.index());
         }
         flow
@@ -130,8 +132,9 @@ impl Worker {
 }
 
 /// Nothing more is acknowledged: see [`crate::base::latch`].
-pub const STOPPED: ReplyError =
-    ReplyError::new("MISCONF Errors writing to the journal; the server is stopping, nothing more is accepted.");
+pub const STOPPED: ReplyError = ReplyError::new(
+    "MISCONF Errors writing to the journal; the server is stopping, nothing more is accepted.",
+);
 
 fn check(connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
     let session = connection.session.borrow();
@@ -158,4 +161,3 @@ fn check(connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
 pub fn is_write(row: &Row) -> bool {
     row.flags.contains(Flags::WRITE) || row.flags.contains(Flags::MAY_REPLICATE)
 }
-

@@ -31,7 +31,12 @@ pub enum Merge {
 impl Gather {
     pub fn new(parts: usize, merge: Merge, target: Target) -> Self {
         assert!(parts > 0, "a whole has parts");
-        Gather { parts: RefCell::new((0..parts).map(|_| None).collect()), missing: Cell::new(parts), merge, target }
+        Gather {
+            parts: RefCell::new((0..parts).map(|_| None).collect()),
+            missing: Cell::new(parts),
+            merge,
+            target,
+        }
     }
 
     /// Takes a part. With the last one, the whole and who gets it.

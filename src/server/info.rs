@@ -3,12 +3,12 @@
 use crate::command::table::TABLE;
 use crate::command::value::Query;
 use crate::command::value::key::KeyQuery;
+use crate::config::config::Durability;
+use crate::config::load::REDIS_VERSION;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
 use crate::observe::metrics::CallStats;
-use crate::config::config::Durability;
-use crate::config::load::REDIS_VERSION;
 use crate::pubsub::registry::Kind;
 use crate::server::worker::Worker;
 use std::fmt::Write;
@@ -82,12 +82,18 @@ impl Worker {
     fn info_clients(&self, text: &mut String) {
         let registry = self.pubsub.borrow();
         let connections = self.connections();
-        let subscribed = connections.values().filter(|client| client.session.borrow().subscriptions > 0).count();
-        let watching = connections.values().filter(|client| !client.session.borrow().watched.is_empty()).count();
+        let subscribed =
+            connections.values().filter(|client| client.session.borrow().subscriptions > 0).count();
+        let watching =
+            connections.values().filter(|client| !client.session.borrow().watched.is_empty()).count();
         line(text, "connected_clients", connections.len());
         line(text, "cluster_connections", 0);
         line(text, "maxclients", self.config.borrow().maxclients);
-        line(text, "client_recent_max_input_buffer", largest(&connections, |client| client.input_bytes.get()));
+        line(
+            text,
+            "client_recent_max_input_buffer",
+            largest(&connections, |client| client.input_bytes.get()),
+        );
         line(text, "client_recent_max_output_buffer", largest(&connections, |client| client.output_memory()));
         line(text, "blocked_clients", self.waiters.borrow().len());
         line(text, "tracking_clients", 0);
@@ -151,8 +157,16 @@ impl Worker {
         line(text, "keyspace_hits", metrics.keyspace_hits.get());
         line(text, "keyspace_misses", metrics.keyspace_misses.get());
         line(text, "total_error_replies", metrics.errors.get());
-        line(text, "client_query_buffer_limit_disconnections", metrics.client_query_buffer_disconnections.get());
-        line(text, "client_output_buffer_limit_disconnections", metrics.client_output_buffer_disconnections.get());
+        line(
+            text,
+            "client_query_buffer_limit_disconnections",
+            metrics.client_query_buffer_disconnections.get(),
+        );
+        line(
+            text,
+            "client_output_buffer_limit_disconnections",
+            metrics.client_output_buffer_disconnections.get(),
+        );
         let registry = self.pubsub.borrow();
         line(text, "pubsub_channels", registry.total(Kind::Channel));
         line(text, "pubsub_patterns", registry.total(Kind::Pattern));
@@ -282,7 +296,8 @@ fn process_cpu_seconds() -> (f64, f64) {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // Fields are counted behind the command's closing parenthesis: 14 is utime, 15 stime (proc(5)).
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let seconds = |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
+    let seconds =
+        |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
     (seconds(12), seconds(11))
 }
 

@@ -46,7 +46,7 @@ impl Output {
     }
 
     /// Bytes held for the client.
-    pub fn len(&self) -> usize {
+    pub fn unread_bytes(&self) -> usize {
         self.bytes.len() - self.sent + self.held
     }
 
@@ -147,11 +147,11 @@ mod tests {
         output.reply(text("d"));
         assert!(!output.fill(c, text("c")));
         assert_eq!(output.unsent(), b"a");
-        assert_eq!(output.len(), 3);
+        assert_eq!(output.unread_bytes(), 3);
         assert!(output.fill(b, text("b")));
         assert_eq!(output.unsent(), b"abcd");
         output.advance(4);
-        assert!(output.is_settled() && output.len() == 0);
+        assert!(output.is_settled() && output.unread_bytes() == 0);
     }
 
     #[test]
@@ -181,6 +181,6 @@ mod tests {
         output.advance(2 * KEPT_BYTES);
         assert_eq!(output.unsent().len(), KEPT_BYTES);
         output.advance(KEPT_BYTES);
-        assert_eq!(output.len(), 0);
+        assert_eq!(output.unread_bytes(), 0);
     }
 }

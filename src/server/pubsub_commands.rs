@@ -20,7 +20,9 @@ impl Worker {
     pub fn execute_pubsub(&self, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Flow {
         match command {
             PubSubCommand::Publish { channel, message } => self.publish(connection, channel, message, false),
-            PubSubCommand::ShardPublish { channel, message } => self.publish(connection, channel, message, true),
+            PubSubCommand::ShardPublish { channel, message } => {
+                self.publish(connection, channel, message, true)
+            }
             // Confirmations are no replies: they must not pass the replies before them.
             _ if is_subscription(command) && !connection.is_settled() => return Flow::HoldUntilSettled,
             _ if is_subscription(command) => {
@@ -132,9 +134,9 @@ impl Worker {
         let registry = self.pubsub.borrow();
         let names = |names: Vec<Bytes>| Reply::Array(names.into_iter().map(Reply::Bulk).collect());
         let numbers = |channels: &ArgList<'_>, kind| {
-            let pairs = channels
-                .iter()
-                .flat_map(|channel| [Reply::bulk(channel), Reply::count(registry.subscribers_of(kind, channel))]);
+            let pairs = channels.iter().flat_map(|channel| {
+                [Reply::bulk(channel), Reply::count(registry.subscribers_of(kind, channel))]
+            });
             Reply::Array(pairs.collect())
         };
         match command {
@@ -200,7 +202,11 @@ impl Worker {
 }
 
 fn publication(channel: &[u8], message: &[u8], sharded: bool) -> Publication {
-    Publication { channel: Bytes::copy_from_slice(channel), message: Bytes::copy_from_slice(message), sharded }
+    Publication {
+        channel: Bytes::copy_from_slice(channel),
+        message: Bytes::copy_from_slice(message),
+        sharded,
+    }
 }
 
 /// The number that a confirmation tells: channels and patterns are counted together, shard channels apart.

@@ -57,7 +57,12 @@ impl Input {
 }
 
 /// Serves a connection until either side closes it.
-pub async fn serve(worker: Rc<Worker>, connection: Rc<Connection>, socket: OwnedReadHalf, scratch: Rc<RefCell<Vec<u8>>>) {
+pub async fn serve(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    socket: OwnedReadHalf,
+    scratch: Rc<RefCell<Vec<u8>>>,
+) {
     let mut input = Input::new(socket);
     std::future::poll_fn(|context| poll(&worker, &connection, &mut input, &scratch, context)).await;
     worker.remove_connection(&connection);
@@ -94,7 +99,8 @@ fn poll(
             return Poll::Ready(());
         }
         // Held requests go on when the replies before them have gone out.
-        let executable = input.waiting() > 0 && connection.hold.get() == Hold::None && can_execute(connection);
+        let executable =
+            input.waiting() > 0 && connection.hold.get() == Hold::None && can_execute(connection);
         if executable && sent && is_complete(input, connection) {
             continue;
         }
@@ -183,7 +189,12 @@ fn note_input(worker: &Worker, connection: &Connection, bytes: usize) {
 
 /// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns how many
 /// bytes they took.
-fn execute_all(worker: &Rc<Worker>, connection: &Rc<Connection>, reader: &mut RequestReader, bytes: &[u8]) -> usize {
+fn execute_all(
+    worker: &Rc<Worker>,
+    connection: &Rc<Connection>,
+    reader: &mut RequestReader,
+    bytes: &[u8],
+) -> usize {
     let mut consumed = 0;
     let mut limits = request_limits(worker, connection);
     connection.resume.set(false);

@@ -21,7 +21,9 @@ impl Worker {
     pub fn execute_server(&self, connection: &Rc<Connection>, command: &ServerCommand<'_>) -> Flow {
         match command {
             // What they tell, or do, is about everything before them.
-            ServerCommand::Debug(DebugCommand::Reload | DebugCommand::Digest | DebugCommand::DigestValue { .. })
+            ServerCommand::Debug(
+                DebugCommand::Reload | DebugCommand::Digest | DebugCommand::DigestValue { .. },
+            )
             | ServerCommand::Info { .. }
                 if !connection.is_settled() =>
             {
@@ -50,7 +52,9 @@ impl Worker {
             ServerCommand::Command(query) => describe::answer(query),
             ServerCommand::ConfigGet { patterns } => {
                 let pairs = access::get(&self.config.borrow(), patterns.iter());
-                Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::Text(name), Reply::bulk(value))).collect())
+                Reply::Map(
+                    pairs.into_iter().map(|(name, value)| (Reply::Text(name), Reply::bulk(value))).collect(),
+                )
             }
             ServerCommand::ConfigSet { pairs } => self.config_set(pairs).into(),
             ServerCommand::ConfigResetStatistics => {
@@ -168,11 +172,15 @@ impl Worker {
     /// Drops the memory and rebuilds it from disk.
     fn reload(&self) -> Reply {
         if !self.is_idle() {
-            return Reply::error("ERR DEBUG RELOAD wants a moment without writes of other clients, try again");
+            return Reply::error(
+                "ERR DEBUG RELOAD wants a moment without writes of other clients, try again",
+            );
         }
         match self.committer().rebuild(self) {
             Ok(()) => Reply::OK,
-            Err(error) => Reply::Error(ReplyError::owned(format!("ERR Error trying to load the data: {error}"))),
+            Err(error) => {
+                Reply::Error(ReplyError::owned(format!("ERR Error trying to load the data: {error}")))
+            }
         }
     }
 
@@ -182,7 +190,8 @@ impl Worker {
         let Reply::Bulk(encoding) = self.query(partition, database, &query) else {
             return Reply::Error(ReplyError::NO_SUCH_KEY);
         };
-        let bytes = self.partition(partition).borrow().machine().memory_usage(database, self.now(), key).unwrap_or(0);
+        let bytes =
+            self.partition(partition).borrow().machine().memory_usage(database, self.now(), key).unwrap_or(0);
         Reply::Status(
             format!(
                 "Value at:0x0 refcount:1 encoding:{} serializedlength:{bytes} lru:0 lru_seconds_idle:0",
@@ -196,7 +205,9 @@ impl Worker {
     fn digest(&self) -> u32 {
         let mut digest = crc::crc32c(b"");
         for partition in self.partitions() {
-            checkpoint::encode(partition.borrow().machine(), &mut |piece| digest = crc::extend(digest, piece));
+            checkpoint::encode(partition.borrow().machine(), &mut |piece| {
+                digest = crc::extend(digest, piece)
+            });
         }
         digest
     }
@@ -226,7 +237,9 @@ fn protocol_sample(kind: &[u8]) -> Reply {
         b"null" => Reply::Nil,
         b"array" => Reply::Array((0..3).map(Reply::Integer).collect()),
         b"set" => Reply::Set((0..3).map(Reply::Integer).collect()),
-        b"map" => Reply::Map((0..3).map(|number| (Reply::Integer(number), Reply::flag(number == 1))).collect()),
+        b"map" => {
+            Reply::Map((0..3).map(|number| (Reply::Integer(number), Reply::flag(number == 1))).collect())
+        }
         b"push" => Reply::Push(vec![Reply::Text("server-cpu-usage"), Reply::Integer(42)]),
         b"verbatim" => Reply::Verbatim("This is a verbatim\nstring".to_owned()),
         _ => Reply::error(

@@ -18,7 +18,11 @@ use crate::state::op::{Op, Transaction, Watched};
 use std::rc::Rc;
 
 impl Worker {
-    pub fn execute_transaction(self: &Rc<Self>, connection: &Rc<Connection>, command: &TransactionCommand<'_>) -> Flow {
+    pub fn execute_transaction(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        command: &TransactionCommand<'_>,
+    ) -> Flow {
         match command {
             TransactionCommand::Multi => connection.reply(&multi(connection)),
             TransactionCommand::Discard => connection.reply(&discard(connection)),
@@ -128,7 +132,8 @@ impl Worker {
             if nothing_to_log {
                 partition.pass(ticket);
             } else {
-                partition.write(&Op::Transaction(Transaction { watched, commands: commands.clone() }), ticket);
+                partition
+                    .write(&Op::Transaction(Transaction { watched, commands: commands.clone() }), ticket);
             }
         }
         connection.last_partition.set(partition);

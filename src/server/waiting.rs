@@ -88,7 +88,10 @@ impl Worker {
         let ids: Vec<WaiterId> = {
             let waiters = self.waiters.borrow();
             if effect.event == KeyEvent::Flush {
-                waiters.all().filter(|id| waiters.get(*id).is_some_and(|w| w.database == effect.database)).collect()
+                waiters
+                    .all()
+                    .filter(|id| waiters.get(*id).is_some_and(|w| w.database == effect.database))
+                    .collect()
             } else {
                 waiters.on_key(effect.database, &effect.key).collect()
             }
@@ -169,7 +172,9 @@ impl Worker {
             (waiter.database, waiter.read.clone())
         };
         let data = decode(&encoded);
-        let Data::Write(Write::GroupRead(read)) = data else { unreachable!("a group reader sends group reads") };
+        let Data::Write(Write::GroupRead(read)) = data else {
+            unreachable!("a group reader sends group reads")
+        };
         match single_partition(&self.router, &read.streams) {
             Some(partition) => self.write(partition, database, Write::GroupRead(read), Ticket::Waiter(id)),
             None => self.group_read_per_stream(database, &read, Target::Waiter(id)),

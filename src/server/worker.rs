@@ -108,7 +108,10 @@ impl Worker {
             checkpoint_askers: RefCell::default(),
             checkpointing: Cell::new(false),
             expiring: Cell::new(0),
-            partitions: partitions.into_iter().map(|(id, machine)| RefCell::new(Partition::new(id, machine))).collect(),
+            partitions: partitions
+                .into_iter()
+                .map(|(id, machine)| RefCell::new(Partition::new(id, machine)))
+                .collect(),
             committer: parts.committer,
             connections: RefCell::default(),
             next_connection: Cell::new(0),
@@ -173,7 +176,9 @@ impl Worker {
                 let mut partition = partition.borrow_mut();
                 match partition.seal(now) {
                     Sealed::Entry(entry) => self.committer.append(id, entry),
-                    Sealed::Unlogged => partition.apply_unlogged(now, &mut |ticket, reply| self.done(ticket, reply)),
+                    Sealed::Unlogged => {
+                        partition.apply_unlogged(now, &mut |ticket, reply| self.done(ticket, reply))
+                    }
                     Sealed::Nothing => break,
                 }
             }
@@ -320,7 +325,8 @@ impl Worker {
 impl Applier for Worker {
     fn apply_own(&self, partition: PartitionId, index: LogIndex) {
         // Only waiters listen to effects.
-        let mut effects = if self.waiters.borrow().is_empty() { Effects::unwanted() } else { Effects::wanted() };
+        let mut effects =
+            if self.waiters.borrow().is_empty() { Effects::unwanted() } else { Effects::wanted() };
         let mut done = |ticket, reply| self.done(ticket, reply);
         self.partition(partition).borrow_mut().apply_own(index, &mut effects, &mut done);
         self.finish_returned();

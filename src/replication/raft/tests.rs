@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
+use crate::config::config::{FlushPolicy, Replication};
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::{Fs, RealFs};
 use crate::env::sim_fs::{Faults, SimFs};
 use crate::model::log::{LogId, LogIndex, PartitionId, Term};
 use crate::replication::committer::{
-    Applier, CommitError, Committer, CommitterOptions, Durability, FlushPolicy, OpenError, Replication,
+    Applier, CommitError, Committer, CommitterOptions, Durability, OpenError,
 };
 use crate::replication::raft::record;
 use crate::replication::raft::types::{Membership, Vote};

@@ -52,7 +52,8 @@ impl Stream {
 
     /// Bytes of entries and groups, about.
     pub fn memory(&self) -> usize {
-        let nodes: usize = self.log.each_node().map(|node| node.buffer_bytes() + size_of::<node::Node>()).sum();
+        let nodes: usize =
+            self.log.each_node().map(|node| node.buffer_bytes() + size_of::<node::Node>()).sum();
         let groups: usize = self.groups.iter().map(|(name, group)| name.len() + group.memory()).sum();
         nodes + groups
     }
