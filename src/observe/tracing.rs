@@ -3,7 +3,9 @@
 use crate::config::config::LogLevel;
 use std::io::{self, Write};
 use std::sync::Mutex;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// The log of the process: plain lines to `logfile` (appended; empty is standard output), from `level` on.
 ///
@@ -15,13 +17,23 @@ pub fn install(level: LogLevel, logfile: &str) -> io::Result<()> {
     } else {
         Box::new(std::fs::OpenOptions::new().create(true).append(true).open(logfile)?)
     };
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(filter(level))
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(Mutex::new(Escaping(out)))
-        .try_init();
+        .with_writer(Mutex::new(Escaping(out)));
+    let levels = Targets::new().with_default(filter(level)).with_target("openraft", openraft(level));
+    let _ = tracing_subscriber::registry().with(lines).with(levels).try_init();
     Ok(())
+}
+
+/// openraft tells at INFO what operators cannot use, and at DEBUG a page for every commit.
+fn openraft(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Verbose => LevelFilter::INFO,
+        LogLevel::Notice | LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
