@@ -440,3 +440,26 @@ fn a_commit_that_is_dropped_is_finished_by_the_next_one() {
         assert_eq!(node.entries(0), ["a", "b"]);
     });
 }
+
+#[test]
+fn a_checkpoint_that_finds_no_space_leaves_the_group_at_work() {
+    run(async {
+        let sim = SimFs::new(1);
+        let fs: Arc<dyn Fs> = Arc::new(sim.clone());
+        let path = Path::new("/data");
+        let node = Node::start(&fs, path, &options(Replication::Raft)).await.unwrap();
+        node.round("0").await.unwrap();
+        sim.set_faults(Faults { full_at_write: Some(sim.writes() + 1), ..Faults::default() });
+        let full = node.committer.checkpoint(&*node.recorder).await;
+        assert!(matches!(full, Err(CommitError::Checkpoint(_))), "{full:?}");
+        assert!(!node.latch.is_tripped());
+        sim.set_faults(Faults::default());
+        node.round("1").await.unwrap();
+        node.committer.checkpoint(&*node.recorder).await.unwrap();
+        node.round("2").await.unwrap();
+        node.committer.stop().await.unwrap();
+        drop(node);
+        let node = Node::start(&fs, path, &options(Replication::Raft)).await.unwrap();
+        assert_eq!(node.entries(0), ["2.0"]);
+    });
+}
