@@ -118,17 +118,25 @@ impl Recovery<'_> {
         OpenError::Raft { partition: self.applied.partition(), reason }
     }
 
+    /// No member at all, or this node alone.
     fn check_members(&self) -> Result<(), OpenError> {
         let stored = self.applied.membership();
-        let others = stored.membership().nodes().map(|(&node, ())| node).filter(|&node| node != self.node);
-        let others: Vec<String> = others.map(|node| format!("{node:016x}")).collect();
-        if others.is_empty() {
-            return Ok(());
+        let members = stored.membership();
+        let others: Vec<String> = members
+            .nodes()
+            .filter(|&(&node, ())| node != self.node)
+            .map(|(node, ())| format!("{node:016x}"))
+            .collect();
+        if !others.is_empty() {
+            let others = others.join(", ");
+            return Err(self.refused(format!(
+                "it has members on other nodes ({others}), and this version reaches none"
+            )));
         }
-        Err(self.refused(format!(
-            "it has members on other nodes ({}), and this version reaches none",
-            others.join(", ")
-        )))
+        if stored != StoredMembership::default() && members.voter_ids().next().is_none() {
+            return Err(self.refused("no node has a vote in it".into()));
+        }
+        Ok(())
     }
 
     /// A partition that is new, or was written by a node outside of any cluster, becomes a group of one: a vote that
