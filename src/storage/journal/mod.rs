@@ -15,3 +15,4 @@ pub mod journal;
 pub mod reader;
 pub mod record;
 pub mod recovery;
+pub mod tail;
