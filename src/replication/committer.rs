@@ -71,7 +71,11 @@ impl From<&Config> for CommitterOptions {
                 config::Durability::Relaxed => Durability::Relaxed { interval },
             },
             flush: config.flush_policy,
-            journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },
+            journal: JournalOptions {
+                file_bytes: config.journal_file_bytes,
+                prepare_next: true,
+                ..JournalOptions::default()
+            },
         }
     }
 }
@@ -193,6 +197,13 @@ impl Committer {
             raft.shut_down().await;
         }
         self.disk().flush().await
+    }
+
+    /// Whether a checkpoint is worth its writing: the journal has grown to `journal_bytes_min` since the newest one, and
+    /// to that one's size. So checkpoints write at most as much as the journal does, however large the state is.
+    pub fn is_checkpoint_due(&self, journal_bytes_min: u64) -> bool {
+        let disk = self.disk();
+        disk.bytes_since_checkpoint() >= journal_bytes_min.max(disk.checkpoint_bytes())
     }
 
     /// Journal bytes that a restart would read beyond the newest checkpoint, about.

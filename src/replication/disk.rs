@@ -32,6 +32,8 @@ pub struct Disk {
     synced_at: Cell<Instant>,
     /// [`Journal::bytes_appended`] when the newest checkpoint was begun.
     checkpoint_mark: Cell<u64>,
+    /// Of each partition's newest checkpoint.
+    checkpoint_bytes: RefCell<Vec<u64>>,
 }
 
 /// What recovery meets beside entries of commands.
@@ -63,6 +65,7 @@ impl Disk {
             flusher: RefCell::default(),
             synced_at: Cell::new(Instant::now()),
             checkpoint_mark: Cell::new(0),
+            checkpoint_bytes: RefCell::new(vec![0; usize::from(data_dir.meta().partitions)]),
         })
     }
 
@@ -100,6 +103,7 @@ impl Disk {
         if let Some(found) = self.checkpoints.load(partition)? {
             let log_id = found.meta.log_id;
             index = log_id.index;
+            self.checkpoint_bytes.borrow_mut()[usize::from(partition.0)] = found.image.len() as u64;
             machine = checkpoint::decode(&found.image).map_err(|source| OpenError::Image {
                 partition,
                 index,
@@ -152,6 +156,11 @@ impl Disk {
         self.journal.borrow().bytes_appended() - self.checkpoint_mark.get()
     }
 
+    /// Bytes of the newest checkpoints of all partitions, about.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.checkpoint_bytes.borrow().iter().sum()
+    }
+
     /// Where a checkpoint begins; give it to [`Disk::checkpoint_done`].
     pub fn checkpoint_begun(&self) -> u64 {
         self.journal.borrow().bytes_appended()
@@ -190,6 +199,7 @@ impl Disk {
 
     /// Writes an image on a thread of its own: it takes as long as the disk does. Durable when this returns.
     pub async fn write_checkpoint(&self, meta: CheckpointMeta, machine: Machine) -> Result<(), CommitError> {
+        let partition = usize::from(meta.partition.0);
         let store = self.checkpoints.clone();
         let (done, result) = oneshot::channel();
         thread::Builder::new()
@@ -212,7 +222,7 @@ impl Disk {
             .map_err(CommitError::Thread)?;
         let written =
             result.await.map_err(|_| CommitError::Stopped { reason: "the checkpoint thread died".into() })?;
-        written?;
+        self.checkpoint_bytes.borrow_mut()[partition] = written?;
         Ok(())
     }
 

@@ -92,7 +92,7 @@ impl Worker {
 
     fn want_checkpoint_if_due(&self) {
         let limit = self.config.borrow().checkpoint_journal_bytes;
-        if self.committer().bytes_since_checkpoint() >= limit {
+        if self.committer().is_checkpoint_due(limit) {
             self.checkpoint_wanted.notify_one();
         }
     }

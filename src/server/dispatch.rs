@@ -47,7 +47,8 @@ impl Worker {
             self.enqueue(connection, row, args);
             return Flow::Next;
         }
-        if self.pause.holds(row, self.clock.monotonic_ms())
+        if self.pause.is_begun()
+            && self.pause.holds(row, self.clock.monotonic_ms())
             && !connection.session.borrow().is_subscribed_only()
         {
             return Flow::HoldPaused;

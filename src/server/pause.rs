@@ -35,6 +35,11 @@ impl Pause {
         }
     }
 
+    /// Whether there was a pause that nobody has ended yet: cheaper to ask than whether it is over.
+    pub fn is_begun(&self) -> bool {
+        self.until_ms.get() != 0
+    }
+
     pub fn is_on(&self, now_ms: u64) -> bool {
         now_ms < self.until_ms.get()
     }
@@ -45,10 +50,7 @@ impl Pause {
 
     /// Whether a command has to wait. CLIENT never does, or nobody could end the pause.
     pub fn holds(&self, row: &Row, now_ms: u64) -> bool {
-        self.until_ms.get() != 0
-            && self.is_on(now_ms)
-            && row.container_name() != "client"
-            && (!self.writes_only.get() || is_write(row))
+        self.is_on(now_ms) && row.container_name() != "client" && (!self.writes_only.get() || is_write(row))
     }
 
     pub fn hold(&self, connection: &Rc<Connection>) {

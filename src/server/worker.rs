@@ -58,6 +58,8 @@ pub struct Worker {
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next_connection: Cell<u64>,
     round_due: Notify,
+    /// A round was asked for and has not begun.
+    round_requested: Cell<bool>,
     flush_due: Notify,
     /// The earliest deadline of a blocked read may have changed.
     pub deadline_due: Notify,
@@ -116,6 +118,7 @@ impl Worker {
             connections: RefCell::default(),
             next_connection: Cell::new(0),
             round_due: Notify::new(),
+            round_requested: Cell::new(false),
             flush_due: Notify::new(),
             deadline_due: Notify::new(),
             to_flush: RefCell::default(),
@@ -146,13 +149,16 @@ impl Worker {
 
     /// Something was put into an open batch.
     pub fn request_round(&self) {
-        self.round_due.notify_one();
+        if !self.round_requested.replace(true) {
+            self.round_due.notify_one();
+        }
     }
 
     /// Commits round after round, until the log fails.
     pub async fn run_rounds(&self) -> CommitError {
         loop {
             self.round_due.notified().await;
+            self.round_requested.set(false);
             while self.partitions.iter().any(|partition| partition.borrow().has_open_work()) {
                 if let Err(error) = self.round().await {
                     return error;

@@ -50,9 +50,19 @@ impl JournalFile {
         salt: u64,
         len: u64,
     ) -> Result<JournalFile, JournalError> {
+        JournalFile::prepare(fs, dir, sequence, salt, len)?.name(fs, dir)
+    }
+
+    /// Makes the file, durable but for its name. What carries the temporary name is nobody's.
+    pub fn prepare(
+        fs: &dyn Fs,
+        dir: &Path,
+        sequence: u64,
+        salt: u64,
+        len: u64,
+    ) -> Result<JournalFile, JournalError> {
         assert!(len >= HEADER_BYTES + END_BYTES, "a journal file of {len} bytes has no place for a record");
         let temporary = dir.join(file_name::format_temporary(sequence));
-        let path = dir.join(file_name::format(sequence));
         if fs.exists(&temporary).map_err(JournalError::io(&temporary, 0, "look for a leftover"))? {
             fs.remove_file(&temporary).map_err(JournalError::io(&temporary, 0, "remove a leftover"))?;
         }
@@ -63,10 +73,16 @@ impl JournalFile {
         let header = encode_header(sequence, salt);
         made.file.write_at(&header, 0).map_err(JournalError::io(&temporary, 0, "write the header"))?;
         made.file.sync_data().map_err(JournalError::io(&temporary, 0, "sync"))?;
-        fs.rename(&temporary, &path).map_err(JournalError::io(&path, 0, "rename into place"))?;
-        fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
-        made.path = path;
         Ok(made)
+    }
+
+    /// Gives a file that was prepared its name, durably.
+    pub fn name(mut self, fs: &dyn Fs, dir: &Path) -> Result<JournalFile, JournalError> {
+        let path = dir.join(file_name::format(self.sequence));
+        fs.rename(&self.path, &path).map_err(JournalError::io(&path, 0, "rename into place"))?;
+        fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
+        self.path = path;
+        Ok(self)
     }
 
     /// Opens a file and checks its header.

@@ -19,6 +19,7 @@ use crate::storage::journal::index::{PartitionLog, Position};
 use crate::storage::journal::reader::{Found, JournalReader};
 use crate::storage::journal::record::{self, HEAD_BYTES, Place, RecordHead, RecordKind};
 use crate::storage::journal::recovery::{self, Recovered};
+use crate::storage::journal::spare::Spare;
 use crate::storage::journal::tail::Tail;
 
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub struct JournalOptions {
     pub file_bytes: u64,
     /// A file grows by so many zeros at once.
     pub zero_ahead_bytes: u64,
+    /// Whether the next file is made ready on a thread of its own. Simulations go without: they count operations.
+    pub prepare_next: bool,
     /// Payload bytes of the newest entries that are kept in memory for [`Journal::read`]; 0 for none.
     pub tail_bytes_max: usize,
     /// Random, drawn once per data directory: makes record checksums unpredictable to clients.
@@ -42,6 +45,7 @@ impl Default for JournalOptions {
             partitions: 1,
             file_bytes: 64 << 20,
             zero_ahead_bytes: 4 << 20,
+            prepare_next: false,
             tail_bytes_max: 0,
             salt: 0,
             create: true,
@@ -77,6 +81,8 @@ pub struct Journal {
     /// Behind the newest purge record, while files may wait for it to become durable.
     purge_mark: Option<Position>,
     bytes_appended: u64,
+    /// The file behind the one that is written to, once that is half full.
+    spare: Option<Spare>,
     tail: Tail,
     stopped: Option<String>,
 }
@@ -127,6 +133,7 @@ impl Journal {
             carrier: end.sequence - 1,
             purge_mark: None,
             bytes_appended: recovery.recovered.bytes,
+            spare: None,
             stopped: None,
         };
         Ok((journal, recovery.recovered))
@@ -426,7 +433,11 @@ impl Journal {
             // Only the last file may end in a torn write, so the one before is durable before there is a next one.
             self.sync_written()?;
             let len = first_len(&self.options, end);
-            let file = JournalFile::create(&*self.fs, &self.dir, sequence, self.options.salt, len)?;
+            let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
+            let file = match spare {
+                Some(file) => file.name(&*self.fs, &self.dir)?,
+                None => JournalFile::create(&*self.fs, &self.dir, sequence, self.options.salt, len)?,
+            };
             self.files.insert(sequence, file);
             self.written = Position { sequence, offset: HEADER_BYTES };
             self.durable = self.written;
@@ -444,6 +455,10 @@ impl Journal {
         let file = &self.files[&sequence];
         file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
         self.written.offset = end;
+        if self.options.prepare_next && self.spare.is_none() && end > self.options.file_bytes / 2 {
+            let (fs, dir) = (Arc::clone(&self.fs), self.dir.clone());
+            self.spare = Spare::begin(fs, dir, sequence + 1, self.options.salt, self.options.file_bytes);
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ fn options() -> JournalOptions {
         partitions: PARTITIONS,
         file_bytes: 8192,
         zero_ahead_bytes: 2048,
+        prepare_next: false,
         tail_bytes_max: 4096,
         salt: 77,
         create: true,

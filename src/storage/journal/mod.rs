@@ -15,4 +15,5 @@ pub mod journal;
 pub mod reader;
 pub mod record;
 pub mod recovery;
+pub mod spare;
 pub mod tail;
