@@ -199,6 +199,11 @@ impl Committer {
         self.disk().flush().await
     }
 
+    /// For statistics: how long the latest sync took, if there was one since this was asked last.
+    pub fn take_last_sync(&self) -> Option<Duration> {
+        self.disk().take_last_sync()
+    }
+
     /// Whether a checkpoint is worth its writing: the journal has grown to `journal_bytes_min` since the newest one, and
     /// to that one's size. So checkpoints write at most as much as the journal does, however large the state is.
     pub fn is_checkpoint_due(&self, journal_bytes_min: u64) -> bool {

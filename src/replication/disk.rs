@@ -28,6 +28,7 @@ pub struct Disk {
     latch: Latch,
     durability: Durability,
     pace: Cell<Pace>,
+    last_sync: Cell<Option<Duration>>,
     flusher: RefCell<Option<mpsc::Sender<FlushJob>>>,
     synced_at: Cell<Instant>,
     /// [`Journal::bytes_appended`] when the newest checkpoint was begun.
@@ -62,6 +63,7 @@ impl Disk {
             latch,
             durability: options.durability,
             pace: Cell::new(Pace::new(options.flush)),
+            last_sync: Cell::new(None),
             flusher: RefCell::default(),
             synced_at: Cell::new(Instant::now()),
             checkpoint_mark: Cell::new(0),
@@ -156,6 +158,11 @@ impl Disk {
         self.journal.borrow().bytes_appended() - self.checkpoint_mark.get()
     }
 
+    /// How long the latest sync took, if there was one since this was asked last.
+    pub fn take_last_sync(&self) -> Option<Duration> {
+        self.last_sync.take()
+    }
+
     /// Bytes of the newest checkpoints of all partitions, about.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.checkpoint_bytes.borrow().iter().sum()
@@ -246,6 +253,7 @@ impl Disk {
                 self.sync_elsewhere(handle).await?
             };
             self.pace.set(self.pace.get().after(took));
+            self.last_sync.set(Some(took));
             let result = self.journal.borrow_mut().complete_sync(handle, outcome);
             self.trip_on_error(result)?;
         }

@@ -109,6 +109,7 @@ impl Worker {
             let reply = match result {
                 Ok(()) => {
                     self.last_checkpoint_ms.set(self.now().0);
+                    self.metrics.checkpoints.add(1);
                     Reply::OK
                 }
                 Err(error) if self.latch.is_tripped() => return error,

@@ -59,7 +59,13 @@ impl Worker {
 
     /// Answers from applied state, counting hits and misses as Redis does for reads.
     pub fn query(&self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
-        self.partition(partition).borrow().query(database, self.now(), query)
+        let reply = self.partition(partition).borrow().query(database, self.now(), query);
+        if let Query::Stream(_) | Query::String(_) = query {
+            let missed = matches!(reply, Reply::Nil | Reply::NilArray);
+            let counter = if missed { &self.metrics.keyspace_misses } else { &self.metrics.keyspace_hits };
+            counter.add(1);
+        }
+        reply
     }
 
     /// Whether an XREADGROUP would find something or leave a trace.

@@ -177,11 +177,15 @@ impl Worker {
 
     async fn round(&self) -> Result<(), CommitError> {
         let now = self.now();
+        let mut bytes = 0;
         for (id, partition) in (0..).map(PartitionId).zip(&self.partitions) {
             loop {
                 let mut partition = partition.borrow_mut();
                 match partition.seal(now) {
-                    Sealed::Entry(entry) => self.committer.append(id, entry),
+                    Sealed::Entry(entry) => {
+                        bytes += entry.len() as u64;
+                        self.committer.append(id, entry);
+                    }
                     Sealed::Unlogged => {
                         partition.apply_unlogged(now, &mut |ticket, reply| self.done(ticket, reply))
                     }
@@ -192,6 +196,12 @@ impl Worker {
         self.finish_returned();
         self.committer.commit(self).await?;
         self.flush_connections();
+        if bytes > 0 {
+            self.metrics.note_commit(bytes);
+        }
+        if let Some(took) = self.committer.take_last_sync() {
+            self.metrics.note_flush(took.as_micros() as u64);
+        }
         Ok(())
     }
 
