@@ -397,10 +397,10 @@ pub static SETTINGS: &[Setting] = &[
     ),
     row!(
         "checkpoint-journal-bytes",
-        "268435456",
+        "536870912",
         mutable,
         number!(checkpoint_journal_bytes, 1 << 20, i64::MAX, Bytes),
-        "Journal written since the last checkpoint that starts the next one."
+        "Journal written since the last checkpoint that starts the next one; never less than that one's size."
     ),
     row!(
         "client-output-buffer-limit",

@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod entropy;
 pub mod fs;
+pub mod priority;
 pub mod sim_fs;

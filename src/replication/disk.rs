@@ -11,6 +11,7 @@ use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
 use crate::config::config::FlushPolicy;
 use crate::env::fs::Fs;
+use crate::env::priority;
 use crate::model::log::{LogIndex, PartitionId};
 use crate::replication::committer::{Applier, CommitError, CommitterOptions, Durability, OpenError};
 use crate::state::checkpoint;
@@ -212,6 +213,7 @@ impl Disk {
         thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || {
+                priority::lower_own();
                 let started = Instant::now();
                 let written = store.write(&meta, &|out| checkpoint::encode(&machine, out));
                 if let Ok(bytes) = &written {

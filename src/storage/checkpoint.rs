@@ -178,9 +178,21 @@ struct FileWriter<'a> {
     path: &'a Path,
     place: BlockPlace,
     offset: u64,
+    synced: u64,
 }
 
+/// Bytes that are handed to the disk at once: a journal's sync that comes meanwhile waits for no more than these.
+const SYNC_BYTES: u64 = 4 << 20;
+
 impl FileWriter<'_> {
+    fn sync_if_far(&mut self) -> Result<(), CheckpointError> {
+        if self.offset - self.synced < SYNC_BYTES {
+            return Ok(());
+        }
+        self.synced = self.offset;
+        self.file.sync_data().map_err(io_error(self.path, self.offset, "sync"))
+    }
+
     fn block(&mut self, kind: BlockKind, payload: &[u8]) -> Result<(), CheckpointError> {
         assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a checkpoint block of {} bytes", payload.len());
         let mut bytes = Vec::with_capacity(BLOCK_HEAD_BYTES + payload.len());
@@ -203,7 +215,7 @@ fn write_file(
     image: &ImageSource<'_>,
 ) -> Result<u64, CheckpointError> {
     let place = BlockPlace { partition: meta.partition, index: meta.log_id.index, number: 0 };
-    let mut out = FileWriter { file, path, place, offset: 0 };
+    let mut out = FileWriter { file, path, place, offset: 0, synced: 0 };
     let mut header = Vec::new();
     let mut writer = Writer::new(&mut header);
     writer.raw(MAGIC);
@@ -224,7 +236,7 @@ fn write_file(
             block.extend_from_slice(&piece[..taken]);
             piece = &piece[taken..];
             if block.len() == BLOCK_BYTES {
-                result = out.block(BlockKind::Data, &block);
+                result = out.block(BlockKind::Data, &block).and_then(|()| out.sync_if_far());
                 block.clear();
             }
         }

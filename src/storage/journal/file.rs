@@ -69,6 +69,12 @@ impl JournalFile {
         let file =
             fs.open(&temporary, OpenMode::CreateNew).map_err(JournalError::io(&temporary, 0, "create"))?;
         let mut made = JournalFile { path: temporary.clone(), sequence, salt, file, len: 0 };
+        // In steps: a sync of the file that is written to meanwhile waits for no more than one of them.
+        const STEP_BYTES: u64 = 4 << 20;
+        while made.len + STEP_BYTES < len {
+            made.extend(made.len + STEP_BYTES)?;
+            made.file.sync_data().map_err(JournalError::io(&temporary, made.len, "sync zeros"))?;
+        }
         made.extend(len)?;
         let header = encode_header(sequence, salt);
         made.file.write_at(&header, 0).map_err(JournalError::io(&temporary, 0, "write the header"))?;

@@ -27,6 +27,9 @@ pub struct JournalOptions {
     pub partitions: u16,
     /// Bytes of a journal file before the next one is begun; a longer record gets a file of its own length.
     pub file_bytes: u64,
+    /// The same for the very first file; the second takes four times as much, so that a new journal is quickly there and a
+    /// full-sized file can be made ready meanwhile.
+    pub first_file_bytes: u64,
     /// A file grows by so many zeros at once.
     pub zero_ahead_bytes: u64,
     /// Whether the next file is made ready on a thread of its own. Simulations go without: they count operations.
@@ -44,11 +47,23 @@ impl Default for JournalOptions {
         JournalOptions {
             partitions: 1,
             file_bytes: 64 << 20,
+            first_file_bytes: 4 << 20,
             zero_ahead_bytes: 4 << 20,
             prepare_next: false,
             tail_bytes_max: 0,
             salt: 0,
             create: true,
+        }
+    }
+}
+
+impl JournalOptions {
+    /// Bytes of a file before the next one is begun.
+    fn capacity(&self, sequence: u64) -> u64 {
+        match sequence {
+            1 => self.first_file_bytes.min(self.file_bytes),
+            2 => (self.first_file_bytes * 4).min(self.file_bytes),
+            _ => self.file_bytes,
         }
     }
 }
@@ -81,7 +96,7 @@ pub struct Journal {
     /// Behind the newest purge record, while files may wait for it to become durable.
     purge_mark: Option<Position>,
     bytes_appended: u64,
-    /// The file behind the one that is written to, once that is half full.
+    /// The file behind the one that is written to.
     spare: Option<Spare>,
     tail: Tail,
     stopped: Option<String>,
@@ -117,7 +132,7 @@ impl Journal {
             None => return Err(JournalError::damaged(dir, 0, "the journal files are missing")),
         };
         let end = recovery.end;
-        let journal = Journal {
+        let mut journal = Journal {
             fs,
             dir: dir.to_owned(),
             tail: Tail::new(usize::from(options.partitions), options.tail_bytes_max),
@@ -136,6 +151,10 @@ impl Journal {
             spare: None,
             stopped: None,
         };
+        if end.offset == HEADER_BYTES {
+            // The crash came between the making of the file and its first records.
+            journal.carry_over();
+        }
         Ok((journal, recovery.recovered))
     }
 
@@ -350,7 +369,8 @@ impl Journal {
     fn push(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) -> Position {
         assert!(partition.0 < self.options.partitions, "there is no partition {}", partition.0);
         let bytes = record::record_bytes(payload.len());
-        let is_full = self.appended.offset + bytes + END_BYTES > self.options.file_bytes;
+        let capacity = self.options.capacity(self.appended.sequence);
+        let is_full = self.appended.offset + bytes + END_BYTES > capacity;
         // A file that holds nothing but what was carried over takes any record, or there would be no end of files.
         if is_full && self.appended != self.carried && self.appended.offset > HEADER_BYTES {
             self.begin_file();
@@ -376,12 +396,16 @@ impl Journal {
         position
     }
 
-    /// Appends go to the next file from here on. It starts with what must outlive the older files: votes and
-    /// frontiers.
+    /// Appends go to the next file from here on. It starts with what must outlive the older files.
     fn begin_file(&mut self) {
         let sequence = self.appended.sequence + 1;
         self.batches.push_back(Batch { sequence, start: HEADER_BYTES, bytes: Vec::new() });
         self.appended = Position { sequence, offset: HEADER_BYTES };
+        self.carry_over();
+    }
+
+    /// Begins an empty file with votes and frontiers.
+    fn carry_over(&mut self) {
         for partition in 0..self.options.partitions {
             let log = self.logs[usize::from(partition)].frontiers();
             let partition = PartitionId(partition);
@@ -445,7 +469,7 @@ impl Journal {
         assert_eq!(self.written, Position { sequence, offset: start }, "writes follow each other");
         let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
         if file.len < end + END_BYTES {
-            let ahead = (file.len + self.options.zero_ahead_bytes).min(self.options.file_bytes);
+            let ahead = (file.len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
             file.extend(ahead.max(end + END_BYTES))?;
             // Zeros are durable before records stand on them: a sync of records then changes no metadata, and a file
             // whose records reach its end was cut by somebody else.
@@ -455,9 +479,10 @@ impl Journal {
         let file = &self.files[&sequence];
         file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
         self.written.offset = end;
-        if self.options.prepare_next && self.spare.is_none() && end > self.options.file_bytes / 2 {
+        if self.options.prepare_next && self.spare.is_none() {
             let (fs, dir) = (Arc::clone(&self.fs), self.dir.clone());
-            self.spare = Spare::begin(fs, dir, sequence + 1, self.options.salt, self.options.file_bytes);
+            let len = self.options.capacity(sequence + 1);
+            self.spare = Spare::begin(fs, dir, sequence + 1, self.options.salt, len);
         }
         Ok(())
     }

@@ -18,12 +18,17 @@ fn options() -> JournalOptions {
     JournalOptions {
         partitions: PARTITIONS,
         file_bytes: 8192,
+        first_file_bytes: 8192,
         zero_ahead_bytes: 2048,
         prepare_next: false,
         tail_bytes_max: 4096,
         salt: 77,
         create: true,
     }
+}
+
+fn open_with(fs: &SimFs, first_file_bytes: u64) -> Result<(Journal, Recovered), JournalError> {
+    Journal::open(Arc::new(fs.clone()), dir(), JournalOptions { first_file_bytes, ..options() })
 }
 
 fn open(fs: &SimFs) -> Result<(Journal, Recovered), JournalError> {
@@ -232,6 +237,16 @@ fn what_is_appended_is_read_at_once_and_after_a_restart() {
 
 #[test]
 fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
+    crash_at_every_operation(8192);
+}
+
+/// A crash between the making of a file and its first records must not lose what it was to carry over.
+#[test]
+fn a_crash_at_every_operation_while_files_change_loses_nothing() {
+    crash_at_every_operation(1024);
+}
+
+fn crash_at_every_operation(first_file_bytes: u64) {
     let (mut crashes, mut cuts) = (0, 0);
     for seed in 0..60 {
         for crash_at in 1.. {
@@ -241,7 +256,7 @@ fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
             let mut models = vec![Model::default(); usize::from(PARTITIONS)];
             let first = fs.operations();
             fs.set_faults(Faults { crash_at_operation: Some(first + crash_at), ..Faults::default() });
-            let history = match open(&fs) {
+            let history = match open_with(&fs, first_file_bytes) {
                 Ok((mut journal, _)) => work(&mut journal, &entropy, 70, false),
                 Err(_) => History { ops: Vec::new(), acknowledged: 0, died: true },
             };
@@ -252,12 +267,13 @@ fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
                     crash_at_operation: Some(fs.operations() + 1 + again),
                     ..Faults::default()
                 });
-                if let Err(error) = open(&fs) {
+                if let Err(error) = open_with(&fs, first_file_bytes) {
                     assert!(matches!(error, JournalError::Io { .. }), "{context}: {error}");
                 }
             }
             fs.crash();
-            let (mut journal, recovered) = open(&fs).unwrap_or_else(|error| panic!("{context}: {error}"));
+            let (mut journal, recovered) =
+                open_with(&fs, first_file_bytes).unwrap_or_else(|error| panic!("{context}: {error}"));
             cuts += u64::from(recovered.cut.is_some());
             let found = read_back(&journal).unwrap();
             assert_prefix(&models, &history, &found, &context);
@@ -266,12 +282,14 @@ fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
             let more = work(&mut journal, &SeededEntropy::new(seed + crash_at), 30, false);
             drop(journal);
             fs.crash();
-            let (journal, _) = open(&fs).unwrap_or_else(|error| panic!("{context}: {error}"));
+            let (journal, _) =
+                open_with(&fs, first_file_bytes).unwrap_or_else(|error| panic!("{context}: {error}"));
             let found = read_back(&journal).unwrap();
             assert_prefix(&models, &more, &found, &context);
             drop(journal);
             fs.crash();
-            let (journal, recovered) = open(&fs).unwrap_or_else(|error| panic!("{context}: {error}"));
+            let (journal, recovered) =
+                open_with(&fs, first_file_bytes).unwrap_or_else(|error| panic!("{context}: {error}"));
             assert_eq!(recovered.cut, None, "{context}: what was recovered is durable");
             assert_eq!(read_back(&journal).unwrap(), found, "{context}");
             crashes += 1;

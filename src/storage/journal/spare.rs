@@ -8,6 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use crate::env::fs::Fs;
+use crate::env::priority;
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::JournalFile;
 
@@ -23,6 +24,7 @@ impl Spare {
     pub fn begin(fs: Arc<dyn Fs>, dir: PathBuf, sequence: u64, salt: u64, len: u64) -> Option<Spare> {
         let (done, made) = mpsc::channel();
         let make = move || {
+            priority::lower_own();
             // Nobody takes it if the journal is closed meanwhile; what is left is removed at the next start.
             let _ = done.send(JournalFile::prepare(&*fs, &dir, sequence, salt, len));
         };
