@@ -14,6 +14,24 @@ pub enum Replication {
     Raft,
 }
 
+impl Replication {
+    /// As in files and INFO.
+    pub fn name(self) -> &'static str {
+        match self {
+            Replication::Local => "local",
+            Replication::Raft => "raft",
+        }
+    }
+
+    /// For the banner.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Replication::Local => "committed by the local journal",
+            Replication::Raft => "committed by Raft",
+        }
+    }
+}
+
 /// What an acknowledged write has survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -21,6 +39,24 @@ pub enum Durability {
     Fsync,
     /// In the kernel's cache before the reply, on disk within `sync-interval`.
     Relaxed,
+}
+
+impl Durability {
+    /// As in files and INFO.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::Fsync => "fsync",
+            Durability::Relaxed => "relaxed",
+        }
+    }
+
+    /// For the banner.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Durability::Fsync => "fsync: every write is on disk before its reply",
+            Durability::Relaxed => "relaxed: power loss may cost writes that were acknowledged",
+        }
+    }
 }
 
 /// Where the journal is flushed.
@@ -50,6 +86,17 @@ pub enum DebugCommands {
     Local,
 }
 
+impl DebugCommands {
+    /// Whether a client may use DEBUG; `is_local`: it is on this machine.
+    pub fn allows(self, is_local: bool) -> bool {
+        match self {
+            DebugCommands::No => false,
+            DebugCommands::Yes => true,
+            DebugCommands::Local => is_local,
+        }
+    }
+}
+
 /// Bytes of unsent replies at which a client is disconnected; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimit {
@@ -70,6 +117,8 @@ pub struct OutputLimits {
 /// Every setting. [`Config::default`] is the defaults of the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The settings file that was read, if one was.
+    pub config_file: Option<PathBuf>,
     pub port: u16,
     /// Addresses to listen on; a leading `-` marks one that may be missing.
     pub bind: Vec<String>,
@@ -100,6 +149,8 @@ pub struct Config {
     pub stream_node_max_bytes: u32,
     pub stream_idmp_duration: u64,
     pub stream_idmp_maxsize: u64,
+    /// Rounds of background work in a second.
+    pub hz: u32,
     pub loglevel: LogLevel,
     /// Empty: standard output.
     pub logfile: String,
@@ -116,6 +167,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let mut config = Config {
+            config_file: None,
             port: 0,
             bind: Vec::new(),
             dir: PathBuf::new(),
@@ -142,6 +194,7 @@ impl Default for Config {
             stream_node_max_bytes: 0,
             stream_idmp_duration: 0,
             stream_idmp_maxsize: 0,
+            hz: 0,
             loglevel: LogLevel::Notice,
             logfile: String::new(),
             enable_debug_command: DebugCommands::No,

@@ -146,6 +146,7 @@ fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {
         };
         set(config, &place, name, &text)?;
     }
+    config.config_file = Some(path.to_owned());
     Ok(())
 }
 
@@ -340,6 +341,8 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ")))
             .fold(String::new(), |all, line| all + line + "\n");
         let (_dir, path) = file(&settings);
-        assert_eq!(run(&["--config", &path], &[]).unwrap(), Config::default());
+        let config = run(&["--config", &path], &[]).unwrap();
+        assert_eq!(config.config_file.as_deref(), Some(Path::new(&path)));
+        assert_eq!(Config { config_file: None, ..config }, Config::default());
     }
 }
