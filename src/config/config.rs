@@ -2,6 +2,7 @@
 
 use crate::config::settings;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// Which committer makes writes durable.
@@ -207,5 +208,55 @@ impl Default for Config {
             setting.set(&mut config, setting.default).expect("a default is valid");
         }
         config
+    }
+}
+
+/// One word of `bind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BindAddress {
+    pub ip: IpAddr,
+    /// Whether the server starts without it, if this machine does not have it.
+    pub may_be_missing: bool,
+}
+
+impl Config {
+    /// The addresses to listen on, with `*` for all of IPv4 and `::*` for all of IPv6 (Redis 7.2).
+    ///
+    /// # Errors
+    ///
+    /// The word that is no IP address, for the person who started the server.
+    pub fn bind_addresses(&self) -> Result<Vec<BindAddress>, String> {
+        let address = |word: &String| {
+            let (may_be_missing, text) = match word.strip_prefix('-') {
+                Some(text) => (true, text),
+                None => (false, word.as_str()),
+            };
+            let ip = match text {
+                "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                "::*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                _ => text
+                    .parse()
+                    .map_err(|_| format!("bind: '{word}' is not an IP address (127.0.0.1, -::1, *)"))?,
+            };
+            Ok(BindAddress { ip, may_be_missing })
+        };
+        self.bind.iter().map(address).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bind_takes_redis_s_words() {
+        let mut config = Config::default();
+        let found: Vec<_> =
+            config.bind_addresses().unwrap().iter().map(|a| (a.ip.to_string(), a.may_be_missing)).collect();
+        assert_eq!(found, [("127.0.0.1".to_owned(), false), ("::1".to_owned(), true)]);
+        config.bind = vec!["*".into(), "-::*".into()];
+        assert!(config.bind_addresses().unwrap().iter().all(|address| address.ip.is_unspecified()));
+        config.bind = vec!["localhost".into()];
+        assert!(config.bind_addresses().unwrap_err().contains("'localhost'"));
     }
 }
