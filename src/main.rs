@@ -18,9 +18,16 @@ fn main() -> ExitCode {
     if let Err(error) = tracing::install(config.loglevel, &config.logfile) {
         return fail(&format!("cannot write the log file {}: {error}", config.logfile));
     }
+    let logs_to_file = !config.logfile.is_empty();
     match node::run(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => {
+            if logs_to_file {
+                // Whoever looks for the reason later looks there.
+                ::tracing::error!(%error, "stopped");
+            }
+            fail(&error)
+        }
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod clock;
 pub mod entropy;
 pub mod fs;
+pub mod process;
 pub mod sim_fs;

@@ -31,7 +31,7 @@ impl Worker {
             connection.close();
             return Flow::Next;
         }
-        connection.session.borrow_mut().next_request();
+        let replies_before = connection.session.borrow_mut().next_request();
         let row = match lookup::find(args) {
             Ok(row) => row,
             Err(error) => {
@@ -47,15 +47,15 @@ impl Worker {
             self.enqueue(connection, row, args);
             return Flow::Next;
         }
-        if self.pause.holds(row, self.clock.monotonic_ms())
-            && !connection.session.borrow().is_subscribed_only()
-        {
-            return Flow::HoldPaused;
-        }
-        connection.session.borrow_mut().last_command = Some(row);
-        let flow = self.execute(connection, row, args);
+        let is_paused = self.pause.holds(row, self.clock.monotonic_ms())
+            && !connection.session.borrow().is_subscribed_only();
+        let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args) };
         if flow == Flow::Next {
+            connection.session.borrow_mut().last_command = Some(row);
             self.metrics.note_call(row.index());
+        } else {
+            // It comes again: a CLIENT REPLY SKIP before it is still meant for it.
+            connection.session.borrow_mut().replies = replies_before;
         }
         flow
     }
@@ -124,6 +124,7 @@ impl Worker {
         if too_large {
             // A transaction is bounded by what a client may have in its query buffer (reliability P10).
             tracing::warn!(peer = %connection.peer, "transaction over client-query-buffer-limit; closing");
+            self.metrics.client_query_buffer_disconnections.add(1);
             connection.close();
             return;
         }
