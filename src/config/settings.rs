@@ -522,7 +522,13 @@ pub static SETTINGS: &[Setting] = &[
     row!("no-appendfsync-on-rewrite", "no", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("auto-aof-rewrite-percentage", "100", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("auto-aof-rewrite-min-size", "67108864", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("dbfilename", "dump.rdb", immutable, Kind::Ignored, "Accepted, without effect: there is no RDB file."),
+    row!(
+        "dbfilename",
+        "dump.rdb",
+        immutable,
+        Kind::Ignored,
+        "Accepted, without effect: there is no RDB file."
+    ),
     row!("appenddirname", "appendonlydir", immutable, Kind::Ignored, "Accepted, without effect."),
     row!("rdbcompression", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("rdbchecksum", "yes", immutable, Kind::Ignored, "Accepted, without effect."),
