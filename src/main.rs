@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     let flags: Vec<String> = std::env::args().skip(1).collect();
     let config = match load::load(&flags, std::env::vars()) {
         Ok(Invocation::Print(text)) => {
-            println!("{text}");
+            println!("{}", text.trim_end());
             return ExitCode::SUCCESS;
         }
         Ok(Invocation::Run(config)) => *config,

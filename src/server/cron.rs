@@ -23,21 +23,7 @@ const LOGIN_TIMEOUT_MS: u64 = 60_000;
 /// How long a connection that is to be closed waits for a client that takes nothing of what is left to send.
 const LINGER_MS: u64 = 10_000;
 
-/// Between two looks at what a relaxed journal has not synced yet, at the most.
-const SYNC_TICK: Duration = Duration::from_millis(50);
-
 impl Worker {
-    /// Syncs what was acknowledged before it was on disk, when `sync-interval` is over. Ends when that fails.
-    pub async fn run_syncs(&self) -> CommitError {
-        let interval = Duration::from_millis(self.config.borrow().sync_interval_ms);
-        loop {
-            tokio::time::sleep((interval / 4).clamp(Duration::from_millis(1), SYNC_TICK)).await;
-            if let Err(error) = self.committer().sync_if_due().await {
-                return error;
-            }
-        }
-    }
-
     pub async fn run_cron(&self) {
         let mut ticks = 0u64;
         let mut interval = tokio::time::interval(TICK);

@@ -19,12 +19,8 @@ use std::rc::Rc;
 impl Worker {
     /// Executes a command on keys for a client. Queries are answered at once if nothing of this connection is on its
     /// way, and behind it otherwise.
-    pub fn execute_data(&self, connection: &Rc<Connection>, mut data: Data<'_>) -> Flow {
+    pub fn execute_data(&self, connection: &Rc<Connection>, data: Data<'_>) -> Flow {
         let database = connection.session.borrow().database;
-        if let Err(error) = self.complete(&mut data) {
-            connection.reply(&Reply::Error(error));
-            return Flow::Next;
-        }
         match self.place_of(&data) {
             Err(error) => connection.reply(&Reply::Error(error)),
             Ok(Whereabouts::One(partition)) => self.execute_in(connection, database, partition, data),
@@ -35,20 +31,6 @@ impl Worker {
             Ok(Whereabouts::PerStream) => self.execute_per_stream(connection, database, &data),
         }
         Flow::Next
-    }
-
-    /// Adds to a parsed command what only the server knows: how many databases there are, and chance.
-    pub fn complete(&self, data: &mut Data<'_>) -> Result<(), ReplyError> {
-        match data {
-            Data::Write(Write::Key(KeyWrite::Copy { database: Some(database), .. }))
-                if *database >= self.databases() =>
-            {
-                return Err(ReplyError::new("ERR DB index is out of range"));
-            }
-            Data::Query(Query::Key(KeyQuery::Random { chance })) => *chance = self.entropy.u64(),
-            _ => {}
-        }
-        Ok(())
     }
 
     fn execute_in(&self, connection: &Rc<Connection>, database: u32, partition: PartitionId, data: Data<'_>) {

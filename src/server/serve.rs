@@ -97,6 +97,10 @@ fn poll(
             *at += execute_all(worker, connection, reader, &buffer[*at..]);
             input.compact();
         }
+        if connection.is_finished() {
+            // Closed at once: what is not sent yet is dropped.
+            return Poll::Ready(());
+        }
         let sent = match connection.poll_flush(context) {
             Poll::Ready(Ok(sent)) => {
                 worker.metrics.note_output(sent);

@@ -99,14 +99,9 @@ impl Worker {
         let mut steps = Vec::new();
         for (row, request) in &queue.requests {
             match (row.parse)(request.as_args()) {
-                Ok(Command::Data(mut data) | Command::Blocking { read: mut data, .. }) => {
-                    match self.complete(&mut data) {
-                        Ok(()) => {
-                            commands.push((database, data));
-                            steps.push(ExecStep::Data);
-                        }
-                        Err(error) => steps.push(ExecStep::Refused(Reply::Error(error))),
-                    }
+                Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => {
+                    commands.push((database, data));
+                    steps.push(ExecStep::Data);
                 }
                 Ok(command) => {
                     // SELECT moves the commands behind it; the session follows when it is executed.
