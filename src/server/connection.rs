@@ -222,6 +222,12 @@ impl Connection {
         self.wake();
     }
 
+    /// Closes as soon as its task runs; what was not sent until now is not sent any more.
+    pub fn close_unanswered(&self) {
+        self.output.borrow_mut().discard_unsent();
+        self.close();
+    }
+
     /// Closes because the client does not take what is sent to it (`client-output-buffer-limit`).
     pub fn close_for_output(&self) {
         if self.closing.get() != Closing::Now {

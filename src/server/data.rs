@@ -21,6 +21,13 @@ impl Worker {
     /// way, and behind it otherwise.
     pub fn execute_data(&self, connection: &Rc<Connection>, data: Data<'_>) -> Flow {
         let database = connection.session.borrow().database;
+        let data = match self.complete(data) {
+            Ok(data) => data,
+            Err(error) => {
+                connection.reply(&Reply::Error(error));
+                return Flow::Next;
+            }
+        };
         match self.place_of(&data) {
             Err(error) => connection.reply(&Reply::Error(error)),
             Ok(Whereabouts::One(partition)) => self.execute_in(connection, database, partition, data),
@@ -31,6 +38,22 @@ impl Worker {
             Ok(Whereabouts::PerStream) => self.execute_per_stream(connection, database, &data),
         }
         Flow::Next
+    }
+
+    /// Adds what a command on keys needs to know of the server: chance for RANDOMKEY, and whether there is such a
+    /// database for COPY.
+    pub fn complete<'a>(&self, data: Data<'a>) -> Result<Data<'a>, ReplyError> {
+        match data {
+            Data::Query(Query::Key(KeyQuery::Random { .. })) => {
+                Ok(Data::Query(Query::Key(KeyQuery::Random { chance: self.entropy.u64() })))
+            }
+            Data::Write(Write::Key(KeyWrite::Copy { database: Some(database), .. }))
+                if database >= self.databases() =>
+            {
+                Err(ReplyError::new("ERR DB index is out of range"))
+            }
+            data => Ok(data),
+        }
     }
 
     fn execute_in(&self, connection: &Rc<Connection>, database: u32, partition: PartitionId, data: Data<'_>) {

@@ -29,19 +29,19 @@ impl Worker {
         let name = args.get(0).unwrap_or_default();
         if is_cross_protocol(name) {
             tracing::warn!(peer = %connection.peer, "possible cross-protocol attack: a web request was sent; closing");
-            connection.close();
+            connection.close_unanswered();
             return Flow::Next;
         }
         connection.session.borrow_mut().next_request();
         let row = match lookup::find(args) {
             Ok(row) => row,
             Err(error) => {
-                self.refuse(connection, None, error);
+                self.refuse(connection, None, is_exec(name), error);
                 return Flow::Next;
             }
         };
         if let Err(error) = check(connection, row) {
-            self.refuse(connection, Some(row), error);
+            self.refuse(connection, Some(row), is_exec(name), error);
             return Flow::Next;
         }
         if connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI) {
@@ -92,9 +92,26 @@ impl Worker {
         }
     }
 
-    /// Refuses a request before it is executed. In a transaction this spoils EXEC.
-    fn refuse(&self, connection: &Rc<Connection>, row: Option<&'static Row>, error: ReplyError) {
+    /// Refuses a request before it is executed. In a transaction this spoils EXEC; refusing EXEC itself ends the
+    /// transaction (Redis `rejectCommand`).
+    fn refuse(
+        &self,
+        connection: &Rc<Connection>,
+        row: Option<&'static Row>,
+        is_exec: bool,
+        error: ReplyError,
+    ) {
         self.metrics.note_rejection(row.map(Row::index), error.code());
+        if is_exec {
+            let mut session = connection.session.borrow_mut();
+            session.queue = None;
+            session.watched.clear();
+            drop(session);
+            let why = error.as_bytes().strip_prefix(b"ERR ").unwrap_or(error.as_bytes());
+            let text = [b"EXECABORT Transaction discarded because of: ", why].concat();
+            connection.reply(&Reply::Error(ReplyError::owned(text)));
+            return;
+        }
         if let Some(queue) = &mut connection.session.borrow_mut().queue {
             queue.refused = true;
         }
@@ -121,7 +138,7 @@ impl Worker {
 
     fn enqueue(&self, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) {
         if let Err(error) = self.check_slots(row, args) {
-            self.refuse(connection, Some(row), error);
+            self.refuse(connection, Some(row), false, error);
             return;
         }
         let request = OwnedArgs::copy(args);
@@ -170,6 +187,10 @@ fn check(connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
         return Err(ReplyError::new("ERR Command not allowed inside a transaction"));
     }
     Ok(())
+}
+
+fn is_exec(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"exec")
 }
 
 /// Whether a command may change data, for CLIENT PAUSE WRITE.
