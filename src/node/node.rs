@@ -147,6 +147,7 @@ async fn serve(worker: &Rc<Worker>, listeners: Vec<TcpListener>) -> Result<(), N
         biased;
         error = worker.run_rounds() => Some(error),
         error = worker.run_checkpoints() => Some(error),
+        error = worker.run_syncs() => Some(error),
         () = worker.stop.notified() => None,
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,

@@ -101,6 +101,20 @@ impl Worker {
         }
     }
 
+    /// With relaxed durability, syncs what has waited for its interval, until that fails.
+    pub async fn run_syncs(&self) -> CommitError {
+        loop {
+            match self.committer().sync_due_in() {
+                Some(wait) => tokio::time::sleep(wait).await,
+                // Every commit syncs.
+                None => std::future::pending().await,
+            }
+            if let Err(error) = self.committer().sync_if_due().await {
+                return error;
+            }
+        }
+    }
+
     /// Writes a checkpoint whenever one is wanted. One that fails because of the disk's state leaves the journal as it
     /// is: nothing is lost, and the next one may succeed.
     pub async fn run_checkpoints(&self) -> CommitError {

@@ -170,24 +170,35 @@ impl Worker {
         }
     }
 
-    /// One partition after the other: the partition is the cursor's remainder, so that cursors stay small.
+    /// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's remainder,
+    /// so that cursors stay small.
     fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Reply {
         let partitions = u64::from(self.router.partitions());
-        let id = scan.cursor % partitions;
-        let inner = Scan { cursor: scan.cursor / partitions, ..*scan };
-        let reply = self.query(PartitionId(id as u16), database, &Query::Key(KeyQuery::Scan(inner)));
-        let Reply::Array(mut parts) = reply else { return reply };
-        let cursor = match parts.first() {
-            Some(Reply::Bulk(cursor)) => crate::model::entry_id::parse_u64(cursor).unwrap_or(0),
-            other => unreachable!("a cursor is not {other:?}"),
-        };
-        let next = match cursor {
-            0 if id + 1 == partitions => 0,
-            0 => id + 1,
-            cursor => cursor.saturating_mul(partitions).saturating_add(id),
-        };
-        parts[0] = Reply::bulk(next.to_string());
-        Reply::Array(parts)
+        let mut cursor = scan.cursor;
+        let mut found = Vec::new();
+        loop {
+            let (id, inner) = (cursor % partitions, cursor / partitions);
+            let query = KeyQuery::Scan(Scan { cursor: inner, ..*scan });
+            let reply = self.query(PartitionId(id as u16), database, &Query::Key(query));
+            let (next, keys) = match reply {
+                Reply::Array(parts) => match <[Reply; 2]>::try_from(parts) {
+                    Ok([Reply::Bulk(next), Reply::Array(keys)]) => {
+                        (crate::model::entry_id::parse_u64(&next).unwrap_or(0), keys)
+                    }
+                    other => unreachable!("a page is not {other:?}"),
+                },
+                refused => return refused,
+            };
+            found.extend(keys);
+            cursor = match next {
+                0 if id + 1 == partitions => 0,
+                0 => id + 1,
+                next => next.saturating_mul(partitions).saturating_add(id),
+            };
+            if cursor == 0 || next != 0 || found.len() as u64 >= scan.count {
+                return Reply::Array(vec![Reply::bulk(cursor.to_string()), Reply::Array(found)]);
+            }
+        }
     }
 
     /// XREAD and XREADGROUP over streams of several slots: independent reads, answered together.

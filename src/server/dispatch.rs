@@ -3,6 +3,7 @@
 
 use crate::command::lookup;
 use crate::command::spec::{Flags, Row};
+use crate::command::value::reach::Reach;
 use crate::command::value::{Command, Data};
 use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::{Reply, ReplyError};
@@ -117,13 +118,27 @@ impl Worker {
         connection.reply(&Reply::Error(error));
     }
 
-    fn enqueue(&self, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) {
-        let crosses_slots = match (row.parse)(args) {
-            Ok(Command::Data(data)) => self.router.of_keys(data.keys()).is_err(),
-            _ => false,
+    /// Several partitions: a transaction is one entry of one partition's log.
+    fn check_slots(&self, row: &Row, args: Args<'_>) -> Result<(), ReplyError> {
+        if self.router.partitions() == 1 {
+            return Ok(());
+        }
+        // Whatever does not parse is refused by EXEC, as in Redis.
+        let Ok(Command::Data(data) | Command::Blocking { read: data, .. }) = (row.parse)(args) else {
+            return Ok(());
         };
-        if crosses_slots {
-            self.refuse(connection, Some(row), false, ReplyError::CROSS_SLOT);
+        if data.reach() == Reach::Everywhere {
+            return Err(ReplyError::owned(format!(
+                "CROSSSLOT '{}' concerns all slots: it cannot be in a transaction while there are several partitions",
+                row.full_name()
+            )));
+        }
+        self.router.of_keys(data.keys()).map(|_| ())
+    }
+
+    fn enqueue(&self, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) {
+        if let Err(error) = self.check_slots(row, args) {
+            self.refuse(connection, Some(row), false, error);
             return;
         }
         let request = OwnedArgs::copy(args);

@@ -174,14 +174,17 @@ impl Worker {
 
     /// Drops the memory and rebuilds it from disk.
     fn reload(&self) -> Reply {
-        if !self.is_idle() {
+        if !self.is_idle() || self.checkpointing.get() {
             return Reply::error(
-                "ERR DEBUG RELOAD wants a moment without writes of other clients, try again",
+                "ERR DEBUG RELOAD wants a moment without a checkpoint and without writes of other clients, try again",
             );
         }
         match self.committer().rebuild(self) {
             Ok(()) => Reply::OK,
             Err(error) => {
+                // What is in memory now may be anything.
+                self.latch.trip(format!("DEBUG RELOAD: {error}"));
+                self.stop.notify_one();
                 Reply::Error(ReplyError::owned(format!("ERR Error trying to load the data: {error}")))
             }
         }
