@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     let flags: Vec<String> = std::env::args().skip(1).collect();
     let config = match load::load(&flags, std::env::vars()) {
         Ok(Invocation::Print(text)) => {
-            println!("{text}");
+            println!("{}", text.trim_end());
             return ExitCode::SUCCESS;
         }
         Ok(Invocation::Run(config)) => *config,
@@ -18,9 +18,16 @@ fn main() -> ExitCode {
     if let Err(error) = tracing::install(config.loglevel, &config.logfile) {
         return fail(&format!("cannot write the log file {}: {error}", config.logfile));
     }
+    let logs_to_file = !config.logfile.is_empty();
     match node::run(config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => {
+            if logs_to_file {
+                // Whoever looks for the reason later looks there.
+                ::tracing::error!(%error, "stopped");
+            }
+            fail(&error)
+        }
     }
 }
 

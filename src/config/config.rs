@@ -2,6 +2,7 @@
 
 use crate::config::settings;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 /// Which committer makes writes durable.
@@ -14,6 +15,24 @@ pub enum Replication {
     Raft,
 }
 
+impl Replication {
+    /// As in files and INFO.
+    pub fn name(self) -> &'static str {
+        match self {
+            Replication::Local => "local",
+            Replication::Raft => "raft",
+        }
+    }
+
+    /// For the banner.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Replication::Local => "committed by the local journal",
+            Replication::Raft => "committed by Raft",
+        }
+    }
+}
+
 /// What an acknowledged write has survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -21,6 +40,24 @@ pub enum Durability {
     Fsync,
     /// In the kernel's cache before the reply, on disk within `sync-interval`.
     Relaxed,
+}
+
+impl Durability {
+    /// As in files and INFO.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::Fsync => "fsync",
+            Durability::Relaxed => "relaxed",
+        }
+    }
+
+    /// For the banner.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Durability::Fsync => "fsync: every write is on disk before its reply",
+            Durability::Relaxed => "relaxed: power loss may cost writes that were acknowledged",
+        }
+    }
 }
 
 /// Where the journal is flushed.
@@ -50,6 +87,17 @@ pub enum DebugCommands {
     Local,
 }
 
+impl DebugCommands {
+    /// Whether a client may use DEBUG; `is_local`: it is on this machine.
+    pub fn allows(self, is_local: bool) -> bool {
+        match self {
+            DebugCommands::No => false,
+            DebugCommands::Yes => true,
+            DebugCommands::Local => is_local,
+        }
+    }
+}
+
 /// Bytes of unsent replies at which a client is disconnected; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimit {
@@ -70,6 +118,8 @@ pub struct OutputLimits {
 /// Every setting. [`Config::default`] is the defaults of the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The settings file that was read, if one was.
+    pub config_file: Option<PathBuf>,
     pub port: u16,
     /// Addresses to listen on; a leading `-` marks one that may be missing.
     pub bind: Vec<String>,
@@ -100,6 +150,8 @@ pub struct Config {
     pub stream_node_max_bytes: u32,
     pub stream_idmp_duration: u64,
     pub stream_idmp_maxsize: u64,
+    /// Rounds of background work in a second.
+    pub hz: u32,
     pub loglevel: LogLevel,
     /// Empty: standard output.
     pub logfile: String,
@@ -116,6 +168,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let mut config = Config {
+            config_file: None,
             port: 0,
             bind: Vec::new(),
             dir: PathBuf::new(),
@@ -142,6 +195,7 @@ impl Default for Config {
             stream_node_max_bytes: 0,
             stream_idmp_duration: 0,
             stream_idmp_maxsize: 0,
+            hz: 0,
             loglevel: LogLevel::Notice,
             logfile: String::new(),
             enable_debug_command: DebugCommands::No,
@@ -154,5 +208,55 @@ impl Default for Config {
             setting.set(&mut config, setting.default).expect("a default is valid");
         }
         config
+    }
+}
+
+/// One word of `bind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BindAddress {
+    pub ip: IpAddr,
+    /// Whether the server starts without it, if this machine does not have it.
+    pub may_be_missing: bool,
+}
+
+impl Config {
+    /// The addresses to listen on, with `*` for all of IPv4 and `::*` for all of IPv6 (Redis 7.2).
+    ///
+    /// # Errors
+    ///
+    /// The word that is no IP address, for the person who started the server.
+    pub fn bind_addresses(&self) -> Result<Vec<BindAddress>, String> {
+        let address = |word: &String| {
+            let (may_be_missing, text) = match word.strip_prefix('-') {
+                Some(text) => (true, text),
+                None => (false, word.as_str()),
+            };
+            let ip = match text {
+                "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                "::*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                _ => text
+                    .parse()
+                    .map_err(|_| format!("bind: '{word}' is not an IP address (127.0.0.1, -::1, *)"))?,
+            };
+            Ok(BindAddress { ip, may_be_missing })
+        };
+        self.bind.iter().map(address).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bind_takes_redis_s_words() {
+        let mut config = Config::default();
+        let found: Vec<_> =
+            config.bind_addresses().unwrap().iter().map(|a| (a.ip.to_string(), a.may_be_missing)).collect();
+        assert_eq!(found, [("127.0.0.1".to_owned(), false), ("::1".to_owned(), true)]);
+        config.bind = vec!["*".into(), "-::*".into()];
+        assert!(config.bind_addresses().unwrap().iter().all(|address| address.ip.is_unspecified()));
+        config.bind = vec!["localhost".into()];
+        assert!(config.bind_addresses().unwrap_err().contains("'localhost'"));
     }
 }

@@ -132,8 +132,11 @@ fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {
         Err(_) if is_redis_conf(&text) => return Err(LoadError::RedisConf { path: path.to_owned() }),
         Err(source) => return Err(LoadError::Toml { path: path.to_owned(), source: Box::new(source) }),
     };
-    let place = path.display().to_string();
     for (name, value) in &table {
+        let place = match line_of(&text, name) {
+            Some(line) => format!("{}:{line}", path.display()),
+            None => path.display().to_string(),
+        };
         let text = match value {
             toml::Value::Array(items) => {
                 items.iter().map(toml_text).collect::<Option<Vec<_>>>().map(|t| t.join(" "))
@@ -146,7 +149,17 @@ fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {
         };
         set(config, &place, name, &text)?;
     }
+    config.config_file = Some(path.to_owned());
     Ok(())
+}
+
+/// The line, from 1, that gives the setting its value; none if it is written in a way that only TOML's grammar finds.
+fn line_of(text: &str, name: &str) -> Option<usize> {
+    let gives = |line: &str| {
+        let key = line.split_once('=').map(|(key, _)| key.trim().trim_matches(['"', '\'']));
+        key == Some(name)
+    };
+    text.lines().position(gives).map(|at| at + 1)
 }
 
 fn toml_text(value: &toml::Value) -> Option<String> {
@@ -293,6 +306,7 @@ mod tests {
     fn what_is_wrong_is_said() {
         let (_dir, conf) = file("# a comment\nport 6379\nsave 900 1\n");
         let (_dir2, broken) = file("port = = 3");
+        let (_dir3, slip) = file("# a comment\nprot = 3\n");
         for (flags, text) in [
             (&["--prot", "1"][..], "did you mean 'port'?"),
             (&["--frobnicate", "1"], "--help lists the settings"),
@@ -301,6 +315,7 @@ mod tests {
             (&["redis.conf"], "unexpected argument 'redis.conf'"),
             (&["--daemonize", "yes"], "supports only no"),
             (&["--config", &conf], "looks like a redis.conf"),
+            (&["--config", &slip], "h.toml:2: unknown setting 'prot'; did you mean 'port'?"),
             (&["--config", &broken], "is not TOML"),
             (&["--config", "/nonexistent/h.toml"], "cannot read the settings file"),
         ] {
@@ -340,6 +355,8 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# ").filter(|l| l.contains(" = ")))
             .fold(String::new(), |all, line| all + line + "\n");
         let (_dir, path) = file(&settings);
-        assert_eq!(run(&["--config", &path], &[]).unwrap(), Config::default());
+        let config = run(&["--config", &path], &[]).unwrap();
+        assert_eq!(config.config_file.as_deref(), Some(Path::new(&path)));
+        assert_eq!(Config { config_file: None, ..config }, Config::default());
     }
 }

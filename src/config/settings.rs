@@ -87,8 +87,9 @@ impl Setting {
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), Refused> {
         match &self.kind {
             Kind::Flag { set, .. } => match value.to_ascii_lowercase().as_str() {
-                "yes" => set(config, true),
-                "no" => set(config, false),
+                // Redis knows the first of each; environments tend to have the second.
+                "yes" | "true" => set(config, true),
+                "no" | "false" => set(config, false),
                 _ => return refuse("argument must be 'yes' or 'no'"),
             },
             Kind::Number { set, min, max, unit, .. } => {
@@ -521,7 +522,13 @@ pub static SETTINGS: &[Setting] = &[
     row!("no-appendfsync-on-rewrite", "no", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("auto-aof-rewrite-percentage", "100", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("auto-aof-rewrite-min-size", "67108864", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("dbfilename", "dump.rdb", mutable, Kind::Ignored, "Accepted, without effect: there is no RDB file."),
+    row!(
+        "dbfilename",
+        "dump.rdb",
+        immutable,
+        Kind::Ignored,
+        "Accepted, without effect: there is no RDB file."
+    ),
     row!("appenddirname", "appendonlydir", immutable, Kind::Ignored, "Accepted, without effect."),
     row!("rdbcompression", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("rdbchecksum", "yes", immutable, Kind::Ignored, "Accepted, without effect."),
@@ -541,7 +548,13 @@ pub static SETTINGS: &[Setting] = &[
         "Nothing is ever evicted."
     ),
     row!("notify-keyspace-events", "", mutable, EMPTY, "Keyspace notifications are not there yet."),
-    row!("hz", "10", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!(
+        "hz",
+        "10",
+        mutable,
+        number!(hz, 1, 500, Plain),
+        "Rounds of background work (expiry, idle clients) in a second."
+    ),
     row!("dynamic-hz", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("activedefrag", "no", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("lazyfree-lazy-user-del", "no", mutable, Kind::Ignored, "Accepted, without effect."),

@@ -4,4 +4,5 @@ pub mod clock;
 pub mod entropy;
 pub mod fs;
 pub mod priority;
+pub mod process;
 pub mod sim_fs;

@@ -34,9 +34,12 @@ impl EntryId {
         }
     }
 
-    /// `ms-seq` or `ms`, the latter with `seq_when_absent`. Digits only; nothing else is an id (Redis
+    /// `ms-seq` or `ms`, the latter with `seq_when_absent`. Nothing else is an id (Redis
     /// `streamGenericParseIDOrReply`; `-` and `+` are the caller's business).
     pub fn parse(text: &[u8], seq_when_absent: u64) -> Option<EntryId> {
+        if text.len() > TEXT_MAX {
+            return None;
+        }
         match text.iter().position(|&b| b == b'-') {
             None => Some(EntryId { ms: parse_u64(text)?, seq: seq_when_absent }),
             Some(dash) => Some(EntryId { ms: parse_u64(&text[..dash])?, seq: parse_u64(&text[dash + 1..])? }),
@@ -86,9 +89,14 @@ impl EntryIdText {
     }
 }
 
-/// Decimal digits only: no sign, no blank. Leading zeros are accepted, as Redis's `string2ull` accepts them by
-/// way of `strtoull`.
+/// The longest text that can be an id (Redis `streamGenericParseIDOrReply` copies it into a buffer of 128 bytes).
+const TEXT_MAX: usize = 127;
+
+/// A number as Redis's `string2ull` reads it, by way of `strtoull`: leading blanks, one `+` and leading zeros are
+/// accepted. (`strtoull` also takes some negative numbers as their complement; here they are none.)
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    let text = text.trim_ascii_start();
+    let text = text.strip_prefix(b"+").unwrap_or(text);
     if text.is_empty() {
         return None;
     }
@@ -110,8 +118,20 @@ mod tests {
     fn only_ids_parse() {
         assert_eq!(EntryId::parse(b"5", 7), Some(EntryId::new(5, 7)));
         assert_eq!(EntryId::parse(b"5-6", 7), Some(EntryId::new(5, 6)));
-        let refused: [&[u8]; 9] =
-            [b"", b"-", b"5-", b"-5", b"5-5-5", b"abc", b"+5", b" 5", b"18446744073709551616"];
+        assert_eq!(EntryId::parse(b" +5-\t06", 7), Some(EntryId::new(5, 6)));
+        let refused: [&[u8]; 11] = [
+            b"",
+            b"-",
+            b"5-",
+            b"-5",
+            b"5-5-5",
+            b"abc",
+            b"++5",
+            b"5 ",
+            b" -5",
+            b"18446744073709551616",
+            &[b'0'; 128],
+        ];
         for text in refused {
             assert_eq!(EntryId::parse(text, 0), None, "{}", text.escape_ascii());
         }

@@ -1,17 +1,18 @@
 //! A node from its first look at the data directory to its last sync.
 
 use crate::base::latch::Latch;
-use crate::config::config::{Config, Durability, Replication};
+use crate::config::config::Config;
 use crate::env::clock::{Clock, SystemClock};
 use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
+use crate::env::process;
 use crate::replication::committer::{CommitError, Committer, OpenError};
 use crate::server::dispatch::STOPPED;
 use crate::server::listener;
 use crate::server::worker::{Identity, Parts, Worker};
 use crate::state::machine::Machine;
 use crate::storage::data_dir::{DataDir, DataDirError};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub enum NodeError {
     Open(#[from] OpenError),
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: std::io::Error },
-    #[error("bind: {0:?} is no IP address")]
+    #[error("{0}")]
     Address(String),
     #[error("cannot start: {doing}: {source}")]
     System { doing: &'static str, source: std::io::Error },
@@ -39,22 +40,23 @@ pub enum NodeError {
 /// Runs a node until it is asked to stop.
 pub fn run(config: Config) -> Result<(), NodeError> {
     let started = Instant::now();
+    raise_file_limit(&config);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .event_interval(EVENT_INTERVAL)
         .build()
         .map_err(|source| NodeError::System { doing: "making the runtime", source })?;
     LocalSet::new().block_on(&runtime, async {
-        // Before the data is read: a port in use is found at once.
+        // Before the directory is touched: a port in use is found at once, and leaves nothing behind.
         let listeners = listen(&config)?;
+        let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
         let latch = Latch::new();
         let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
         let worker = Rc::new(Worker::new(Parts {
-            identity: identity(&*clock, &*entropy),
+            identity: identity(&config, &*clock, &*entropy),
             machines: (0..config.partitions).map(|_| Machine::new()).collect(),
             clock,
             entropy,
@@ -75,21 +77,31 @@ const EVENT_INTERVAL: u32 = 61;
 /// How long clients have to take their last replies.
 const GOODBYE: Duration = Duration::from_millis(200);
 
+/// Descriptors beside those of clients: listeners, the journal, checkpoints, the runtime's own (Redis
+/// `CONFIG_MIN_RESERVED_FDS`).
+const FILES_RESERVED: u64 = 32;
+
+/// As many clients as `maxclients` says need as many descriptors; the limit that most shells start with is 1024.
+fn raise_file_limit(config: &Config) {
+    let wanted = config.maxclients as u64 + FILES_RESERVED;
+    let allowed = process::raise_file_limit(wanted);
+    if allowed < wanted {
+        tracing::warn!(
+            allowed,
+            wanted,
+            "fewer open files are allowed than maxclients wants: clients beyond them will wait to be accepted; raise the \
+             limit (ulimit -n) or lower maxclients"
+        );
+    }
+}
+
 fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
     let mut listeners = Vec::new();
-    for word in &config.bind {
-        // As in redis.conf: an address behind a `-` may be missing on this machine.
-        let (text, optional) = word.strip_prefix('-').map_or((word.as_str(), false), |rest| (rest, true));
-        let ip: IpAddr = match text {
-            "*" => Ipv4Addr::UNSPECIFIED.into(),
-            "::*" => Ipv6Addr::UNSPECIFIED.into(),
-            "localhost" => Ipv4Addr::LOCALHOST.into(),
-            text => text.parse().map_err(|_| NodeError::Address(text.to_owned()))?,
-        };
-        let address = SocketAddr::new(ip, config.port);
+    for bind in config.bind_addresses().map_err(NodeError::Address)? {
+        let address = SocketAddr::new(bind.ip, config.port);
         match listener::bind(address, config.tcp_backlog) {
             Ok(listener) => listeners.push(listener),
-            Err(error) if optional && is_missing_address(&error) => {
+            Err(error) if bind.may_be_missing && is_missing_address(&error) => {
                 tracing::info!(%address, "not on this machine; not listening there");
             }
             Err(source) => return Err(NodeError::Listen { address, source }),
@@ -107,12 +119,12 @@ fn is_missing_address(error: &std::io::Error) -> bool {
 /// EAFNOSUPPORT on Linux, where the kernel has no IPv6.
 const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
 
-fn identity(clock: &dyn Clock, entropy: &dyn Entropy) -> Identity {
+fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identity {
     let run_id = format!("{:016x}{:016x}{:016x}", entropy.u64(), entropy.u64(), entropy.u64());
     Identity {
         run_id: run_id[..RUN_ID_DIGITS].to_owned(),
         started_at: clock.now(),
-        config_file: String::new(),
+        config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
     }
 }
@@ -135,6 +147,7 @@ async fn serve(worker: &Rc<Worker>, listeners: Vec<TcpListener>) -> Result<(), N
         biased;
         error = worker.run_rounds() => Some(error),
         error = worker.run_checkpoints() => Some(error),
+        error = worker.run_syncs() => Some(error),
         () = worker.stop.notified() => None,
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
@@ -162,11 +175,15 @@ fn spawn(worker: &Rc<Worker>, run: impl AsyncFnOnce(Rc<Worker>) + 'static) {
     tokio::task::spawn_local(async move { run(worker).await });
 }
 
-/// Closes every connection and lets its last replies out.
+/// Closes every connection and lets its last replies out. Reads that wait have none (as in Redis).
 async fn say_goodbye(worker: &Worker) {
     let connections: Vec<_> = worker.connections().values().cloned().collect();
     for connection in connections {
-        connection.close_after_replies();
+        if worker.waiters.borrow().of_connection(connection.id).is_some() {
+            connection.close();
+        } else {
+            connection.close_after_replies();
+        }
     }
     let gone = async {
         while !worker.connections().is_empty() {
@@ -190,22 +207,8 @@ fn print_banner(config: &Config, data_dir: &DataDir, listeners: &[TcpListener], 
         started.elapsed().as_millis(),
         data_dir.path().display(),
         if data_dir.is_new() { " (new)" } else { "" },
-        durability(config),
+        config.durability.describe(),
         config.partitions,
-        committer(config),
+        config.replication.describe(),
     );
-}
-
-fn durability(config: &Config) -> String {
-    match config.durability {
-        Durability::Fsync => "fsync: on disk before the reply".to_owned(),
-        Durability::Relaxed => format!("relaxed: on disk within {} ms", config.sync_interval_ms),
-    }
-}
-
-fn committer(config: &Config) -> &'static str {
-    match config.replication {
-        Replication::Local => "committed locally",
-        Replication::Raft => "committed by raft groups of one member",
-    }
 }

@@ -2,15 +2,20 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fmt::{Display, Write as _};
 
 /// Error codes that are counted apart (Redis 7: 128); the rest are in [`Metrics::errors_uncounted`]. Codes may come from clients.
 pub const ERROR_CODES_MAX: usize = 128;
+
+/// Bytes of a code that are kept.
+const ERROR_CODE_BYTES_MAX: usize = 64;
 
 /// Samples of the moving rate (Redis `STATS_METRIC_SAMPLES`).
 const SAMPLES: usize = 16;
 
 /// Buckets of the flush histogram: bucket `i` counts flushes below `2^i` µs, the last one all others.
 pub const FLUSH_BUCKETS: usize = 24;
+const LAST_BUCKET: usize = FLUSH_BUCKETS - 1;
 
 /// A number that goes up.
 #[derive(Debug, Default)]
@@ -39,6 +44,17 @@ pub struct CallStats {
     pub rejected: u64,
     /// Executed and answered with an error.
     pub failed: u64,
+}
+
+/// A row of INFO commandstats, with the figure that is derived.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CommandStats {
+    pub calls: u64,
+    /// Microseconds of all calls that were timed.
+    pub usec: u64,
+    pub usec_per_call: f64,
+    pub rejected_calls: u64,
+    pub failed_calls: u64,
 }
 
 /// A rate over the last samples.
@@ -146,7 +162,7 @@ impl Metrics {
         self.flush_microseconds.add(microseconds);
         self.flush_max.set(self.flush_max.get().max(microseconds));
         let bucket = (u64::BITS - microseconds.leading_zeros()) as usize;
-        self.flush_buckets.borrow_mut()[bucket.min(FLUSH_BUCKETS - 1)] += 1;
+        self.flush_buckets.borrow_mut()[bucket.min(LAST_BUCKET)] += 1;
     }
 
     /// Takes a sample of the rates. Call about ten times a second.
@@ -194,6 +210,76 @@ impl Metrics {
         self.error_codes.borrow().iter().map(|(code, count)| (code.clone(), *count)).collect()
     }
 
+    /// Of one row of the command table; `None` if it was neither called nor refused.
+    pub fn command(&self, row_index: usize) -> Option<CommandStats> {
+        let stats = *self.calls.borrow().get(row_index)?;
+        (stats.calls > 0 || stats.rejected > 0 || stats.failed > 0).then(|| CommandStats {
+            calls: stats.calls,
+            usec: stats.microseconds,
+            usec_per_call: if stats.calls == 0 {
+                0.0
+            } else {
+                stats.microseconds as f64 / stats.calls as f64
+            },
+            rejected_calls: stats.rejected,
+            failed_calls: stats.failed,
+        })
+    }
+
+    /// The lines of INFO stats that are counted here, by Redis 7.2's names.
+    pub fn write_stats(&self, line: &mut dyn FnMut(&str, &dyn Display)) {
+        let kbps = |rate: &Rate| format!("{:.2}", rate.get() as f64 / 1024.0);
+        line("total_connections_received", &self.connections.get());
+        line("total_commands_processed", &self.commands.get());
+        line("instantaneous_ops_per_sec", &self.command_rate.get());
+        line("total_net_input_bytes", &self.input_bytes.get());
+        line("total_net_output_bytes", &self.output_bytes.get());
+        line("instantaneous_input_kbps", &kbps(&self.input_rate));
+        line("instantaneous_output_kbps", &kbps(&self.output_rate));
+        line("rejected_connections", &self.rejected_connections.get());
+        line("expired_keys", &self.expired_keys.get());
+        line("keyspace_hits", &self.keyspace_hits.get());
+        line("keyspace_misses", &self.keyspace_misses.get());
+        line("unexpected_error_replies", &0);
+        line("total_error_replies", &self.errors.get());
+        line("client_query_buffer_limit_disconnections", &self.client_query_buffer_disconnections.get());
+        line("client_output_buffer_limit_disconnections", &self.client_output_buffer_disconnections.get());
+    }
+
+    /// How often and how long the disk was waited for. The histogram lists the buckets that are not empty.
+    pub fn write_commits(&self, line: &mut dyn FnMut(&str, &dyn Display)) {
+        line("commit_rounds", &self.commits.get());
+        line("commit_journal_bytes", &self.journal_bytes.get());
+        line("commit_flushes", &self.flushes.get());
+        line("commit_flush_usec_total", &self.flush_microseconds.get());
+        line("commit_flush_usec_max", &self.flush_max());
+        let mut histogram = String::new();
+        for (bucket, count) in self.flush_histogram().iter().enumerate().filter(|(_, count)| **count > 0) {
+            let comma = if histogram.is_empty() { "" } else { "," };
+            let _ = match bucket {
+                ..LAST_BUCKET => write!(histogram, "{comma}below_{}={count}", 1u64 << bucket),
+                _ => write!(histogram, "{comma}above={count}"),
+            };
+        }
+        line("commit_flush_usec_histogram", &histogram);
+    }
+
+    /// Each error code with its count, sorted by code. Bytes that would break a line of INFO, or are not ASCII, are
+    /// escaped: codes may come from clients (reliability P14).
+    pub fn write_errors(&self, line: &mut dyn FnMut(&str, u64)) {
+        let mut text = String::new();
+        for (code, count) in &*self.error_codes.borrow() {
+            text.clear();
+            for &byte in code {
+                match byte {
+                    b'!'..=b'~' if !b":=,".contains(&byte) => text.push(char::from(byte)),
+                    _ => drop(write!(text, "\\x{byte:02x}")),
+                }
+            }
+            line(&text, *count);
+        }
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         for counter in [
@@ -228,6 +314,7 @@ impl Metrics {
 
     fn note_code(&self, code: &[u8]) {
         self.errors.add(1);
+        let code = &code[..code.len().min(ERROR_CODE_BYTES_MAX)];
         let mut codes = self.error_codes.borrow_mut();
         if let Some(count) = codes.get_mut(code) {
             *count += 1;
@@ -291,5 +378,30 @@ mod tests {
             metrics.tick(tick * 100);
         }
         assert_eq!(metrics.commands_per_second(), 100);
+    }
+
+    #[test]
+    fn info_lines_are_complete_and_cannot_be_broken_by_codes() {
+        let metrics = Metrics::default();
+        metrics.note_call(7);
+        metrics.note_call(7);
+        metrics.note_duration(7, 5);
+        metrics.note_rejection(Some(2), b"A\r\n:b");
+        metrics.note_flush(3);
+        metrics.note_flush(u64::MAX);
+        let seven =
+            CommandStats { calls: 2, usec: 5, usec_per_call: 2.5, rejected_calls: 0, failed_calls: 0 };
+        assert_eq!(metrics.command(7), Some(seven));
+        assert_eq!(metrics.command(2).unwrap().rejected_calls, 1);
+        assert_eq!((metrics.command(3), metrics.command(1000)), (None, None));
+        let mut lines = BTreeMap::new();
+        metrics.write_stats(&mut |name, value| drop(lines.insert(name.to_owned(), value.to_string())));
+        metrics.write_commits(&mut |name, value| drop(lines.insert(name.to_owned(), value.to_string())));
+        assert_eq!(lines["total_commands_processed"], "2");
+        assert_eq!(lines["instantaneous_input_kbps"], "0.00");
+        assert_eq!(lines["commit_flush_usec_histogram"], "below_4=1,above=1");
+        let mut codes = Vec::new();
+        metrics.write_errors(&mut |code, count| codes.push((code.to_owned(), count)));
+        assert_eq!(codes, [("A\\x0d\\x0a\\x3ab".to_owned(), 1)]);
     }
 }

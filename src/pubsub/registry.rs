@@ -6,6 +6,7 @@
 use crate::base::glob;
 use ahash::{AHashMap, AHashSet};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// A connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,8 +32,10 @@ pub enum Delivery<'a> {
 pub struct Registry {
     channels: AHashMap<Bytes, Vec<SubscriberId>>,
     shards: AHashMap<Bytes, Vec<SubscriberId>>,
-    /// In the order in which they were first subscribed to: PUBLISH goes through all of them.
-    patterns: Vec<(Bytes, Vec<SubscriberId>)>,
+    /// By a number that goes up, so in the order in which they were first subscribed to: PUBLISH goes through all of them.
+    patterns: BTreeMap<u64, (Bytes, Vec<SubscriberId>)>,
+    pattern_numbers: AHashMap<Bytes, u64>,
+    next_pattern: u64,
     subscribers: AHashMap<SubscriberId, Subscriptions>,
 }
 
@@ -72,19 +75,20 @@ impl Registry {
         let known = match kind {
             Kind::Channel => self.channels.get_key_value(name).map(|(name, _)| name.clone()),
             Kind::Shard => self.shards.get_key_value(name).map(|(name, _)| name.clone()),
-            Kind::Pattern => {
-                self.patterns.iter().find(|(known, _)| known == name).map(|(name, _)| name.clone())
-            }
+            Kind::Pattern => self.pattern_numbers.get_key_value(name).map(|(name, _)| name.clone()),
         };
         let name = known.unwrap_or_else(|| Bytes::copy_from_slice(name));
         own.insert(name.clone());
         match kind {
             Kind::Channel => self.channels.entry(name).or_default().push(id),
             Kind::Shard => self.shards.entry(name).or_default().push(id),
-            Kind::Pattern => match self.patterns.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, ids)) => ids.push(id),
-                None => self.patterns.push((name, vec![id])),
-            },
+            Kind::Pattern => {
+                let number = *self.pattern_numbers.entry(name.clone()).or_insert_with(|| {
+                    self.next_pattern += 1;
+                    self.next_pattern
+                });
+                self.patterns.entry(number).or_insert_with(|| (name, Vec::new())).1.push(id);
+            }
         }
         true
     }
@@ -117,11 +121,12 @@ impl Registry {
             Kind::Channel => &mut self.channels,
             Kind::Shard => &mut self.shards,
             Kind::Pattern => {
-                let at =
-                    self.patterns.iter().position(|(known, _)| known == name).expect("both directions agree");
-                self.patterns[at].1.retain(|&other| other != id);
-                if self.patterns[at].1.is_empty() {
-                    self.patterns.remove(at);
+                let number = self.pattern_numbers[name];
+                let ids = &mut self.patterns.get_mut(&number).expect("a pattern has subscribers").1;
+                ids.retain(|&other| other != id);
+                if ids.is_empty() {
+                    self.patterns.remove(&number);
+                    self.pattern_numbers.remove(name);
                 }
                 return;
             }
@@ -160,7 +165,7 @@ impl Registry {
     /// subscribed several ways is reached several times.
     pub fn publish<'a>(&'a self, channel: &'a [u8]) -> impl Iterator<Item = (SubscriberId, Delivery<'a>)> {
         let direct = self.channels.get(channel).into_iter().flatten().map(|&id| (id, Delivery::Message));
-        let matching = self.patterns.iter().filter(move |(pattern, _)| glob::matches(pattern, channel));
+        let matching = self.patterns.values().filter(move |(pattern, _)| glob::matches(pattern, channel));
         let by_pattern = matching
             .flat_map(|(pattern, ids)| ids.iter().map(move |&id| (id, Delivery::PatternMessage { pattern })));
         direct.chain(by_pattern)
@@ -177,7 +182,7 @@ impl Registry {
         let mut names: Vec<Bytes> = match kind {
             Kind::Channel => self.channels.keys().filter(matches).cloned().collect(),
             Kind::Shard => self.shards.keys().filter(matches).cloned().collect(),
-            Kind::Pattern => self.patterns.iter().map(|(name, _)| name).filter(matches).cloned().collect(),
+            Kind::Pattern => self.pattern_numbers.keys().filter(matches).cloned().collect(),
         };
         names.sort_unstable();
         names
@@ -188,9 +193,7 @@ impl Registry {
         match kind {
             Kind::Channel => self.channels.get(name).map_or(0, Vec::len),
             Kind::Shard => self.shards.get(name).map_or(0, Vec::len),
-            Kind::Pattern => {
-                self.patterns.iter().find(|(known, _)| known == name).map_or(0, |(_, ids)| ids.len())
-            }
+            Kind::Pattern => self.pattern_numbers.get(name).map_or(0, |number| self.patterns[number].1.len()),
         }
     }
 

@@ -186,6 +186,11 @@ impl Committer {
         }
     }
 
+    /// How long until [`Committer::sync_if_due`] has something to do; `None` with [`Durability::Fsync`].
+    pub fn sync_due_in(&self) -> Option<Duration> {
+        self.disk().sync_due_in()
+    }
+
     /// Syncs what is written and has waited for its interval: for [`Durability::Relaxed`], to be called by a timer.
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         self.disk().sync_if_due().await

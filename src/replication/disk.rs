@@ -144,6 +144,14 @@ impl Disk {
         Ok(())
     }
 
+    /// How long until [`Disk::sync_if_due`] has something to do; `None` if every commit syncs.
+    pub fn sync_due_in(&self) -> Option<Duration> {
+        match self.durability {
+            Durability::Fsync => None,
+            Durability::Relaxed { interval } => Some(interval.saturating_sub(self.synced_at.get().elapsed())),
+        }
+    }
+
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.durability {
             Durability::Relaxed { interval } if self.synced_at.get().elapsed() >= interval => {
@@ -245,6 +253,8 @@ impl Disk {
     /// Makes durable what is written.
     pub async fn sync(&self) -> Result<(), CommitError> {
         self.check_latch()?;
+        // What is written while the sync runs has waited since then.
+        let began = Instant::now();
         let handle = self.journal.borrow().sync_handle();
         if let Some(handle) = handle {
             let (handle, outcome, took) = if self.pace.get().inline {
@@ -259,7 +269,7 @@ impl Disk {
             let result = self.journal.borrow_mut().complete_sync(handle, outcome);
             self.trip_on_error(result)?;
         }
-        self.synced_at.set(Instant::now());
+        self.synced_at.set(began);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use crate::command::value::connection::{ClientClass, ClientFilter};
 use crate::pubsub::registry::Kind;
 use crate::resp::writer::Protocol;
-use crate::server::connection::Connection;
+use crate::server::connection::{Connection, Hold};
 use crate::server::worker::Worker;
 use std::fmt::Write;
 use std::rc::Rc;
@@ -16,7 +16,8 @@ impl Worker {
         let registry = self.pubsub.borrow();
         let subscriptions = [Kind::Channel, Kind::Pattern, Kind::Shard]
             .map(|kind| registry.count(connection.subscriber(), kind));
-        let blocked = self.waiters.borrow().of_connection(connection.id).is_some();
+        let blocked = self.waiters.borrow().of_connection(connection.id).is_some()
+            || connection.hold.get() == Hold::Paused;
         let multi = session.queue.as_ref().map_or(-1, |queue| queue.requests.len() as i64);
         let multi_memory = session.queue.as_ref().map_or(0, |queue| queue.bytes);
         let output = connection.output_bytes();

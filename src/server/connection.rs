@@ -222,12 +222,20 @@ impl Connection {
         self.wake();
     }
 
-    /// Closes because the client does not take what is sent to it (`client-output-buffer-limit`).
-    pub fn close_for_output(&self) {
-        if self.closing.get() != Closing::Now {
+    /// Closes as soon as its task runs; what was not sent until now is not sent any more.
+    pub fn close_unanswered(&self) {
+        self.output.borrow_mut().discard_unsent();
+        self.close();
+    }
+
+    /// Closes because the client does not take what is sent to it. Returns whether it was not closing already.
+    pub fn close_for_output(&self) -> bool {
+        let is_news = self.closing.get() != Closing::Now;
+        if is_news {
             tracing::warn!(peer = %self.peer, bytes = self.output_bytes(), "output buffer limit reached; closing");
             self.close();
         }
+        is_news
     }
 
     pub fn is_closing(&self) -> bool {

@@ -210,12 +210,13 @@ impl Worker {
         })
     }
 
-    /// Closes a client; oneself only after the reply.
+    /// Closes a client; oneself only after the reply. The commands that follow no longer meet it.
     fn kill(&self, by: &Connection, client: &Rc<Connection>) {
         if by.id == client.id {
             client.close_after_replies();
         } else {
             client.close();
+            self.remove_connection(client);
         }
     }
 }

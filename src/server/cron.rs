@@ -20,6 +20,9 @@ const EXPIRE_LIMIT: u32 = 1000;
 /// A client that must log in and does not is disconnected (reliability P3).
 const LOGIN_TIMEOUT_MS: u64 = 60_000;
 
+/// How long a connection that is to be closed waits for a client that takes nothing of what is left to send.
+const LINGER_MS: u64 = 10_000;
+
 impl Worker {
     pub async fn run_cron(&self) {
         let mut ticks = 0u64;
@@ -81,11 +84,12 @@ impl Worker {
             drop(session);
             // Redis never times out subscribers and blocked clients (`clientsCronHandleTimeout`).
             let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !subscribed && !waiting;
-            if idle_too_long || login_is_late {
+            let lingers = connection.is_closing() && idle_ms > LINGER_MS;
+            if idle_too_long || login_is_late || lingers {
                 tracing::debug!(peer = %connection.peer, idle_ms, "closing idle connection");
                 connection.close();
             } else if self.is_over_output_limit(connection, subscribed) {
-                connection.close_for_output();
+                self.cut_off(connection);
             }
         }
     }
@@ -94,6 +98,20 @@ impl Worker {
         let limit = self.config.borrow().checkpoint_journal_bytes;
         if self.committer().is_checkpoint_due(limit) {
             self.checkpoint_wanted.notify_one();
+        }
+    }
+
+    /// With relaxed durability, syncs what has waited for its interval, until that fails.
+    pub async fn run_syncs(&self) -> CommitError {
+        loop {
+            match self.committer().sync_due_in() {
+                Some(wait) => tokio::time::sleep(wait).await,
+                // Every commit syncs.
+                None => std::future::pending().await,
+            }
+            if let Err(error) = self.committer().sync_if_due().await {
+                return error;
+            }
         }
     }
 

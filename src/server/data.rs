@@ -21,6 +21,13 @@ impl Worker {
     /// way, and behind it otherwise.
     pub fn execute_data(&self, connection: &Rc<Connection>, data: Data<'_>) -> Flow {
         let database = connection.session.borrow().database;
+        let data = match self.complete(data) {
+            Ok(data) => data,
+            Err(error) => {
+                connection.reply(&Reply::Error(error));
+                return Flow::Next;
+            }
+        };
         match self.place_of(&data) {
             Err(error) => connection.reply(&Reply::Error(error)),
             Ok(Whereabouts::One(partition)) => self.execute_in(connection, database, partition, data),
@@ -31,6 +38,22 @@ impl Worker {
             Ok(Whereabouts::PerStream) => self.execute_per_stream(connection, database, &data),
         }
         Flow::Next
+    }
+
+    /// Adds what a command on keys needs to know of the server: chance for RANDOMKEY, and whether there is such a
+    /// database for COPY.
+    pub fn complete<'a>(&self, data: Data<'a>) -> Result<Data<'a>, ReplyError> {
+        match data {
+            Data::Query(Query::Key(KeyQuery::Random { .. })) => {
+                Ok(Data::Query(Query::Key(KeyQuery::Random { chance: self.entropy.u64() })))
+            }
+            Data::Write(Write::Key(KeyWrite::Copy { database: Some(database), .. }))
+                if database >= self.databases() =>
+            {
+                Err(ReplyError::new("ERR DB index is out of range"))
+            }
+            data => Ok(data),
+        }
     }
 
     fn execute_in(&self, connection: &Rc<Connection>, database: u32, partition: PartitionId, data: Data<'_>) {
@@ -153,24 +176,35 @@ impl Worker {
         }
     }
 
-    /// One partition after the other: the partition is the cursor's remainder, so that cursors stay small.
+    /// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's remainder,
+    /// so that cursors stay small.
     fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Reply {
         let partitions = u64::from(self.router.partitions());
-        let id = scan.cursor % partitions;
-        let inner = Scan { cursor: scan.cursor / partitions, ..*scan };
-        let reply = self.query(PartitionId(id as u16), database, &Query::Key(KeyQuery::Scan(inner)));
-        let Reply::Array(mut parts) = reply else { return reply };
-        let cursor = match parts.first() {
-            Some(Reply::Bulk(cursor)) => crate::model::entry_id::parse_u64(cursor).unwrap_or(0),
-            other => unreachable!("a cursor is not {other:?}"),
-        };
-        let next = match cursor {
-            0 if id + 1 == partitions => 0,
-            0 => id + 1,
-            cursor => cursor.saturating_mul(partitions).saturating_add(id),
-        };
-        parts[0] = Reply::bulk(next.to_string());
-        Reply::Array(parts)
+        let mut cursor = scan.cursor;
+        let mut found = Vec::new();
+        loop {
+            let (id, inner) = (cursor % partitions, cursor / partitions);
+            let query = KeyQuery::Scan(Scan { cursor: inner, ..*scan });
+            let reply = self.query(PartitionId(id as u16), database, &Query::Key(query));
+            let (next, keys) = match reply {
+                Reply::Array(parts) => match <[Reply; 2]>::try_from(parts) {
+                    Ok([Reply::Bulk(next), Reply::Array(keys)]) => {
+                        (crate::model::entry_id::parse_u64(&next).unwrap_or(0), keys)
+                    }
+                    other => unreachable!("a page is not {other:?}"),
+                },
+                refused => return refused,
+            };
+            found.extend(keys);
+            cursor = match next {
+                0 if id + 1 == partitions => 0,
+                0 => id + 1,
+                next => next.saturating_mul(partitions).saturating_add(id),
+            };
+            if cursor == 0 || next != 0 || found.len() as u64 >= scan.count {
+                return Reply::Array(vec![Reply::bulk(cursor.to_string()), Reply::Array(found)]);
+            }
+        }
     }
 
     /// XREAD and XREADGROUP over streams of several slots: independent reads, answered together.

@@ -3,6 +3,7 @@
 
 use crate::command::lookup;
 use crate::command::spec::{Flags, Row};
+use crate::command::value::reach::Reach;
 use crate::command::value::{Command, Data};
 use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::{Reply, ReplyError};
@@ -28,35 +29,35 @@ impl Worker {
         let name = args.get(0).unwrap_or_default();
         if is_cross_protocol(name) {
             tracing::warn!(peer = %connection.peer, "possible cross-protocol attack: a web request was sent; closing");
-            connection.close();
+            connection.close_unanswered();
             return Flow::Next;
         }
-        connection.session.borrow_mut().next_request();
+        let replies_before = connection.session.borrow_mut().next_request();
         let row = match lookup::find(args) {
             Ok(row) => row,
             Err(error) => {
-                self.refuse(connection, None, error);
+                self.refuse(connection, None, is_exec(name), error);
                 return Flow::Next;
             }
         };
         if let Err(error) = check(connection, row) {
-            self.refuse(connection, Some(row), error);
+            self.refuse(connection, Some(row), is_exec(name), error);
             return Flow::Next;
         }
         if connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI) {
             self.enqueue(connection, row, args);
             return Flow::Next;
         }
-        if self.pause.is_begun()
+        let is_paused = self.pause.is_begun()
             && self.pause.holds(row, self.clock.monotonic_ms())
-            && !connection.session.borrow().is_subscribed_only()
-        {
-            return Flow::HoldPaused;
-        }
+            && !connection.session.borrow().is_subscribed_only();
         connection.session.borrow_mut().last_command = Some(row);
-        let flow = self.execute(connection, row, args);
+        let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args) };
         if flow == Flow::Next {
             self.metrics.note_call(row.index());
+        } else {
+            // It comes again: a CLIENT REPLY SKIP before it is still meant for it.
+            connection.session.borrow_mut().replies = replies_before;
         }
         flow
     }
@@ -92,22 +93,53 @@ impl Worker {
         }
     }
 
-    /// Refuses a request before it is executed. In a transaction this spoils EXEC.
-    fn refuse(&self, connection: &Rc<Connection>, row: Option<&'static Row>, error: ReplyError) {
+    /// Refuses a request before it is executed. In a transaction this spoils EXEC; refusing EXEC itself ends the
+    /// transaction (Redis `rejectCommand`).
+    fn refuse(
+        &self,
+        connection: &Rc<Connection>,
+        row: Option<&'static Row>,
+        is_exec: bool,
+        error: ReplyError,
+    ) {
         self.metrics.note_rejection(row.map(Row::index), error.code());
+        if is_exec {
+            let mut session = connection.session.borrow_mut();
+            session.queue = None;
+            session.watched.clear();
+            drop(session);
+            let why = error.as_bytes().strip_prefix(b"ERR ").unwrap_or(error.as_bytes());
+            let text = [b"EXECABORT Transaction discarded because of: ", why].concat();
+            connection.reply(&Reply::Error(ReplyError::owned(text)));
+            return;
+        }
         if let Some(queue) = &mut connection.session.borrow_mut().queue {
             queue.refused = true;
         }
         connection.reply(&Reply::Error(error));
     }
 
-    fn enqueue(&self, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) {
-        let crosses_slots = match (row.parse)(args) {
-            Ok(Command::Data(data)) => self.router.of_keys(data.keys()).is_err(),
-            _ => false,
+    /// Several partitions: a transaction is one entry of one partition's log.
+    fn check_slots(&self, row: &Row, args: Args<'_>) -> Result<(), ReplyError> {
+        if self.router.partitions() == 1 {
+            return Ok(());
+        }
+        // Whatever does not parse is refused by EXEC, as in Redis.
+        let Ok(Command::Data(data) | Command::Blocking { read: data, .. }) = (row.parse)(args) else {
+            return Ok(());
         };
-        if crosses_slots {
-            self.refuse(connection, Some(row), ReplyError::CROSS_SLOT);
+        if data.reach() == Reach::Everywhere {
+            return Err(ReplyError::owned(format!(
+                "CROSSSLOT '{}' concerns all slots: it cannot be in a transaction while there are several partitions",
+                row.full_name()
+            )));
+        }
+        self.router.of_keys(data.keys()).map(|_| ())
+    }
+
+    fn enqueue(&self, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) {
+        if let Err(error) = self.check_slots(row, args) {
+            self.refuse(connection, Some(row), false, error);
             return;
         }
         let request = OwnedArgs::copy(args);
@@ -125,6 +157,7 @@ impl Worker {
         if too_large {
             // A transaction is bounded by what a client may have in its query buffer (reliability P10).
             tracing::warn!(peer = %connection.peer, "transaction over client-query-buffer-limit; closing");
+            self.metrics.client_query_buffer_disconnections.add(1);
             connection.close();
             return;
         }
@@ -156,6 +189,10 @@ fn check(connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
         return Err(ReplyError::new("ERR Command not allowed inside a transaction"));
     }
     Ok(())
+}
+
+fn is_exec(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"exec")
 }
 
 /// Whether a command may change data, for CLIENT PAUSE WRITE.

@@ -3,7 +3,6 @@
 use crate::command::table::TABLE;
 use crate::command::value::Query;
 use crate::command::value::key::KeyQuery;
-use crate::config::config::Durability;
 use crate::config::load::REDIS_VERSION;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
@@ -70,13 +69,13 @@ impl Worker {
         line(text, "server_time_usec", self.clock.now_micros());
         line(text, "uptime_in_seconds", uptime_seconds);
         line(text, "uptime_in_days", uptime_seconds / 86_400);
-        line(text, "hz", 10);
-        line(text, "configured_hz", 10);
+        line(text, "hz", config.hz);
+        line(text, "configured_hz", config.hz);
         line(text, "executable", &self.identity.executable);
         line(text, "config_file", &self.identity.config_file);
         line(text, "partitions", self.router.partitions());
         line(text, "replication_committer", self.committer().name());
-        line(text, "durability", durability_name(config.durability));
+        line(text, "durability", config.durability.name());
     }
 
     fn info_clients(&self, text: &mut String) {
@@ -95,7 +94,7 @@ impl Worker {
             largest(&connections, |client| client.input_bytes.get()),
         );
         line(text, "client_recent_max_output_buffer", largest(&connections, |client| client.output_memory()));
-        line(text, "blocked_clients", self.waiters.borrow().len());
+        line(text, "blocked_clients", self.waiters.borrow().len() + self.pause.held());
         line(text, "tracking_clients", 0);
         line(text, "pubsub_clients", subscribed);
         line(text, "watching_clients", watching);
@@ -143,30 +142,7 @@ impl Worker {
     }
 
     fn info_stats(&self, text: &mut String) {
-        let metrics = &self.metrics;
-        let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
-        line(text, "total_connections_received", metrics.connections.get());
-        line(text, "total_commands_processed", metrics.commands.get());
-        line(text, "instantaneous_ops_per_sec", metrics.commands_per_second());
-        line(text, "total_net_input_bytes", metrics.input_bytes.get());
-        line(text, "total_net_output_bytes", metrics.output_bytes.get());
-        line(text, "instantaneous_input_kbps", kilobytes(metrics.input_bytes_per_second()));
-        line(text, "instantaneous_output_kbps", kilobytes(metrics.output_bytes_per_second()));
-        line(text, "rejected_connections", metrics.rejected_connections.get());
-        line(text, "expired_keys", metrics.expired_keys.get());
-        line(text, "keyspace_hits", metrics.keyspace_hits.get());
-        line(text, "keyspace_misses", metrics.keyspace_misses.get());
-        line(text, "total_error_replies", metrics.errors.get());
-        line(
-            text,
-            "client_query_buffer_limit_disconnections",
-            metrics.client_query_buffer_disconnections.get(),
-        );
-        line(
-            text,
-            "client_output_buffer_limit_disconnections",
-            metrics.client_output_buffer_disconnections.get(),
-        );
+        self.metrics.write_stats(&mut |name, value| line(text, name, value));
         let registry = self.pubsub.borrow();
         line(text, "pubsub_channels", registry.total(Kind::Channel));
         line(text, "pubsub_patterns", registry.total(Kind::Pattern));
@@ -213,9 +189,9 @@ impl Worker {
     }
 
     fn info_errorstats(&self, text: &mut String) {
-        for (code, count) in self.metrics.error_stats() {
-            let _ = write!(text, "errorstat_{}:count={count}\r\n", code.escape_ascii());
-        }
+        self.metrics.write_errors(&mut |code, count| {
+            let _ = write!(text, "errorstat_{code}:count={count}\r\n");
+        });
     }
 
     fn info_cluster(&self, text: &mut String) {
@@ -238,13 +214,6 @@ impl Worker {
                 let _ = write!(text, "db{database}:keys={keys},expires={expires},avg_ttl=0,subexpiry=0\r\n");
             }
         }
-    }
-}
-
-fn durability_name(durability: Durability) -> &'static str {
-    match durability {
-        Durability::Fsync => "fsync",
-        Durability::Relaxed => "relaxed",
     }
 }
 

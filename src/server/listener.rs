@@ -103,9 +103,9 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scratch: &Rc<
     tokio::task::spawn_local(serve(worker.clone(), connection, read_half, scratch.clone()));
 }
 
-/// Says why, if the socket takes it, and closes.
+/// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written to.)
 fn refuse(stream: TcpStream, why: &[u8]) {
-    let _ = stream.try_write(why);
+    let _ = SockRef::from(&stream).send(why);
 }
 
 const DENIED: &[u8] = b"-DENIED Headwater is running in protected mode because protected mode is enabled and no password \

@@ -55,6 +55,12 @@ impl Output {
         &self.bytes[self.sent..]
     }
 
+    /// Forgets what could be sent now.
+    pub fn discard_unsent(&mut self) {
+        self.bytes.clear();
+        self.sent = 0;
+    }
+
     /// Memory taken, for CLIENT LIST.
     pub fn memory(&self) -> usize {
         self.bytes.capacity() + self.held + self.slots.capacity() * size_of::<Slot>()

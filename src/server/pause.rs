@@ -5,7 +5,6 @@ use crate::server::connection::{Connection, Hold};
 use crate::server::dispatch::is_write;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use tokio::sync::Notify;
 
 #[derive(Default)]
 pub struct Pause {
@@ -13,7 +12,6 @@ pub struct Pause {
     until_ms: Cell<u64>,
     writes_only: Cell<bool>,
     held: RefCell<Vec<Rc<Connection>>>,
-    pub changed: Notify,
 }
 
 impl Pause {
@@ -22,7 +20,6 @@ impl Pause {
         let under_way = self.is_on(now_ms);
         self.writes_only.set(writes_only && (!under_way || self.writes_only.get()));
         self.until_ms.set(if under_way { self.until_ms.get().max(until_ms) } else { until_ms });
-        self.changed.notify_one();
     }
 
     pub fn end(&self) {
@@ -51,6 +48,17 @@ impl Pause {
     /// Whether a command has to wait. CLIENT never does, or nobody could end the pause.
     pub fn holds(&self, row: &Row, now_ms: u64) -> bool {
         self.is_on(now_ms) && row.container_name() != "client" && (!self.writes_only.get() || is_write(row))
+    }
+
+    /// Connections that wait for its end.
+    pub fn held(&self) -> usize {
+        self.held.borrow().len()
+    }
+
+    pub fn forget(&self, connection: &Connection) {
+        if connection.hold.get() == Hold::Paused {
+            self.held.borrow_mut().retain(|held| held.id != connection.id);
+        }
     }
 
     pub fn hold(&self, connection: &Rc<Connection>) {

@@ -116,7 +116,7 @@ impl Worker {
         message: &mut Message<'_>,
     ) -> i64 {
         let connections = self.connections();
-        let Some(connection) = connections.get(&subscriber.0) else { return 0 };
+        let Some(connection) = connections.get(&subscriber.0).filter(|it| !it.is_closing()) else { return 0 };
         let frame = message.frame(connection.session.borrow().protocol, delivery);
         if connection.id == publisher.id {
             connection.defer_own(&frame);
@@ -124,7 +124,7 @@ impl Worker {
         }
         connection.push(&frame);
         if self.is_over_output_limit(connection, true) {
-            connection.close_for_output();
+            self.cut_off(connection);
         }
         self.queue_flush(connection);
         1
@@ -152,6 +152,10 @@ impl Worker {
     /// Subscribes or unsubscribes, and says so once per channel.
     fn change_subscriptions(&self, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Vec<Reply> {
         use Kind::{Channel, Pattern, Shard};
+        if !self.connections().contains_key(&connection.id) {
+            // It was closed while its EXEC was on its way: nobody would end the subscription.
+            return Vec::new();
+        }
         let confirmations = match command {
             PubSubCommand::Subscribe { channels } => self.subscribe(connection, Channel, channels),
             PubSubCommand::PatternSubscribe { patterns } => self.subscribe(connection, Pattern, patterns),

@@ -34,23 +34,37 @@ pub struct Input {
     /// Bytes that have arrived and were not executed, from `at` on.
     buffer: Vec<u8>,
     at: usize,
+    /// The client has closed its side: it sends nothing more, and may still read.
+    ended: bool,
+}
+
+/// What a read came to.
+#[derive(PartialEq, Eq)]
+enum Arrival {
+    Bytes,
+    End,
+    /// The connection is broken in both directions.
+    Broken,
 }
 
 impl Input {
     pub fn new(socket: OwnedReadHalf) -> Self {
-        Input { socket, reader: RequestReader::new(), buffer: Vec::new(), at: 0 }
+        Input { socket, reader: RequestReader::new(), buffer: Vec::new(), at: 0, ended: false }
     }
 
     fn waiting(&self) -> usize {
         self.buffer.len() - self.at
     }
 
+    /// Gives back what was executed, once it is worth the move of what is left.
     fn compact(&mut self) {
         if self.at == self.buffer.len() {
             self.buffer.clear();
             self.buffer.shrink_to(INPUT_BYTES_KEPT);
-        } else {
+        } else if self.at >= self.buffer.len() / 2 {
             self.buffer.drain(..self.at);
+        } else {
+            return;
         }
         self.at = 0;
     }
@@ -83,9 +97,16 @@ fn poll(
             *at += execute_all(worker, connection, reader, &buffer[*at..]);
             input.compact();
         }
+        if connection.is_finished() {
+            // Closed at once: what is not sent yet is dropped.
+            return Poll::Ready(());
+        }
         let sent = match connection.poll_flush(context) {
             Poll::Ready(Ok(sent)) => {
                 worker.metrics.note_output(sent);
+                if sent > 0 {
+                    connection.last_active_ms.set(worker.clock.monotonic_ms());
+                }
                 true
             }
             Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -104,20 +125,44 @@ fn poll(
         if executable && sent && is_complete(input, connection) {
             continue;
         }
+        if input.ended && !is_awaited(worker, connection) {
+            return Poll::Ready(());
+        }
         if !wants_input(connection, input, sent) {
             return Poll::Pending;
         }
         if reads == READS_PER_TURN {
-            context.waker().wake_by_ref();
+            yield_to_others(context);
             return Poll::Pending;
         }
         reads += 1;
         match read(worker, connection, input, scratch, context) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(true) => {}
-            Poll::Ready(false) => return Poll::Ready(()),
+            Poll::Ready(Arrival::Bytes) => {}
+            Poll::Ready(Arrival::End) => input.ended = true,
+            Poll::Ready(Arrival::Broken) => return Poll::Ready(()),
         }
     }
+}
+
+/// Whether anything is still owed to a client that has closed its side. It gets the replies to what it has sent, as far
+/// as that does not wait for others (reliability P11): a blocked read ends, and what is paused is not executed.
+fn is_awaited(worker: &Worker, connection: &Connection) -> bool {
+    if connection.hold.get() == Hold::Paused || worker.end_wait_of_closed(connection) {
+        return false;
+    }
+    if connection.hold.get() == Hold::None && !connection.resume.get() {
+        connection.close_after_replies();
+        return !connection.is_finished();
+    }
+    true
+}
+
+/// Has the task polled again after the runtime has looked at all sockets. (A task that just wakes itself is polled up
+/// to 61 times before that: others would wait for as many turns.)
+fn yield_to_others(context: &mut Context<'_>) {
+    // What was asked for stays asked for when the future is dropped.
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(context);
 }
 
 /// The buffer may begin with a complete request: it was not searched to its end.
@@ -128,7 +173,7 @@ fn is_complete(input: &Input, connection: &Connection) -> bool {
 
 fn wants_input(connection: &Connection, input: &Input, sent: bool) -> bool {
     let held = connection.hold.get() != Hold::None || !sent || !can_execute(connection);
-    !connection.is_closing() && (!held || input.waiting() < HELD_INPUT_BYTES_MAX)
+    !connection.is_closing() && !input.ended && (!held || input.waiting() < HELD_INPUT_BYTES_MAX)
 }
 
 /// Neither the pipeline nor the output is so long that the client should wait.
@@ -136,14 +181,14 @@ fn can_execute(connection: &Connection) -> bool {
     connection.waiting() < PIPELINE_PENDING_MAX && connection.output_bytes() < OUTPUT_PAUSE_BYTES
 }
 
-/// Reads once and executes what is complete. `false`: the client has closed.
+/// Reads once and executes what is complete.
 fn read(
     worker: &Rc<Worker>,
     connection: &Rc<Connection>,
     input: &mut Input,
     scratch: &RefCell<Vec<u8>>,
     context: &mut Context<'_>,
-) -> Poll<bool> {
+) -> Poll<Arrival> {
     if input.waiting() > 0 {
         // The rest of a request: it goes right behind its beginning.
         let old = input.buffer.len();
@@ -156,9 +201,10 @@ fn read(
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if read > 0 => {
                 note_input(worker, connection, read);
-                Poll::Ready(true)
+                Poll::Ready(Arrival::Bytes)
             }
-            Poll::Ready(_) => Poll::Ready(false),
+            Poll::Ready(Ok(())) => Poll::Ready(Arrival::End),
+            Poll::Ready(Err(_)) => Poll::Ready(Arrival::Broken),
         };
     }
     let mut scratch = scratch.borrow_mut();
@@ -166,11 +212,11 @@ fn read(
     match Pin::new(&mut input.socket).poll_read(context, &mut target) {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(Ok(())) => {}
-        Poll::Ready(Err(_)) => return Poll::Ready(false),
+        Poll::Ready(Err(_)) => return Poll::Ready(Arrival::Broken),
     }
     let bytes = target.filled();
     if bytes.is_empty() {
-        return Poll::Ready(false);
+        return Poll::Ready(Arrival::End);
     }
     note_input(worker, connection, bytes.len());
     let consumed = if connection.hold.get() == Hold::None {
@@ -179,7 +225,7 @@ fn read(
         0
     };
     input.buffer.extend_from_slice(&bytes[consumed..]);
-    Poll::Ready(true)
+    Poll::Ready(Arrival::Bytes)
 }
 
 fn note_input(worker: &Worker, connection: &Connection, bytes: usize) {
@@ -230,9 +276,12 @@ fn execute_all(
             Ok(Progress::Incomplete) => break,
             Err(error) => {
                 tracing::debug!(peer = %connection.peer, %error, "protocol error");
-                worker.metrics.note_error(None, b"ERR");
-                if let Some(reply) = error.reply() {
-                    connection.reply(&Reply::Error(reply));
+                match error.reply() {
+                    Some(reply) => {
+                        worker.metrics.note_error(None, b"ERR");
+                        connection.reply(&Reply::Error(reply));
+                    }
+                    None => worker.metrics.client_query_buffer_disconnections.add(1),
                 }
                 connection.close_after_replies();
                 return bytes.len();
@@ -268,7 +317,7 @@ fn is_over_output_limit(worker: &Worker, connection: &Connection) -> bool {
         bytes > UNAUTHENTICATED_OUTPUT_BYTES_MAX
     };
     if over {
-        connection.close_for_output();
+        worker.cut_off(connection);
     }
     over
 }

@@ -5,7 +5,6 @@ use crate::command::describe;
 use crate::command::value::server::{DebugCommand, ServerCommand};
 use crate::command::value::{Query, Write, key::KeyQuery, key::KeyWrite, key::ObjectAspect};
 use crate::config::access;
-use crate::config::config::DebugCommands;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
@@ -22,8 +21,12 @@ impl Worker {
         match command {
             // What they tell, or do, is about everything before them.
             ServerCommand::Debug(
-                DebugCommand::Reload | DebugCommand::Digest | DebugCommand::DigestValue { .. },
+                DebugCommand::Reload
+                | DebugCommand::Digest
+                | DebugCommand::DigestValue { .. }
+                | DebugCommand::Object { .. },
             )
+            | ServerCommand::MemoryUsage { .. }
             | ServerCommand::Info { .. }
                 if !connection.is_settled() =>
             {
@@ -128,7 +131,7 @@ impl Worker {
 
     fn debug(&self, connection: &Connection, command: &DebugCommand<'_>) -> Reply {
         let local = connection.peer.ip().to_canonical().is_loopback();
-        if !allows_debug(self.config.borrow().enable_debug_command, local) {
+        if !self.config.borrow().enable_debug_command.allows(local) {
             return Reply::error(
                 "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
                  from a local connection, otherwise you need to set this option in the configuration file, and then \
@@ -171,14 +174,17 @@ impl Worker {
 
     /// Drops the memory and rebuilds it from disk.
     fn reload(&self) -> Reply {
-        if !self.is_idle() {
+        if !self.is_idle() || self.checkpointing.get() {
             return Reply::error(
-                "ERR DEBUG RELOAD wants a moment without writes of other clients, try again",
+                "ERR DEBUG RELOAD wants a moment without a checkpoint and without writes of other clients, try again",
             );
         }
         match self.committer().rebuild(self) {
             Ok(()) => Reply::OK,
             Err(error) => {
+                // What is in memory now may be anything.
+                self.latch.trip(format!("DEBUG RELOAD: {error}"));
+                self.stop.notify_one();
                 Reply::Error(ReplyError::owned(format!("ERR Error trying to load the data: {error}")))
             }
         }
@@ -216,14 +222,6 @@ impl Worker {
 fn in_pairs<'a>(list: &ArgList<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
     let mut items = list.iter();
     std::iter::from_fn(move || Some((items.next()?, items.next()?)))
-}
-
-fn allows_debug(setting: DebugCommands, is_local: bool) -> bool {
-    match setting {
-        DebugCommands::No => false,
-        DebugCommands::Local => is_local,
-        DebugCommands::Yes => true,
-    }
 }
 
 /// DEBUG STRINGMATCH-LEN matches against this many bytes at the most.

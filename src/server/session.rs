@@ -89,12 +89,15 @@ impl Session {
         matches!(self.replies, Replies::Off | Replies::Skip)
     }
 
-    /// A request begins: SKIP concerns only the one right after CLIENT REPLY SKIP.
-    pub fn next_request(&mut self) {
-        self.replies = match self.replies {
+    /// A request begins: SKIP concerns only the one right after CLIENT REPLY SKIP. Returns what was before, for a request
+    /// that will come again.
+    pub fn next_request(&mut self) -> Replies {
+        let before = self.replies;
+        self.replies = match before {
             Replies::SkipNext => Replies::Skip,
             Replies::Skip => Replies::On,
             stays => stays,
         };
+        before
     }
 }

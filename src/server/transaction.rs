@@ -99,10 +99,13 @@ impl Worker {
         let mut steps = Vec::new();
         for (row, request) in &queue.requests {
             match (row.parse)(request.as_args()) {
-                Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => {
-                    commands.push((database, data));
-                    steps.push(ExecStep::Data);
-                }
+                Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => match self.complete(data) {
+                    Ok(data) => {
+                        commands.push((database, data));
+                        steps.push(ExecStep::Data);
+                    }
+                    Err(error) => steps.push(ExecStep::Refused(Reply::Error(error))),
+                },
                 Ok(command) => {
                     // SELECT moves the commands behind it; the session follows when it is executed.
                     if let Some(selected) = self.selects(&command) {

@@ -204,6 +204,16 @@ impl Worker {
         true
     }
 
+    /// The client has closed its side. Returns whether that ended a wait. A read that is on its way is answered with
+    /// what it brings: the entries are the client's.
+    pub fn end_wait_of_closed(&self, connection: &Connection) -> bool {
+        let id = self.waiters.borrow().of_connection(connection.id);
+        let Some(id) = id else { return false };
+        let in_flight = self.waiters.borrow().get(id).is_some_and(|waiter| waiter.in_flight);
+        self.end_without_entries(id, Ending::Disconnected);
+        !in_flight
+    }
+
     fn end_without_entries(&self, id: WaiterId, ending: Ending) {
         let in_flight = {
             let mut waiters = self.waiters.borrow_mut();

@@ -167,9 +167,9 @@ impl Worker {
         }
     }
 
-    /// Commits what is still open, at the end.
+    /// Commits what is still open or on its way, at the end.
     pub async fn finish_rounds(&self) -> Result<(), CommitError> {
-        while self.partitions.iter().any(|partition| partition.borrow().has_open_work()) {
+        while !self.is_idle() {
             self.round().await?;
         }
         Ok(())
@@ -267,8 +267,10 @@ impl Worker {
         self.connections.borrow_mut().insert(connection.id, connection.clone());
     }
 
+    /// What is on its way for the connection goes on; nothing may be registered for it any more.
     pub fn remove_connection(&self, connection: &Rc<Connection>) {
         self.connections.borrow_mut().remove(&connection.id);
+        self.pause.forget(connection);
         self.pubsub.borrow_mut().drop_subscriber(connection.subscriber());
         self.end_wait(connection, crate::server::blocking::Ending::Disconnected);
     }
@@ -326,6 +328,13 @@ impl Worker {
         let since_ms = connection.over_soft_limit_since_ms.get().unwrap_or(now_ms);
         connection.over_soft_limit_since_ms.set(Some(since_ms));
         now_ms - since_ms > limit.soft_seconds.saturating_mul(1000)
+    }
+
+    /// Closes a client that does not take what is sent to it (`client-output-buffer-limit`).
+    pub fn cut_off(&self, connection: &Connection) {
+        if connection.close_for_output() {
+            self.metrics.client_output_buffer_disconnections.add(1);
+        }
     }
 
     /// Answers everything on its way with an error: the log has failed and none of it is known to be kept.

@@ -3,6 +3,7 @@
 use crate::base::glob;
 use crate::command::value::Query;
 use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
+use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::StreamQuery;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
@@ -56,7 +57,32 @@ impl<'m> View<'m> {
             Query::Pending(query) => group::query::pending(self.stream(query.key)?, query, self.now),
             Query::Key(query) => self.key_query(query),
             Query::String(query) => string::query(query, |key| self.text(key)),
+            Query::Refused(refusal) => self.refuse(refusal),
         }
+    }
+
+    /// What is wrong with the key, or with the argument.
+    fn refuse(&self, refusal: &Refusal<'_>) -> Result<Reply, ReplyError> {
+        let key = refusal.key;
+        if refusal.look == Look::Text {
+            self.text(key)?;
+            return Err(refusal.error.clone());
+        }
+        let stream = self.stream(key)?;
+        let has = |group: &[u8]| stream.is_some_and(|stream| stream.group(group).is_some());
+        let nothing = match refusal.look {
+            Look::Stream if stream.is_none() => Err(ReplyError::NO_SUCH_KEY),
+            Look::StreamOrZero if stream.is_none() => Ok(Reply::Integer(0)),
+            Look::GroupOrZero { group } if !has(group) => Ok(Reply::Integer(0)),
+            Look::Group { group } if !has(group) => Err(group::read::no_group(key, group, "")),
+            Look::ParentOfGroup { make_stream: false } if stream.is_none() => {
+                Err(group::change::KEY_REQUIRED)
+            }
+            Look::GroupOfStream { .. } if stream.is_none() => Err(group::change::KEY_REQUIRED),
+            Look::GroupOfStream { group } if !has(group) => Err(group::change::no_such_group(key, group)),
+            _ => Err(refusal.error.clone()),
+        };
+        nothing
     }
 
     fn stream_query(&self, query: &StreamQuery<'_>) -> Result<Reply, ReplyError> {

@@ -5,6 +5,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod configurations;
+mod connections;
 mod data_dir;
 mod differential;
 mod hostile;

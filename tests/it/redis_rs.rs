@@ -135,20 +135,20 @@ fn transactions() {
         let (count, id): (i64, String) = pipe()
             .atomic()
             .cmd("INCR")
-            .arg("n")
+            .arg("{n}")
             .cmd("XADD")
-            .arg("s")
+            .arg("{n}s")
             .arg("1-1")
             .arg("a")
             .arg(1)
             .query(&mut redis)
             .unwrap();
         assert_eq!((count, id.as_str()), (1, "1-1"));
-        let _: () = cmd("WATCH").arg("n").query(&mut redis).unwrap();
-        let _: i64 = connect(&server, protocol).incr("n", 1).unwrap();
-        let lost: Value = pipe().atomic().set("n", 100).ignore().query(&mut redis).unwrap();
+        let _: () = cmd("WATCH").arg("{n}").query(&mut redis).unwrap();
+        let _: i64 = connect(&server, protocol).incr("{n}", 1).unwrap();
+        let lost: Value = pipe().atomic().set("{n}", 100).ignore().query(&mut redis).unwrap();
         assert_eq!(lost, Value::Nil);
-        assert_eq!(redis.get::<_, i64>("n").unwrap(), 2);
+        assert_eq!(redis.get::<_, i64>("{n}").unwrap(), 2);
     }
 }
 
@@ -161,8 +161,8 @@ fn values_and_expiry() {
         assert_eq!(redis.get::<_, String>("k").unwrap(), "v");
         assert!(redis.ttl::<_, i64>("k").unwrap() > 90);
         assert_eq!(redis.get::<_, Option<String>>("nokey").unwrap(), None);
-        let _: () = redis.mset(&[("a", 1), ("b", 2)]).unwrap();
-        assert_eq!(redis.mget::<_, Vec<i64>>(&["a", "b"]).unwrap(), [1, 2]);
-        assert_eq!(redis.del::<_, usize>(&["a", "b", "k"]).unwrap(), 3);
+        let _: () = redis.mset(&[("{m}a", 1), ("{m}b", 2)]).unwrap();
+        assert_eq!(redis.mget::<_, Vec<i64>>(&["{m}a", "{m}b"]).unwrap(), [1, 2]);
+        assert_eq!(redis.del::<_, usize>(&["{m}a", "{m}b"]).unwrap(), 2);
     }
 }

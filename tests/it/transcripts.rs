@@ -11,11 +11,14 @@
 //! (closed)                  the server closes the connection
 //! ```
 //! In replies `<id>` stands for any entry id, `<int>` for any integer, `<any>` for anything on the line, a line `...` for the rest.
+//! A first line `# flags: --partitions 4` says what the server is started with. Any other transcript on a server with several partitions is
+//! played with every key behind one hash tag, which is cut out of the replies.
 //! HEADWATER_TRANSCRIPTS_WRITE=1 writes the replies of the server under test into the files (for sections of its version).
 
 use crate::support::client::{Client, PATIENCE};
+use crate::support::keys::{tagged, tagged_bytes, without_tag};
 use crate::support::notation::{encode, split};
-use crate::support::server::Server;
+use crate::support::server::{Server, binary_under_test, is_redis};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::ErrorKind;
@@ -26,7 +29,7 @@ macro_rules! transcripts {
     ($($name:ident)*) => {
         $(#[test]
         fn $name() {
-            run(stringify!($name));
+            run(stringify!($name), &[]);
         })*
 
         #[test]
@@ -42,7 +45,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    autoclaim blocking claim client expire groups hello keys pending protocol pubsub resp3 scan select strings
+    autoclaim blocking claim client expire groups hello keys partitions pending protocol pubsub resp3 scan select strings
     transactions trim watch xadd xdel xinfo xrange xread xsetid
 }
 
@@ -57,16 +60,28 @@ struct Session<'a> {
     server: &'a Server,
     control: Client,
     clients: BTreeMap<String, Client>,
+    /// Keys are sent behind a hash tag.
+    is_tagged: bool,
     resp3: bool,
     blocked: i64,
 }
 
-fn run(name: &str) {
+/// Plays a transcript on a server with these flags.
+pub fn run(name: &str, flags: &[&str]) {
     let path = folder().join(format!("{name}.txt"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let is_writing = std::env::var_os("HEADWATER_TRANSCRIPTS_WRITE").is_some();
-    let server = Server::start();
-    let mut session = Session::new(&server);
+    let own_flags: Option<Vec<&str>> = text
+        .strip_prefix("# flags: ")
+        .and_then(|rest| rest.lines().next())
+        .map(|line| line.split(' ').collect());
+    if own_flags.is_some() && is_redis(&binary_under_test()) {
+        return;
+    }
+    let all_flags = [flags, own_flags.as_deref().unwrap_or_default()].concat();
+    let server = Server::with(&all_flags);
+    let is_tagged = own_flags.is_none() && server.is_partitioned();
+    let mut session = Session::new(&server, is_tagged);
     let mut written = String::new();
     let mut failures = String::new();
     let mut is_skipped = false;
@@ -79,7 +94,7 @@ fn run(name: &str) {
         let _ = writeln!(written, "{line}");
         if let Some(title) = line.strip_prefix("## ") {
             is_skipped = !applies(title, server.version());
-            session = Session::new(&server);
+            session = Session::new(&server, is_tagged);
             session.resp3 = title.contains("[resp3]");
         }
         if is_skipped {
@@ -163,10 +178,10 @@ impl Step {
 }
 
 impl<'a> Session<'a> {
-    fn new(server: &'a Server) -> Session<'a> {
+    fn new(server: &'a Server, is_tagged: bool) -> Session<'a> {
         let mut control = server.connect();
         control.line("FLUSHALL");
-        Session { server, control, clients: BTreeMap::new(), resp3: false, blocked: 0 }
+        Session { server, control, clients: BTreeMap::new(), is_tagged, resp3: false, blocked: 0 }
     }
 
     /// Plays one step; reads as many values as the expected text has (all that come, when it is not known).
@@ -178,7 +193,9 @@ impl<'a> Session<'a> {
         let client = self.clients.get_mut(&step.client).expect("the client of this step");
         let mut bytes = Vec::new();
         match &step.action {
+            Action::Command(args) if self.is_tagged => encode(&tagged(args), &mut bytes),
             Action::Command(args) => encode(args, &mut bytes),
+            Action::Raw(raw) if self.is_tagged => bytes = tagged_bytes(raw),
             Action::Raw(raw) => bytes.extend_from_slice(raw),
             Action::Receive => self.blocked = (self.blocked - 1).max(0),
         }
@@ -198,6 +215,9 @@ impl<'a> Session<'a> {
                 break;
             }
             match client.receive(patience) {
+                Ok(value) if self.is_tagged => {
+                    lines.extend(value.lines().iter().map(|line| without_tag(line)))
+                }
                 Ok(value) => lines.extend(value.lines()),
                 Err(error) if error.kind() == ErrorKind::TimedOut => {
                     if lines.is_empty() {

@@ -1,6 +1,7 @@
 //! What the tests of a running server share: the server under test, a blocking client, values and their notation.
 
 pub mod client;
+pub mod keys;
 pub mod notation;
 pub mod random;
 pub mod reference;

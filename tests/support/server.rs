@@ -127,6 +127,12 @@ impl Server {
         is_redis(&self.binary)
     }
 
+    /// Several partitions: the keys of one command must share a hash slot.
+    pub fn is_partitioned(&self) -> bool {
+        let partitions = self.connect().line("CONFIG GET partitions");
+        partitions.elements().get(1).is_some_and(|count| count.text() != "1")
+    }
+
     /// The Redis version whose behaviour is to be expected: Headwater shows that of 8.10.
     pub fn version(&self) -> (u32, u32) {
         if self.is_redis() { reference::version(&self.binary) } else { (8, 10) }

@@ -6,11 +6,12 @@ use crate::command::parse::number::{
     at_least_zero, entry_id, entry_ids, integer, interval_end, interval_start, parse_i64, read_count,
     timeout_ms,
 };
-use crate::command::parse::stream::halves;
+use crate::command::parse::stream::{halves, refused};
 use crate::command::value::group::{
     AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart, PendingQuery,
     PendingRange,
 };
+use crate::command::value::refusal::Look;
 use crate::command::value::server::ServerCommand;
 use crate::command::value::stream::StreamQuery;
 use crate::command::value::{Command, Data, Query, Write};
@@ -81,12 +82,23 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 
 /// XACK
 pub fn acknowledge(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    let ids = entry_ids(args.from(3).iter())?;
-    change(GroupChange::Acknowledge { key: at(args, 1), group: at(args, 2), ids })
+    let (key, group) = (at(args, 1), at(args, 2));
+    match entry_ids(args.from(3).iter()) {
+        Ok(ids) => change(GroupChange::Acknowledge { key, group, ids }),
+        Err(error) => refused(key, Look::GroupOrZero { group }, error),
+    }
 }
 
-/// XCLAIM (Redis `xclaimCommand`): the ids end at the first argument that is none.
+/// XCLAIM (Redis `xclaimCommand`), which looks for the group before anything else.
 pub fn claim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    match claim_arguments(args) {
+        Ok(claim) => Ok(Command::Data(Data::Write(Write::Claim(claim)))),
+        Err(error) => refused(at(args, 1), Look::Group { group: at(args, 2) }, error),
+    }
+}
+
+/// The ids end at the first argument that is none.
+fn claim_arguments(args: Args<'_>) -> Result<Claim<'_>, ReplyError> {
     let min_idle_ms = min_idle(at(args, 4), "XCLAIM")?;
     let mut cursor = Cursor::new(args, 5);
     let mut ids = Vec::with_capacity(1);
@@ -124,7 +136,7 @@ pub fn claim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             return Err(quoting("ERR Unrecognized XCLAIM option '", arg, "'"));
         }
     }
-    Ok(Command::Data(Data::Write(Write::Claim(claim))))
+    Ok(claim)
 }
 
 fn invalid_option(option: &str) -> ReplyError {
@@ -223,8 +235,11 @@ fn group_start(text: &[u8]) -> Result<GroupStart, ReplyError> {
 /// XGROUP CREATE
 pub fn create(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let GroupOptions { make_stream, entries_read } = group_options(args, true)?;
-    let from = group_start(at(args, 4))?;
-    change(GroupChange::Create { key: at(args, 2), group: at(args, 3), from, make_stream, entries_read })
+    let (key, group) = (at(args, 2), at(args, 3));
+    match group_start(at(args, 4)) {
+        Ok(from) => change(GroupChange::Create { key, group, from, make_stream, entries_read }),
+        Err(error) => refused(key, Look::ParentOfGroup { make_stream }, error),
+    }
 }
 
 /// XGROUP SETID
@@ -232,11 +247,15 @@ pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let GroupOptions { entries_read, .. } = group_options(args, false)?;
     // Unlike CREATE, SETID takes `-` and `+` for the ends of all ids.
     let from = match at(args, 4) {
-        b"-" => GroupStart::Id(EntryId::MIN),
-        b"+" => GroupStart::Id(EntryId::MAX),
-        text => group_start(text)?,
+        b"-" => Ok(GroupStart::Id(EntryId::MIN)),
+        b"+" => Ok(GroupStart::Id(EntryId::MAX)),
+        text => group_start(text),
     };
-    change(GroupChange::SetId { key: at(args, 2), group: at(args, 3), from, entries_read })
+    let (key, group) = (at(args, 2), at(args, 3));
+    match from {
+        Ok(from) => change(GroupChange::SetId { key, group, from, entries_read }),
+        Err(error) => refused(key, Look::GroupOfStream { group }, error),
+    }
 }
 
 /// XGROUP DESTROY
@@ -259,9 +278,17 @@ pub fn group_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Server(ServerCommand::Fixed(help::reply("XGROUP", help::XGROUP))))
 }
 
-/// XINFO STREAM (Redis `xinfoReplyWithStreamInfo`).
+/// XINFO STREAM (Redis `xinfoReplyWithStreamInfo`), which looks for the stream before it reads the options.
 pub fn info_stream(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    let full = match args.len() {
+    let key = at(args, 2);
+    match info_options(args) {
+        Ok(full) => Ok(Command::Data(Data::Query(Query::Stream(StreamQuery::Info { key, full })))),
+        Err(error) => refused(key, Look::Stream, error),
+    }
+}
+
+fn info_options(args: Args<'_>) -> Result<Option<u64>, ReplyError> {
+    Ok(match args.len() {
         3 => None,
         4 | 6 if is(at(args, 3), "FULL") => match args.get(4) {
             None => Some(INFO_FULL_COUNT_DEFAULT),
@@ -271,8 +298,7 @@ pub fn info_stream(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             Some(_) => return Err(subcommand_syntax(args)),
         },
         _ => return Err(subcommand_syntax(args)),
-    };
-    Ok(Command::Data(Data::Query(Query::Stream(StreamQuery::Info { key: at(args, 2), full }))))
+    })
 }
 
 /// XINFO GROUPS

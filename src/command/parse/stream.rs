@@ -4,6 +4,7 @@ use crate::command::parse::cursor::{Cursor, at, is, list};
 use crate::command::parse::number::{
     at_least_zero, entry_id, entry_ids, integer, interval_end, interval_start, read_count, timeout_ms,
 };
+use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::{
     Add, Exactness, NewId, Range, Read, ReadFrom, References, SetIdCounters, StreamQuery, StreamWrite, Trim,
     TrimUntil,
@@ -28,9 +29,6 @@ const GROUP_IN_XREAD: ReplyError =
     ReplyError::new("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.");
 const NOACK_IN_XREAD: ReplyError =
     ReplyError::new("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.");
-const NEW_IN_XREAD: ReplyError = ReplyError::new(
-    "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
-);
 const UNBALANCED: ReplyError = ReplyError::new(
     "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
 );
@@ -41,6 +39,11 @@ fn write(write: StreamWrite<'_>) -> Result<Command<'_>, ReplyError> {
 
 fn query(query: StreamQuery<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Data(Data::Query(Query::Stream(query))))
+}
+
+/// An argument that is refused after a look at the key.
+pub fn refused<'a>(key: &'a [u8], look: Look<'a>, error: ReplyError) -> Result<Command<'a>, ReplyError> {
+    Ok(Command::Data(Data::Query(Query::Refused(Refusal { key, look, error }))))
 }
 
 /// The options that XADD and XTRIM share, as they come in (Redis `streamParseAddOrTrimArgsOrReply`).
@@ -184,12 +187,15 @@ pub fn trim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 
 /// XDEL
 pub fn delete(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    let ids = entry_ids(args.from(2).iter())?;
-    write(StreamWrite::Delete { key: at(args, 1), ids })
+    let key = at(args, 1);
+    match entry_ids(args.from(2).iter()) {
+        Ok(ids) => write(StreamWrite::Delete { key, ids }),
+        Err(error) => refused(key, Look::StreamOrZero, error),
+    }
 }
 
-/// XSETID (Redis `xsetidCommand`). Of the two options ENTRIESADDED alone is accepted, as by Redis; it leaves the
-/// maximal deleted id, which `0-0` stands for.
+/// XSETID (Redis `xsetidCommand`). Each of the two options may stand alone; a maximal deleted id that is not given
+/// stays, which `0-0` stands for.
 pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let last_id = entry_id(at(args, 2))?;
     let mut cursor = Cursor::new(args, 3);
@@ -214,8 +220,7 @@ pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     }
     let counters = match (entries_added, max_deleted_id) {
         (None, None) => None,
-        (None, Some(_)) => return Err(ReplyError::SYNTAX),
-        (Some(entries_added), deleted) => {
+        (entries_added, deleted) => {
             Some(SetIdCounters { entries_added, max_deleted_id: deleted.unwrap_or(EntryId::MIN) })
         }
     };
@@ -281,8 +286,8 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         let from = match id {
             b"$" => ReadFrom::New,
             b"+" => ReadFrom::Last,
-            b">" => return Err(NEW_IN_XREAD),
-            id => ReadFrom::After(entry_id(id)?),
+            b">" => ReadFrom::Refused(b'>'),
+            id => EntryId::parse(id, 0).map_or(ReadFrom::Refused(0), ReadFrom::After),
         };
         streams.push((key, from));
     }

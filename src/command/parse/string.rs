@@ -3,7 +3,9 @@
 use crate::command::parse::cursor::{Cursor, at, list};
 use crate::command::parse::key::{invalid_expire_time, is_representable};
 use crate::command::parse::number::integer;
+use crate::command::parse::stream::refused;
 use crate::command::value::key::Deadline;
+use crate::command::value::refusal::Look;
 use crate::command::value::string::{Expiry, Set, SetCondition, StringQuery, StringWrite};
 use crate::command::value::{Command, Data, Query, Write};
 use crate::model::args::Args;
@@ -237,12 +239,12 @@ pub fn decrement_by(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 
 /// INCRBYFLOAT
 pub fn increment_float(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    let by = at(args, 2);
+    let (key, by) = (at(args, 1), at(args, 2));
     let number = std::str::from_utf8(by).ok().and_then(|text| text.parse::<f64>().ok());
     match number {
-        None => Err(ReplyError::NOT_A_FLOAT),
-        Some(number) if number.is_nan() => Err(ReplyError::NOT_A_FLOAT),
+        None => refused(key, Look::Text, ReplyError::NOT_A_FLOAT),
+        Some(number) if number.is_nan() => refused(key, Look::Text, ReplyError::NOT_A_FLOAT),
         Some(number) if number.is_infinite() => Err(NOT_FINITE),
-        Some(_) => write(StringWrite::IncrementFloat { key: at(args, 1), by }),
+        Some(_) => write(StringWrite::IncrementFloat { key, by }),
     }
 }

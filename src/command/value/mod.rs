@@ -4,6 +4,7 @@ pub mod connection;
 pub mod group;
 pub mod key;
 pub mod reach;
+pub mod refusal;
 pub mod server;
 pub mod stream;
 pub mod string;
@@ -11,6 +12,7 @@ pub mod string;
 use crate::command::value::connection::ConnectionCommand;
 use crate::command::value::group::{AutoClaim, Claim, GroupChange, GroupRead, PendingQuery};
 use crate::command::value::key::{KeyQuery, KeyWrite};
+use crate::command::value::refusal::Refusal;
 use crate::command::value::server::ServerCommand;
 use crate::command::value::stream::{Add, StreamQuery, StreamWrite};
 use crate::command::value::string::{StringQuery, StringWrite};
@@ -60,6 +62,8 @@ pub enum Query<'a> {
     Pending(PendingQuery<'a>),
     Key(KeyQuery<'a>),
     String(StringQuery<'a>),
+    /// Of any command.
+    Refused(Refusal<'a>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -165,6 +165,7 @@ impl Query<'_> {
                 StreamQuery::Read(read) => Keys::Read(read.streams.iter()),
             },
             Query::Pending(pending) => Keys::one(pending.key),
+            Query::Refused(refusal) => Keys::one(refusal.key),
             Query::Key(query) => match query {
                 KeyQuery::Exists { keys } | KeyQuery::Touch { keys } => Keys::All(keys.iter()),
                 KeyQuery::Type { key }

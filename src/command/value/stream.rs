@@ -80,11 +80,11 @@ pub enum StreamWrite<'a> {
     SetId { key: &'a [u8], last_id: EntryId, counters: Option<SetIdCounters> },
 }
 
-/// ENTRIESADDED and MAXDELETEDID of XSETID. A maximal deleted id of `0-0` leaves the stream's as it is: it was not given,
-/// or given as that (Redis `xsetidCommand`).
+/// ENTRIESADDED and MAXDELETEDID of XSETID. What was not given stays as it is; so does the maximal deleted id if it was
+/// given as `0-0` (Redis `xsetidCommand`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetIdCounters {
-    pub entries_added: u64,
+    pub entries_added: Option<u64>,
     pub max_deleted_id: EntryId,
 }
 
@@ -110,7 +110,7 @@ pub struct Range<'a> {
     pub key: &'a [u8],
     pub start: EntryId,
     pub end: EntryId,
-    /// `None` without COUNT. COUNT ≤ 0 is 0 here and is answered with a null array.
+    /// `None` without COUNT. COUNT ≤ 0 is 0 here and is answered with a null array if there is such a stream.
     pub count: Option<u64>,
     /// XREVRANGE: from `end` down to `start`.
     pub reverse: bool,
@@ -131,4 +131,6 @@ pub enum ReadFrom {
     New,
     /// `+`: the last entry.
     Last,
+    /// `>`, and (as 0) what is no id at all: refused, but only after the key's type was looked at.
+    Refused(u8),
 }

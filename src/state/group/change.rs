@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 const BUSY_GROUP: ReplyError = ReplyError::new("BUSYGROUP Consumer Group name already exists");
-const KEY_REQUIRED: ReplyError = ReplyError::new(
+pub const KEY_REQUIRED: ReplyError = ReplyError::new(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM \
      option to create an empty stream automatically.",
 );

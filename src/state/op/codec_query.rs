@@ -4,10 +4,12 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Query;
 use crate::command::value::group::{PendingQuery, PendingRange};
 use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
+use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::{Range, Read, ReadFrom, StreamQuery};
 use crate::command::value::string::StringQuery;
 use crate::model::args::ArgList;
 use crate::model::entry_id::EntryId;
+use crate::model::reply::ReplyError;
 
 type Taken<T> = Result<T, Malformed>;
 
@@ -39,7 +41,53 @@ pub fn write_query(w: &mut Writer<'_>, query: &Query<'_>) {
             w.u8(42);
             w.bytes(key);
         }
+        Query::Refused(refusal) => {
+            w.u8(50);
+            write_refusal(w, refusal);
+        }
     }
+}
+
+fn write_refusal(w: &mut Writer<'_>, refusal: &Refusal<'_>) {
+    w.bytes(refusal.key);
+    w.bytes(refusal.error.as_bytes());
+    match refusal.look {
+        Look::Stream => w.u8(0),
+        Look::StreamOrZero => w.u8(1),
+        Look::GroupOrZero { group } => {
+            w.u8(2);
+            w.bytes(group);
+        }
+        Look::Group { group } => {
+            w.u8(3);
+            w.bytes(group);
+        }
+        Look::ParentOfGroup { make_stream } => {
+            w.u8(4);
+            w.bool(make_stream);
+        }
+        Look::GroupOfStream { group } => {
+            w.u8(5);
+            w.bytes(group);
+        }
+        Look::Text => w.u8(6),
+    }
+}
+
+fn read_refusal<'a>(r: &mut Reader<'a>) -> Taken<Refusal<'a>> {
+    let key = r.bytes()?;
+    let error = ReplyError::owned(r.bytes()?);
+    let look = match r.u8()? {
+        0 => Look::Stream,
+        1 => Look::StreamOrZero,
+        2 => Look::GroupOrZero { group: r.bytes()? },
+        3 => Look::Group { group: r.bytes()? },
+        4 => Look::ParentOfGroup { make_stream: r.bool()? },
+        5 => Look::GroupOfStream { group: r.bytes()? },
+        6 => Look::Text,
+        _ => return Err(r.malformed("unknown look at a key")),
+    };
+    Ok(Refusal { key, look, error })
 }
 
 pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
@@ -62,6 +110,7 @@ pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
         40 => Query::String(StringQuery::Get { key: r.bytes()? }),
         41 => Query::String(StringQuery::GetMany { keys: ArgList::decode(r)? }),
         42 => Query::String(StringQuery::Length { key: r.bytes()? }),
+        50 => Query::Refused(read_refusal(r)?),
         _ => return Err(r.malformed("unknown kind of query")),
     })
 }
@@ -93,6 +142,10 @@ fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
                     }
                     ReadFrom::New => w.u8(1),
                     ReadFrom::Last => w.u8(2),
+                    ReadFrom::Refused(byte) => {
+                        w.u8(3);
+                        w.u8(*byte);
+                    }
                 }
             }
         }
@@ -132,6 +185,7 @@ fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> 
                     0 => ReadFrom::After(EntryId::decode(r)?),
                     1 => ReadFrom::New,
                     2 => ReadFrom::Last,
+                    3 => ReadFrom::Refused(r.u8()?),
                     _ => return Err(r.malformed("unknown start of a read")),
                 };
                 streams.push((key, from));

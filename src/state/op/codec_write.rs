@@ -36,7 +36,7 @@ pub fn write_write(w: &mut Writer<'_>, write: &Write<'_>) {
             w.bytes(key);
             last_id.encode(w);
             w.option(counters.as_ref(), |w, counters| {
-                w.varint(counters.entries_added);
+                w.option(counters.entries_added, Writer::varint);
                 counters.max_deleted_id.encode(w);
             });
         }
@@ -73,7 +73,10 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
             key: r.bytes()?,
             last_id: EntryId::decode(r)?,
             counters: r.option(|r| {
-                Ok(SetIdCounters { entries_added: r.varint()?, max_deleted_id: EntryId::decode(r)? })
+                Ok(SetIdCounters {
+                    entries_added: r.option(Reader::varint)?,
+                    max_deleted_id: EntryId::decode(r)?,
+                })
             })?,
         }),
         4 => Write::GroupRead(read_group_read(r)?),

@@ -2,11 +2,13 @@
 
 use crate::command::value::group::*;
 use crate::command::value::key::*;
+use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::*;
 use crate::command::value::string::*;
 use crate::command::value::{Data, Query, Write};
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::entry_id::EntryId;
+use crate::model::reply::ReplyError;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Op, Transaction, Watched};
 use crate::state::testing::Random;
@@ -115,7 +117,7 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
             key,
             last_id: small_id(random),
             counters: random.option(|random| SetIdCounters {
-                entries_added: random.below(100),
+                entries_added: random.option(|random| random.below(100)),
                 max_deleted_id: small_id(random),
             }),
         }),
@@ -239,7 +241,7 @@ pub fn random_query<'a>(random: &mut Random, pool: &'a Pool) -> Query<'a> {
     let key = *random.pick(&pool.keys);
     let group = pool.names[random.below(2) as usize];
     let list = ArgList::Args(random.pick(&pool.lists).as_args());
-    match random.below(20) {
+    match random.below(21) {
         0 => Query::Stream(StreamQuery::Length { key }),
         1..=4 => Query::Stream(StreamQuery::Range(Range {
             key,
@@ -252,7 +254,10 @@ pub fn random_query<'a>(random: &mut Random, pool: &'a Pool) -> Query<'a> {
             count: random.option(|random| 1 + random.below(6)),
             streams: vec![
                 (key, ReadFrom::After(small_id(random))),
-                (*random.pick(&pool.keys), *random.pick(&[ReadFrom::New, ReadFrom::Last])),
+                (
+                    *random.pick(&pool.keys),
+                    *random.pick(&[ReadFrom::New, ReadFrom::Last, ReadFrom::Refused(0)]),
+                ),
             ],
         })),
         6 => Query::Stream(StreamQuery::Info { key, full: random.option(|random| random.below(4)) }),
@@ -299,12 +304,26 @@ pub fn random_query<'a>(random: &mut Random, pool: &'a Pool) -> Query<'a> {
             ]),
         }),
         18 => Query::String(StringQuery::Get { key }),
+        19 => Query::Refused(Refusal { key, look: look(random, group), error: ReplyError::SYNTAX }),
         _ => Query::String(if random.flag() {
             StringQuery::GetMany { keys: list }
         } else {
             StringQuery::Length { key }
         }),
     }
+}
+
+fn look<'a>(random: &mut Random, group: &'a [u8]) -> Look<'a> {
+    *random.pick(&[
+        Look::Stream,
+        Look::StreamOrZero,
+        Look::GroupOrZero { group },
+        Look::Group { group },
+        Look::ParentOfGroup { make_stream: true },
+        Look::ParentOfGroup { make_stream: false },
+        Look::GroupOfStream { group },
+        Look::Text,
+    ])
 }
 
 pub fn random_op<'a>(random: &mut Random, pool: &'a Pool) -> Op<'a> {

@@ -9,13 +9,17 @@ use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
 use bytes::Bytes;
 
+const NEW_IN_XREAD: ReplyError = ReplyError::new(
+    "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
+);
+
 /// XRANGE, XREVRANGE
 pub fn range(stream: Option<&Stream>, range: &Range<'_>) -> Reply {
-    if range.count == Some(0) {
-        return Reply::NilArray;
-    }
     let mut list = EntryList::default();
     if let Some(stream) = stream {
+        if range.count == Some(0) {
+            return Reply::NilArray;
+        }
         let most = range.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
         if range.reverse {
             let entries = stream.log.range_back(range.start, range.end);
@@ -36,11 +40,17 @@ pub fn read<'s>(
     let most = read.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
     let mut streams = Vec::new();
     for (key, from) in &read.streams {
-        let Some(stream) = stream(key)? else { continue };
+        let found = stream(key)?;
+        match from {
+            ReadFrom::Refused(b'>') => return Err(NEW_IN_XREAD),
+            ReadFrom::Refused(_) => return Err(ReplyError::INVALID_STREAM_ID),
+            ReadFrom::New | ReadFrom::Last | ReadFrom::After(_) => {}
+        }
+        let Some(stream) = found else { continue };
         let mut list = EntryList::default();
         match from {
             // Nothing lies above the last id at the moment of the call.
-            ReadFrom::New => {}
+            ReadFrom::New | ReadFrom::Refused(_) => {}
             ReadFrom::Last => {
                 if let Some(last) = stream.log.range_back(EntryId::MIN, EntryId::MAX).next() {
                     last.copy_to(&mut list);

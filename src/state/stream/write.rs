@@ -126,7 +126,7 @@ fn set_id(
                 "ERR The ID specified in XSETID is smaller than the target stream top item",
             ));
         }
-        if counters.is_some_and(|counters| counters.entries_added < log.len()) {
+        if counters.and_then(|counters| counters.entries_added).is_some_and(|added| added < log.len()) {
             return Err(ReplyError::new(
                 "ERR The entries_added specified in XSETID is smaller than the target stream length",
             ));
@@ -134,7 +134,7 @@ fn set_id(
     }
     log.set_last_id(last_id);
     if let Some(counters) = counters {
-        log.entries_added = counters.entries_added;
+        log.entries_added = counters.entries_added.unwrap_or(log.entries_added);
         if counters.max_deleted_id != EntryId::MIN {
             log.max_deleted_id = counters.max_deleted_id;
         }

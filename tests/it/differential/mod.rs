@@ -7,6 +7,7 @@
 mod difference;
 mod generate;
 mod generate_keys;
+mod partitioned;
 mod run;
 
 use crate::support::notation::join;
@@ -16,28 +17,35 @@ use crate::support::server::{Server, binary_under_test};
 use generate::Sequence;
 use run::{Pair, Verdict};
 
-const RESP2: u8 = 2;
-const RESP3: u8 = 3;
+pub const RESP2: u8 = 2;
+pub const RESP3: u8 = 3;
 
 #[test]
 fn same_replies_as_redis_resp2() {
-    compare(RESP2);
+    compare(RESP2, &[], from_environment("HEADWATER_DIFF_SEQUENCES", 10_000));
 }
 
 #[test]
 fn same_replies_as_redis_resp3() {
-    compare(RESP3);
+    compare(RESP3, &[], from_environment("HEADWATER_DIFF_SEQUENCES", 10_000));
 }
 
-fn compare(protocol: u8) {
+/// Compares a server with these flags with Redis.
+pub fn compare(protocol: u8, flags: &[&str], sequences: usize) {
     let Some(redis) = redis_server() else { return };
-    let under_test = Server::of(binary_under_test(), &[]);
+    let under_test = Server::of(binary_under_test(), flags);
     let reference = Server::of(redis, &["--appendonly", "no"]);
-    let sequences = from_environment("HEADWATER_DIFF_SEQUENCES", 10_000);
+    let is_partitioned = under_test.is_partitioned();
     let mut random = Random::from_environment(&format!("differential RESP{protocol}"));
     let mut pair = Pair::new(&under_test, &reference, protocol);
     for number in 0..sequences {
-        let sequence = Sequence::random(&mut random);
+        let mut sequence = Sequence::random(&mut random);
+        if is_partitioned {
+            sequence = match number % 4 {
+                0 => partitioned::in_many_slots(sequence),
+                _ => partitioned::in_one_slot(sequence),
+            };
+        }
         if let Verdict::Differs = pair.play(&sequence).verdict {
             panic!("sequence {number} differs\n{}", shortest(&mut pair, sequence));
         }

@@ -298,7 +298,7 @@ impl Knowledge {
 
     fn verify_transactions(&mut self, client: &mut Client, worker: usize) -> Result<(), String> {
         let tokens = |client: &mut Client, name: &str| -> Vec<Token> {
-            entries(client, &format!("{name}{worker}")).into_iter().map(|(_, token)| token).collect()
+            entries(client, &format!("{{{worker}}}{name}")).into_iter().map(|(_, token)| token).collect()
         };
         let (left, right) = (tokens(client, "left"), tokens(client, "right"));
         if left != right {
@@ -306,7 +306,7 @@ impl Knowledge {
                 "a transaction of worker {worker} was executed in part: {left:?} and {right:?}"
             ));
         }
-        let count = client.line(&format!("GET both{worker}")).text().parse().unwrap_or(0);
+        let count = client.line(&format!("GET {{{worker}}}both")).text().parse().unwrap_or(0);
         if left.len() != count {
             return Err(format!("{} transactions of worker {worker} counted {count}", left.len()));
         }

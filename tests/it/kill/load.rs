@@ -14,6 +14,22 @@ pub fn run(worker: usize, address: SocketAddr, random: Random, knowledge: &Mutex
     while load.step().is_some() {}
 }
 
+/// Fills journal files, in any partition, and asks for checkpoints, so that kills meet both at any moment.
+pub fn fill(address: SocketAddr, mut random: Random) {
+    let Ok(mut client) = Client::connect(address) else { return };
+    let ballast = "x".repeat(40_000);
+    loop {
+        let sent = match random.below(20) {
+            0 => client.try_command(&["SAVE"]),
+            1 => client.try_command(&["BGSAVE"]),
+            key => client.try_command(&["XADD", &format!("ballast{key}"), "MAXLEN", "3", "*", "v", &ballast]),
+        };
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
 struct Load<'a> {
     worker: usize,
     client: Client,
@@ -115,9 +131,9 @@ impl Load<'_> {
         let token = self.note(|knowledge| knowledge.begin_transaction(worker));
         let lines = [
             "MULTI".to_string(),
-            format!("XADD left{worker} * v {token}"),
-            format!("INCR both{worker}"),
-            format!("XADD right{worker} * v {token}"),
+            format!("XADD {{{worker}}}left * v {token}"),
+            format!("INCR {{{worker}}}both"),
+            format!("XADD {{{worker}}}right * v {token}"),
             "EXEC".to_string(),
         ];
         let mut bytes = Vec::new();

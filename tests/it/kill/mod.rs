@@ -19,8 +19,13 @@ const WORKERS: usize = 4;
 /// Verification reads everything back, so data begins anew after this many kills.
 const KILLS_PER_EPOCH: usize = 25;
 
-/// Kills the server so many times; `Err` says what was lost, doubled or revived.
-fn kill_again_and_again(server: &mut Server, kills: usize, random: &mut Random) -> Result<(), String> {
+/// Kills the server so many times; `Err` says what was lost, doubled or revived. `fill`: large entries and checkpoints run along.
+fn kill_again_and_again(
+    server: &mut Server,
+    kills: usize,
+    random: &mut Random,
+    fill: bool,
+) -> Result<(), String> {
     let knowledge = Mutex::new(Knowledge::default());
     for kill in 0..kills {
         if kill % KILLS_PER_EPOCH == 0 {
@@ -35,6 +40,10 @@ fn kill_again_and_again(server: &mut Server, kills: usize, random: &mut Random) 
             for (worker, seed) in seeds.into_iter().enumerate() {
                 let (address, knowledge) = (server.address(), &knowledge);
                 scope.spawn(move || load::run(worker, address, Random::new(seed), knowledge));
+            }
+            if fill {
+                let (address, random) = (server.address(), Random::new(random.next()));
+                scope.spawn(move || load::fill(address, random));
             }
             // The moment of the kill is the point of the test: it is random, not a wait for something to happen.
             thread::sleep(life);
@@ -55,10 +64,14 @@ fn kill_again_and_again(server: &mut Server, kills: usize, random: &mut Random) 
 
 #[test]
 fn acknowledged_writes_survive_kill_9() {
+    survives(&[], from_environment("HEADWATER_KILLS", 20), false);
+}
+
+/// Fails unless a server with these flags keeps everything.
+pub fn survives(flags: &[&str], kills: usize, fill: bool) {
     let mut random = Random::from_environment("kill");
-    let mut server = Server::start();
-    let kills = from_environment("HEADWATER_KILLS", 20);
-    if let Err(why) = kill_again_and_again(&mut server, kills, &mut random) {
+    let mut server = Server::with(flags);
+    if let Err(why) = kill_again_and_again(&mut server, kills, &mut random, fill) {
         panic!("{why}");
     }
 }
@@ -68,7 +81,7 @@ fn acknowledged_writes_survive_kill_9() {
 fn a_server_that_keeps_nothing_is_found_out() {
     let Some(redis) = redis_server() else { return };
     let mut server = Server::of(redis, &["--appendonly", "no"]);
-    let outcome = kill_again_and_again(&mut server, 3, &mut Random::new(1));
+    let outcome = kill_again_and_again(&mut server, 3, &mut Random::new(1), false);
     let why = outcome.expect_err("a Redis without a file lost nothing");
     assert!(why.contains("lost") || why.contains("gone"), "found, but called: {why}");
 }

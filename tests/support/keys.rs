@@ -1,0 +1,107 @@
+//! Where the keys of a command stand, to put a hash tag before them: a server with several partitions takes any command then,
+//! and answers as one with a single partition does.
+
+use crate::support::notation::encode;
+use crate::support::value::Value;
+
+/// The tag that brings the keys of a test into one slot. No test uses it otherwise, so it can be cut out of replies.
+pub const TAG: &str = "{tag}";
+
+/// The command with every key, and every pattern of keys, behind [`TAG`].
+pub fn tagged(args: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut out = args.to_vec();
+    for place in key_places(args).into_iter().chain(pattern_place(args)) {
+        out[place].splice(0..0, TAG.bytes());
+    }
+    out
+}
+
+/// Requests as bytes with their keys tagged; what is no request stays as it is.
+pub fn tagged_bytes(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Ok(Some((Value::Array(items), length))) = Value::decode(&bytes[at..]) {
+        let args: Option<Vec<Vec<u8>>> = items
+            .into_iter()
+            .map(|item| match item {
+                Value::Bulk(bytes) => Some(bytes),
+                _ => None,
+            })
+            .collect();
+        let Some(args) = args.filter(|args| !args.is_empty()) else { break };
+        encode(&tagged(&args), &mut out);
+        at += length;
+    }
+    out.extend_from_slice(&bytes[at..]);
+    out
+}
+
+/// A line of a reply without the tag.
+pub fn without_tag(line: &str) -> String {
+    line.replace(TAG, "")
+}
+
+/// Places of the keys among the arguments of a command, as far as the tests use it.
+pub fn key_places(args: &[Vec<u8>]) -> Vec<usize> {
+    let places: Box<dyn Iterator<Item = usize>> = match name(args).as_str() {
+        "XADD" | "XLEN" | "XRANGE" | "XREVRANGE" | "XDEL" | "XTRIM" | "XSETID" | "XACK" | "XPENDING"
+        | "XCLAIM" | "XAUTOCLAIM" | "XDELEX" | "XACKDEL" | "XNACK" | "XCFGSET" | "SET" | "GET" | "APPEND"
+        | "GETSET" | "SETNX" | "STRLEN" | "GETDEL" | "GETEX" | "INCR" | "DECR" | "INCRBY" | "DECRBY"
+        | "INCRBYFLOAT" | "SETEX" | "PSETEX" | "GETRANGE" | "SETRANGE" | "SUBSTR" | "TYPE" | "EXPIRE"
+        | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" | "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME"
+        | "PERSIST" | "DUMP" | "RESTORE" | "MOVE" => Box::new(1..2),
+        "DEL" | "UNLINK" | "EXISTS" | "TOUCH" | "MGET" | "WATCH" => Box::new(1..args.len()),
+        "RENAME" | "RENAMENX" | "COPY" => Box::new(1..3),
+        "MSET" | "MSETNX" => Box::new((1..args.len()).step_by(2)),
+        "XGROUP" | "XINFO" | "OBJECT" => Box::new(2..3),
+        "MEMORY" | "DEBUG" if ["USAGE", "OBJECT", "DIGEST-VALUE"].contains(&sub_name(args).as_str()) => {
+            Box::new(2..3)
+        }
+        "XREAD" | "XREADGROUP" => {
+            let after = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"STREAMS"));
+            let start = after.map_or(args.len(), |at| at + 1);
+            Box::new(start..start + (args.len() - start) / 2)
+        }
+        _ => Box::new(std::iter::empty()),
+    };
+    places.filter(|place| *place < args.len()).collect()
+}
+
+fn pattern_place(args: &[Vec<u8>]) -> Option<usize> {
+    match name(args).as_str() {
+        "KEYS" => (args.len() == 2).then_some(1),
+        "SCAN" => args
+            .iter()
+            .position(|arg| arg.eq_ignore_ascii_case(b"MATCH"))
+            .map(|at| at + 1)
+            .filter(|at| *at < args.len()),
+        _ => None,
+    }
+}
+
+/// The command concerns every slot, whatever its arguments.
+pub fn concerns_all_slots(args: &[Vec<u8>]) -> bool {
+    ["DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "FLUSHDB", "FLUSHALL"].contains(&name(args).as_str())
+}
+
+pub fn name(args: &[Vec<u8>]) -> String {
+    args.first().map(|name| String::from_utf8_lossy(name).to_uppercase()).unwrap_or_default()
+}
+
+fn sub_name(args: &[Vec<u8>]) -> String {
+    name(args.get(1..).unwrap_or_default())
+}
+
+#[test]
+fn keys_are_tagged_and_nothing_else() {
+    let line = |line: &str| crate::support::notation::join(&tagged(&crate::support::notation::split(line)));
+    assert_eq!(
+        line("XREADGROUP GROUP s s STREAMS s t > >"),
+        "XREADGROUP GROUP s s STREAMS {tag}s {tag}t > >"
+    );
+    assert_eq!(line("MSET a a b b"), "MSET {tag}a a {tag}b b");
+    assert_eq!(line("SCAN 0 MATCH *"), "SCAN 0 MATCH {tag}*");
+    assert_eq!(line("XREAD COUNT 1"), "XREAD COUNT 1");
+    let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n";
+    assert_eq!(tagged_bytes(bytes), b"*2\r\n$3\r\nGET\r\n$6\r\n{tag}a\r\nPING\r\n");
+}
