@@ -64,9 +64,10 @@ impl<'m> View<'m> {
     /// What is wrong with the key, or with the argument.
     fn refuse(&self, refusal: &Refusal<'_>) -> Result<Reply, ReplyError> {
         let key = refusal.key;
-        if refusal.look == Look::Text {
-            self.text(key)?;
-            return Err(refusal.error.clone());
+        if let Look::Text | Look::TextOrNil = refusal.look {
+            let missing = self.text(key)?.is_none();
+            let nil = missing && refusal.look == Look::TextOrNil;
+            return if nil { Ok(Reply::Nil) } else { Err(refusal.error.clone()) };
         }
         let stream = self.stream(key)?;
         let has = |group: &[u8]| stream.is_some_and(|stream| stream.group(group).is_some());
@@ -113,7 +114,7 @@ impl<'m> View<'m> {
             }
             KeyQuery::Random { chance } => self.random(*chance).map_or(Reply::Nil, Reply::bulk),
             KeyQuery::Matching { pattern } => {
-                let keys = self.live_from(KeySequence(0)).filter(|(key, _)| glob::matches(pattern, key));
+                let keys = self.live_from(KeySequence(0)).filter(|(key, _)| selects(pattern, key));
                 Reply::Array(keys.map(|(key, _)| Reply::bulk(key)).collect())
             }
             KeyQuery::Scan(scan) => self.scan(scan),
@@ -170,7 +171,7 @@ impl<'m> View<'m> {
             }
             left -= 1;
             let shown = entry.expires_at().is_none_or(|at| at > self.now)
-                && scan.pattern.is_none_or(|pattern| glob::matches(pattern, key))
+                && scan.pattern.is_none_or(|pattern| selects(pattern, key))
                 && scan
                     .of_type
                     .is_none_or(|name| name.eq_ignore_ascii_case(type_name(&entry.value).as_bytes()));
@@ -180,6 +181,11 @@ impl<'m> View<'m> {
         }
         Reply::Array(vec![Reply::bulk(next.to_string()), Reply::Array(found)])
     }
+}
+
+/// KEYS and SCAN take every key for `*`, the empty one too, which as a pattern does not match it (Redis `keysCommand`).
+fn selects(pattern: &[u8], key: &[u8]) -> bool {
+    pattern == b"*" || glob::matches(pattern, key)
 }
 
 fn type_name(value: &Value) -> &'static str {

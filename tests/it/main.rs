@@ -10,6 +10,7 @@ mod data_dir;
 mod differential;
 mod hostile;
 mod kill;
+mod recorded;
 mod redis_rs;
 mod soak;
 mod transcripts;

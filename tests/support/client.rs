@@ -102,17 +102,27 @@ impl Client {
 
     /// The next value, push or not. `TimedOut` when none came; what came of it stays for the next call.
     pub fn receive(&mut self, patience: Duration) -> io::Result<Value> {
+        self.receive_as(patience, |value, _| value)
+    }
+
+    /// The next value as the bytes that it came as.
+    pub fn receive_bytes(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
+        self.receive_as(patience, |_, bytes| bytes.to_vec())
+    }
+
+    fn receive_as<T>(&mut self, patience: Duration, take: impl Fn(Value, &[u8]) -> T) -> io::Result<T> {
         let deadline = Instant::now() + patience;
         loop {
             let decoded = Value::decode(&self.buffer[self.consumed..])
                 .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.0))?;
             if let Some((value, length)) = decoded {
+                let taken = take(value, &self.buffer[self.consumed..self.consumed + length]);
                 self.consumed += length;
                 if self.consumed == self.buffer.len() {
                     self.buffer.clear();
                     self.consumed = 0;
                 }
-                return Ok(value);
+                return Ok(taken);
             }
             self.buffer.drain(..self.consumed);
             self.consumed = 0;

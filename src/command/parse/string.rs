@@ -189,9 +189,10 @@ pub fn get_expire(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             return Err(ReplyError::SYNTAX);
         }
     }
-    match expiry.finish("getex")? {
-        None => query(StringQuery::Get { key }),
-        Some(expiry) => write(StringWrite::GetExpire { key, expiry }),
+    match expiry.finish("getex") {
+        Err(error) => refused(key, Look::TextOrNil, error),
+        Ok(None) => query(StringQuery::Get { key }),
+        Ok(Some(expiry)) => write(StringWrite::GetExpire { key, expiry }),
     }
 }
 
@@ -244,7 +245,7 @@ pub fn increment_float(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     match number {
         None => refused(key, Look::Text, ReplyError::NOT_A_FLOAT),
         Some(number) if number.is_nan() => refused(key, Look::Text, ReplyError::NOT_A_FLOAT),
-        Some(number) if number.is_infinite() => Err(NOT_FINITE),
+        Some(number) if number.is_infinite() => refused(key, Look::Text, NOT_FINITE),
         Some(_) => write(StringWrite::IncrementFloat { key, by }),
     }
 }

@@ -29,4 +29,6 @@ pub enum Look<'a> {
     GroupOfStream { group: &'a [u8] },
     /// INCRBYFLOAT: a string or nothing.
     Text,
+    /// GETEX: a missing string is answered with nil.
+    TextOrNil,
 }

@@ -1,11 +1,11 @@
-//! XACK and XGROUP.
+//! XACK and XGROUP. They do not touch the key in the sense of WATCH, as in Redis, unless MKSTREAM makes it.
 
 use crate::command::value::group::{GroupChange, GroupStart};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::state::effects::KeyEvent;
 use crate::state::group::Group;
-use crate::state::keyspace::{KeyVersion, Value};
+use crate::state::keyspace::Value;
 use crate::state::scope::Scope;
 use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
@@ -25,45 +25,45 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, 
             create(scope, key, group, *from, *make_stream, *entries_read)
         }
         GroupChange::SetId { key, group, from, entries_read } => {
-            let (stream, version) = existing(scope, key)?;
+            let stream = existing(scope, key)?;
             let (last_id, entries_read) = start(&stream.log, *from, *entries_read);
             let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
             found.last_id = last_id;
             found.entries_read = entries_read;
-            stamp(scope, key, version, KeyEvent::GroupSetId);
+            scope.push(key, KeyEvent::GroupSetId);
             Ok(Reply::OK)
         }
         GroupChange::Destroy { key, group } => {
-            let (stream, version) = existing(scope, key)?;
+            let stream = existing(scope, key)?;
             let destroyed = stream.groups.remove(*group).is_some();
             if destroyed {
-                stamp(scope, key, version, KeyEvent::GroupDestroy);
+                scope.push(key, KeyEvent::GroupDestroy);
             }
             Ok(Reply::flag(destroyed))
         }
         GroupChange::CreateConsumer { key, group, consumer } => {
             let now = scope.time;
-            let (stream, version) = existing(scope, key)?;
+            let stream = existing(scope, key)?;
             let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
             let (_, created) = found.ensure_consumer(consumer, now);
             if created {
-                stamp(scope, key, version, KeyEvent::ConsumerCreate);
+                scope.push(key, KeyEvent::ConsumerCreate);
             }
             Ok(Reply::flag(created))
         }
         GroupChange::DeleteConsumer { key, group, consumer } => {
-            let (stream, version) = existing(scope, key)?;
+            let stream = existing(scope, key)?;
             let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
             let dropped = found.delete_consumer(consumer);
             if dropped.is_some() {
-                stamp(scope, key, version, KeyEvent::ConsumerDelete);
+                scope.push(key, KeyEvent::ConsumerDelete);
             }
             Ok(Reply::count(dropped.unwrap_or(0)))
         }
     }
 }
 
-/// XACK. Does not touch the key in the sense of WATCH, as in Redis.
+/// XACK
 fn acknowledge(
     scope: &mut Scope<'_>,
     key: &[u8],
@@ -102,7 +102,7 @@ fn create(
     }
     let (last_id, entries_read) = start(&stream.log, from, entries_read);
     stream.groups.insert(Bytes::copy_from_slice(group), Arc::new(Group::new(last_id, entries_read)));
-    stamp(scope, key, version, KeyEvent::GroupCreate);
+    scope.push(key, KeyEvent::GroupCreate);
     Ok(Reply::OK)
 }
 
@@ -115,18 +115,9 @@ fn start(log: &Log, from: GroupStart, entries_read: Option<u64>) -> (EntryId, Op
     (last_id, entries_read.map(|read| read.min(log.entries_added)))
 }
 
-/// The stream that a sub-command of XGROUP needs, and the version of this write.
-fn existing<'s>(scope: &'s mut Scope<'_>, key: &[u8]) -> Result<(&'s mut Stream, KeyVersion), ReplyError> {
-    let version = scope.version;
-    let (stream, _) = scope.stream(key)?.ok_or(KEY_REQUIRED)?;
-    Ok((stream, version))
-}
-
-fn stamp(scope: &mut Scope<'_>, key: &[u8], version: KeyVersion, event: KeyEvent) {
-    if let Some(entry) = scope.keys.get_mut(key) {
-        entry.version = version;
-    }
-    scope.push(key, event);
+/// The stream that a sub-command of XGROUP needs.
+fn existing<'s>(scope: &'s mut Scope<'_>, key: &[u8]) -> Result<&'s mut Stream, ReplyError> {
+    scope.stream(key)?.map(|(stream, _)| stream).ok_or(KEY_REQUIRED)
 }
 
 /// Of XGROUP and XINFO.

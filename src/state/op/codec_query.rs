@@ -71,6 +71,7 @@ fn write_refusal(w: &mut Writer<'_>, refusal: &Refusal<'_>) {
             w.bytes(group);
         }
         Look::Text => w.u8(6),
+        Look::TextOrNil => w.u8(7),
     }
 }
 
@@ -85,6 +86,7 @@ fn read_refusal<'a>(r: &mut Reader<'a>) -> Taken<Refusal<'a>> {
         4 => Look::ParentOfGroup { make_stream: r.bool()? },
         5 => Look::GroupOfStream { group: r.bytes()? },
         6 => Look::Text,
+        7 => Look::TextOrNil,
         _ => return Err(r.malformed("unknown look at a key")),
     };
     Ok(Refusal { key, look, error })

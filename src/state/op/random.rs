@@ -323,6 +323,7 @@ fn look<'a>(random: &mut Random, group: &'a [u8]) -> Look<'a> {
         Look::ParentOfGroup { make_stream: false },
         Look::GroupOfStream { group },
         Look::Text,
+        Look::TextOrNil,
     ])
 }
 

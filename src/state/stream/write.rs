@@ -100,7 +100,7 @@ fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Reply, R
     Ok(Reply::count(deleted))
 }
 
-/// XSETID
+/// XSETID. Does not touch the key in the sense of WATCH, as in Redis.
 fn set_id(
     scope: &mut Scope<'_>,
     key: &[u8],
@@ -112,8 +112,7 @@ fn set_id(
             "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
         ));
     }
-    let version = scope.version;
-    let Some((stream, key_version)) = scope.stream(key)? else { return Err(ReplyError::NO_SUCH_KEY) };
+    let Some((stream, _)) = scope.stream(key)? else { return Err(ReplyError::NO_SUCH_KEY) };
     let log = &mut stream.log;
     if last_id < log.max_deleted_id {
         return Err(ReplyError::new(
@@ -139,7 +138,6 @@ fn set_id(
             log.max_deleted_id = counters.max_deleted_id;
         }
     }
-    *key_version = version;
     scope.push(key, KeyEvent::SetId);
     Ok(Reply::OK)
 }

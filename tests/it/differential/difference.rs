@@ -70,6 +70,16 @@ impl Known {
             // Idle times run while the test does.
             "XPENDING" => pending_without_idle(value),
             "XINFO" => self.info(value),
+            // Redis keeps the outcome of INCRBYFLOAT as text even where it is an integer (its replicas do not).
+            "OBJECT" if value == Value::bulk("int") => Value::bulk("embstr"),
+            "XGROUP" if self.crosses_7_2 && sub_name(command) == "CREATECONSUMER" => match value {
+                Value::Integer(_) => Value::Integer(0),
+                value => value,
+            },
+            // 7.0 leaves errno as it was when it refuses `ms-*` for want of a sequence number, and words its reply by it.
+            "XADD" if value.text().contains("Elements are too large to be stored") => Value::Error(
+                b"ERR The ID specified in XADD is equal or smaller than the target stream top item".to_vec(),
+            ),
             // 7.4 reads the last entry by `+`; before, it is an error.
             "XREAD" if self.crosses_7_4 && command.iter().any(|arg| arg == b"+") => Value::bulk("reads +"),
             _ => value,
@@ -92,6 +102,10 @@ impl Known {
             // 7.2 tells a destroyed group by NOGROUP where 7.0 said UNBLOCKED; the same while reading a key of another type.
             (self.crosses_7_2, "UNBLOCKED "),
         ];
+        // Before 7.4 `+` was no id for XREADGROUP, and had no text of its own.
+        if self.crosses_7_4 && text.starts_with(b"ERR The + ID is meaningless") {
+            return b"ERR Invalid stream ID specified as stream command argument".to_vec();
+        }
         for (applies, prefix) in known {
             if *applies && text.starts_with(prefix.as_bytes()) {
                 return prefix.as_bytes().to_vec();
@@ -116,7 +130,10 @@ impl Known {
                 }
                 Value::Array(flat)
             }
-            Value::Array(items) => Value::Array(items.into_iter().map(|item| self.info(item)).collect()),
+            Value::Array(items) => {
+                let items = items.into_iter().filter(|item| !self.crosses_7_2 || !has_nothing_pending(item));
+                Value::Array(items.map(|item| self.info(item)).collect())
+            }
             value => value,
         }
     }
@@ -126,7 +143,11 @@ impl Known {
         let text = key.text();
         let value = match text.as_str() {
             "idle" | "seen-time" | "inactive" | "active-time" => masked(),
+            // How many nodes a radix tree has depends on how its keys share their bytes; there is no such tree here.
+            "radix-tree-nodes" => masked(),
             "entries-read" | "lag" if self.crosses_7_2 => masked(),
+            // Before 7.2 a consumer that got nothing was not made.
+            "consumers" if self.crosses_7_2 && matches!(value, Value::Integer(_)) => masked(),
             "pending" => match value {
                 Value::Array(items) => Value::Array(items.into_iter().map(pending_without_time).collect()),
                 value => value,
@@ -159,6 +180,22 @@ fn messages_sorted(mut values: Vec<Value>) -> Vec<Value> {
         run.sort_by_key(|value| value.elements().get(1).map(Value::text));
     }
     values
+}
+
+/// True for a consumer of XINFO CONSUMERS or FULL that has nothing pending.
+fn has_nothing_pending(value: &Value) -> bool {
+    let fields: Vec<(String, &Value)> = match value {
+        Value::Map(pairs) => pairs.iter().map(|(key, value)| (key.text(), value)).collect(),
+        Value::Array(items) if is_pairs(items) => {
+            items.chunks_exact(2).map(|pair| (pair[0].text(), &pair[1])).collect()
+        }
+        _ => return false,
+    };
+    let is_group = fields.iter().any(|(name, _)| name == "last-delivered-id");
+    let is_empty = |(name, value): &(String, &Value)| {
+        (name == "pending" || name == "pel-count") && **value == Value::Integer(0)
+    };
+    !is_group && fields.iter().any(is_empty)
 }
 
 /// True for a flat RESP2 map: names at even places, and the first of them one that XINFO uses.

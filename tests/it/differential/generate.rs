@@ -327,12 +327,24 @@ impl Maker<'_> {
             }
             10 => {
                 let mut out = words(&format!("XSETID {key}"));
-                let id = if self.random.one_in(2) { format!("{}-9", self.next_ms) } else { self.id() };
+                // Above all that was ever deleted: 7.0 lets the last id fall below that, later versions do not.
+                let id = if self.random.one_in(8) {
+                    self.of(&["abc", "", "$", "-", "+", "18446744073709551616-0", "5-5-5"])
+                } else {
+                    self.next_ms += 1;
+                    format!("{}-9", self.next_ms)
+                };
                 push(&mut out, &id);
                 if self.random.one_in(3) {
                     let (added, deleted) = (self.number(50), self.id());
-                    for word in ["ENTRIESADDED", &added, "MAXDELETEDID", &deleted] {
+                    let which = self.random.below(3);
+                    for word in [["ENTRIESADDED", &added], ["MAXDELETEDID", &deleted]].concat() {
                         push(&mut out, word);
+                    }
+                    match which {
+                        0 => out.truncate(out.len() - 2),
+                        1 => drop(out.drain(3..5)),
+                        _ => {}
                     }
                 }
                 out
