@@ -19,6 +19,12 @@ use std::rc::Rc;
 impl Worker {
     pub fn execute_pubsub(&self, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Flow {
         match command {
+            // What it must not overtake may be on its way through several partitions.
+            PubSubCommand::Publish { .. } | PubSubCommand::ShardPublish { .. }
+                if self.router.partitions() > 1 && !connection.is_settled() =>
+            {
+                return Flow::HoldUntilSettled;
+            }
             PubSubCommand::Publish { channel, message } => self.publish(connection, channel, message, false),
             PubSubCommand::ShardPublish { channel, message } => {
                 self.publish(connection, channel, message, true)

@@ -75,6 +75,10 @@ impl Worker {
         if self.pause.is_on(self.clock.monotonic_ms()) && self.queue_holds_paused(connection) {
             return Flow::HoldPaused;
         }
+        // A PUBLISH in it must not overtake what is on its way through other partitions.
+        if self.router.partitions() > 1 && !connection.is_settled() {
+            return Flow::HoldUntilSettled;
+        }
         let (queue, watched) = {
             let mut session = connection.session.borrow_mut();
             (session.queue.take().expect("looked at above"), std::mem::take(&mut session.watched))

@@ -29,6 +29,12 @@ pub fn tagged_bytes(bytes: &[u8]) -> Vec<u8> {
             })
             .collect();
         let Some(args) = args.filter(|args| !args.is_empty()) else { break };
+        // What is written in an odd way is there for the oddness.
+        let mut plain = Vec::new();
+        encode(&args, &mut plain);
+        if plain != bytes[at..at + length] {
+            break;
+        }
         encode(&tagged(&args), &mut out);
         at += length;
     }

@@ -63,7 +63,11 @@ impl Known {
             // A random key: only whether there is one.
             "RANDOMKEY" if !value.is_null() => Value::bulk("some key"),
             // Milliseconds left depend on when they are asked.
-            "PTTL" | "PEXPIRETIME" | "EXPIRETIME" => match value {
+            "PTTL" => match value {
+                Value::Integer(left) if left > 0 => Value::Integer(1),
+                value => value,
+            },
+            "PEXPIRETIME" | "EXPIRETIME" => match value {
                 Value::Integer(left) if left > 0 && left < 20_000_000_000_000 => Value::Integer(1),
                 value => value,
             },

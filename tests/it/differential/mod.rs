@@ -15,7 +15,7 @@ use crate::support::random::{Random, from_environment};
 use crate::support::reference::redis_server;
 use crate::support::server::{Server, binary_under_test};
 use generate::Sequence;
-use run::{Pair, Verdict};
+use run::{Outcome, Pair, Verdict};
 
 pub const RESP2: u8 = 2;
 pub const RESP3: u8 = 3;
@@ -46,14 +46,15 @@ pub fn compare(protocol: u8, flags: &[&str], sequences: usize) {
                 _ => partitioned::in_one_slot(sequence),
             };
         }
-        if let Verdict::Differs = pair.play(&sequence).verdict {
-            panic!("sequence {number} differs\n{}", shortest(&mut pair, sequence));
+        let outcome = pair.play(&sequence);
+        if let Verdict::Differs = outcome.verdict {
+            panic!("sequence {number} differs\n{}", shortest(&mut pair, sequence, outcome));
         }
     }
 }
 
-/// The shortest sequence found that still differs, as a transcript of both servers.
-fn shortest(pair: &mut Pair<'_>, mut sequence: Sequence) -> String {
+/// The shortest sequence found that still differs, as a transcript of both servers; what was seen at first if it did not differ again.
+fn shortest(pair: &mut Pair<'_>, mut sequence: Sequence, first: Outcome) -> String {
     let mut size = sequence.commands.len() / 2;
     while size > 0 {
         let mut start = 0;
@@ -70,7 +71,11 @@ fn shortest(pair: &mut Pair<'_>, mut sequence: Sequence) -> String {
         size /= 2;
     }
     let mut text = String::new();
-    let outcome = pair.play(&sequence);
+    let mut outcome = pair.play(&sequence);
+    if matches!(outcome.verdict, Verdict::Same) {
+        text += "It differed only once:\n";
+        outcome = first;
+    }
     for exchange in outcome.exchanges {
         let commands: Vec<String> = exchange.commands.iter().map(|args| join(args)).collect();
         text += &format!("connection {}:\n> {}\n", exchange.connection, commands.join("\n> "));
@@ -95,8 +100,9 @@ fn redis_is_like_redis() {
         let mut pair = Pair::new(&left, &right, protocol);
         for number in 0..500 {
             let sequence = Sequence::random(&mut random);
-            if let Verdict::Differs = pair.play(&sequence).verdict {
-                panic!("sequence {number} differs\n{}", shortest(&mut pair, sequence));
+            let outcome = pair.play(&sequence);
+            if let Verdict::Differs = outcome.verdict {
+                panic!("sequence {number} differs\n{}", shortest(&mut pair, sequence, outcome));
             }
         }
     }
@@ -112,8 +118,9 @@ fn a_distorted_server_is_found_out() {
     let mut pair = Pair::new(&left, &right, RESP2);
     for _ in 0..3_000 {
         let sequence = Sequence::random(&mut random);
-        if let Verdict::Differs = pair.play(&sequence).verdict {
-            let text = shortest(&mut pair, sequence.clone());
+        let outcome = pair.play(&sequence);
+        if let Verdict::Differs = outcome.verdict {
+            let text = shortest(&mut pair, sequence.clone(), outcome);
             assert!(
                 text.contains('~') || text.contains("radix-tree"),
                 "shortened to something else:\n{text}"
