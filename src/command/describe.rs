@@ -22,7 +22,7 @@ pub fn answer(query: &CommandQuery<'_>) -> Reply {
         CommandQuery::Count => Reply::count(table::commands().count()),
         CommandQuery::Info { names } if names.is_empty() => answer(&CommandQuery::All),
         CommandQuery::Info { names } => Reply::Array(
-            names.iter().map(|name| lookup::by_full_name(name).map_or(Reply::NilArray, info)).collect(),
+            names.iter().map(|name| lookup::by_full_name(name).map_or(Reply::Nil, info)).collect(),
         ),
         CommandQuery::Docs { names } if names.is_empty() => {
             Reply::Map(table::commands().map(named_docs).collect())
@@ -267,7 +267,7 @@ mod tests {
         assert_eq!(fields[7], Reply::Set(vec![Reply::Text("nondeterministic_output")]));
         let names = words("nope");
         let reply = answer(&CommandQuery::Info { names: list_of(names.as_args()) });
-        assert_eq!(reply, Reply::Array(vec![Reply::NilArray]));
+        assert_eq!(reply, Reply::Array(vec![Reply::Nil]));
     }
 
     #[test]

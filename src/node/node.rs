@@ -96,9 +96,14 @@ fn raise_file_limit(config: &Config) {
 }
 
 fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
-    let mut listeners = Vec::new();
+    let mut listeners: Vec<TcpListener> = Vec::new();
     for bind in config.bind_addresses().map_err(NodeError::Address)? {
-        let address = SocketAddr::new(bind.ip, config.port);
+        // Port 0 is any free one, but one for all addresses.
+        let port = match listeners.first().map(TcpListener::local_addr) {
+            Some(Ok(first)) => first.port(),
+            _ => config.port,
+        };
+        let address = SocketAddr::new(bind.ip, port);
         match listener::bind(address, config.tcp_backlog) {
             Ok(listener) => listeners.push(listener),
             Err(error) if bind.may_be_missing && is_missing_address(&error) => {

@@ -238,6 +238,17 @@ impl Connection {
         is_news
     }
 
+    /// Whether the client has closed its side, though what it sent before is not read yet.
+    pub fn has_peer_closed(&self) -> bool {
+        let socket = self.socket.borrow();
+        let ready = std::pin::pin!(socket.ready(tokio::io::Interest::READABLE));
+        match ready.poll(&mut std::task::Context::from_waker(Waker::noop())) {
+            std::task::Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+            std::task::Poll::Ready(Err(_)) => true,
+            std::task::Poll::Pending => false,
+        }
+    }
+
     pub fn is_closing(&self) -> bool {
         self.closing.get() != Closing::No
     }

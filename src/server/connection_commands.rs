@@ -169,6 +169,10 @@ impl Worker {
                     None => Reply::error("ERR No such client"),
                 }
             }
+            ClientCommand::Kill { filter, .. } if filter.user.is_some_and(|user| user != b"default") => {
+                let user = filter.user.unwrap_or_default().escape_ascii();
+                Reply::Error(ReplyError::owned(format!("ERR No such user '{user}'")))
+            }
             ClientCommand::Kill { filter, skip_me } => {
                 let mut meant = self.clients(filter);
                 meant.retain(|client| !(*skip_me && client.id == connection.id));

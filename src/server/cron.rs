@@ -85,7 +85,9 @@ impl Worker {
             // Redis never times out subscribers and blocked clients (`clientsCronHandleTimeout`).
             let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !subscribed && !waiting;
             let lingers = connection.is_closing() && idle_ms > LINGER_MS;
-            if idle_too_long || login_is_late || lingers {
+            // One that has sent much behind its blocked read is not read any further: its end is seen only here.
+            let has_left = waiting && connection.has_peer_closed();
+            if idle_too_long || login_is_late || lingers || has_left {
                 tracing::debug!(peer = %connection.peer, idle_ms, "closing idle connection");
                 connection.close();
             } else if self.is_over_output_limit(connection, subscribed) {

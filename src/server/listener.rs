@@ -29,11 +29,19 @@ pub fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
 /// (reliability S13, CVE-2025-48367).
 pub async fn accept(worker: Rc<Worker>, listener: TcpListener) {
     let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
+    let mut failing = false;
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => admit(&worker, stream, peer, &scratch),
+            Ok((stream, peer)) => {
+                failing = false;
+                admit(&worker, stream, peer, &scratch);
+            }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
+                // Once, not with every try: the log shall not fill the disk too.
+                if !failing {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
+                failing = true;
                 if !is_of_one_connection(&error) {
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }

@@ -27,6 +27,37 @@ fn a_port_in_use_is_named() {
     let port = free_port();
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
     assert_refused(port, dir.path(), &[&port.to_string(), "in use"]);
+    // The mistake leaves nothing behind: the next start may have other partitions.
+    assert_refused(port, &dir.path().join("new"), &["in use"]);
+    assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 0);
+}
+
+#[test]
+fn settings_that_are_wrong_are_named_and_touch_nothing() {
+    let folder = TempDir::new().expect("a directory");
+    let file = folder.path().join("h.toml");
+    fs::write(&file, "# mine\nprot = 1\n").expect("a file");
+    let file = file.display().to_string();
+    let logfile = folder.path().join("no/such/folder/log").display().to_string();
+    for (flags, words) in [
+        (&["--frobnicate", "1"][..], &["frobnicate", "--help"][..]),
+        (&["--maxclients", "many"], &["maxclients", "many"]),
+        (&["--config", &file], &["h.toml:2", "prot", "port"]),
+        (&["--config", "/nonexistent/h.toml"], &["/nonexistent/h.toml", "no such file"]),
+        (&["--logfile", &logfile], &[&logfile, "no such file"]),
+        (&["--bind", "nowhere"], &["bind", "nowhere"]),
+    ] {
+        let dir = folder.path().join("data");
+        let (status, log) = start_and_expect_exit(free_port(), &dir, flags);
+        assert!(status.is_some_and(|status| !status.success()), "{flags:?}: {status:?}\n{log}");
+        for word in words {
+            assert!(
+                log.to_lowercase().contains(&word.to_lowercase()),
+                "{flags:?}: nothing of {word:?} in\n{log}"
+            );
+        }
+        assert!(!dir.exists(), "{flags:?} made a data directory");
+    }
 }
 
 #[test]
