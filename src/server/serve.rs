@@ -19,6 +19,12 @@ use tokio::net::tcp::OwnedReadHalf;
 /// Bytes read with one call.
 pub const READ_BYTES: usize = 64 * 1024;
 
+/// Requests of one connection are executed for about so long before others have their turn.
+const TURN_MS: u64 = 5;
+
+/// Requests between two looks at the clock.
+const REQUESTS_PER_LOOK: u32 = 32;
+
 /// Calls before other connections have their turn.
 const READS_PER_TURN: usize = 4;
 
@@ -123,7 +129,8 @@ fn poll(
         let executable =
             input.waiting() > 0 && connection.hold.get() == Hold::None && can_execute(connection);
         if executable && sent && is_complete(input, connection) {
-            continue;
+            yield_to_others(context);
+            return Poll::Pending;
         }
         if input.ended && !is_awaited(worker, connection) {
             return Poll::Ready(());
@@ -244,7 +251,14 @@ fn execute_all(
     let mut consumed = 0;
     let mut limits = request_limits(worker, connection);
     connection.resume.set(false);
+    let started_ms = worker.clock.monotonic_ms();
+    let mut executed = 0u32;
     while consumed < bytes.len() && !connection.is_closing() {
+        executed += 1;
+        if executed.is_multiple_of(REQUESTS_PER_LOOK) && worker.clock.monotonic_ms() - started_ms >= TURN_MS {
+            connection.resume.set(true);
+            break;
+        }
         if connection.hold.get() != Hold::None || !can_execute(connection) {
             connection.resume.set(true);
             if connection.hold.get() == Hold::None && !connection.is_settled() {

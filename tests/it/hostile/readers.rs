@@ -38,6 +38,41 @@ fn a_million_pipelined_commands() {
     probe.assert_served();
 }
 
+/// Long replies in long pipelines, asked for by clients that take them as fast as they come, leave others their turn.
+#[test]
+fn pipelines_of_long_replies() {
+    let server = Server::start();
+    let mut filler = server.connect();
+    let adds: Vec<Vec<String>> = (0..1000)
+        .map(|_| ["XADD", "s", "*", "a", "v"].iter().map(|word| (*word).to_string()).collect())
+        .collect();
+    filler.pipeline(&adds);
+    let probe = Probe::start(&server);
+    let mut asked = Vec::new();
+    for _ in 0..1000 {
+        encode(&["XRANGE", "s", "-", "+"], &mut asked);
+    }
+    encode(&["QUIT"], &mut asked);
+    let askers: Vec<_> = (0..2)
+        .map(|_| {
+            let client = server.connect();
+            let mut writer = client.stream().try_clone().expect("a second handle");
+            let asked = asked.clone();
+            let sender = std::thread::spawn(move || writer.write_all(&asked).expect("sent"));
+            std::thread::spawn(move || {
+                // Only counts bytes, to the end: reading the replies as values would be the slower part.
+                let read = std::io::copy(&mut client.stream(), &mut std::io::sink()).expect("replies");
+                assert!(read > 1000 * 1000 * 20, "only {read} bytes came");
+                sender.join().expect("all sent");
+            })
+        })
+        .collect();
+    for asker in askers {
+        asker.join().expect("all replies");
+    }
+    probe.assert_served();
+}
+
 /// Sends requests without reading until the server takes no more, closes, or `most` bytes were sent.
 fn flood(client: &mut Client, request: &[u8], most: usize) -> usize {
     let mut stream = client.stream().try_clone().expect("a second handle");
