@@ -71,7 +71,7 @@ impl<'m> View<'m> {
         }
         let stream = self.stream(key)?;
         let has = |group: &[u8]| stream.is_some_and(|stream| stream.group(group).is_some());
-        let nothing = match refusal.look {
+        match refusal.look {
             Look::Stream if stream.is_none() => Err(ReplyError::NO_SUCH_KEY),
             Look::StreamOrZero if stream.is_none() => Ok(Reply::Integer(0)),
             Look::GroupOrZero { group } if !has(group) => Ok(Reply::Integer(0)),
@@ -82,8 +82,7 @@ impl<'m> View<'m> {
             Look::GroupOfStream { .. } if stream.is_none() => Err(group::change::KEY_REQUIRED),
             Look::GroupOfStream { group } if !has(group) => Err(group::change::no_such_group(key, group)),
             _ => Err(refusal.error.clone()),
-        };
-        nothing
+        }
     }
 
     fn stream_query(&self, query: &StreamQuery<'_>) -> Result<Reply, ReplyError> {
