@@ -69,7 +69,12 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             b">" => GroupReadFrom::New,
             b"$" => GroupReadFrom::Refused(b'$'),
             b"+" => GroupReadFrom::Refused(b'+'),
-            id => EntryId::parse(id, 0).map_or(GroupReadFrom::Refused(0), GroupReadFrom::History),
+            id => match EntryId::parse(id, 0) {
+                // What Redis keeps for `>`.
+                Some(EntryId::MAX) => GroupReadFrom::New,
+                Some(id) => GroupReadFrom::History(id),
+                None => GroupReadFrom::Refused(0),
+            },
         };
         streams.push((key, from));
     }
