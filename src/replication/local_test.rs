@@ -158,6 +158,7 @@ fn relaxed_durability_acknowledges_before_it_syncs_and_a_stop_syncs() {
         let syncs = fs.syncs();
         node.committer.commit(&node.applied).await.unwrap();
         assert_eq!((fs.syncs(), node.applied.own.borrow().len()), (syncs, 1));
+        assert_eq!(node.committer.disk().sync_due_in(), Some(Duration::ZERO));
         node.committer.disk().sync_if_due().await.unwrap();
         assert_eq!(fs.syncs(), syncs + 1);
         node.committer.append(PartitionId(0), b"b");

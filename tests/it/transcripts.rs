@@ -1,7 +1,7 @@
 //! Transcripts: files in tests/transcripts that read as a session in redis-cli, and are run line by line.
 //!
 //! ```text
-//! ## a section: fresh connections, empty databases      (tags: [since 7.2] [before 7.2] [resp3])
+//! ## a section: fresh connections, empty databases      (tags: [since 7.2] [before 7.2] [resp3] [untagged])
 //! > XADD s 1-1 a 1          a command on the main connection
 //! "1-1"                     its reply, as redis-cli prints it
 //! a> XREAD BLOCK 0 STREAMS s $     a command on connection `a`
@@ -12,7 +12,7 @@
 //! ```
 //! In replies `<id>` stands for any entry id, `<int>` for any integer, `<any>` for anything on the line, a line `...` for the rest.
 //! A first line `# flags: --partitions 4` says what the server is started with. Any other transcript on a server with several partitions is
-//! played with every key behind one hash tag, which is cut out of the replies.
+//! played with every key behind one hash tag, which is cut out of the replies, but for its sections that are [untagged].
 //! HEADWATER_TRANSCRIPTS_WRITE=1 writes the replies of the server under test into the files (for sections of its version).
 
 use crate::support::client::{Client, PATIENCE};
@@ -93,7 +93,7 @@ pub fn run(name: &str, flags: &[&str]) {
         at += 1;
         let _ = writeln!(written, "{line}");
         if let Some(title) = line.strip_prefix("## ") {
-            is_skipped = !applies(title, server.version());
+            is_skipped = !applies(title, server.version()) || (is_tagged && title.contains("[untagged]"));
             session = Session::new(&server, is_tagged);
             session.resp3 = title.contains("[resp3]");
         }
