@@ -16,5 +16,4 @@ pub mod pubsub;
 pub mod replication;
 pub mod partition;
 pub mod server;
-pub mod admin;
 pub mod node;

@@ -19,7 +19,6 @@ const FLOORS: &[&str] = &[
     "replication",
     "partition",
     "server",
-    "admin",
     "node",
 ];
 

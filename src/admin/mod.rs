@@ -1,1 +1,0 @@
-//! Offline tools over a data directory.
