@@ -178,14 +178,6 @@ impl Metrics {
         self.command_rate.get()
     }
 
-    pub fn input_bytes_per_second(&self) -> u64 {
-        self.input_rate.get()
-    }
-
-    pub fn output_bytes_per_second(&self) -> u64 {
-        self.output_rate.get()
-    }
-
     /// Microseconds of the slowest flush.
     pub fn flush_max(&self) -> u64 {
         self.flush_max.get()

@@ -128,7 +128,8 @@ fn poll(
         // Held requests go on when the replies before them have gone out.
         let executable =
             input.waiting() > 0 && connection.hold.get() == Hold::None && can_execute(connection);
-        if executable && sent && is_complete(input, connection) {
+        // It was not searched to its end, so it may begin with a complete request.
+        if executable && sent && connection.resume.replace(false) {
             yield_to_others(context);
             return Poll::Pending;
         }
@@ -170,12 +171,6 @@ fn is_awaited(worker: &Worker, connection: &Connection) -> bool {
 fn yield_to_others(context: &mut Context<'_>) {
     // What was asked for stays asked for when the future is dropped.
     let _ = std::pin::pin!(tokio::task::yield_now()).poll(context);
-}
-
-/// The buffer may begin with a complete request: it was not searched to its end.
-fn is_complete(input: &Input, connection: &Connection) -> bool {
-    let _ = input;
-    connection.resume.replace(false)
 }
 
 fn wants_input(connection: &Connection, input: &Input, sent: bool) -> bool {

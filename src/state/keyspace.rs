@@ -156,11 +156,6 @@ impl Keyspace {
         self.order.range(from..).map(|(_, key)| (key, &self.keys[key]))
     }
 
-    /// The next key from a place in the order of creation on.
-    pub fn key_from(&self, from: KeySequence) -> Option<&Bytes> {
-        self.order.range(from..).next().map(|(_, key)| key)
-    }
-
     /// The place that the next new key gets.
     pub fn next_sequence(&self) -> KeySequence {
         KeySequence(self.next_sequence)

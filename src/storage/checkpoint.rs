@@ -106,11 +106,6 @@ impl CheckpointStore {
         Ok(Some(checkpoint))
     }
 
-    /// Where the newest checkpoint of a partition stands, by its name alone.
-    pub fn newest_index(&self, partition: PartitionId) -> Result<Option<LogIndex>, CheckpointError> {
-        Ok(self.indexes(partition)?.into_iter().max())
-    }
-
     fn indexes(&self, partition: PartitionId) -> Result<Vec<LogIndex>, CheckpointError> {
         let names = self.fs.read_dir(&self.dir).map_err(io_error(&self.dir, 0, "list the directory"))?;
         let parsed = names.iter().filter_map(|name| parse_name(name));

@@ -172,16 +172,6 @@ impl Journal {
         self.bytes_appended
     }
 
-    /// Bytes that the files take on disk.
-    pub fn bytes_on_disk(&self) -> u64 {
-        self.files.values().map(|file| file.len).sum()
-    }
-
-    /// Appended bytes that are not written yet.
-    pub fn bytes_pending(&self) -> usize {
-        self.batches.iter().map(|batch| batch.bytes.len()).sum()
-    }
-
     /// Where the next record goes; what is acknowledged by a sync is told by comparing with [`Journal::durable`].
     pub fn appended(&self) -> Position {
         self.appended
@@ -189,10 +179,6 @@ impl Journal {
 
     pub fn durable(&self) -> Position {
         self.durable
-    }
-
-    pub fn is_durable(&self) -> bool {
-        self.durable == self.appended
     }
 
     /// Adds an entry to the log of a partition: the next one. It can be read at once, and is durable after a sync.
