@@ -7,7 +7,7 @@ use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
 use crate::replication::committer::{CommitError, Committer, OpenError};
-use crate::server::dispatch::STOPPED;
+use crate::server::dispatch::UNKNOWN;
 use crate::server::listener;
 use crate::server::worker::{Identity, Parts, Worker};
 use crate::state::machine::Machine;
@@ -160,7 +160,7 @@ async fn serve(worker: &Rc<Worker>, listeners: Vec<TcpListener>) -> Result<(), N
     match failed {
         Some(error) => {
             tracing::error!(%error, "nothing more is acknowledged; stopping");
-            worker.fail_everything(&STOPPED);
+            worker.fail_everything(&UNKNOWN);
             say_goodbye(worker).await;
             Err(NodeError::Commit(error))
         }

@@ -165,6 +165,11 @@ impl Worker {
     }
 }
 
+/// To what is on its way when the log fails: part of it may be on disk (reliability R4: never a definite refusal).
+pub const UNKNOWN: ReplyError = ReplyError::new(
+    "UNKNOWN the journal failed before this was known to be on disk; it may or may not have taken effect.",
+);
+
 /// Nothing more is acknowledged: see [`crate::base::latch`].
 pub const STOPPED: ReplyError = ReplyError::new(
     "MISCONF Errors writing to the journal; the server is stopping, nothing more is accepted.",
