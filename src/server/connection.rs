@@ -158,6 +158,10 @@ impl Connection {
     /// Sends what can be sent without waiting. Returns the bytes sent; what is left waits for
     /// [`Connection::poll_flush`].
     pub fn flush(&self) -> usize {
+        if self.closing.get() == Closing::Now {
+            // What is not sent yet is dropped: a reply made by the closing itself must not go out.
+            return 0;
+        }
         let mut output = self.output.borrow_mut();
         let mut total = 0;
         while !output.unsent().is_empty() {

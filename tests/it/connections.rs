@@ -162,6 +162,23 @@ fn who_is_killed_is_gone_for_the_next_command() {
     await_info(&mut other, "connected_clients:1");
 }
 
+/// Redis closes the connection without a word: an empty reply would look like a wait that timed out.
+#[test]
+fn a_blocked_reader_that_is_killed_gets_no_reply() {
+    let server = Server::start();
+    let mut other = server.connect();
+    other.line("XGROUP CREATE s g $ MKSTREAM");
+    for state in ["XREAD BLOCK 0 STREAMS s $", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"] {
+        let mut client = server.connect();
+        let id = client.line("CLIENT ID").integer();
+        client.send(&split(state)).expect("sent");
+        await_info(&mut other, "blocked_clients:1");
+        assert_eq!(other.line(&format!("CLIENT KILL ID {id}")), Value::Integer(1), "{state}");
+        let error = client.receive(PATIENCE).expect_err(state);
+        assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "{state}: {error}");
+    }
+}
+
 #[test]
 fn a_client_that_kills_itself_gets_its_replies() {
     let server = Server::start();
