@@ -28,8 +28,9 @@ const REQUESTS_PER_LOOK: u32 = 32;
 /// Calls before other connections have their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Input that is taken in while nothing is executed: enough to notice that the client has gone.
-const HELD_INPUT_BYTES_MAX: usize = 4 * READ_BYTES;
+/// Input that is taken in while nothing is executed: enough to notice that the client has gone, for its end arrives only
+/// behind what it has sent, and a full receive window keeps it out.
+const HELD_INPUT_BYTES_MAX: usize = 32 * READ_BYTES;
 
 /// Input buffers above this are given back when they are empty.
 const INPUT_BYTES_KEPT: usize = 16 * 1024;
