@@ -4,7 +4,8 @@
 //! records, so that a sync commits no file-system metadata and the end of the records is known by zeros.
 //!
 //! Read in this order: [`record`] (format), [`file`] (header, preallocation), [`reader`], [`index`] (what is where),
-//! [`recovery`], [`journal`] (the owner: append, write, sync, purge).
+//! [`recovery`], [`spare`] (the next file, made ready beside the work), [`tail`] (entries kept in memory), [`journal`] (the
+//! owner: append, write, sync, purge).
 
 pub mod error;
 pub mod file;
