@@ -120,9 +120,14 @@ pub struct OutputLimits {
 pub struct Config {
     /// The settings file that was read, if one was.
     pub config_file: Option<PathBuf>,
+    /// 0: none.
     pub port: u16,
     /// Addresses to listen on; a leading `-` marks one that may be missing.
     pub bind: Vec<String>,
+    /// Path of a socket file; empty: none.
+    pub unixsocket: String,
+    /// Its mode; 0: as the umask has it.
+    pub unixsocketperm: u32,
     pub dir: PathBuf,
     /// Empty: none.
     pub requirepass: String,
@@ -171,6 +176,8 @@ impl Default for Config {
             config_file: None,
             port: 0,
             bind: Vec::new(),
+            unixsocket: String::new(),
+            unixsocketperm: 0,
             dir: PathBuf::new(),
             requirepass: String::new(),
             protected_mode: false,

@@ -25,6 +25,8 @@ pub enum Unit {
     Bytes,
     /// `100`, `100ms`, `5s`.
     Milliseconds,
+    /// `700`: a file's mode.
+    Octal,
 }
 
 /// What a setting's value is, and where it lives.
@@ -68,7 +70,7 @@ impl Setting {
     pub fn get(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Flag { get, .. } => if get(config) { "yes" } else { "no" }.to_owned(),
-            Kind::Number { get, .. } => get(config).to_string(),
+            Kind::Number { get, unit, .. } => unit.tell(get(config)),
             Kind::Choice { names, get, .. } => names[get(config)].to_owned(),
             Kind::Text { get, .. } => get(config),
             Kind::OutputLimits => {
@@ -95,6 +97,7 @@ impl Setting {
             Kind::Number { set, min, max, unit, .. } => {
                 let number = unit.parse(value)?;
                 if !(*min..=*max).contains(&number) {
+                    let (min, max) = (unit.tell(*min), unit.tell(*max));
                     return refuse(format!("argument must be between {min} and {max} inclusive"));
                 }
                 set(config, number);
@@ -143,7 +146,9 @@ impl Setting {
         match &self.kind {
             Kind::Flag { .. } => "yes|no".into(),
             Kind::Number { min, max: i64::MAX, unit, .. } => format!("{} >= {min}", unit.word()),
-            Kind::Number { min, max, unit, .. } => format!("{} {min}..{max}", unit.word()),
+            Kind::Number { min, max, unit, .. } => {
+                format!("{} {}..{}", unit.word(), unit.tell(*min), unit.tell(*max))
+            }
             Kind::Choice { names, .. } => names.join("|"),
             Kind::Text { .. } | Kind::Ignored => "text".into(),
             Kind::OutputLimits => "(normal|slave|pubsub hard soft seconds)...".into(),
@@ -170,13 +175,25 @@ impl Unit {
             Unit::Plain => "number",
             Unit::Bytes => "bytes",
             Unit::Milliseconds => "milliseconds",
+            Unit::Octal => "octal",
+        }
+    }
+
+    fn tell(self, number: i64) -> String {
+        match self {
+            Unit::Octal => format!("{number:o}"),
+            _ => number.to_string(),
         }
     }
 
     fn parse(self, text: &str) -> Result<i64, Refused> {
+        if let Unit::Octal = self {
+            return i64::from_str_radix(text, 8)
+                .map_err(|_| Refused("argument couldn't be parsed as an octal number".into()));
+        }
         let refused = match self {
             Unit::Bytes => "argument must be a memory value",
-            Unit::Plain | Unit::Milliseconds => "argument couldn't be parsed into an integer",
+            _ => "argument couldn't be parsed into an integer",
         };
         let digits = text.trim_start_matches('-').bytes().take_while(u8::is_ascii_digit).count();
         let (number, suffix) = text.split_at(digits + usize::from(text.starts_with('-')).min(text.len()));
@@ -273,7 +290,7 @@ const GIB: i64 = 1 << 30;
 
 /// All settings, in the order of `--help` and of `config/headwater.toml`.
 pub static SETTINGS: &[Setting] = &[
-    row!("port", "6379", immutable, number!(port, 0, 65535, Plain), "TCP port; 0 takes any free one."),
+    row!("port", "6379", immutable, number!(port, 0, 65535, Plain), "TCP port; 0 listens on none."),
     row!(
         "bind",
         "127.0.0.1 -::1",
@@ -283,6 +300,20 @@ pub static SETTINGS: &[Setting] = &[
             set: |c, v| c.bind = v.split_ascii_whitespace().map(str::to_owned).collect()
         },
         "Addresses to listen on; one with a leading - may be missing, * is all of IPv4."
+    ),
+    row!(
+        "unixsocket",
+        "",
+        immutable,
+        text!(unixsocket),
+        "Path of a Unix socket to listen on too; empty is none."
+    ),
+    row!(
+        "unixsocketperm",
+        "0",
+        immutable,
+        number!(unixsocketperm, 0, 0o777, Octal),
+        "Mode of the socket file, in octal (700); 0 leaves it to the umask."
     ),
     row!(
         "dir",
@@ -581,7 +612,6 @@ pub static SETTINGS: &[Setting] = &[
     row!("repl-diskless-sync-delay", "5", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("cluster-enabled", "no", immutable, NO, "Redis Cluster's bus is not spoken."),
     row!("acl-pubsub-default", "resetchannels", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("unixsocket", "", immutable, EMPTY, "Unix sockets are not there yet."),
     row!("tls-port", "0", immutable, ZERO, "TLS is not there yet."),
     row!("daemonize", "no", immutable, NO, "The server stays in the foreground: let a supervisor keep it."),
     row!("supervised", "no", immutable, Kind::Ignored, "Accepted, without effect."),

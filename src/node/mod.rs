@@ -2,3 +2,4 @@
 
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod node;
+pub mod unix_socket;

@@ -6,9 +6,10 @@ use crate::env::clock::{Clock, SystemClock};
 use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
+use crate::node::unix_socket::{self, BindError, SocketFile};
 use crate::replication::committer::{CommitError, Committer, OpenError};
 use crate::server::dispatch::UNKNOWN;
-use crate::server::listener;
+use crate::server::listener::{self, Listener};
 use crate::server::worker::{Identity, Parts, Worker};
 use crate::state::machine::Machine;
 use crate::storage::data_dir::{DataDir, DataDirError};
@@ -31,6 +32,10 @@ pub enum NodeError {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("{0}")]
     Address(String),
+    #[error("cannot listen on the Unix socket {path}: {source}")]
+    UnixSocket { path: String, source: BindError },
+    #[error("nothing to listen on: set port or unixsocket")]
+    NothingToListenOn,
     #[error("cannot start: {doing}: {source}")]
     System { doing: &'static str, source: std::io::Error },
     #[error("stopped because what was written can no longer be trusted to be on disk: {0}")]
@@ -51,7 +56,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         .map_err(|source| NodeError::System { doing: "making the runtime", source })?;
     LocalSet::new().block_on(&runtime, async {
         // Before the directory is touched: a port in use is found at once, and leaves nothing behind.
-        let listeners = listen(&config)?;
+        let doors = listen(&config)?;
         let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
         let latch = Latch::new();
         let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
@@ -66,8 +71,8 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         }));
         worker.committer().recover(worker.clone()).await?;
         worker.log_node_limits();
-        print_banner(&config, &data_dir, &listeners, started);
-        serve(&worker, listeners).await
+        print_banner(&config, &data_dir, &doors.names, started);
+        serve(&worker, doors.listeners).await
     })
 }
 
@@ -95,14 +100,41 @@ fn raise_file_limit(config: &Config) {
     }
 }
 
-fn listen(config: &Config) -> Result<Vec<TcpListener>, NodeError> {
+/// What a node listens on.
+struct Doors {
+    listeners: Vec<Listener>,
+    /// As the banner names them.
+    names: Vec<String>,
+    /// Removed when the node stops.
+    _socket_file: Option<SocketFile>,
+}
+
+fn listen(config: &Config) -> Result<Doors, NodeError> {
+    let mut doors = Doors { listeners: Vec::new(), names: Vec::new(), _socket_file: None };
+    if config.port != 0 {
+        for listener in listen_tcp(config, config.port)? {
+            doors.names.extend(listener.local_addr().map(|address| address.to_string()));
+            doors.listeners.push(Listener::Tcp(listener));
+        }
+    }
+    if !config.unixsocket.is_empty() {
+        let path = &config.unixsocket;
+        let (listener, file) = unix_socket::bind(path.as_ref(), config.unixsocketperm, config.tcp_backlog)
+            .map_err(|source| NodeError::UnixSocket { path: path.clone(), source })?;
+        doors.names.push(path.clone());
+        doors.listeners.push(Listener::Unix(listener, path.as_str().into()));
+        doors._socket_file = Some(file);
+    }
+    if doors.listeners.is_empty() {
+        return Err(NodeError::NothingToListenOn);
+    }
+    Ok(doors)
+}
+
+/// One listener for each address of `bind` that this machine has.
+fn listen_tcp(config: &Config, port: u16) -> Result<Vec<TcpListener>, NodeError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     for bind in config.bind_addresses().map_err(NodeError::Address)? {
-        // Port 0 is any free one, but one for all addresses.
-        let port = match listeners.first().map(TcpListener::local_addr) {
-            Some(Ok(first)) => first.port(),
-            _ => config.port,
-        };
         let address = SocketAddr::new(bind.ip, port);
         match listener::bind(address, config.tcp_backlog) {
             Ok(listener) => listeners.push(listener),
@@ -137,7 +169,7 @@ fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identi
 /// As in Redis.
 const RUN_ID_DIGITS: usize = 40;
 
-async fn serve(worker: &Rc<Worker>, listeners: Vec<TcpListener>) -> Result<(), NodeError> {
+async fn serve(worker: &Rc<Worker>, listeners: Vec<Listener>) -> Result<(), NodeError> {
     for listener in listeners {
         tokio::task::spawn_local(listener::accept(worker.clone(), listener));
     }
@@ -199,16 +231,11 @@ async fn say_goodbye(worker: &Worker) {
     let _ = tokio::time::timeout(GOODBYE, gone).await;
 }
 
-fn print_banner(config: &Config, data_dir: &DataDir, listeners: &[TcpListener], started: Instant) {
-    let addresses: Vec<String> = listeners
-        .iter()
-        .filter_map(|listener| listener.local_addr().ok())
-        .map(|address| address.to_string())
-        .collect();
+fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started: Instant) {
     println!(
         "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
         env!("CARGO_PKG_VERSION"),
-        addresses.join(", "),
+        names.join(", "),
         started.elapsed().as_millis(),
         data_dir.path().display(),
         if data_dir.is_new() { " (new)" } else { "" },

@@ -34,7 +34,7 @@ impl Worker {
             session.name.escape_ascii(),
             now_ms.saturating_sub(connection.created_at_ms) / 1000,
             now_ms.saturating_sub(connection.last_active_ms.get()) / 1000,
-            flags(&session, blocked, session.subscriptions > 0, connection.is_closing()),
+            flags(&session, blocked, connection),
             session.database,
             subscriptions[0],
             subscriptions[1],
@@ -86,18 +86,14 @@ pub fn protocol_number(protocol: Protocol) -> u8 {
 }
 
 /// The letters of CLIENT LIST's `flags`.
-fn flags(
-    session: &crate::server::session::Session,
-    blocked: bool,
-    subscribed: bool,
-    closing: bool,
-) -> String {
+fn flags(session: &crate::server::session::Session, blocked: bool, connection: &Connection) -> String {
     let mut flags = String::new();
     let letters = [
-        (subscribed, 'P'),
+        (session.subscriptions > 0, 'P'),
         (session.queue.is_some(), 'x'),
         (blocked, 'b'),
-        (closing, 'c'),
+        (connection.is_closing(), 'c'),
+        (connection.peer.is_unix(), 'U'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),
     ];

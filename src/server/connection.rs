@@ -4,18 +4,18 @@ use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
 use crate::pubsub::registry::SubscriberId;
 use crate::resp::writer;
+use crate::server::address::Address;
 use crate::server::output::{Output, SlotNumber};
 use crate::server::session::Session;
+use crate::server::socket::WriteHalf;
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::task::Waker;
-use tokio::net::tcp::OwnedWriteHalf;
 
 pub struct Connection {
     /// Counts up from 1; never reused.
     pub id: u64,
-    pub peer: SocketAddr,
-    pub local: SocketAddr,
+    pub peer: Address,
+    pub local: Address,
     /// Milliseconds of the worker's clock.
     pub created_at_ms: u64,
     pub last_active_ms: Cell<u64>,
@@ -23,7 +23,7 @@ pub struct Connection {
     pub hold: Cell<Hold>,
     pub input_bytes: Cell<usize>,
     output: RefCell<Output>,
-    socket: RefCell<OwnedWriteHalf>,
+    socket: RefCell<WriteHalf>,
     waker: RefCell<Option<Waker>>,
     closing: Cell<Closing>,
     /// Frames that go out behind the reply at hand: messages that the client has sent to itself.
@@ -60,11 +60,11 @@ enum Closing {
 impl Connection {
     pub fn new(
         id: u64,
-        peer: SocketAddr,
-        local: SocketAddr,
+        peer: Address,
+        local: Address,
         now_ms: u64,
         session: Session,
-        socket: OwnedWriteHalf,
+        socket: WriteHalf,
     ) -> Self {
         Connection {
             id,
@@ -165,7 +165,7 @@ impl Connection {
         let mut output = self.output.borrow_mut();
         let mut total = 0;
         while !output.unsent().is_empty() {
-            match self.socket.borrow().try_write(output.unsent()) {
+            match self.socket.borrow_mut().try_write(output.unsent()) {
                 Ok(0) => break,
                 Ok(sent) => {
                     output.advance(sent);
@@ -192,12 +192,10 @@ impl Connection {
         &self,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<std::io::Result<usize>> {
-        use tokio::io::AsyncWrite;
         let mut output = self.output.borrow_mut();
         let mut total = 0;
         while !output.unsent().is_empty() {
-            let mut socket = self.socket.borrow_mut();
-            match std::pin::Pin::new(&mut *socket).poll_write(context, output.unsent()) {
+            match self.socket.borrow_mut().poll_write(context, output.unsent()) {
                 std::task::Poll::Ready(Ok(sent)) if sent > 0 => {
                     output.advance(sent);
                     total += sent;
@@ -244,13 +242,7 @@ impl Connection {
 
     /// Whether the client has closed its side, though what it sent before is not read yet.
     pub fn has_peer_closed(&self) -> bool {
-        let socket = self.socket.borrow();
-        let ready = std::pin::pin!(socket.ready(tokio::io::Interest::READABLE));
-        match ready.poll(&mut std::task::Context::from_waker(Waker::noop())) {
-            std::task::Poll::Ready(Ok(ready)) => ready.is_read_closed(),
-            std::task::Poll::Ready(Err(_)) => true,
-            std::task::Poll::Pending => false,
-        }
+        self.socket.borrow().has_peer_closed()
     }
 
     pub fn is_closing(&self) -> bool {

@@ -1,16 +1,92 @@
 //! Accepting connections.
 
+use crate::config::config::Config;
 use crate::model::log::PartitionId;
+use crate::server::address::Address;
 use crate::server::connection::Connection;
 use crate::server::serve::{READ_BYTES, serve};
 use crate::server::session::Session;
+use crate::server::socket::{self, ReadHalf, WriteHalf};
 use crate::server::worker::Worker;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+/// Something that clients connect to.
+pub enum Listener {
+    Tcp(TcpListener),
+    /// With the path of its socket file, as the settings have it.
+    Unix(UnixListener, Rc<str>),
+}
+
+/// A connection that nobody has looked at yet.
+enum Accepted {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream, Rc<str>),
+}
+
+impl Listener {
+    async fn next(&self) -> std::io::Result<Accepted> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok(Accepted::Tcp(stream, peer))
+            }
+            Listener::Unix(listener, path) => {
+                let (stream, _) = listener.accept().await?;
+                Ok(Accepted::Unix(stream, path.clone()))
+            }
+        }
+    }
+}
+
+impl Accepted {
+    fn is_local(&self) -> bool {
+        match self {
+            Accepted::Tcp(_, peer) => Address::Ip(*peer).is_local(),
+            Accepted::Unix(..) => true,
+        }
+    }
+
+    /// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written to.)
+    fn refuse(self, why: &[u8]) {
+        let _ = match &self {
+            Accepted::Tcp(stream, _) => SockRef::from(stream).send(why),
+            Accepted::Unix(stream, _) => SockRef::from(stream).send(why),
+        };
+    }
+
+    /// Readies the socket for a client. Returns where its ends are, and its halves.
+    fn into_parts(self, config: &Config) -> std::io::Result<(Address, Address, ReadHalf, WriteHalf)> {
+        match self {
+            Accepted::Tcp(stream, peer) => {
+                set_up_tcp(&stream, config.tcp_keepalive_seconds)?;
+                let local = stream.local_addr().unwrap_or(peer);
+                let (read, write) = socket::of_tcp(stream);
+                Ok((Address::Ip(peer), Address::Ip(local), read, write))
+            }
+            Accepted::Unix(stream, path) => {
+                let (read, write) = socket::of_unix(stream);
+                Ok((Address::Unix(path.clone()), Address::Unix(path), read, write))
+            }
+        }
+    }
+}
+
+fn set_up_tcp(stream: &TcpStream, keepalive_seconds: u64) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    if keepalive_seconds == 0 {
+        return Ok(());
+    }
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(keepalive_seconds))
+        .with_interval(Duration::from_secs((keepalive_seconds / 3).max(1)))
+        .with_retries(3);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
+}
 
 /// Binds one address. The port is not shared with another process: a second server on it is refused.
 pub fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
@@ -27,14 +103,14 @@ pub fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
 
 /// Accepts until the runtime ends. An error of one connection, or of the process's limits, never ends it
 /// (reliability S13, CVE-2025-48367).
-pub async fn accept(worker: Rc<Worker>, listener: TcpListener) {
+pub async fn accept(worker: Rc<Worker>, listener: Listener) {
     let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
     let mut failing = false;
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
+        match listener.next().await {
+            Ok(accepted) => {
                 failing = false;
-                admit(&worker, stream, peer, &scratch);
+                admit(&worker, accepted, &scratch);
             }
             Err(error) => {
                 // Once, not with every try: the log shall not fill the disk too.
@@ -64,40 +140,29 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     )
 }
 
-fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scratch: &Rc<RefCell<Vec<u8>>>) {
+fn admit(worker: &Rc<Worker>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>) {
     let config = worker.config.borrow();
     if worker.connections().len() >= config.maxclients {
         worker.metrics.rejected_connections.add(1);
-        refuse(stream, b"-ERR max number of clients reached\r\n");
+        accepted.refuse(b"-ERR max number of clients reached\r\n");
         return;
     }
-    if config.protected_mode && config.requirepass.is_empty() && !peer.ip().to_canonical().is_loopback() {
+    if config.protected_mode && config.requirepass.is_empty() && !accepted.is_local() {
         // Reliability A11: no password and reachable from elsewhere is how servers were taken over.
         worker.metrics.rejected_connections.add(1);
-        refuse(stream, DENIED);
+        accepted.refuse(DENIED);
         return;
     }
-    let socket = SockRef::from(&stream);
-    let keepalive = config.tcp_keepalive_seconds;
-    let set_up = stream.set_nodelay(true).and_then(|()| match keepalive {
-        0 => Ok(()),
-        seconds => {
-            let probes = TcpKeepalive::new()
-                .with_time(Duration::from_secs(seconds))
-                .with_interval(Duration::from_secs((seconds / 3).max(1)))
-                .with_retries(3);
-            socket.set_tcp_keepalive(&probes)
+    let (peer, local, read_half, write_half) = match accepted.into_parts(&config) {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::debug!(%error, "the connection is gone already");
+            return;
         }
-    });
-    let local = stream.local_addr().unwrap_or(peer);
-    if let Err(error) = set_up {
-        tracing::debug!(%peer, %error, "the connection is gone already");
-        return;
-    }
+    };
     let authenticated = config.requirepass.is_empty();
     drop(config);
     worker.metrics.connections.add(1);
-    let (read_half, write_half) = stream.into_split();
     let connection = Rc::new(Connection::new(
         worker.next_connection_id(),
         peer,
@@ -111,11 +176,13 @@ fn admit(worker: &Rc<Worker>, stream: TcpStream, peer: SocketAddr, scratch: &Rc<
     tokio::task::spawn_local(serve(worker.clone(), connection, read_half, scratch.clone()));
 }
 
-/// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written to.)
-fn refuse(stream: TcpStream, why: &[u8]) {
-    let _ = SockRef::from(&stream).send(why);
-}
-
-const DENIED: &[u8] = b"-DENIED Headwater is running in protected mode because protected mode is enabled and no password \
-is set. In this mode connections are only accepted from the loopback interface. To accept others, set a password \
-(requirepass), or turn protected mode off (protected-mode no) if the network is trusted.\r\n";
+/// The words of Redis 7.2: tools and people look for them.
+const DENIED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect \
+from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the \
+command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is \
+running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this \
+change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and \
+setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for \
+testing, restart it with the '--protected-mode no' option. 4) Set up an authentication password for the default user. NOTE: \
+You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";

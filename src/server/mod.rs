@@ -3,6 +3,7 @@
 //! Invariants: one reply per request, in request order; a client that does not read cannot make the server's memory
 //! grow without bound; whatever ends a connection, its subscriptions and waits end with it.
 
+pub mod address;
 pub mod blocking;
 pub mod clients;
 pub mod connection;
@@ -19,6 +20,7 @@ pub mod pubsub_commands;
 pub mod serve;
 pub mod server_commands;
 pub mod session;
+pub mod socket;
 pub mod ticket;
 pub mod transaction;
 pub mod waiting;

@@ -8,13 +8,12 @@ use crate::model::reply::Reply;
 use crate::resp::reader::{Progress, RequestLimits, RequestReader};
 use crate::server::connection::{Connection, Hold};
 use crate::server::dispatch::Flow;
+use crate::server::socket::ReadHalf;
 use crate::server::worker::Worker;
 use std::cell::RefCell;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::io::ReadBuf;
 
 /// Bytes read with one call.
 pub const READ_BYTES: usize = 64 * 1024;
@@ -36,7 +35,7 @@ const HELD_INPUT_BYTES_MAX: usize = 32 * READ_BYTES;
 const INPUT_BYTES_KEPT: usize = 16 * 1024;
 
 pub struct Input {
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     reader: RequestReader,
     /// Bytes that have arrived and were not executed, from `at` on.
     buffer: Vec<u8>,
@@ -55,7 +54,7 @@ enum Arrival {
 }
 
 impl Input {
-    pub fn new(socket: OwnedReadHalf) -> Self {
+    pub fn new(socket: ReadHalf) -> Self {
         Input { socket, reader: RequestReader::new(), buffer: Vec::new(), at: 0, ended: false }
     }
 
@@ -81,7 +80,7 @@ impl Input {
 pub async fn serve(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    socket: OwnedReadHalf,
+    socket: ReadHalf,
     scratch: Rc<RefCell<Vec<u8>>>,
 ) {
     let mut input = Input::new(socket);
@@ -197,7 +196,7 @@ fn read(
         let old = input.buffer.len();
         input.buffer.resize(old + READ_BYTES, 0);
         let mut target = ReadBuf::new(&mut input.buffer[old..]);
-        let polled = Pin::new(&mut input.socket).poll_read(context, &mut target);
+        let polled = input.socket.poll_read(context, &mut target);
         let read = target.filled().len();
         input.buffer.truncate(old + read);
         return match polled {
@@ -212,7 +211,7 @@ fn read(
     }
     let mut scratch = scratch.borrow_mut();
     let mut target = ReadBuf::new(&mut scratch);
-    match Pin::new(&mut input.socket).poll_read(context, &mut target) {
+    match input.socket.poll_read(context, &mut target) {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(Ok(())) => {}
         Poll::Ready(Err(_)) => return Poll::Ready(Arrival::Broken),

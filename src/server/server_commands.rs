@@ -130,8 +130,7 @@ impl Worker {
     }
 
     fn debug(&self, connection: &Connection, command: &DebugCommand<'_>) -> Reply {
-        let local = connection.peer.ip().to_canonical().is_loopback();
-        if !self.config.borrow().enable_debug_command.allows(local) {
+        if !self.config.borrow().enable_debug_command.allows(connection.peer.is_local()) {
             return Reply::error(
                 "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
                  from a local connection, otherwise you need to set this option in the configuration file, and then \

@@ -15,3 +15,4 @@ mod recorded;
 mod redis_rs;
 mod soak;
 mod transcripts;
+mod unix_socket;

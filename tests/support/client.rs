@@ -2,6 +2,7 @@
 
 use crate::support::notation::{encode, split};
 use crate::support::value::Value;
+use crate::support::wire::{Door, Wire};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    wire: Wire,
     buffer: Vec<u8>,
     consumed: usize,
     pushes: VecDeque<Value>,
@@ -20,14 +21,21 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> io::Result<Client> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(Client { stream, buffer: Vec::new(), consumed: 0, pushes: VecDeque::new() })
+        Client::through(&Door::Tcp(address))
     }
 
+    pub fn through(door: &Door) -> io::Result<Client> {
+        let wire = Wire::connect(door)?;
+        wire.set_write_timeout(Some(PATIENCE))?;
+        Ok(Client { wire, buffer: Vec::new(), consumed: 0, pushes: VecDeque::new() })
+    }
+
+    /// The TCP socket, for what is about TCP.
     pub fn stream(&self) -> &TcpStream {
-        &self.stream
+        match &self.wire {
+            Wire::Tcp(stream) => stream,
+            other => panic!("this test is about TCP, and not about {other:?}"),
+        }
     }
 
     /// Turns to RESP3.
@@ -37,7 +45,7 @@ impl Client {
     }
 
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.write_all(bytes)
+        self.wire.write_all(bytes)
     }
 
     pub fn send<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<()> {
@@ -138,10 +146,10 @@ impl Client {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
             // Beyond the first read only what is there already: the value may be complete with it.
             let is_first = self.buffer.len() * 2 == wanted;
-            self.stream.set_read_timeout(Some(if is_first { left } else { Duration::from_millis(1) }))?;
+            self.wire.set_read_timeout(Some(if is_first { left } else { Duration::from_millis(1) }))?;
             let start = self.buffer.len();
             self.buffer.resize(start + 64 * 1024, 0);
-            let outcome = self.stream.read(&mut self.buffer[start..]);
+            let outcome = self.wire.read(&mut self.buffer[start..]);
             self.buffer.truncate(start + outcome.as_ref().copied().unwrap_or(0));
             match outcome {
                 Ok(0) if is_first => return Err(ErrorKind::UnexpectedEof.into()),

@@ -7,3 +7,4 @@ pub mod random;
 pub mod reference;
 pub mod server;
 pub mod value;
+pub mod wire;

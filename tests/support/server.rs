@@ -1,10 +1,12 @@
 //! A server process under test: Headwater, or any binary that takes Redis's flags.
 //!
 //! HEADWATER_TEST_SERVER chooses another binary (redis-server, to try the tests themselves); HEADWATER_TEST_FLAGS adds flags to every
-//! Headwater, so that one test binary runs over configurations.
+//! Headwater, so that one test binary runs over configurations. Among the flags `--transport unix` has the clients of the tests come
+//! through a Unix socket.
 
 use crate::support::client::Client;
 use crate::support::reference;
+use crate::support::wire::Door;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -20,8 +22,31 @@ pub struct Server {
     binary: PathBuf,
     port: u16,
     folder: TempDir,
+    transport: Transport,
     flags: Vec<String>,
     child: Option<Child>,
+}
+
+/// How the clients of a test reach its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    Tcp,
+    Unix,
+}
+
+impl Transport {
+    /// Takes the last `--transport …` out of the flags; the tests know it, the server does not.
+    fn take(flags: &mut Vec<String>) -> Transport {
+        let mut chosen = Transport::Tcp;
+        while let Some(at) = flags.iter().position(|flag| flag == "--transport") {
+            chosen = match flags.drain(at..at + 2).next_back().as_deref() {
+                Some("tcp") => Transport::Tcp,
+                Some("unix") => Transport::Unix,
+                other => panic!("--transport {other:?}"),
+            };
+        }
+        chosen
+    }
 }
 
 /// The binary that the tests are about.
@@ -63,8 +88,18 @@ impl Server {
     pub fn of(binary: PathBuf, flags: &[&str]) -> Server {
         let folder = TempDir::with_prefix("headwater-test-").expect("a temporary directory");
         fs::create_dir(folder.path().join("data")).expect("a data directory");
-        let flags = flags.iter().map(|flag| (*flag).to_string()).collect();
-        let mut server = Server { binary, port: 0, folder, flags, child: None };
+        let mut all_flags: Vec<String> = Vec::new();
+        if !is_redis(&binary)
+            && let Ok(extra) = std::env::var("HEADWATER_TEST_FLAGS")
+        {
+            all_flags.extend(extra.split_whitespace().map(str::to_owned));
+        }
+        all_flags.extend(flags.iter().map(|flag| (*flag).to_string()));
+        let transport = Transport::take(&mut all_flags);
+        if transport == Transport::Unix {
+            all_flags.extend(["--unixsocket".into(), socket_path(&folder).display().to_string()]);
+        }
+        let mut server = Server { binary, port: 0, folder, transport, flags: all_flags, child: None };
         for attempt in 1.. {
             server.port = free_port();
             match server.launch() {
@@ -115,6 +150,14 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
+    /// Where its clients come in.
+    pub fn door(&self) -> Door {
+        match self.transport {
+            Transport::Tcp => Door::Tcp(self.address()),
+            Transport::Unix => Door::Unix(socket_path(&self.folder)),
+        }
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -152,7 +195,7 @@ impl Server {
     }
 
     pub fn try_connect(&self) -> std::io::Result<Client> {
-        Client::connect(self.address())
+        Client::through(&self.door())
     }
 
     #[track_caller]
@@ -209,6 +252,10 @@ impl Server {
     }
 }
 
+fn socket_path(folder: &TempDir) -> PathBuf {
+    folder.path().join("socket")
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
@@ -222,8 +269,13 @@ impl Drop for Server {
 
 /// A start that is expected to fail: how it ended and all that it printed. `None` as status: it did not end, and was killed.
 pub fn start_and_expect_exit(port: u16, dir: &Path, flags: &[&str]) -> (Option<ExitStatus>, String) {
-    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_string()).collect();
-    let mut command = command(&binary_under_test(), port, dir, &flags);
+    let mut all_flags: Vec<String> = Vec::new();
+    if let Ok(extra) = std::env::var("HEADWATER_TEST_FLAGS") {
+        all_flags.extend(extra.split_whitespace().map(str::to_owned));
+    }
+    all_flags.extend(flags.iter().map(|flag| (*flag).to_string()));
+    Transport::take(&mut all_flags);
+    let mut command = command(&binary_under_test(), port, dir, &all_flags);
     let log = tempfile::NamedTempFile::new().expect("a log file");
     command.stdout(log.reopen().expect("log file")).stderr(log.reopen().expect("log file"));
     // Both write to one file; append keeps them from overwriting each other.
@@ -258,8 +310,6 @@ fn command(binary: &Path, port: u16, dir: &Path, flags: &[String]) -> Command {
     command.arg("--dir").arg(dir).args(["--save", "", "--appendonly", "yes"]);
     if is_redis(binary) {
         command.args(["--appendfsync", "always"]);
-    } else if let Ok(extra) = std::env::var("HEADWATER_TEST_FLAGS") {
-        command.args(extra.split_whitespace());
     }
     command.args(flags);
     command

@@ -5,18 +5,18 @@ use super::knowledge::{Knowledge, Outcome};
 use crate::support::client::Client;
 use crate::support::random::Random;
 use crate::support::value::Value;
-use std::net::SocketAddr;
+use crate::support::wire::Door;
 use std::sync::Mutex;
 
-pub fn run(worker: usize, address: SocketAddr, random: Random, knowledge: &Mutex<Knowledge>) {
-    let Ok(client) = Client::connect(address) else { return };
+pub fn run(worker: usize, door: &Door, random: Random, knowledge: &Mutex<Knowledge>) {
+    let Ok(client) = Client::through(door) else { return };
     let mut load = Load { worker, client, random, knowledge };
     while load.step().is_some() {}
 }
 
 /// Fills journal files, in any partition, and asks for checkpoints, so that kills meet both at any moment.
-pub fn fill(address: SocketAddr, mut random: Random) {
-    let Ok(mut client) = Client::connect(address) else { return };
+pub fn fill(door: &Door, mut random: Random) {
+    let Ok(mut client) = Client::through(door) else { return };
     let ballast = "x".repeat(40_000);
     loop {
         let sent = match random.below(20) {

@@ -38,12 +38,12 @@ fn kill_again_and_again(
         let seeds: Vec<u64> = (0..WORKERS).map(|_| random.next()).collect();
         thread::scope(|scope| {
             for (worker, seed) in seeds.into_iter().enumerate() {
-                let (address, knowledge) = (server.address(), &knowledge);
-                scope.spawn(move || load::run(worker, address, Random::new(seed), knowledge));
+                let (door, knowledge) = (server.door(), &knowledge);
+                scope.spawn(move || load::run(worker, &door, Random::new(seed), knowledge));
             }
             if fill {
-                let (address, random) = (server.address(), Random::new(random.next()));
-                scope.spawn(move || load::fill(address, random));
+                let (door, random) = (server.door(), Random::new(random.next()));
+                scope.spawn(move || load::fill(&door, random));
             }
             // The moment of the kill is the point of the test: it is random, not a wait for something to happen.
             thread::sleep(life);

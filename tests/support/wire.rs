@@ -1,0 +1,78 @@
+//! What a client of the tests reads and writes: a TCP or a Unix socket.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How a server is reached.
+#[derive(Debug, Clone)]
+pub enum Door {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+#[derive(Debug)]
+pub enum Wire {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Wire {
+    pub fn connect(door: &Door) -> io::Result<Wire> {
+        match door {
+            Door::Tcp(address) => Wire::tcp(*address).map(Wire::Tcp),
+            Door::Unix(path) => Wire::unix(path),
+        }
+    }
+
+    fn tcp(address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    fn unix(path: &Path) -> io::Result<Wire> {
+        UnixStream::connect(path).map(Wire::Unix)
+    }
+
+    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Wire::Tcp(stream) => stream.set_read_timeout(timeout),
+            Wire::Unix(stream) => stream.set_read_timeout(timeout),
+        }
+    }
+
+    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match self {
+            Wire::Tcp(stream) => stream.set_write_timeout(timeout),
+            Wire::Unix(stream) => stream.set_write_timeout(timeout),
+        }
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Wire::Tcp(stream) => stream.read(buffer),
+            Wire::Unix(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Wire::Tcp(stream) => stream.write(bytes),
+            Wire::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Tcp(stream) => stream.flush(),
+            Wire::Unix(stream) => stream.flush(),
+        }
+    }
+}
