@@ -1,7 +1,7 @@
 // ioredis, of the major version named as the argument: what an application with it does.
 
 import assert from 'node:assert/strict'
-import { check, host, port, protocol, runAll, same, until } from './checks.mjs'
+import { check, host, port, protocol, runAll, same, until } from '../support/checks.mjs'
 
 const { Redis } = await import(process.argv[2] ?? 'ioredis')
 

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { createClient, createClientPool } from 'redis'
-import { check, host, port, protocol, runAll, same, until } from './checks.mjs'
+import { check, host, port, protocol, runAll, same, until } from '../support/checks.mjs'
 
 function make(options = {}) {
   const client = createClient({ socket: { host, port, reconnectStrategy: 5 }, RESP: protocol, ...options })

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import time
 import traceback
 
 HOST = "127.0.0.1"
@@ -59,3 +60,22 @@ async def run_async():
         except Exception as error:
             _report(name, error)
     print("done")
+
+
+async def until(condition, what):
+    """Waits until `condition` (plain or async) holds; five seconds at most."""
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        held = condition()
+        if asyncio.iscoroutine(held):
+            held = await held
+        if held:
+            return
+        await asyncio.sleep(0.005)
+    raise AssertionError(f"never came: {what}")
+
+
+def url():
+    """The URL of the server. Without a protocol redis-py asks for RESP3 and gives replies the shapes they have under RESP2, which is
+    what frameworks expect."""
+    return f"redis://{HOST}:{PORT}/0" + ("?protocol=2" if PROTOCOL == 2 else "")
