@@ -29,6 +29,7 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("redis_protocol", &["resp"]),
     ("memmap2", &["env"]),
     ("rustix", &["env", "node"]),
+    ("rustls", &["server"]),
     ("socket2", &["server", "node"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["observe"]),

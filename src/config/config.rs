@@ -98,6 +98,46 @@ impl DebugCommands {
     }
 }
 
+/// `tls-auth-clients`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientCertificates {
+    /// A client that shows none is refused.
+    #[default]
+    Required,
+    /// One that is shown must be valid.
+    Optional,
+    /// None is asked for.
+    Unused,
+}
+
+/// The settings of TLS, with Redis's names behind `tls-`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// 0: no TLS.
+    pub port: u16,
+    /// PEM: the server's certificate, then those between it and its authority.
+    pub cert_file: String,
+    /// PEM: the key of that certificate.
+    pub key_file: String,
+    /// PEM: the authorities of client certificates.
+    pub ca_cert_file: String,
+    /// A directory of such files.
+    pub ca_cert_dir: String,
+    pub client_certificates: ClientCertificates,
+    /// `TLSv1.2`, `TLSv1.3`; empty: both.
+    pub protocols: Vec<String>,
+    /// OpenSSL's names of the suites of TLS 1.2, in order of preference; empty: all.
+    pub ciphers: Vec<String>,
+    /// Names of the suites of TLS 1.3; empty: all.
+    pub ciphersuites: Vec<String>,
+    /// The order is the server's, not the client's.
+    pub prefer_server_ciphers: bool,
+    /// Whether a client that comes again may skip most of the handshake.
+    pub session_caching: bool,
+    /// Sessions remembered for that.
+    pub session_cache_size: u32,
+}
+
 /// Bytes of unsent replies at which a client is disconnected; 0 is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimit {
@@ -128,6 +168,7 @@ pub struct Config {
     pub unixsocket: String,
     /// Its mode; 0: as the umask has it.
     pub unixsocketperm: u32,
+    pub tls: TlsSettings,
     pub dir: PathBuf,
     /// Empty: none.
     pub requirepass: String,
@@ -178,6 +219,7 @@ impl Default for Config {
             bind: Vec::new(),
             unixsocket: String::new(),
             unixsocketperm: 0,
+            tls: TlsSettings::default(),
             dir: PathBuf::new(),
             requirepass: String::new(),
             protected_mode: false,

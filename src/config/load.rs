@@ -127,13 +127,20 @@ fn set(config: &mut Config, place: &str, name: &str, value: &str) -> Result<(), 
 fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    read_text(config, path, &text)?;
+    config.config_file = Some(path.to_owned());
+    Ok(())
+}
+
+/// Takes the settings of a file's text. `path` is for what is told about it. On refusal some may have been taken.
+pub fn read_text(config: &mut Config, path: &Path, text: &str) -> Result<(), LoadError> {
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
-        Err(_) if is_redis_conf(&text) => return Err(LoadError::RedisConf { path: path.to_owned() }),
+        Err(_) if is_redis_conf(text) => return Err(LoadError::RedisConf { path: path.to_owned() }),
         Err(source) => return Err(LoadError::Toml { path: path.to_owned(), source: Box::new(source) }),
     };
     for (name, value) in &table {
-        let place = match line_of(&text, name) {
+        let place = match line_of(text, name) {
             Some(line) => format!("{}:{line}", path.display()),
             None => path.display().to_string(),
         };
@@ -149,7 +156,6 @@ fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {
         };
         set(config, &place, name, &text)?;
     }
-    config.config_file = Some(path.to_owned());
     Ok(())
 }
 
@@ -182,8 +188,14 @@ fn is_redis_conf(text: &str) -> bool {
     !rest.trim_start().starts_with('=') && (settings::find(name).is_some() || known.contains(&name))
 }
 
+/// A name that is longer is like none.
+const NAME_BYTES_MAX: usize = 64;
+
 /// `; did you mean 'x'?` if some name is near.
 fn hint(name: &str) -> String {
+    if name.len() > NAME_BYTES_MAX {
+        return String::new();
+    }
     let near = SETTINGS.iter().map(|setting| (distance(name, setting.name), setting.name)).min();
     match near {
         Some((distance, near)) if distance <= 1 + near.len() / 4 => format!("; did you mean '{near}'?"),

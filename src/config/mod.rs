@@ -5,3 +5,4 @@ pub mod access;
 pub mod config;
 pub mod load;
 pub mod settings;
+pub mod value;

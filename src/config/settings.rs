@@ -1,8 +1,10 @@
 //! The settings: one row each. Files, environment, flags, CONFIG, `--help` and `config/headwater.toml` follow the rows.
 
 use crate::config::config::{
-    Config, DebugCommands, Durability, FlushPolicy, LogLevel, OutputLimit, OutputLimits, Replication,
+    ClientCertificates, Config, DebugCommands, Durability, FlushPolicy, LogLevel, OutputLimit, OutputLimits,
+    Replication,
 };
+use crate::config::value::{Refused, Unit, parse_output_limits, refuse};
 use std::path::PathBuf;
 
 /// One setting.
@@ -16,17 +18,6 @@ pub struct Setting {
     pub kind: Kind,
     /// One line of why.
     pub doc: &'static str,
-}
-
-#[derive(Clone, Copy)]
-pub enum Unit {
-    Plain,
-    /// `64mb`, `1gb`, `1k` (1000) …
-    Bytes,
-    /// `100`, `100ms`, `5s`.
-    Milliseconds,
-    /// `700`: a file's mode.
-    Octal,
 }
 
 /// What a setting's value is, and where it lives.
@@ -51,6 +42,14 @@ pub enum Kind {
         get: fn(&Config) -> String,
         set: fn(&mut Config, String),
     },
+    /// Some of these names, in an order that counts; none of them means all.
+    List {
+        names: &'static [&'static str],
+        /// Between two of them: a blank or a colon.
+        separator: char,
+        get: fn(&Config) -> &[String],
+        set: fn(&mut Config, Vec<String>),
+    },
     OutputLimits,
     /// Only these values are possible here; each is accepted and the default is what stands.
     Fixed {
@@ -60,11 +59,6 @@ pub enum Kind {
     Ignored,
 }
 
-/// A value that was refused: Redis 7.2's words where it has some.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub String);
-
 impl Setting {
     /// The value as CONFIG GET tells it.
     pub fn get(&self, config: &Config) -> String {
@@ -73,6 +67,7 @@ impl Setting {
             Kind::Number { get, unit, .. } => unit.tell(get(config)),
             Kind::Choice { names, get, .. } => names[get(config)].to_owned(),
             Kind::Text { get, .. } => get(config),
+            Kind::List { separator, get, .. } => get(config).join(&separator.to_string()),
             Kind::OutputLimits => {
                 let class = |name: &str, limit: OutputLimit| {
                     format!("{name} {} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_seconds)
@@ -118,6 +113,17 @@ impl Setting {
                 return refuse("argument must not contain a NUL");
             }
             Kind::Text { set, .. } => set(config, value.to_owned()),
+            Kind::List { names, separator, set, .. } => {
+                let mut list = Vec::new();
+                for word in value.split([' ', *separator]).filter(|word| !word.is_empty()) {
+                    match names.iter().find(|name| name.eq_ignore_ascii_case(word)) {
+                        Some(name) if list.iter().any(|known| known == name) => {}
+                        Some(name) => list.push((*name).to_owned()),
+                        None => return refuse(format!("'{word}' is none of {}", names.join(", "))),
+                    }
+                }
+                set(config, list);
+            }
             Kind::OutputLimits => config.output_limits = parse_output_limits(config.output_limits, value)?,
             Kind::Fixed { accepts } => {
                 if !accepts.iter().any(|accepted| accepted.eq_ignore_ascii_case(value)) {
@@ -151,6 +157,7 @@ impl Setting {
             }
             Kind::Choice { names, .. } => names.join("|"),
             Kind::Text { .. } | Kind::Ignored => "text".into(),
+            Kind::List { names, separator, .. } => names.join(&separator.to_string()),
             Kind::OutputLimits => "(normal|slave|pubsub hard soft seconds)...".into(),
             Kind::Fixed { accepts } => {
                 accepts.iter().map(|v| if v.is_empty() { "\"\"" } else { v }).collect::<Vec<_>>().join("|")
@@ -163,79 +170,6 @@ impl Setting {
 pub fn find(name: &str) -> Option<&'static Setting> {
     let name = name.to_ascii_lowercase();
     SETTINGS.iter().find(|setting| setting.is(&name))
-}
-
-fn refuse<T>(text: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused(text.into()))
-}
-
-impl Unit {
-    fn word(self) -> &'static str {
-        match self {
-            Unit::Plain => "number",
-            Unit::Bytes => "bytes",
-            Unit::Milliseconds => "milliseconds",
-            Unit::Octal => "octal",
-        }
-    }
-
-    fn tell(self, number: i64) -> String {
-        match self {
-            Unit::Octal => format!("{number:o}"),
-            _ => number.to_string(),
-        }
-    }
-
-    fn parse(self, text: &str) -> Result<i64, Refused> {
-        if let Unit::Octal = self {
-            return i64::from_str_radix(text, 8)
-                .map_err(|_| Refused("argument couldn't be parsed as an octal number".into()));
-        }
-        let refused = match self {
-            Unit::Bytes => "argument must be a memory value",
-            _ => "argument couldn't be parsed into an integer",
-        };
-        let digits = text.trim_start_matches('-').bytes().take_while(u8::is_ascii_digit).count();
-        let (number, suffix) = text.split_at(digits + usize::from(text.starts_with('-')).min(text.len()));
-        let number: i64 = number.parse().map_err(|_| Refused(refused.into()))?;
-        let factor = match (self, suffix.to_ascii_lowercase().as_str()) {
-            (_, "") | (Unit::Bytes, "b") | (Unit::Milliseconds, "ms") => 1,
-            (Unit::Bytes, "k") | (Unit::Milliseconds, "s") => 1000,
-            (Unit::Bytes, "kb") => 1 << 10,
-            (Unit::Bytes, "m") => 1_000_000,
-            (Unit::Bytes, "mb") => 1 << 20,
-            (Unit::Bytes, "g") => 1_000_000_000,
-            (Unit::Bytes, "gb") => 1 << 30,
-            _ => return refuse(refused),
-        };
-        number.checked_mul(factor).ok_or_else(|| Refused(refused.into()))
-    }
-}
-
-/// Classes that are not named keep their limit, as in Redis.
-fn parse_output_limits(mut limits: OutputLimits, text: &str) -> Result<OutputLimits, Refused> {
-    let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if words.is_empty() || !words.len().is_multiple_of(4) {
-        return refuse("Wrong number of arguments in buffer limit configuration.");
-    }
-    for class in words.chunks_exact(4) {
-        let limit = match class[0].to_ascii_lowercase().as_str() {
-            "normal" => &mut limits.normal,
-            "slave" | "replica" => &mut limits.replica,
-            "pubsub" => &mut limits.pubsub,
-            _ => return refuse("Invalid client class specified in buffer limit configuration."),
-        };
-        let number = |unit: Unit, text: &str| match unit.parse(text) {
-            Ok(number @ 0..) => Ok(number as u64),
-            _ => refuse("Error in hard, soft or soft_seconds setting in buffer limit configuration."),
-        };
-        *limit = OutputLimit {
-            hard_bytes: number(Unit::Bytes, class[1])?,
-            soft_bytes: number(Unit::Bytes, class[2])?,
-            soft_seconds: number(Unit::Plain, class[3])?,
-        };
-    }
-    Ok(limits)
 }
 
 macro_rules! row {
@@ -253,15 +187,15 @@ macro_rules! row {
     };
 }
 macro_rules! flag {
-    ($field:ident) => {
-        Kind::Flag { get: |c| c.$field, set: |c, v| c.$field = v }
+    ($($field:ident).+) => {
+        Kind::Flag { get: |c| c.$($field).+, set: |c, v| c.$($field).+ = v }
     };
 }
 macro_rules! number {
-    ($field:ident, $min:expr, $max:expr, $unit:ident) => {
+    ($($field:ident).+, $min:expr, $max:expr, $unit:ident) => {
         Kind::Number {
-            get: |c| c.$field as i64,
-            set: |c, v| c.$field = v as _,
+            get: |c| c.$($field).+ as i64,
+            set: |c, v| c.$($field).+ = v as _,
             min: $min,
             max: $max,
             unit: Unit::$unit,
@@ -269,17 +203,30 @@ macro_rules! number {
     };
 }
 macro_rules! choice {
-    ($field:ident, $type:ident, $($name:literal = $variant:ident),+) => {
+    ($field:ident $(. $inner:ident)?, $type:ident, $($name:literal = $variant:ident),+) => {
         Kind::Choice {
             names: &[$($name),+],
-            get: |c| [$($type::$variant),+].iter().position(|v| *v == c.$field).expect("a row names every variant"),
-            set: |c, v| c.$field = [$($type::$variant),+][v],
+            get: |c| {
+                let value = c.$field$(.$inner)?;
+                [$($type::$variant),+].iter().position(|v| *v == value).expect("a row names every variant")
+            },
+            set: |c, v| c.$field$(.$inner)? = [$($type::$variant),+][v],
         }
     };
 }
 macro_rules! text {
-    ($field:ident) => {
-        Kind::Text { get: |c| c.$field.clone(), set: |c, v| c.$field = v }
+    ($($field:ident).+) => {
+        Kind::Text { get: |c| c.$($field).+.clone(), set: |c, v| c.$($field).+ = v }
+    };
+}
+macro_rules! list {
+    ($($field:ident).+, $separator:literal, $names:expr) => {
+        Kind::List {
+            names: $names,
+            separator: $separator,
+            get: |c| &c.$($field).+,
+            set: |c, v| c.$($field).+ = v,
+        }
     };
 }
 
@@ -287,6 +234,23 @@ const NO: Kind = Kind::Fixed { accepts: &["no"] };
 const EMPTY: Kind = Kind::Fixed { accepts: &[""] };
 const ZERO: Kind = Kind::Fixed { accepts: &["0"] };
 const GIB: i64 = 1 << 30;
+
+/// What there is of TLS; older versions are broken and not spoken.
+pub const TLS_PROTOCOLS: &[&str] = &["TLSv1.2", "TLSv1.3"];
+
+/// The suites of TLS 1.2 that are spoken, by OpenSSL's names.
+pub const TLS_CIPHERS: &[&str] = &[
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+];
+
+/// The suites of TLS 1.3 that are spoken.
+pub const TLS_CIPHERSUITES: &[&str] =
+    &["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
 
 /// All settings, in the order of `--help` and of `config/headwater.toml`.
 pub static SETTINGS: &[Setting] = &[
@@ -315,6 +279,110 @@ pub static SETTINGS: &[Setting] = &[
         number!(unixsocketperm, 0, 0o777, Octal),
         "Mode of the socket file, in octal (700); 0 leaves it to the umask."
     ),
+    row!("tls-port", "0", immutable, number!(tls.port, 0, 65535, Plain), "TCP port for TLS; 0 is none."),
+    row!(
+        "tls-cert-file",
+        "",
+        mutable,
+        text!(tls.cert_file),
+        "The server's certificate and those between it and its authority, PEM; setting it reads it again."
+    ),
+    row!(
+        "tls-key-file",
+        "",
+        mutable,
+        text!(tls.key_file),
+        "The key of that certificate, PEM without a password: RSA, ECDSA P-256 or P-384, Ed25519."
+    ),
+    row!("tls-key-file-pass", "", mutable, EMPTY, "Keys with a password are not read."),
+    row!(
+        "tls-ca-cert-file",
+        "",
+        mutable,
+        text!(tls.ca_cert_file),
+        "Certificates of the authorities whose clients are let in, PEM."
+    ),
+    row!(
+        "tls-ca-cert-dir",
+        "",
+        mutable,
+        text!(tls.ca_cert_dir),
+        "A directory of files with such certificates."
+    ),
+    row!(
+        "tls-auth-clients",
+        "yes",
+        mutable,
+        choice!(
+            tls.client_certificates,
+            ClientCertificates,
+            "no" = Unused,
+            "yes" = Required,
+            "optional" = Optional
+        ),
+        "Whether clients must show a certificate of one of those authorities, or may."
+    ),
+    row!(
+        "tls-protocols",
+        "",
+        mutable,
+        list!(tls.protocols, ' ', TLS_PROTOCOLS),
+        "Versions of TLS that are spoken; empty is all."
+    ),
+    row!(
+        "tls-ciphers",
+        "",
+        mutable,
+        list!(tls.ciphers, ':', TLS_CIPHERS),
+        "Suites of TLS 1.2, the best first; empty is all."
+    ),
+    row!(
+        "tls-ciphersuites",
+        "",
+        mutable,
+        list!(tls.ciphersuites, ':', TLS_CIPHERSUITES),
+        "Suites of TLS 1.3, the best first; empty is all."
+    ),
+    row!(
+        "tls-prefer-server-ciphers",
+        "no",
+        mutable,
+        flag!(tls.prefer_server_ciphers),
+        "Whether the server's order of suites counts, not the client's."
+    ),
+    row!(
+        "tls-session-caching",
+        "yes",
+        mutable,
+        flag!(tls.session_caching),
+        "Whether clients that come again may resume their session."
+    ),
+    row!(
+        "tls-session-cache-size",
+        "20480",
+        mutable,
+        number!(tls.session_cache_size, 0, 1_000_000, Plain),
+        "Sessions remembered for that; 0 takes the default."
+    ),
+    row!("tls-session-cache-timeout", "300", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("tls-dh-params-file", "", mutable, EMPTY, "Keys are agreed on elliptic curves only."),
+    row!(
+        "tls-client-cert-file",
+        "",
+        mutable,
+        Kind::Ignored,
+        "Accepted, without effect: the server is nobody's client."
+    ),
+    row!(
+        "tls-client-key-file",
+        "",
+        mutable,
+        Kind::Ignored,
+        "Accepted, without effect: the server is nobody's client."
+    ),
+    row!("tls-client-key-file-pass", "", mutable, EMPTY, "Keys with a password are not read."),
+    row!("tls-replication", "no", immutable, NO, "There are no replicas yet."),
+    row!("tls-cluster", "no", immutable, NO, "Redis Cluster's bus is not spoken."),
     row!(
         "dir",
         "data",
@@ -612,7 +680,6 @@ pub static SETTINGS: &[Setting] = &[
     row!("repl-diskless-sync-delay", "5", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("cluster-enabled", "no", immutable, NO, "Redis Cluster's bus is not spoken."),
     row!("acl-pubsub-default", "resetchannels", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("tls-port", "0", immutable, ZERO, "TLS is not there yet."),
     row!("daemonize", "no", immutable, NO, "The server stays in the foreground: let a supervisor keep it."),
     row!("supervised", "no", immutable, Kind::Ignored, "Accepted, without effect."),
     row!("pidfile", "", immutable, Kind::Ignored, "Accepted, without effect."),

@@ -10,6 +10,7 @@ use crate::node::unix_socket::{self, BindError, SocketFile};
 use crate::replication::committer::{CommitError, Committer, OpenError};
 use crate::server::dispatch::UNKNOWN;
 use crate::server::listener::{self, Listener};
+use crate::server::tls::offer::{self, TlsError};
 use crate::server::worker::{Identity, Parts, Worker};
 use crate::state::machine::Machine;
 use crate::storage::data_dir::{DataDir, DataDirError};
@@ -34,7 +35,9 @@ pub enum NodeError {
     Address(String),
     #[error("cannot listen on the Unix socket {path}: {source}")]
     UnixSocket { path: String, source: BindError },
-    #[error("nothing to listen on: set port or unixsocket")]
+    #[error("cannot speak TLS: {0}")]
+    Tls(#[from] TlsError),
+    #[error("nothing to listen on: set port, tls-port or unixsocket")]
     NothingToListenOn,
     #[error("cannot start: {doing}: {source}")]
     System { doing: &'static str, source: std::io::Error },
@@ -56,12 +59,17 @@ pub fn run(config: Config) -> Result<(), NodeError> {
         .map_err(|source| NodeError::System { doing: "making the runtime", source })?;
     LocalSet::new().block_on(&runtime, async {
         // Before the directory is touched: a port in use is found at once, and leaves nothing behind.
+        let tls = match config.tls.port {
+            0 => None,
+            _ => Some(offer::build(&config.tls)?),
+        };
         let doors = listen(&config)?;
         let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
         let latch = Latch::new();
         let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
         let worker = Rc::new(Worker::new(Parts {
             identity: identity(&config, &*clock, &*entropy),
+            tls,
             machines: (0..config.partitions).map(|_| Machine::new()).collect(),
             clock,
             entropy,
@@ -115,6 +123,12 @@ fn listen(config: &Config) -> Result<Doors, NodeError> {
         for listener in listen_tcp(config, config.port)? {
             doors.names.extend(listener.local_addr().map(|address| address.to_string()));
             doors.listeners.push(Listener::Tcp(listener));
+        }
+    }
+    if config.tls.port != 0 {
+        for listener in listen_tcp(config, config.tls.port)? {
+            doors.names.extend(listener.local_addr().map(|address| format!("{address} (TLS)")));
+            doors.listeners.push(Listener::Tls(listener));
         }
     }
     if !config.unixsocket.is_empty() {

@@ -72,6 +72,9 @@ pub enum ProtocolError {
     InlineTooLong,
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
+    /// A TLS handshake. Redis waits for the end of a line, which may never come.
+    #[error("Protocol error: this port does not speak TLS")]
+    Tls,
     /// Redis closes without a word.
     #[error("the request is larger than client-query-buffer-limit")]
     QueryBufferFull,
@@ -130,6 +133,9 @@ enum Scan {
     Empty,
     Incomplete,
 }
+
+/// How a client begins that means to speak TLS: a record of a handshake, of any version from SSL 3.0 on.
+const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
 
 /// Arguments that a reader keeps room for between requests.
 const SPANS_KEPT: usize = 1024;
@@ -323,6 +329,9 @@ impl RequestReader {
     }
 
     fn inline(&mut self, bytes: &[u8], bytes_max: u64) -> Result<Scan, ProtocolError> {
+        if bytes.starts_with(&TLS_HANDSHAKE) {
+            return Err(ProtocolError::Tls);
+        }
         let window = bytes.len().min(limits::INLINE_BYTES_MAX);
         let from = self.searched.min(window);
         #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct Connection {
     pub session: RefCell<Session>,
     pub hold: Cell<Hold>,
     pub input_bytes: Cell<usize>,
+    /// The client has not finished the greeting that its socket asks for (TLS).
+    pub is_greeting: Cell<bool>,
     output: RefCell<Output>,
     socket: RefCell<WriteHalf>,
     waker: RefCell<Option<Waker>>,
@@ -75,6 +77,7 @@ impl Connection {
             session: RefCell::new(session),
             hold: Cell::new(Hold::None),
             input_bytes: Cell::new(0),
+            is_greeting: Cell::new(socket.has_handshake()),
             output: RefCell::default(),
             socket: RefCell::new(socket),
             waker: RefCell::default(),
@@ -158,7 +161,7 @@ impl Connection {
     /// Sends what can be sent without waiting. Returns the bytes sent; what is left waits for
     /// [`Connection::poll_flush`].
     pub fn flush(&self) -> usize {
-        if self.closing.get() == Closing::Now {
+        if self.closing.get() == Closing::Now || self.is_greeting.get() {
             // What is not sent yet is dropped: a reply made by the closing itself must not go out.
             return 0;
         }
@@ -179,7 +182,7 @@ impl Connection {
                 }
             }
         }
-        let left = !output.unsent().is_empty();
+        let left = !output.unsent().is_empty() || self.socket.borrow().has_unsent();
         drop(output);
         if left || self.closing.get() == Closing::AfterReplies {
             self.wake();
@@ -207,7 +210,34 @@ impl Connection {
                 std::task::Poll::Pending => return std::task::Poll::Pending,
             }
         }
-        std::task::Poll::Ready(Ok(total))
+        match self.socket.borrow_mut().poll_flush(context) {
+            std::task::Poll::Ready(Ok(())) => std::task::Poll::Ready(Ok(total)),
+            std::task::Poll::Ready(Err(error)) => std::task::Poll::Ready(Err(error)),
+            std::task::Poll::Pending => std::task::Poll::Pending,
+        }
+    }
+
+    /// Goes on with the greeting of the socket; ready when requests may come.
+    pub fn poll_greeting(
+        &self,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        self.set_waker(context.waker());
+        if self.is_finished() {
+            return std::task::Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+        }
+        let polled = self.socket.borrow_mut().poll_handshake(context);
+        if let std::task::Poll::Ready(Ok(())) = polled {
+            self.is_greeting.set(false);
+        }
+        polled
+    }
+
+    /// The last thing that its task does: the client learns that it is over, if it can still be told.
+    pub fn say_goodbye(&self) {
+        if !self.is_greeting.get() {
+            self.socket.borrow_mut().say_goodbye();
+        }
     }
 
     /// Closes once everything is answered and sent; requests behind are not executed.
@@ -256,7 +286,7 @@ impl Connection {
             Closing::Now => true,
             Closing::AfterReplies => {
                 let output = self.output.borrow();
-                output.is_settled() && output.unsent().is_empty()
+                output.is_settled() && output.unsent().is_empty() && !self.socket.borrow().has_unsent()
             }
         }
     }

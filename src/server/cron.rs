@@ -20,6 +20,9 @@ const EXPIRE_LIMIT: u32 = 1000;
 /// A client that must log in and does not is disconnected (reliability P3).
 const LOGIN_TIMEOUT_MS: u64 = 60_000;
 
+/// For the greeting of TLS: until then a client costs a slot and says nothing.
+const GREETING_TIMEOUT_MS: u64 = 10_000;
+
 /// How long a connection that is to be closed waits for a client that takes nothing of what is left to send.
 const LINGER_MS: u64 = 10_000;
 
@@ -84,10 +87,12 @@ impl Worker {
             drop(session);
             // Redis never times out subscribers and blocked clients (`clientsCronHandleTimeout`).
             let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !subscribed && !waiting;
+            let age_ms = now_ms.saturating_sub(connection.created_at_ms);
+            let greeting_is_late = connection.is_greeting.get() && age_ms > GREETING_TIMEOUT_MS;
             let lingers = connection.is_closing() && idle_ms > LINGER_MS;
             // One that has sent much behind its blocked read is not read any further: its end is seen only here.
             let has_left = waiting && connection.has_peer_closed();
-            if idle_too_long || login_is_late || lingers || has_left {
+            if idle_too_long || login_is_late || greeting_is_late || lingers || has_left {
                 tracing::debug!(peer = %connection.peer, idle_ms, "closing idle connection");
                 connection.close();
             } else if self.is_over_output_limit(connection, subscribed) {

@@ -1,12 +1,12 @@
 //! Accepting connections.
 
-use crate::config::config::Config;
 use crate::model::log::PartitionId;
 use crate::server::address::Address;
 use crate::server::connection::Connection;
 use crate::server::serve::{READ_BYTES, serve};
 use crate::server::session::Session;
 use crate::server::socket::{self, ReadHalf, WriteHalf};
+use crate::server::tls::stream::TlsStream;
 use crate::server::worker::Worker;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::cell::RefCell;
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 /// Something that clients connect to.
 pub enum Listener {
     Tcp(TcpListener),
+    Tls(TcpListener),
     /// With the path of its socket file, as the settings have it.
     Unix(UnixListener, Rc<str>),
 }
@@ -25,6 +26,7 @@ pub enum Listener {
 /// A connection that nobody has looked at yet.
 enum Accepted {
     Tcp(TcpStream, SocketAddr),
+    Tls(TcpStream, SocketAddr),
     Unix(UnixStream, Rc<str>),
 }
 
@@ -34,6 +36,10 @@ impl Listener {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 Ok(Accepted::Tcp(stream, peer))
+            }
+            Listener::Tls(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok(Accepted::Tls(stream, peer))
             }
             Listener::Unix(listener, path) => {
                 let (stream, _) = listener.accept().await?;
@@ -46,26 +52,37 @@ impl Listener {
 impl Accepted {
     fn is_local(&self) -> bool {
         match self {
-            Accepted::Tcp(_, peer) => Address::Ip(*peer).is_local(),
+            Accepted::Tcp(_, peer) | Accepted::Tls(_, peer) => Address::Ip(*peer).is_local(),
             Accepted::Unix(..) => true,
         }
     }
 
-    /// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written to.)
+    /// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written to.) Over TLS
+    /// nothing can be said before the handshake.
     fn refuse(self, why: &[u8]) {
         let _ = match &self {
             Accepted::Tcp(stream, _) => SockRef::from(stream).send(why),
             Accepted::Unix(stream, _) => SockRef::from(stream).send(why),
+            Accepted::Tls(..) => Ok(0),
         };
     }
 
     /// Readies the socket for a client. Returns where its ends are, and its halves.
-    fn into_parts(self, config: &Config) -> std::io::Result<(Address, Address, ReadHalf, WriteHalf)> {
+    fn into_parts(self, worker: &Worker) -> std::io::Result<(Address, Address, ReadHalf, WriteHalf)> {
+        let keepalive_seconds = worker.config.borrow().tcp_keepalive_seconds;
         match self {
             Accepted::Tcp(stream, peer) => {
-                set_up_tcp(&stream, config.tcp_keepalive_seconds)?;
+                set_up_tcp(&stream, keepalive_seconds)?;
                 let local = stream.local_addr().unwrap_or(peer);
                 let (read, write) = socket::of_tcp(stream);
+                Ok((Address::Ip(peer), Address::Ip(local), read, write))
+            }
+            Accepted::Tls(stream, peer) => {
+                set_up_tcp(&stream, keepalive_seconds)?;
+                let local = stream.local_addr().unwrap_or(peer);
+                let offer = worker.tls.borrow().clone().ok_or(std::io::ErrorKind::Unsupported)?;
+                let stream = TlsStream::new(stream, offer).map_err(std::io::Error::other)?;
+                let (read, write) = socket::of_tls(stream);
                 Ok((Address::Ip(peer), Address::Ip(local), read, write))
             }
             Accepted::Unix(stream, path) => {
@@ -147,21 +164,24 @@ fn admit(worker: &Rc<Worker>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>
         accepted.refuse(b"-ERR max number of clients reached\r\n");
         return;
     }
-    if config.protected_mode && config.requirepass.is_empty() && !accepted.is_local() {
-        // Reliability A11: no password and reachable from elsewhere is how servers were taken over.
+    // Reliability A11: no password and reachable from elsewhere is how servers were taken over.
+    let is_denied = config.protected_mode && config.requirepass.is_empty() && !accepted.is_local();
+    if is_denied {
         worker.metrics.rejected_connections.add(1);
-        accepted.refuse(DENIED);
-        return;
+        if !matches!(accepted, Accepted::Tls(..)) {
+            accepted.refuse(DENIED);
+            return;
+        }
     }
-    let (peer, local, read_half, write_half) = match accepted.into_parts(&config) {
+    let authenticated = config.requirepass.is_empty();
+    drop(config);
+    let (peer, local, read_half, write_half) = match accepted.into_parts(worker) {
         Ok(parts) => parts,
         Err(error) => {
             tracing::debug!(%error, "the connection is gone already");
             return;
         }
     };
-    let authenticated = config.requirepass.is_empty();
-    drop(config);
     worker.metrics.connections.add(1);
     let connection = Rc::new(Connection::new(
         worker.next_connection_id(),
@@ -172,6 +192,11 @@ fn admit(worker: &Rc<Worker>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>
         write_half,
     ));
     connection.last_partition.set(PartitionId(0));
+    if is_denied {
+        // It is told when it can hear it.
+        connection.push(DENIED);
+        connection.close_after_replies();
+    }
     worker.add_connection(&connection);
     tokio::task::spawn_local(serve(worker.clone(), connection, read_half, scratch.clone()));
 }

@@ -22,6 +22,7 @@ pub mod server_commands;
 pub mod session;
 pub mod socket;
 pub mod ticket;
+pub mod tls;
 pub mod transaction;
 pub mod waiting;
 pub mod worker;

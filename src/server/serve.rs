@@ -83,8 +83,16 @@ pub async fn serve(
     socket: ReadHalf,
     scratch: Rc<RefCell<Vec<u8>>>,
 ) {
+    if connection.is_greeting.get()
+        && let Err(error) = std::future::poll_fn(|context| connection.poll_greeting(context)).await
+    {
+        tracing::debug!(peer = %connection.peer, %error, "the TLS handshake failed");
+        worker.remove_connection(&connection);
+        return;
+    }
     let mut input = Input::new(socket);
     std::future::poll_fn(|context| poll(&worker, &connection, &mut input, &scratch, context)).await;
+    connection.say_goodbye();
     worker.remove_connection(&connection);
 }
 

@@ -5,12 +5,14 @@ use crate::command::describe;
 use crate::command::value::server::{DebugCommand, ServerCommand};
 use crate::command::value::{Query, Write, key::KeyQuery, key::KeyWrite, key::ObjectAspect};
 use crate::config::access;
+use crate::config::config::Config;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
 use crate::server::ticket::{Place, Ticket};
+use crate::server::tls::offer;
 use crate::server::worker::Worker;
 use crate::state::checkpoint;
 use std::rc::Rc;
@@ -103,7 +105,8 @@ impl Worker {
 
     fn config_set(&self, pairs: &ArgList<'_>) -> Result<Reply, ReplyError> {
         let mut config = self.config.borrow().clone();
-        access::set(&mut config, in_pairs(pairs))?;
+        let names = access::set(&mut config, in_pairs(pairs))?;
+        self.renew_tls(&config, &names)?;
         let before = self.config.replace(config);
         self.log_node_limits();
         let config = self.config.borrow();
@@ -111,6 +114,29 @@ impl Worker {
             tracing::info!("requirepass was changed");
         }
         Ok(Reply::OK)
+    }
+
+    /// Reads the files of TLS again when a setting of it was set, be it to what it was: that is how certificates are renewed.
+    /// Connections that are there go on with what they have.
+    fn renew_tls(&self, config: &Config, names: &[&'static str]) -> Result<(), ReplyError> {
+        let Some(name) = names.iter().find(|name| name.starts_with("tls-")) else { return Ok(()) };
+        if config.tls.port == 0 {
+            return Ok(());
+        }
+        match offer::build(&config.tls) {
+            Ok(offer) => {
+                self.tls.replace(Some(offer));
+                tracing::info!("new connections get the TLS certificate and settings of now");
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "CONFIG SET: TLS stays as it was");
+                Err(ReplyError::owned(format!(
+                    "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration. \
+                     Check server logs."
+                )))
+            }
+        }
     }
 
     /// Has the machines take over the settings of stream nodes where they differ: they decide what `~` trims, so

@@ -21,6 +21,7 @@ use crate::server::pause::Pause;
 use crate::server::ticket::{Place, Ticket};
 use crate::state::effects::{Effect, Effects};
 use crate::state::machine::Machine;
+use rustls::ServerConfig;
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -37,6 +38,8 @@ pub struct Worker {
     pub waiters: RefCell<Waiters>,
     pub pause: Pause,
     pub identity: Identity,
+    /// What new connections to the TLS port are offered; none without that port.
+    pub tls: RefCell<Option<Arc<ServerConfig>>>,
     /// Tripped when nothing more may be acknowledged.
     pub latch: Latch,
     /// SHUTDOWN or a signal asked the node to stop.
@@ -84,6 +87,7 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     pub config: Config,
     pub identity: Identity,
+    pub tls: Option<Arc<ServerConfig>>,
     pub latch: Latch,
     pub machines: Vec<Machine>,
     pub committer: Committer,
@@ -103,6 +107,7 @@ impl Worker {
             waiters: RefCell::default(),
             pause: Pause::default(),
             identity: parts.identity,
+            tls: RefCell::new(parts.tls),
             latch: parts.latch,
             stop: Notify::new(),
             expires_actively: Cell::new(true),

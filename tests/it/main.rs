@@ -14,5 +14,6 @@ mod kill;
 mod recorded;
 mod redis_rs;
 mod soak;
+mod tls;
 mod transcripts;
 mod unix_socket;

@@ -30,6 +30,10 @@ impl Client {
         Ok(Client { wire, buffer: Vec::new(), consumed: 0, pushes: VecDeque::new() })
     }
 
+    pub fn wire(&mut self) -> &mut Wire {
+        &mut self.wire
+    }
+
     /// The TCP socket, for what is about TCP.
     pub fn stream(&self) -> &TcpStream {
         match &self.wire {

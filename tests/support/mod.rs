@@ -1,5 +1,6 @@
 //! What the tests of a running server share: the server under test, a blocking client, values and their notation.
 
+pub mod certificates;
 pub mod client;
 pub mod keys;
 pub mod notation;

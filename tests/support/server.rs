@@ -1,9 +1,10 @@
 //! A server process under test: Headwater, or any binary that takes Redis's flags.
 //!
 //! HEADWATER_TEST_SERVER chooses another binary (redis-server, to try the tests themselves); HEADWATER_TEST_FLAGS adds flags to every
-//! Headwater, so that one test binary runs over configurations. Among the flags `--transport unix` has the clients of the tests come
-//! through a Unix socket.
+//! Headwater, so that one test binary runs over configurations. Among the flags `--transport unix` and `--transport tls` have the clients
+//! of the tests come that way.
 
+use crate::support::certificates::{self, Authority};
 use crate::support::client::Client;
 use crate::support::reference;
 use crate::support::wire::Door;
@@ -31,6 +32,8 @@ pub struct Server {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Tcp,
+    /// With a certificate of [`Authority::of_tests`]; clients need none.
+    Tls,
     Unix,
 }
 
@@ -41,6 +44,7 @@ impl Transport {
         while let Some(at) = flags.iter().position(|flag| flag == "--transport") {
             chosen = match flags.drain(at..at + 2).next_back().as_deref() {
                 Some("tcp") => Transport::Tcp,
+                Some("tls") => Transport::Tls,
                 Some("unix") => Transport::Unix,
                 other => panic!("--transport {other:?}"),
             };
@@ -96,8 +100,16 @@ impl Server {
         }
         all_flags.extend(flags.iter().map(|flag| (*flag).to_string()));
         let transport = Transport::take(&mut all_flags);
-        if transport == Transport::Unix {
-            all_flags.extend(["--unixsocket".into(), socket_path(&folder).display().to_string()]);
+        match transport {
+            Transport::Tcp => {}
+            Transport::Tls => {
+                let authority = Authority::of_tests();
+                let files = certificates::install(&folder.path().join("tls"), &authority.server(), authority);
+                all_flags.splice(0..0, files.into_iter().chain(["--tls-auth-clients".into(), "no".into()]));
+            }
+            Transport::Unix => {
+                all_flags.extend(["--unixsocket".into(), socket_path(&folder).display().to_string()]);
+            }
         }
         let mut server = Server { binary, port: 0, folder, transport, flags: all_flags, child: None };
         for attempt in 1.. {
@@ -123,7 +135,13 @@ impl Server {
 
     fn launch(&mut self) -> Result<(), String> {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
-        let mut command = command(&self.binary, self.port, &self.data_dir(), &self.flags);
+        let mut flags = self.flags.clone();
+        let mut port = self.port;
+        if self.transport == Transport::Tls {
+            flags.extend(["--tls-port".into(), port.to_string()]);
+            port = 0;
+        }
+        let mut command = command(&self.binary, port, &self.data_dir(), &flags);
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);
         let started = Instant::now();
@@ -154,6 +172,7 @@ impl Server {
     pub fn door(&self) -> Door {
         match self.transport {
             Transport::Tcp => Door::Tcp(self.address()),
+            Transport::Tls => Door::Tls(self.address(), Authority::config_of_tests()),
             Transport::Unix => Door::Unix(socket_path(&self.folder)),
         }
     }
@@ -183,6 +202,11 @@ impl Server {
 
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Where the certificates lie.
+    pub fn tls_dir(&self) -> PathBuf {
+        self.folder.path().join("tls")
     }
 
     fn log_path(&self) -> PathBuf {

@@ -1,21 +1,26 @@
-//! What a client of the tests reads and writes: a TCP or a Unix socket.
+//! What a client of the tests reads and writes: TCP, TLS or a Unix socket.
 
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How a server is reached.
 #[derive(Debug, Clone)]
 pub enum Door {
     Tcp(SocketAddr),
+    Tls(SocketAddr, Arc<ClientConfig>),
     Unix(PathBuf),
 }
 
 #[derive(Debug)]
 pub enum Wire {
     Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -23,6 +28,11 @@ impl Wire {
     pub fn connect(door: &Door) -> io::Result<Wire> {
         match door {
             Door::Tcp(address) => Wire::tcp(*address).map(Wire::Tcp),
+            Door::Tls(address, config) => {
+                let name = ServerName::try_from("localhost").expect("a name");
+                let session = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+                Ok(Wire::Tls(Box::new(StreamOwned::new(session, Wire::tcp(*address)?))))
+            }
             Door::Unix(path) => Wire::unix(path),
         }
     }
@@ -40,6 +50,7 @@ impl Wire {
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Wire::Tcp(stream) => stream.set_read_timeout(timeout),
+            Wire::Tls(stream) => stream.sock.set_read_timeout(timeout),
             Wire::Unix(stream) => stream.set_read_timeout(timeout),
         }
     }
@@ -47,6 +58,7 @@ impl Wire {
     pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
         match self {
             Wire::Tcp(stream) => stream.set_write_timeout(timeout),
+            Wire::Tls(stream) => stream.sock.set_write_timeout(timeout),
             Wire::Unix(stream) => stream.set_write_timeout(timeout),
         }
     }
@@ -56,6 +68,7 @@ impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Wire::Tcp(stream) => stream.read(buffer),
+            Wire::Tls(stream) => stream.read(buffer),
             Wire::Unix(stream) => stream.read(buffer),
         }
     }
@@ -65,6 +78,7 @@ impl Write for Wire {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Wire::Tcp(stream) => stream.write(bytes),
+            Wire::Tls(stream) => stream.write(bytes),
             Wire::Unix(stream) => stream.write(bytes),
         }
     }
@@ -72,6 +86,7 @@ impl Write for Wire {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Wire::Tcp(stream) => stream.flush(),
+            Wire::Tls(stream) => stream.flush(),
             Wire::Unix(stream) => stream.flush(),
         }
     }

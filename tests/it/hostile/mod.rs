@@ -211,7 +211,7 @@ fn strangers_are_refused_in_the_words_of_redis() {
 }
 
 /// An address of this machine that is not loopback; nothing is sent.
-fn own_address() -> Option<SocketAddr> {
+pub fn own_address() -> Option<SocketAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     socket.local_addr().ok().filter(|address| !address.ip().is_loopback())
