@@ -1,0 +1,14 @@
+//! Fuzzers: every parser that faces input, each as a test. Short in `cargo test`; `HEADWATER_FUZZ_SECONDS=60 cargo test --test fuzz` has each
+//! run for a minute, `… --test fuzz commands` one of them.
+
+#![allow(dead_code, reason = "helpers that other test binaries use")]
+
+#[path = "../support/random.rs"]
+mod random;
+
+mod commands;
+mod engine;
+mod patterns;
+mod requests;
+mod settings;
+mod state;
