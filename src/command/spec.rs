@@ -183,8 +183,8 @@ pub enum Flag {
 }
 
 impl Flag {
-    /// In Redis's order, with the names that COMMAND gives; ours are not shown.
-    pub const SHOWN: [(Flag, &'static str); 21] = [
+    /// In Redis's order, with the names that COMMAND gives; ours are not shown, and two of Redis's that it keeps to itself.
+    pub const SHOWN: [(Flag, &'static str); 19] = [
         (Flag::Write, "write"),
         (Flag::Readonly, "readonly"),
         (Flag::DenyOom, "denyoom"),
@@ -199,9 +199,7 @@ impl Flag {
         (Flag::Asking, "asking"),
         (Flag::Fast, "fast"),
         (Flag::NoAuth, "no_auth"),
-        (Flag::MayReplicate, "may_replicate"),
         (Flag::NoMandatoryKeys, "no_mandatory_keys"),
-        (Flag::Protected, "protected"),
         (Flag::NoAsyncLoading, "no_async_loading"),
         (Flag::NoMulti, "no_multi"),
         (Flag::MovableKeys, "movablekeys"),

@@ -23,7 +23,7 @@ pub struct Waiter {
     pub kind: WaiterKind,
     /// Milliseconds of the worker's clock; `None`: for ever.
     pub deadline_ms: Option<u64>,
-    /// Its XREADGROUP is on its way through the log: it cannot be answered otherwise until that comes back.
+    /// Its read is on its way through the partition: it cannot end otherwise until that comes back.
     pub in_flight: bool,
     /// What to answer instead of waiting on, should the read on its way come back empty.
     pub ended: Option<Ending>,

@@ -16,10 +16,19 @@ use std::rc::Rc;
 
 impl Worker {
     pub fn execute_connection(&self, connection: &Rc<Connection>, command: &ConnectionCommand<'_>) -> Flow {
-        // Replies on their way are written in the protocol at hand: it does not change under them.
-        if matches!(command, ConnectionCommand::Hello(_) | ConnectionCommand::Reset)
-            && !connection.is_settled()
-        {
+        // Replies on their way are written in the protocol at hand: it does not change under them. What is done to other
+        // clients must not overtake a message or an entry for them that is on its way.
+        let waits_its_turn = matches!(
+            command,
+            ConnectionCommand::Hello(_)
+                | ConnectionCommand::Reset
+                | ConnectionCommand::Client(
+                    ClientCommand::Kill { .. }
+                        | ClientCommand::KillAddress { .. }
+                        | ClientCommand::Unblock { .. }
+                )
+        );
+        if waits_its_turn && !connection.is_settled() {
             return Flow::HoldUntilSettled;
         }
         if let Some(reply) = self.answer_connection(connection, command) {

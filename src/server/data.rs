@@ -96,14 +96,14 @@ impl Worker {
         self.partition(partition).borrow().machine().would_change(database, self.now(), read)
     }
 
-    /// Puts a write into its partition's open batch, and behind it whoever waits for what it adds.
+    /// Puts a write into its partition's open batch, and behind it whoever waits for what it does.
     pub fn write(&self, partition: PartitionId, database: u32, write: Write<'_>, ticket: Ticket) {
         let op = Op::Write { database, write };
         self.partition(partition).borrow_mut().write(&op, ticket);
         if !self.waiters.borrow().is_empty()
-            && let Op::Write { write: Write::Add(add), .. } = &op
+            && let Op::Write { write, .. } = &op
         {
-            self.ride_behind(database, add.key);
+            self.ride_behind(database, write);
         }
         self.request_round();
     }

@@ -54,6 +54,10 @@ impl Worker {
             PubSubCommand::ShardPublish { channel, message } => {
                 self.deliver(connection, &publication(channel, message, true))
             }
+            // Redis 8.0 `ssubscribeCommand`: shard channels are no exception for MULTI, as the others are.
+            PubSubCommand::ShardSubscribe { .. } => {
+                Reply::error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
+            }
             _ if is_subscription(command) => {
                 let mut confirmations = self.change_subscriptions(connection, command).into_iter();
                 let first = confirmations.next().unwrap_or(Reply::NilArray);

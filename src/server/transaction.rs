@@ -146,8 +146,8 @@ impl Worker {
         connection.last_partition.set(partition);
         if !self.waiters.borrow().is_empty() {
             for (database, data) in &commands {
-                if let Data::Write(crate::command::value::Write::Add(add)) = data {
-                    self.ride_behind(*database, add.key);
+                if let Data::Write(write) = data {
+                    self.ride_behind(*database, write);
                 }
             }
         }

@@ -1,7 +1,8 @@
 //! Serving blocked reads: see [`crate::server::blocking`] for the rules.
 
-use crate::command::value::group::GroupReadFrom;
-use crate::command::value::stream::{Read, StreamQuery};
+use crate::command::value::group::{GroupChange, GroupReadFrom};
+use crate::command::value::key::KeyWrite;
+use crate::command::value::stream::{Add, NewId, Read, StreamQuery};
 use crate::command::value::{Data, Query, Write};
 use crate::model::reply::{Reply, ReplyError};
 use crate::partition::router::Router;
@@ -15,6 +16,12 @@ use crate::state::effects::{Effect, KeyEvent};
 use crate::state::op::codec;
 use bytes::Bytes;
 use std::rc::Rc;
+
+impl Waiter {
+    fn reads_for(&self, group: &[u8]) -> bool {
+        matches!(decode(&self.read), Data::Write(Write::GroupRead(read)) if read.group == group)
+    }
+}
 
 impl Worker {
     /// XREAD or XREADGROUP with BLOCK, outside of a transaction.
@@ -106,12 +113,83 @@ impl Worker {
         }
     }
 
-    /// An entry is about to be added to the stream: the first group reader that waits for it rides behind, so that both
-    /// take one commit.
-    pub fn ride_behind(&self, database: u32, key: &[u8]) {
-        let first = self.waiters.borrow().first_idle_group_reader(database, key);
-        if let Some(id) = first {
-            self.send_group_read(id);
+    /// A write is on its way to keys that somebody may wait for: the readers concerned ride behind it, and see what it leaves and
+    /// nothing of what comes after it, as Redis serves them between two commands. Of the group readers that wait for an added entry only
+    /// the first rides, so that both take one commit.
+    pub fn ride_behind(&self, database: u32, write: &Write<'_>) {
+        let riders: Vec<WaiterId> = {
+            let waiters = self.waiters.borrow();
+            let idle = |id: &WaiterId| waiters.get(*id).is_some_and(|waiter| !waiter.in_flight);
+            let is = |id: &WaiterId, kind| waiters.get(*id).is_some_and(|waiter| waiter.kind == kind);
+            let group_reader = |id: &WaiterId| idle(id) && is(id, WaiterKind::GroupRead);
+            match write {
+                Write::Add(add) if waiters.on_key(database, add.key).next().is_none() => return,
+                Write::Add(add) if self.is_refused(database, add) => return,
+                Write::Add(add) => {
+                    let reader = |id: &WaiterId| idle(id) && is(id, WaiterKind::Read);
+                    let readers = waiters.on_key(database, add.key).filter(reader);
+                    readers.chain(waiters.first_idle_group_reader(database, add.key)).collect()
+                }
+                Write::Key(KeyWrite::Copy { to, database: other, .. }) => {
+                    waiters.on_key(other.unwrap_or(database), to).filter(idle).collect()
+                }
+                Write::Key(KeyWrite::Rename { from, to, .. }) => {
+                    let of_source = waiters.on_key(database, from).filter(group_reader);
+                    let of_target = waiters.on_key(database, to).filter(idle);
+                    of_source.chain(of_target).collect()
+                }
+                // What is gone serves nobody, but those who read for a group are told.
+                Write::Key(KeyWrite::Delete { .. }) | Write::String(_) => {
+                    write.keys().flat_map(|key| waiters.on_key(database, key)).filter(group_reader).collect()
+                }
+                Write::GroupChange(GroupChange::Destroy { key, group }) => {
+                    let of_group = |id: &WaiterId| waiters.get(*id).is_some_and(|w| w.reads_for(group));
+                    waiters.on_key(database, key).filter(group_reader).filter(of_group).collect()
+                }
+                Write::Key(KeyWrite::FlushAll) => waiters.all().filter(group_reader).collect(),
+                Write::Key(KeyWrite::FlushDatabase) => {
+                    let is_here = |id: &WaiterId| waiters.get(*id).is_some_and(|w| w.database == database);
+                    waiters.all().filter(group_reader).filter(is_here).collect()
+                }
+                _ => return,
+            }
+        };
+        for id in riders {
+            // A key named twice names its readers twice.
+            let kind = self.waiters.borrow().get(id).filter(|w| !w.in_flight).map(|waiter| waiter.kind);
+            match kind {
+                Some(WaiterKind::Read) => self.ride_with_read(id),
+                Some(WaiterKind::GroupRead) => self.send_group_read(id),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether an XADD will be refused for its id, whatever is on its way: nobody needs to ride behind it.
+    fn is_refused(&self, database: u32, add: &Add<'_>) -> bool {
+        let last = || {
+            let partition = self.partition(self.router.of_key(add.key)).borrow();
+            partition.machine().last_id(database, self.now(), add.key)
+        };
+        match add.id {
+            NewId::Auto => false,
+            NewId::AutoSequence { ms } => ms < last().ms,
+            NewId::Explicit(id) => id <= last(),
+        }
+    }
+
+    /// Puts an XREAD behind the writes of the open batch; one over several partitions is left to the effects.
+    fn ride_with_read(&self, id: WaiterId) {
+        let mut waiters = self.waiters.borrow_mut();
+        let Some(waiter) = waiters.get_mut(id) else { return };
+        let data = decode(&waiter.read);
+        let Data::Query(query @ Query::Stream(StreamQuery::Read(read))) = &data else {
+            unreachable!("{data:?} is not what a reader waits for")
+        };
+        if let Ok(Some(partition)) = self.router.of_keys(read.streams.iter().map(|(key, _)| *key)) {
+            self.partition(partition).borrow_mut().ride(waiter.database, query, Ticket::Waiter(id));
+            drop(data);
+            waiter.in_flight = true;
         }
     }
 
@@ -181,18 +259,24 @@ impl Worker {
         }
     }
 
-    /// A group reader's XREADGROUP was applied.
+    /// A read that was on its way has been executed.
     pub fn waiter_came_back(&self, id: WaiterId, reply: Reply) {
-        let ended = {
+        let (kind, ended) = {
             let mut waiters = self.waiters.borrow_mut();
             let Some(waiter) = waiters.get_mut(id) else { return };
             waiter.in_flight = false;
-            waiter.ended
+            (waiter.kind, waiter.ended)
         };
-        match (reply, ended) {
-            (Reply::NilArray, None) => self.try_group_read(id),
-            (Reply::NilArray, Some(ending)) => self.end_with(id, &ending_reply(ending)),
-            (reply, _) => self.end_with(id, &reply),
+        let found_nothing = match kind {
+            WaiterKind::GroupRead => reply == Reply::NilArray,
+            // A key that holds something else is no error: see `read_waiting`.
+            WaiterKind::Read => !matches!(reply, Reply::Streams(_)),
+        };
+        match (found_nothing, ended, kind) {
+            (false, ..) => self.end_with(id, &reply),
+            (true, Some(ending), _) => self.end_with(id, &ending_reply(ending)),
+            (true, None, WaiterKind::GroupRead) => self.try_group_read(id),
+            (true, None, WaiterKind::Read) => self.try_read(id),
         }
     }
 

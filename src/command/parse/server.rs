@@ -214,7 +214,21 @@ pub fn function_flush(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 }
 
 /// FUNCTION LIST; the options are not looked at, for nothing could match.
-pub fn function_list(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+pub fn function_list(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let (mut with_code, mut name) = (false, None);
+    let mut words = args.from(2).iter();
+    while let Some(word) = words.next() {
+        if !with_code && is(word, "WITHCODE") {
+            with_code = true;
+        } else if name.is_none() && is(word, "LIBRARYNAME") {
+            name = words.next();
+            if name.is_none() {
+                return Err(ReplyError::new("ERR library name argument was not given"));
+            }
+        } else {
+            return Err(ReplyError::owned([b"ERR Unknown argument ", word].concat()));
+        }
+    }
     fixed(Reply::Array(Vec::new()))
 }
 

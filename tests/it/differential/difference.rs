@@ -1,29 +1,91 @@
 //! The differences between two servers that are no faults, each with its reason. What is removed is removed from both sides.
 
-use super::generate::Action;
+use super::generate::{Action, Common};
+use crate::support::keys::key_places;
 use crate::support::value::Value;
 
 /// Versions of the two sides: what changed between them is known to differ.
 pub struct Known {
     crosses_7_2: bool,
     crosses_7_4: bool,
+    /// Commands that both know, to leave out what is told of others.
+    common: Common,
 }
 
+/// Sections of INFO that Redis has.
+const SECTIONS: [&str; 12] = [
+    "# Server",
+    "# Clients",
+    "# Memory",
+    "# Persistence",
+    "# Stats",
+    "# Replication",
+    "# CPU",
+    "# Modules",
+    "# Commandstats",
+    "# Errorstats",
+    "# Cluster",
+    "# Keyspace",
+];
+
+/// Fields of CLIENT INFO that depend neither on the process nor on the transaction at hand.
+const CLIENT_FIELDS: [&str; 7] = ["name", "db", "sub", "psub", "cmd", "user", "redir"];
+
 impl Known {
-    pub fn between(left: (u32, u32), right: (u32, u32)) -> Known {
+    pub fn between(left: (u32, u32), right: (u32, u32), common: Common) -> Known {
         let crosses = |version: (u32, u32)| (left < version) != (right < version);
-        Known { crosses_7_2: crosses((7, 2)), crosses_7_4: crosses((7, 4)) }
+        Known { crosses_7_2: crosses((7, 2)), crosses_7_4: crosses((7, 4)), common }
+    }
+
+    /// The reply to a read that waited. 7.2 executes the whole read again where 7.0 looked at one key: that could be found empty, and of
+    /// two keys that got something 7.0 told one. How it is told that the group or the key is no more there changed, too.
+    pub fn remove_from_blocked(&self, command: &Action, value: Value) -> Value {
+        if !self.crosses_7_2 {
+            return value;
+        }
+        match &value {
+            Value::Error(text)
+                if ["UNBLOCKED", "NOGROUP", "WRONGTYPE"]
+                    .iter()
+                    .any(|word| text.starts_with(word.as_bytes())) =>
+            {
+                Value::Error(b"no longer there".to_vec())
+            }
+            Value::Map(streams) if streams.iter().all(|(_, entries)| entries.elements().is_empty()) => {
+                Value::Null
+            }
+            Value::Array(streams)
+                if streams.iter().all(|stream| stream.elements()[1].elements().is_empty()) =>
+            {
+                Value::NullArray
+            }
+            Value::Map(_) | Value::Array(_) if key_places(command).len() > 1 => Value::bulk("some entries"),
+            _ => value,
+        }
     }
 
     /// Replies with what may differ made equal. Replies are told apart by the command they answer where every command has one reply;
     /// inside transactions, and where messages come between, by their shape.
     pub fn remove(&self, commands: &[Action], values: Vec<Value>) -> Vec<Value> {
-        let in_order = values.len() == commands.len();
+        // The reply of the command after CLIENT REPLY SKIP is left out, and its own.
+        let mut answered = commands.iter();
+        let mut commands = Vec::new();
+        while let Some(command) = answered.next() {
+            let words: Vec<String> =
+                command.iter().map(|arg| String::from_utf8_lossy(arg).to_uppercase()).collect();
+            if words == ["CLIENT", "REPLY", "SKIP"] {
+                answered.next();
+            } else {
+                commands.push(command);
+            }
+        }
+        // There are fewer where the connection was closed, and more where messages came.
+        let in_order = values.len() <= commands.len();
         let values = messages_sorted(values);
         let mut queued: Vec<&Action> = Vec::new();
         let mut out = Vec::new();
         for (at, value) in values.into_iter().enumerate() {
-            let command = if in_order { commands.get(at) } else { None };
+            let command = if in_order { commands.get(at).copied() } else { None };
             let Some(command) = command else {
                 // Messages among the replies: apply what does not depend on the command.
                 out.push(self.anywhere(value));
@@ -40,7 +102,7 @@ impl Known {
                         queued.drain(..).zip(items).map(|(command, item)| self.of(command, item)).collect();
                     out.push(Value::Array(items));
                 }
-                ("EXEC" | "DISCARD", value) => {
+                ("EXEC" | "DISCARD" | "RESET", value) => {
                     queued.clear();
                     out.push(value);
                 }
@@ -52,10 +114,58 @@ impl Known {
 
     fn of(&self, command: &Action, value: Value) -> Value {
         let value = self.anywhere(value);
+        // Before 8.0 the keys of a read were found without a look at what else stands there.
+        if name(command) == "COMMAND" && sub_name(command).starts_with("GETKEYS") && self.crosses_7_4 {
+            let read = &command[2..];
+            if name(&read.to_vec()).starts_with("XREAD") && !is_regular_read(read) {
+                return Value::bulk("keys of an irregular read");
+            }
+        }
+        if value.is_error() && !["XADD", "XREAD"].contains(&name(command).as_str()) {
+            return value;
+        }
+        if sub_name(command) == "HELP" {
+            // In other words.
+            return value.elements().first().cloned().unwrap_or(value);
+        }
         match name(command).as_str() {
             // Unordered in Redis: it walks a hash table.
             "KEYS" => sorted(value),
-            "PUBSUB" if sub_name(command) == "CHANNELS" => sorted(value),
+            "PUBSUB" if sub_name(command).ends_with("CHANNELS") => sorted(value),
+            "CLIENT" => self.client(command, value),
+            "COMMAND" => self.command(command, value),
+            "CONFIG" if sub_name(command) == "GET" => match value {
+                Value::Array(items) => {
+                    let mut pairs: Vec<_> = items.chunks_exact(2).map(<[Value]>::to_vec).collect();
+                    pairs.sort_by_key(|pair| pair[0].text());
+                    Value::Array(pairs.concat())
+                }
+                Value::Map(mut pairs) => {
+                    pairs.sort_by_key(|(name, _)| name.text());
+                    Value::Map(pairs)
+                }
+                value => value,
+            },
+            "HELLO" => without_fields(value, &["version", "id", "modules"]),
+            "INFO" => {
+                let text = value.text();
+                let headings: Vec<&str> = text.lines().filter(|line| SECTIONS.contains(line)).collect();
+                same_kind(&value, &headings.join(", "))
+            }
+            // What runs, and texts of each server's own.
+            "TIME" | "LASTSAVE" | "LOLWUT" => same_kind(&value, "it depends"),
+            "ROLE" => match value {
+                Value::Array(items) => Value::Array(vec![items[0].clone(), items[2].clone()]),
+                value => value,
+            },
+            "MEMORY" | "FUNCTION" if !value.is_null() => same_kind(&value, "it depends"),
+            "SLOWLOG" if sub_name(command) == "LEN" => same_kind(&value, "it depends"),
+            // Nothing is measured, and nothing shared.
+            "OBJECT"
+                if ["IDLETIME", "REFCOUNT"].contains(&sub_name(command).as_str()) && !value.is_null() =>
+            {
+                same_kind(&value, "it depends")
+            }
             "SCAN" => match value {
                 Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
                 value => value,
@@ -87,6 +197,50 @@ impl Known {
             // 7.4 reads the last entry by `+`; before, it is an error.
             "XREAD" if self.crosses_7_4 && command.iter().any(|arg| arg == b"+") => Value::bulk("reads +"),
             _ => value,
+        }
+    }
+
+    fn client(&self, command: &Action, value: Value) -> Value {
+        match sub_name(command).as_str() {
+            "ID" => same_kind(&value, "it depends"),
+            "INFO" => {
+                let text = value.text();
+                let is_kept =
+                    |field: &&str| CLIENT_FIELDS.contains(&field.split('=').next().unwrap_or_default());
+                let fields: Vec<&str> = text.trim().split(' ').filter(is_kept).collect();
+                same_kind(&value, &fields.join(" "))
+            }
+            "LIST" => {
+                let text = value.text();
+                same_kind(&value, if text.trim().is_empty() { "none" } else { "some" })
+            }
+            _ => value,
+        }
+    }
+
+    /// What COMMAND tells: of commands that both know; the rows themselves are compared by a test of their own.
+    fn command(&self, command: &Action, value: Value) -> Value {
+        let is_common = |name: &Value| self.common.contains(&name.text());
+        match (sub_name(command).as_str(), value) {
+            ("COUNT", value) => same_kind(&value, "it depends"),
+            ("LIST", Value::Array(names)) => {
+                sorted(Value::Array(names.into_iter().filter(is_common).collect()))
+            }
+            ("DOCS", value) => {
+                let names = value.elements().into_iter().step_by(2).filter(is_common).collect();
+                sorted(Value::Array(names))
+            }
+            ("INFO" | "", Value::Array(rows)) => {
+                let name = |row: Value| if row.is_null() { row } else { row.elements()[0].clone() };
+                let names = rows.into_iter().map(name).filter(|name| name.is_null() || is_common(name));
+                // Without names they come in the order of a hash table.
+                if command.len() > 2 {
+                    Value::Array(names.collect())
+                } else {
+                    sorted(Value::Array(names.collect()))
+                }
+            }
+            (_, value) => value,
         }
     }
 
@@ -186,6 +340,21 @@ fn messages_sorted(mut values: Vec<Value>) -> Vec<Value> {
     values
 }
 
+/// XREAD or XREADGROUP with known options and as many ids as keys.
+fn is_regular_read(read: &[Vec<u8>]) -> bool {
+    let mut at = 1;
+    while let Some(word) = read.get(at) {
+        at += match word.as_slice() {
+            b"COUNT" | b"BLOCK" => 2,
+            b"GROUP" => 3,
+            b"NOACK" => 1,
+            b"STREAMS" => return (read.len() - at) % 2 == 1 && read.len() > at + 1,
+            _ => return false,
+        };
+    }
+    false
+}
+
 /// True for a consumer of XINFO CONSUMERS or FULL that has nothing pending.
 fn has_nothing_pending(value: &Value) -> bool {
     let fields: Vec<(String, &Value)> = match value {
@@ -229,6 +398,29 @@ fn pending_without_time(value: Value) -> Value {
         *part = Value::Integer(0);
     }
     Value::Array(parts)
+}
+
+/// A value of the same kind with another content.
+fn same_kind(value: &Value, content: &str) -> Value {
+    match value {
+        Value::Bulk(_) => Value::bulk(content),
+        Value::Verbatim(_) => Value::Verbatim(content.as_bytes().to_vec()),
+        Value::Integer(_) => Value::Integer(0),
+        Value::Array(_) => Value::Array(vec![Value::bulk(content)]),
+        Value::Map(_) => Value::Map(vec![(Value::bulk(content), Value::Null)]),
+        value => value.clone(),
+    }
+}
+
+fn without_fields(value: Value, names: &[&str]) -> Value {
+    let is_kept = |name: &Value| !names.contains(&name.text().as_str());
+    match value {
+        Value::Map(pairs) => Value::Map(pairs.into_iter().filter(|(name, _)| is_kept(name)).collect()),
+        Value::Array(items) => {
+            Value::Array(items.chunks_exact(2).filter(|pair| is_kept(&pair[0])).flatten().cloned().collect())
+        }
+        value => value,
+    }
 }
 
 fn sorted(value: Value) -> Value {

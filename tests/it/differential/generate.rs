@@ -3,16 +3,39 @@
 //! Left out, because the two servers rightly answer otherwise: automatic ids and other clocks, commands that only one knows, sub-commands of
 //! later versions. Idle times are made certain by IDLE: nothing depends on how fast the test runs.
 
-use super::run::CONNECTIONS;
+use super::run::{BLOCKED, COMMANDING, SUBSCRIBERS};
 use crate::support::random::Random;
+use std::collections::BTreeSet;
 
 /// A command: its arguments.
 pub type Action = Vec<Vec<u8>>;
 
+/// What else is done with a command than to send it and to read what comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Plain,
+    /// A SCAN is repeated with the cursors that come until the last, and the keys of all replies are compared.
+    ToTheEnd,
+    /// On the connection for it; its reply is read when all else was done, or before the next such command.
+    Blocks,
+    /// The key of a PEXPIRE is asked for by EXISTS when its time has passed.
+    Expires,
+}
+
+#[derive(Clone)]
+pub struct Step {
+    pub connection: usize,
+    pub command: Action,
+    pub how: How,
+}
+
 #[derive(Clone)]
 pub struct Sequence {
-    pub commands: Vec<(usize, Action)>,
+    pub steps: Vec<Step>,
 }
+
+/// The full names of the commands that both servers know (`xadd`, `xgroup|create`): no others are sent, but for unknown ones.
+pub type Common = BTreeSet<String>;
 
 const STREAMS: &[&str] = &["s", "t", "u"];
 const KEYS: &[&str] = &["s", "t", "u", "k", "n", "x"];
@@ -20,7 +43,6 @@ pub(super) const STRINGS: &[&str] = &["k", "n", "k", "x", "s"];
 const GROUPS: &[&str] = &["g", "g", "g", "h", "none"];
 const CONSUMERS: &[&str] = &["c", "d", "e"];
 const FIELDS: &[&str] = &["a", "b", "a", "", "\u{e9}", "long-field-name"];
-const CHANNELS: &[&str] = &["ch", "news", "s"];
 pub(super) const PATTERNS: &[&str] = &["*", "n*", "c?", "[cn]*", "\\*", "s", "[^c]*", "h[a-z"];
 /// Ids on and beside every boundary; most sequences live on small ones.
 const ODD_IDS: &[&str] = &[
@@ -77,67 +99,111 @@ pub(super) struct Maker<'a> {
     pub(super) random: &'a mut Random,
     /// Grows as entries are added, so that most explicit ids are above the last.
     next_ms: u64,
+    steps: Vec<Step>,
 }
 
 impl Sequence {
-    pub fn random(random: &mut Random) -> Sequence {
+    pub fn random(random: &mut Random, common: &Common) -> Sequence {
         let length = 4 + random.below(28);
-        let mut maker = Maker { random, next_ms: 1 };
-        let mut commands = Vec::new();
+        let mut maker = Maker { random, next_ms: 1, steps: Vec::new() };
         if maker.random.one_in(12) {
-            maker.many_entries(&mut commands);
+            maker.many_entries();
         }
         let mut connection = 0;
-        while commands.len() < length {
+        while maker.steps.len() < length {
             if maker.random.one_in(6) {
-                connection = maker.random.below(CONNECTIONS - 1);
+                connection = maker.random.below(COMMANDING);
             }
-            match maker.random.below(40) {
-                0 | 1 => maker.transaction(connection, &mut commands),
-                2 => maker.watched(&mut commands),
-                3 => commands.push((CONNECTIONS - 1, maker.subscription())),
-                4 | 5 => commands.push((connection, maker.publication())),
+            match maker.random.below(48) {
+                0 | 1 => maker.transaction(connection),
+                2 => maker.watched(),
+                3 | 4 => maker.subscription(),
+                5 | 6 => {
+                    let command = maker.publication();
+                    maker.push(connection, command);
+                }
+                7 | 8 => maker.server(connection),
+                9 => maker.blocked(),
+                10 if maker.random.one_in(4) => maker.expired(connection),
+                11 if maker.random.one_in(2) => maker.scanned(connection),
+                12 if maker.random.one_in(4) => maker.skipped(connection),
                 _ => {
                     let command = maker.command();
-                    commands.push((connection, command));
+                    maker.push(connection, command);
                 }
             }
         }
-        Sequence { commands }
+        let mut steps = maker.steps;
+        let is_known = |command: &Action| {
+            let name = full_name(command);
+            common.contains(&name) || !is_of_redis(&name)
+        };
+        steps.retain(|step| is_known(&step.command));
+        // 7.0 ends a wait when an entry was added, also if trimming took it away again.
+        let mut waits = false;
+        let trims = |command: &Action| {
+            command[0] == b"XADD" && command.iter().any(|arg| arg == b"MAXLEN" || arg == b"MINID")
+        };
+        steps.retain(|step| {
+            waits |= step.how == How::Blocks;
+            !(waits && trims(&step.command))
+        });
+        Sequence { steps }
     }
 
-    /// The commands in runs of one connection each; a run never leaves a transaction open, and the subscriber is asked after each.
-    pub fn exchanges(&self) -> Vec<(usize, Vec<Action>)> {
-        let mut runs: Vec<(usize, Vec<Action>)> = Vec::new();
-        for (connection, command) in &self.commands {
+    /// The commands in runs of one connection each; a run never leaves a transaction open, and the subscribers are asked after each
+    /// run that may have told them something.
+    pub fn exchanges(&self) -> Vec<(usize, How, Vec<Action>)> {
+        let mut runs: Vec<(usize, How, Vec<Action>)> = Vec::new();
+        for step in &self.steps {
             match runs.last_mut() {
-                Some((last, commands)) if last == connection => commands.push(command.clone()),
-                _ => runs.push((*connection, vec![command.clone()])),
+                Some((connection, How::Plain, commands))
+                    if *connection == step.connection && step.how == How::Plain =>
+                {
+                    commands.push(step.command.clone());
+                }
+                _ => runs.push((step.connection, step.how, vec![step.command.clone()])),
             }
         }
         let mut out = Vec::new();
-        for (connection, mut commands) in runs {
+        for (connection, how, mut commands) in runs {
             if commands.iter().any(|command| command[0] == b"MULTI") {
                 commands.push(words("DISCARD"));
             }
-            let publishes = commands.iter().any(|command| command[0].ends_with(b"PUBLISH"));
-            out.push((connection, commands));
-            if publishes {
-                out.push((CONNECTIONS - 1, Vec::new()));
+            let tells = commands
+                .iter()
+                .any(|command| command[0].ends_with(b"PUBLISH") || full_name(command) == "client|kill");
+            out.push((connection, how, commands));
+            if tells {
+                out.extend(SUBSCRIBERS.map(|subscriber| (subscriber, How::Plain, Vec::new())));
             }
         }
         out
     }
+}
 
-    /// Commands that bring a connection, and for the last one the databases, back to the start.
-    pub fn reset(connection: usize) -> Vec<Action> {
-        let mut commands: Vec<Action> =
-            ["UNSUBSCRIBE", "PUNSUBSCRIBE", "DISCARD", "UNWATCH", "SELECT 0"].map(words).into();
-        if connection == CONNECTIONS - 1 {
-            commands.push(words("FLUSHALL"));
-        }
-        commands
+/// `xadd`, `xgroup|create`.
+pub fn full_name(command: &Action) -> String {
+    let part = |at: usize| String::from_utf8_lossy(command.get(at).map_or(b"", Vec::as_slice)).to_lowercase();
+    let name = part(0);
+    if CONTAINERS.contains(&name.as_str()) && command.len() > 1 {
+        format!("{name}|{}", part(1))
+    } else {
+        name
     }
+}
+
+const CONTAINERS: &[&str] = &[
+    "acl", "client", "command", "config", "function", "latency", "memory", "module", "object", "pubsub",
+    "script", "slowlog", "xgroup", "xinfo",
+];
+
+/// Commands that the generator makes where both servers know them. Any other name is there to be refused.
+fn is_of_redis(name: &str) -> bool {
+    let optional = ["acl", "latency", "slowlog"];
+    optional.iter().any(|container| name.split('|').next() == Some(container))
+        || ["dump", "restore", "move", "swapdb", "substr", "getrange", "setrange", "memory|stats"]
+            .contains(&name)
 }
 
 pub(super) fn words(line: &str) -> Action {
@@ -145,6 +211,14 @@ pub(super) fn words(line: &str) -> Action {
 }
 
 impl Maker<'_> {
+    pub(super) fn push(&mut self, connection: usize, command: Action) {
+        self.push_how(connection, How::Plain, command);
+    }
+
+    pub(super) fn push_how(&mut self, connection: usize, how: How, command: Action) {
+        self.steps.push(Step { connection, command, how });
+    }
+
     pub(super) fn of(&mut self, items: &[&str]) -> String {
         (*self.random.pick(items)).to_string()
     }
@@ -250,13 +324,13 @@ impl Maker<'_> {
     }
 
     /// Enough entries for several nodes, so that `~` has something to remove.
-    fn many_entries(&mut self, commands: &mut Vec<(usize, Action)>) {
+    fn many_entries(&mut self) {
         let count = 95 + self.random.below(220);
         let size = if self.random.one_in(3) { 60 } else { 1 };
         for _ in 0..count {
             let mut command = words(&format!("XADD s {}-1 a", self.next_ms));
             command.push(vec![b'v'; size]);
-            commands.push((0, command));
+            self.push(0, command);
             self.next_ms += 1;
         }
         for _ in 0..4 + self.random.below(10) {
@@ -276,14 +350,14 @@ impl Maker<'_> {
                 5 => words(&format!("XRANGE s {} + COUNT 3", self.random.below(count))),
                 _ => words("XINFO STREAM s"),
             };
-            commands.push((0, command));
+            self.push(0, command);
         }
         for line in ["XLEN s", "XINFO STREAM s", "XRANGE s - + COUNT 2", "XREVRANGE s + - COUNT 2"] {
-            commands.push((0, words(line)));
+            self.push(0, words(line));
         }
     }
 
-    fn command(&mut self) -> Action {
+    pub(super) fn command(&mut self) -> Action {
         match self.random.below(100) {
             0..=27 => self.add(),
             28..=45 => self.stream(),
@@ -529,52 +603,83 @@ impl Maker<'_> {
         }
     }
 
-    fn transaction(&mut self, connection: usize, commands: &mut Vec<(usize, Action)>) {
-        commands.push((connection, words("MULTI")));
+    fn transaction(&mut self, connection: usize) {
+        self.push(connection, words("MULTI"));
         for _ in 0..self.random.below(6) {
-            let command = if self.random.one_in(10) { self.publication() } else { self.command() };
-            commands.push((connection, command));
+            match self.random.below(12) {
+                0 => {
+                    let command = self.publication();
+                    self.push(connection, command);
+                }
+                1 => {
+                    self.server(connection);
+                    // Headwater writes the whole reply to EXEC in the protocol that is spoken at its end.
+                    self.steps.pop_if(|step| step.command[0] == b"HELLO");
+                }
+                _ => {
+                    let command = self.command();
+                    self.push(connection, command);
+                }
+            }
         }
         let end = self.of(&["EXEC", "EXEC", "EXEC", "EXEC", "DISCARD"]);
-        commands.push((connection, words(&end)));
+        self.push(connection, words(&end));
     }
 
     /// WATCH on one connection, something by the other, then a transaction.
-    fn watched(&mut self, commands: &mut Vec<(usize, Action)>) {
+    fn watched(&mut self) {
         let key = self.any_key();
-        commands.push((0, words(&format!("WATCH {key}"))));
-        if self.random.one_in(2) {
-            let command = self.command();
-            commands.push((1, command));
+        self.push(0, words(&format!("WATCH {key}")));
+        match self.random.below(6) {
+            0..=2 => {
+                let command = self.command();
+                self.push(1, command);
+            }
+            3 => self.expired(1),
+            _ => {}
         }
         if self.random.one_in(8) {
-            commands.push((0, words("UNWATCH")));
+            self.push(0, words("UNWATCH"));
         }
-        self.transaction(0, commands);
+        self.transaction(0);
     }
 
-    fn subscription(&mut self) -> Action {
-        let (channel, pattern) = (self.of(CHANNELS), self.of(PATTERNS));
-        // At most one name each and never "all": Redis orders several by a hash.
-        words(&match self.random.below(6) {
-            0..=2 => format!("SUBSCRIBE {channel}"),
-            3 => format!("UNSUBSCRIBE {channel}"),
-            4 => format!("PSUBSCRIBE {pattern}"),
-            _ => format!("PUNSUBSCRIBE {pattern}"),
-        })
+    /// A key whose time passes.
+    fn expired(&mut self, connection: usize) {
+        let key = self.any_key();
+        self.push_how(connection, How::Expires, words(&format!("PEXPIRE {key} 1")));
     }
 
-    fn publication(&mut self) -> Action {
-        let channel = self.of(CHANNELS);
-        match self.random.below(6) {
-            0 => words(&format!("PUBSUB NUMSUB {channel} none")),
-            1 => words(&self.of(&["PUBSUB NUMPAT", "PUBSUB CHANNELS", "PUBSUB CHANNELS n*"])),
-            _ => {
-                let mut out = words(&format!("PUBLISH {channel}"));
-                out.push(self.value());
-                out
+    /// All keys, some at a time.
+    fn scanned(&mut self, connection: usize) {
+        let count = self.of(&["", " COUNT 1", " COUNT 2", " COUNT 10"]);
+        let filter = self.of(&["", "", " MATCH s*", " TYPE stream", " TYPE string", " MATCH [k-n]"]);
+        self.push_how(connection, How::ToTheEnd, words(&format!("SCAN 0{filter}{count}")));
+    }
+
+    /// A read that waits, and is served (or not) by what the other connections do then.
+    fn blocked(&mut self) {
+        let key = self.key();
+        let mut command = if self.random.one_in(2) {
+            words(&self.of(&["XREAD BLOCK 0", "XREAD COUNT 1 BLOCK 0", "XREAD BLOCK 10000 COUNT 2"]))
+        } else {
+            let (group, consumer) = (self.of(GROUPS), self.of(CONSUMERS));
+            if self.random.one_in(2) {
+                self.push(0, words(&format!("XGROUP CREATE {key} {group} $ MKSTREAM")));
             }
+            let options = self.of(&["", "", " NOACK", " COUNT 1", " COUNT 2 NOACK"]);
+            words(&format!("XREADGROUP GROUP {group} {consumer}{options} BLOCK 0"))
+        };
+        let id = if command[0] == b"XREAD" { self.of(&["$", "$", "$", "1000"]) } else { ">".into() };
+        let mut keys = vec![key];
+        if self.random.one_in(4) {
+            keys.push(self.key());
+            keys.dedup();
         }
+        push(&mut command, "STREAMS");
+        keys.iter().for_each(|key| push(&mut command, key));
+        keys.iter().for_each(|_| push(&mut command, &id));
+        self.push_how(BLOCKED, How::Blocks, command);
     }
 }
 

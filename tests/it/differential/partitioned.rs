@@ -1,23 +1,28 @@
 //! Sequences for a server with several partitions: what of them it answers as a Redis that is no cluster does.
 
-use super::generate::{Sequence, words};
+use super::generate::{How, Sequence, Step, words};
 use crate::support::keys::{concerns_all_slots, key_places, name, tagged};
 use std::collections::HashSet;
 
-/// All keys in one slot: everything is allowed, but no command on all slots in a transaction.
+/// All keys in one slot: everything is allowed, but no command on all slots, and no other slot's shard channel, in a transaction.
 pub fn in_one_slot(sequence: Sequence) -> Sequence {
-    let has_transactions = sequence.commands.iter().any(|(_, command)| name(command) == "MULTI");
-    let commands = sequence.commands.into_iter().map(|(connection, command)| {
-        let is_replaced = has_transactions && concerns_all_slots(&command);
-        (connection, if is_replaced { words("PING") } else { tagged(&command) })
+    let has_transactions = sequence.steps.iter().any(|step| name(&step.command) == "MULTI");
+    let steps = sequence.steps.into_iter().map(|step| {
+        let is_sharded = ["SPUBLISH", "SSUBSCRIBE", "SUNSUBSCRIBE"].contains(&name(&step.command).as_str());
+        let is_replaced = has_transactions && (concerns_all_slots(&step.command) || is_sharded);
+        match is_replaced {
+            true => Step { command: words("PING"), how: How::Plain, ..step },
+            false => Step { command: tagged(&step.command), ..step },
+        }
     });
-    Sequence { commands: commands.collect() }
+    Sequence { steps: steps.collect() }
 }
 
 /// Keys in any slots: commands on one key each, reads of several streams, commands on all slots.
 pub fn in_many_slots(sequence: Sequence) -> Sequence {
-    let mut commands = sequence.commands;
-    commands.retain(|(_, command)| {
+    let mut steps = sequence.steps;
+    steps.retain(|step| {
+        let command = &step.command;
         let keys: HashSet<&Vec<u8>> = key_places(command).into_iter().map(|place| &command[place]).collect();
         match name(command).as_str() {
             "MULTI" | "EXEC" | "DISCARD" | "WATCH" => false,
@@ -25,5 +30,5 @@ pub fn in_many_slots(sequence: Sequence) -> Sequence {
             _ => keys.len() < 2,
         }
     });
-    Sequence { commands }
+    Sequence { steps }
 }

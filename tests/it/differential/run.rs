@@ -1,14 +1,23 @@
 //! Plays one sequence on two servers at once and compares what comes back.
 
 use super::difference::Known;
-use super::generate::{Action, Sequence};
+use super::generate::{Action, Common, How, Sequence, words};
 use crate::support::client::{Client, PATIENCE};
 use crate::support::notation::encode;
 use crate::support::server::Server;
 use crate::support::value::Value;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
 
-/// Connections of a sequence: two that command, one that subscribes.
-pub const CONNECTIONS: usize = 3;
+/// Connections of a sequence: those that command, those that subscribe, and one whose reads wait.
+pub const CONNECTIONS: usize = 5;
+/// The first ones command.
+pub const COMMANDING: usize = 2;
+pub const SUBSCRIBERS: [usize; 2] = [2, 3];
+pub const BLOCKED: usize = 4;
+
+/// What is longer than a key lives that has one millisecond left.
+const EXPIRY: Duration = Duration::from_millis(4);
 
 pub enum Verdict {
     Same,
@@ -28,92 +37,231 @@ pub struct Outcome {
     pub exchanges: Vec<Exchange>,
 }
 
+/// The connections to one server.
+struct Side {
+    clients: Vec<Client>,
+    /// Asks about the others.
+    control: Client,
+    /// Id of the connection whose reads wait.
+    blocked_id: i64,
+}
+
 pub struct Pair<'a> {
     servers: [&'a Server; 2],
-    clients: Option<[Vec<Client>; 2]>,
+    sides: Option<[Side; 2]>,
     protocol: u8,
     marker: u64,
     known: Known,
+    /// The read that waits.
+    waiting: Option<Action>,
 }
 
 impl<'a> Pair<'a> {
-    pub fn new(left: &'a Server, right: &'a Server, protocol: u8) -> Pair<'a> {
-        let known = Known::between(left.version(), right.version());
-        Pair { servers: [left, right], clients: None, protocol, marker: 0, known }
+    pub fn new(left: &'a Server, right: &'a Server, protocol: u8, common: &Common) -> Pair<'a> {
+        let known = Known::between(left.version(), right.version(), common.clone());
+        Pair { servers: [left, right], sides: None, protocol, marker: 0, known, waiting: None }
     }
 
     pub fn play(&mut self, sequence: &Sequence) -> Outcome {
         let protocol = self.protocol;
-        let open = |server: &Server| -> Vec<Client> {
-            let connect = |_| if protocol == 3 { server.connect3() } else { server.connect() };
-            // New connections are opened at the start and after a mismatch, which leaves data behind.
-            server.connect().line("FLUSHALL");
-            (0..CONNECTIONS).map(connect).collect()
-        };
-        let mut clients = match self.clients.take() {
-            Some(clients) => clients,
-            None => [open(self.servers[0]), open(self.servers[1])],
-        };
+        let mut sides =
+            self.sides.take().unwrap_or_else(|| self.servers.map(|server| Side::open(server, protocol)));
+        self.waiting = None;
         let mut exchanges = Vec::new();
         let mut verdict = Verdict::Same;
-        for (connection, commands) in sequence.exchanges() {
-            let exchange = self.exchange(&mut clients, connection, commands);
-            let differs = exchange.left != exchange.right;
-            exchanges.push(exchange);
-            if differs {
-                verdict = Verdict::Differs;
+        let last = (BLOCKED, How::Blocks, Vec::new());
+        for (connection, how, commands) in sequence.exchanges().into_iter().chain([last]) {
+            for exchange in self.exchange(&mut sides, connection, how, commands) {
+                let differs = exchange.left != exchange.right;
+                exchanges.push(exchange);
+                if differs {
+                    verdict = Verdict::Differs;
+                }
+            }
+            if matches!(verdict, Verdict::Differs) {
                 break;
             }
         }
         if matches!(verdict, Verdict::Same) {
             for connection in 0..CONNECTIONS {
-                let reset = Sequence::reset(connection);
-                self.exchange(&mut clients, connection, reset);
+                let mut reset = vec![words("RESET"), words(&format!("HELLO {protocol}"))];
+                if connection == CONNECTIONS - 1 {
+                    reset.push(words("FLUSHALL"));
+                }
+                self.send_and_read(&mut sides, connection, reset);
             }
-            self.clients = Some(clients);
+            self.sides = Some(sides);
         }
         Outcome { verdict, exchanges }
     }
 
-    /// Sends commands and a PING behind them to both servers, and reads up to its answer.
     fn exchange(
         &mut self,
-        clients: &mut [Vec<Client>; 2],
+        sides: &mut [Side; 2],
         connection: usize,
+        how: How,
         commands: Vec<Action>,
-    ) -> Exchange {
+    ) -> Vec<Exchange> {
+        match how {
+            How::Plain => vec![self.send_and_read(sides, connection, commands)],
+            How::ToTheEnd => {
+                let [left, right] =
+                    sides.each_mut().map(|side| scan(&mut side.clients[connection], &commands[0]));
+                vec![Exchange { connection, commands, left, right }]
+            }
+            How::Expires => {
+                let key = &commands[0][1];
+                let exists = vec![b"EXISTS".to_vec(), key.clone()];
+                let first = self.send_and_read(sides, connection, commands);
+                std::thread::sleep(EXPIRY);
+                let second = self.send_and_read(sides, connection, vec![exists]);
+                // Redis deletes a key that is due when it is asked for it, or ten times a second; Headwater does only that.
+                let deadline = Instant::now() + PATIENCE;
+                let told = |side: &mut Side| (side.is_blocked(), side.clients[connection].line("DBSIZE"));
+                while told(&mut sides[0]) != told(&mut sides[1]) && Instant::now() < deadline {
+                    std::thread::sleep(EXPIRY);
+                }
+                vec![first, second]
+            }
+            How::Blocks => {
+                let mut exchanges = Vec::new();
+                if let Some(command) = self.waiting.take() {
+                    exchanges.push(self.end_waiting(sides, command));
+                }
+                if let Some(command) = commands.into_iter().next() {
+                    sides.iter_mut().for_each(|side| side.block(&command));
+                    self.waiting = Some(command);
+                }
+                exchanges
+            }
+        }
+    }
+
+    /// Ends the read that waits, if it still does, and compares what it got.
+    fn end_waiting(&mut self, sides: &mut [Side; 2], command: Action) -> Exchange {
+        for side in sides.iter_mut() {
+            // Nothing is unblocked where the reply is there already.
+            side.control.line(&format!("CLIENT UNBLOCK {}", side.blocked_id));
+        }
+        let answers = self.answers(sides, BLOCKED, &[]);
+        let [left, right] = answers.map(|values| {
+            let values = values.into_iter().map(|value| self.known.remove_from_blocked(&command, value));
+            values.flat_map(|value| value.lines()).collect()
+        });
+        Exchange { connection: BLOCKED, commands: vec![command], left, right }
+    }
+
+    fn send_and_read(&mut self, sides: &mut [Side; 2], connection: usize, commands: Vec<Action>) -> Exchange {
+        let [left, right] = self.answers(sides, connection, &commands).map(|values| {
+            let values = self.known.remove(&commands, values);
+            values.iter().flat_map(Value::lines).collect()
+        });
+        Exchange { connection, commands, left, right }
+    }
+
+    /// Sends commands and a PING behind them to both servers, and reads up to its answer. Connections that both closed are opened again.
+    fn answers(&mut self, sides: &mut [Side; 2], connection: usize, commands: &[Action]) -> [Vec<Value>; 2] {
         self.marker += 1;
         let marker = format!("marker-{}", self.marker);
         let mut bytes = Vec::new();
-        for command in &commands {
+        for command in commands {
             encode(command, &mut bytes);
         }
         encode(&["PING", &marker], &mut bytes);
-        let mut sides = [Vec::new(), Vec::new()];
-        for side in clients.iter_mut() {
-            side[connection].send_bytes(&bytes).expect("commands sent");
+        for side in sides.iter_mut() {
+            // One that was closed meanwhile is told by the reading.
+            let _ = side.clients[connection].send_bytes(&bytes);
         }
-        for (side, values) in clients.iter_mut().zip(&mut sides) {
-            loop {
-                match side[connection].receive(PATIENCE) {
-                    Ok(value) if is_pong(&value, marker.as_bytes()) => break,
-                    Ok(value) => values.push(value),
-                    Err(error) => {
-                        // The other side shows whether this was to be expected.
-                        values.push(Value::Error(format!("connection: {error}").into_bytes()));
-                        break;
-                    }
-                }
+        let answers = sides.each_mut().map(|side| answers_before(&mut side.clients[connection], &marker));
+        if answers.iter().all(|values| values.last() == Some(&closed())) {
+            for (side, server) in sides.iter_mut().zip(self.servers) {
+                side.clients[connection] = connect(server, self.protocol);
             }
         }
-        let [left, right] = sides;
-        let render = |values: Vec<Value>| -> Vec<String> {
-            let values = self.known.remove(&commands, values);
-            values.iter().flat_map(Value::lines).collect()
-        };
-        let (left, right) = (render(left), render(right));
-        Exchange { connection, commands, left, right }
+        answers
     }
+}
+
+impl Side {
+    fn open(server: &Server, protocol: u8) -> Side {
+        let mut control = server.connect();
+        // New connections are opened at the start and after a mismatch, which leaves data behind.
+        control.line("FLUSHALL");
+        let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| connect(server, protocol)).collect();
+        let blocked_id = clients[BLOCKED].line("CLIENT ID").integer();
+        Side { clients, control, blocked_id }
+    }
+
+    /// Sends a read, and waits until it was answered or waits itself.
+    fn block(&mut self, command: &Action) {
+        self.clients[BLOCKED].send(command).expect("a read sent");
+        let wanted = format!(" cmd={} ", String::from_utf8_lossy(&command[0]).to_lowercase());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let line = self.control.line(&format!("CLIENT LIST ID {}", self.blocked_id)).text();
+            if line.contains(&wanted) {
+                // Behind it in the log: then it is applied.
+                self.control.line("DEL none");
+                return;
+            }
+            assert!(Instant::now() < deadline, "a read does not arrive: {line}");
+        }
+    }
+}
+
+impl Side {
+    /// Whether the read of the connection for it waits.
+    fn is_blocked(&mut self) -> bool {
+        let line = self.control.line(&format!("CLIENT LIST ID {}", self.blocked_id)).text();
+        line.contains(" flags=b ")
+    }
+}
+
+fn connect(server: &Server, protocol: u8) -> Client {
+    if protocol == 3 { server.connect3() } else { server.connect() }
+}
+
+fn closed() -> Value {
+    Value::Error(b"connection closed".to_vec())
+}
+
+/// What comes before the answer to the marker.
+fn answers_before(client: &mut Client, marker: &str) -> Vec<Value> {
+    let mut values = Vec::new();
+    loop {
+        match client.receive(PATIENCE) {
+            Ok(value) if is_pong(&value, marker.as_bytes()) => return values,
+            Ok(value) => values.push(value),
+            Err(error) if [ErrorKind::TimedOut, ErrorKind::InvalidData].contains(&error.kind()) => {
+                // The other side shows whether this was to be expected.
+                values.push(Value::Error(format!("connection: {error}").into_bytes()));
+                return values;
+            }
+            Err(_) => {
+                values.push(closed());
+                return values;
+            }
+        }
+    }
+}
+
+/// The keys of a whole SCAN, sorted, each once; or the first reply that is none.
+fn scan(client: &mut Client, command: &Action) -> Vec<String> {
+    let mut keys = Vec::new();
+    let mut command = command.clone();
+    for _ in 0..10_000 {
+        let reply = client.command(&command);
+        let Value::Array(mut parts) = reply else { return reply.lines() };
+        let found = parts.pop().expect("keys of SCAN");
+        keys.extend(found.elements().iter().map(Value::text));
+        command[1] = parts.pop().expect("a cursor").text().into_bytes();
+        if command[1] == b"0" {
+            keys.sort();
+            keys.dedup();
+            return keys;
+        }
+    }
+    vec!["SCAN comes to no end".into()]
 }
 
 fn is_pong(value: &Value, marker: &[u8]) -> bool {

@@ -6,11 +6,11 @@ use crate::support::value::Value;
 use std::collections::BTreeMap;
 
 const FACTS: &str = include_str!("../../recorded/commands.txt");
-const COLUMNS: [&str; 9] =
+pub const COLUMNS: [&str; 9] =
     ["name", "since", "group", "arity", "flags", "ACL categories", "key specs", "tips", "arguments"];
 
-/// Flags that COMMAND shows and the documentation, from which the facts are, does not.
-const UNDOCUMENTED: [&str; 2] = ["may_replicate", "protected"];
+/// A command in the columns of the facts.
+pub type Row = [String; COLUMNS.len()];
 
 /// Where the table is not as Redis's: command, column, and why.
 const OTHERWISE: &[(&str, &str, &str)] = &[
@@ -35,12 +35,7 @@ fn the_command_table_tells_the_facts_of_redis() {
             (columns[0], columns)
         })
         .collect();
-    let server = Server::start();
-    let mut client = server.connect3();
-    let mut docs = BTreeMap::new();
-    collect_docs(&client.line("COMMAND DOCS"), &mut docs);
-    let mut rows = BTreeMap::new();
-    collect_rows(&client.line("COMMAND"), &docs, &mut rows);
+    let rows = rows(&Server::start());
     assert!(rows.len() > 100, "{} rows", rows.len());
 
     let mut failures = String::new();
@@ -69,6 +64,16 @@ fn the_command_table_tells_the_facts_of_redis() {
     assert!(failures.is_empty(), "\n{failures}");
 }
 
+/// The rows of a server's table, by full name, in the columns of the facts.
+pub fn rows(server: &Server) -> BTreeMap<String, Row> {
+    let mut client = server.connect3();
+    let mut docs = BTreeMap::new();
+    collect_docs(&client.line("COMMAND DOCS"), &mut docs);
+    let mut rows = BTreeMap::new();
+    collect_rows(&client.line("COMMAND"), &docs, &mut rows);
+    rows
+}
+
 /// COMMAND DOCS by full name, sub-commands too.
 fn collect_docs(docs: &Value, out: &mut BTreeMap<String, Value>) {
     for pair in docs.elements().chunks_exact(2) {
@@ -80,11 +85,7 @@ fn collect_docs(docs: &Value, out: &mut BTreeMap<String, Value>) {
 }
 
 /// COMMAND as rows in the columns of the facts, sub-commands too.
-fn collect_rows(
-    commands: &Value,
-    docs: &BTreeMap<String, Value>,
-    out: &mut BTreeMap<String, [String; COLUMNS.len()]>,
-) {
+fn collect_rows(commands: &Value, docs: &BTreeMap<String, Value>, out: &mut BTreeMap<String, Row>) {
     for command in commands.elements() {
         let fields = command.elements();
         let name = fields[0].text();
@@ -111,7 +112,6 @@ fn collect_rows(
 
 fn sorted(names: &Value) -> String {
     let mut names: Vec<String> = names.elements().iter().map(Value::text).collect();
-    names.retain(|name| !UNDOCUMENTED.contains(&name.as_str()));
     names.sort_unstable();
     names.join(" ")
 }

@@ -14,7 +14,7 @@
 //! elements of an array or set whatever their order, and `fields: ` gives names of which each begins a line of the text that comes
 //! (`2! without: ` tells those that are not there). `(nothing)`: no reply comes.
 
-mod commands;
+pub mod commands;
 mod differences;
 mod pattern;
 
