@@ -26,9 +26,9 @@ function plain(value) {
 
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms))
 
-/** Waits until `condition` holds; rejects after five seconds. */
-export async function until(condition, what) {
-  const end = Date.now() + 5000
+/** Waits until `condition` holds; rejects after `ms`. */
+export async function until(condition, what, ms = 5000) {
+  const end = Date.now() + ms
   while (!(await condition())) {
     if (Date.now() > end) throw new Error(`never came: ${what}`)
     await pause(5)

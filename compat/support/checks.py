@@ -33,9 +33,19 @@ def holds(condition, what):
         raise AssertionError(what)
 
 
+class Skip(Exception):
+    """Why a check cannot be made against this server."""
+
+
+def skip(why):
+    raise Skip(why)
+
+
 def _report(name, error):
     if error is None:
         print(f"ok {name}", flush=True)
+    elif isinstance(error, Skip):
+        print(f"skip {name}: {error}", flush=True)
     else:
         text = " ".join(str(error).split()) or type(error).__name__
         print(f"not ok {name}: {type(error).__name__}: {text}", flush=True)
