@@ -46,7 +46,7 @@ macro_rules! transcripts {
 
 transcripts! {
     autoclaim blocking claim client expire groups hello keys partitions pending protocol pubsub resp3 scan select strings
-    transactions trim watch xadd xdel xinfo xrange xread xsetid
+    transactions trim watch xackdel xadd xdel xdelex xinfo xrange xread xsetid
 }
 
 fn folder() -> PathBuf {

@@ -75,6 +75,16 @@ impl<'a> Cursor<'a> {
         if self.left() >= 2 && self.take_word(word) { self.take() } else { None }
     }
 
+    /// Takes `count` arguments; nothing if there are fewer.
+    pub fn take_many(&mut self, count: usize) -> Option<Args<'a>> {
+        if self.left() < count {
+            return None;
+        }
+        let taken = self.rest().first(count);
+        self.next += count;
+        Some(taken)
+    }
+
     /// All that is left.
     pub fn rest(&self) -> Args<'a> {
         self.args.from(self.next)

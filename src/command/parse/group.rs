@@ -1,4 +1,4 @@
-//! XREADGROUP, XACK, XCLAIM, XAUTOCLAIM, XPENDING, XGROUP, XINFO.
+//! XREADGROUP, XACK, XACKDEL, XCLAIM, XAUTOCLAIM, XPENDING, XGROUP, XINFO.
 
 use crate::command::parse::cursor::{Cursor, at, is, quoting, subcommand_syntax};
 use crate::command::parse::help;
@@ -6,7 +6,7 @@ use crate::command::parse::number::{
     at_least_zero, entry_id, entry_ids, integer, interval_end, interval_start, parse_i64, read_count,
     timeout_ms,
 };
-use crate::command::parse::stream::{halves, refused};
+use crate::command::parse::stream::{halves, references_and_ids, refused};
 use crate::command::value::group::{
     AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart, PendingQuery,
     PendingRange,
@@ -92,6 +92,12 @@ pub fn acknowledge(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         Ok(ids) => change(GroupChange::Acknowledge { key, group, ids }),
         Err(error) => refused(key, Look::GroupOrZero { group }, error),
     }
+}
+
+/// XACKDEL (Redis 8.2).
+pub fn acknowledge_and_delete(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let (references, ids) = references_and_ids(args, 3)?;
+    change(GroupChange::AcknowledgeAndDelete { key: at(args, 1), group: at(args, 2), references, ids })
 }
 
 /// XCLAIM (Redis `xclaimCommand`), which looks for the group before anything else.

@@ -57,6 +57,11 @@ pub fn at_least_zero(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+/// `numids`: how many arguments follow. At least one.
+pub fn counted(text: &[u8]) -> Option<usize> {
+    parse_i64(text).filter(|count| *count > 0).and_then(|count| usize::try_from(count).ok())
+}
+
 /// COUNT of a read: `None`, all, if it is not positive.
 pub fn read_count(text: &[u8]) -> Result<Option<u64>, ReplyError> {
     Ok(u64::try_from(integer(text)?).ok().filter(|&count| count > 0))

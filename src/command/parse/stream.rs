@@ -1,8 +1,8 @@
-//! XADD, XTRIM, XDEL, XSETID, XLEN, XRANGE, XREVRANGE, XREAD.
+//! XADD, XTRIM, XDEL, XDELEX, XSETID, XLEN, XRANGE, XREVRANGE, XREAD.
 
 use crate::command::parse::cursor::{Cursor, at, is, list};
 use crate::command::parse::number::{
-    at_least_zero, entry_id, entry_ids, integer, interval_end, interval_start, read_count, timeout_ms,
+    at_least_zero, counted, entry_id, entry_ids, integer, interval_end, interval_start, read_count, timeout_ms,
 };
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::{
@@ -29,6 +29,9 @@ const GROUP_IN_XREAD: ReplyError =
     ReplyError::new("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.");
 const NOACK_IN_XREAD: ReplyError =
     ReplyError::new("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.");
+const IDS_NOT_POSITIVE: ReplyError = ReplyError::new("ERR Number of IDs must be a positive integer");
+const IDS_MISCOUNTED: ReplyError =
+    ReplyError::new("ERR The `numids` parameter must match the number of arguments");
 const UNBALANCED: ReplyError = ReplyError::new(
     "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
 );
@@ -192,6 +195,35 @@ pub fn delete(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         Ok(ids) => write(StreamWrite::Delete { key, ids }),
         Err(error) => refused(key, Look::StreamOrZero, error),
     }
+}
+
+/// XDELEX (Redis 8.2).
+pub fn delete_each(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let (references, ids) = references_and_ids(args, 2)?;
+    write(StreamWrite::DeleteEach { key: at(args, 1), references, ids })
+}
+
+/// What follows the key of XDELEX and the group of XACKDEL: a policy, if any, and `IDS numids id …`, in any order.
+pub fn references_and_ids(args: Args<'_>, first: usize) -> Result<(References, Vec<EntryId>), ReplyError> {
+    let mut cursor = Cursor::new(args, first);
+    let mut references = None;
+    let mut ids = None;
+    while cursor.left() > 0 {
+        if let Some(policy) = take_references(&mut cursor) {
+            if references.replace(policy).is_some() {
+                return Err(ReplyError::SYNTAX);
+            }
+        } else if let Some(count) = cursor.take_option("IDS")
+            && ids.is_none()
+        {
+            let count = counted(count).ok_or(IDS_NOT_POSITIVE)?;
+            ids = Some(cursor.take_many(count).ok_or(IDS_MISCOUNTED)?);
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    let ids = ids.ok_or(ReplyError::SYNTAX)?;
+    Ok((references.unwrap_or_default(), entry_ids(ids.iter())?))
 }
 
 /// XSETID (Redis `xsetidCommand`). Each of the two options may stand alone; a maximal deleted id that is not given

@@ -147,6 +147,33 @@ pub const ROWS: &[Row] = &[
         ..STREAM
     },
     Row {
+        name: "xackdel",
+        since: "8.2.0",
+        arity: -6,
+        flags: Flags::of(&[Write, Fast]),
+        acl: &[Category::Stream],
+        keys: &[KeySpec::at(1, &[Rw, Update, Delete])],
+        arguments: &[
+            Argument::key("key", 0),
+            Argument::string("group"),
+            Argument::one_of(
+                "condition",
+                &[
+                    Argument::word("keepref", "KEEPREF"),
+                    Argument::word("delref", "DELREF"),
+                    Argument::word("acked", "ACKED"),
+                ],
+            )
+            .optional(),
+            Argument::block("ids", &[Argument::integer("numids"), Argument::string("id").multiple()])
+                .token("IDS"),
+        ],
+        summary: "Marks entries as processed by a group, and removes them from the stream.",
+        complexity: "O(1) for each id and group",
+        parse: group::acknowledge_and_delete,
+        ..STREAM
+    },
+    Row {
         name: "xpending",
         since: "5.0.0",
         arity: -3,

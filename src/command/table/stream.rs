@@ -141,6 +141,32 @@ pub const ROWS: &[Row] = &[
         ..STREAM
     },
     Row {
+        name: "xdelex",
+        since: "8.2.0",
+        arity: -5,
+        flags: Flags::of(&[Write, Fast]),
+        acl: &[Category::Stream],
+        keys: &[KeySpec::at(1, &[Rw, Delete])],
+        arguments: &[
+            Argument::key("key", 0),
+            Argument::one_of(
+                "condition",
+                &[
+                    Argument::word("keepref", "KEEPREF"),
+                    Argument::word("delref", "DELREF"),
+                    Argument::word("acked", "ACKED"),
+                ],
+            )
+            .optional(),
+            Argument::block("ids", &[Argument::integer("numids"), Argument::string("id").multiple()])
+                .token("IDS"),
+        ],
+        summary: "Removes entries from a stream by their ids, minding the groups that refer to them.",
+        complexity: "O(1) for each id and group",
+        parse: stream::delete_each,
+        ..STREAM
+    },
+    Row {
         name: "xtrim",
         since: "5.0.0",
         arity: -4,

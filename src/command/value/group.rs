@@ -1,5 +1,6 @@
-//! Consumer groups: XREADGROUP, XACK, XCLAIM, XAUTOCLAIM, XGROUP, XPENDING.
+//! Consumer groups: XREADGROUP, XACK, XACKDEL, XCLAIM, XAUTOCLAIM, XGROUP, XPENDING.
 
+use crate::command::value::stream::References;
 use crate::model::entry_id::EntryId;
 
 /// XREADGROUP.
@@ -30,6 +31,8 @@ pub enum GroupReadFrom {
 pub enum GroupChange<'a> {
     /// XACK
     Acknowledge { key: &'a [u8], group: &'a [u8], ids: Vec<EntryId> },
+    /// XACKDEL: what was pending is acknowledged, and deleted as XDELEX does it.
+    AcknowledgeAndDelete { key: &'a [u8], group: &'a [u8], references: References, ids: Vec<EntryId> },
     /// XGROUP CREATE
     Create { key: &'a [u8], group: &'a [u8], from: GroupStart, make_stream: bool, entries_read: Option<u64> },
     /// XGROUP SETID

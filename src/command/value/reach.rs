@@ -101,11 +101,13 @@ impl Write<'_> {
             Write::Stream(
                 StreamWrite::Trim { key, .. }
                 | StreamWrite::Delete { key, .. }
+                | StreamWrite::DeleteEach { key, .. }
                 | StreamWrite::SetId { key, .. },
             ) => Keys::one(key),
             Write::GroupRead(read) => Keys::GroupRead(read.streams.iter()),
             Write::GroupChange(
                 GroupChange::Acknowledge { key, .. }
+                | GroupChange::AcknowledgeAndDelete { key, .. }
                 | GroupChange::Create { key, .. }
                 | GroupChange::SetId { key, .. }
                 | GroupChange::Destroy { key, .. }

@@ -1,4 +1,4 @@
-//! Streams: XADD, XTRIM, XDEL, XSETID and the queries on them.
+//! Streams: XADD, XTRIM, XDEL, XDELEX, XSETID and the queries on them.
 
 use crate::model::args::ArgList;
 use crate::model::entry_id::EntryId;
@@ -76,6 +76,8 @@ pub enum StreamWrite<'a> {
     Trim { key: &'a [u8], trim: Trim },
     /// XDEL
     Delete { key: &'a [u8], ids: Vec<EntryId> },
+    /// XDELEX
+    DeleteEach { key: &'a [u8], references: References, ids: Vec<EntryId> },
     /// XSETID
     SetId { key: &'a [u8], last_id: EntryId, counters: Option<SetIdCounters> },
 }

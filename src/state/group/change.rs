@@ -1,6 +1,8 @@
-//! XACK and XGROUP. They do not touch the key in the sense of WATCH, as in Redis, unless MKSTREAM makes it.
+//! XACK, XACKDEL and XGROUP. They do not touch the key in the sense of WATCH, as in Redis, unless MKSTREAM makes it or
+//! XACKDEL deletes from it.
 
 use crate::command::value::group::{GroupChange, GroupStart};
+use crate::command::value::stream::References;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::state::effects::KeyEvent;
@@ -9,6 +11,7 @@ use crate::state::keyspace::Value;
 use crate::state::scope::Scope;
 use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
+use crate::state::stream::write::Deleted;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -21,6 +24,9 @@ pub const KEY_REQUIRED: ReplyError = ReplyError::new(
 pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, ReplyError> {
     match change {
         GroupChange::Acknowledge { key, group, ids } => acknowledge(scope, key, group, ids),
+        GroupChange::AcknowledgeAndDelete { key, group, references, ids } => {
+            acknowledge_and_delete(scope, key, group, *references, ids)
+        }
         GroupChange::Create { key, group, from, make_stream, entries_read } => {
             create(scope, key, group, *from, *make_stream, *entries_read)
         }
@@ -78,6 +84,39 @@ fn acknowledge(
     let (stream, _) = scope.stream(key)?.expect("just seen");
     let found = stream.group_mut(group).expect("just seen");
     Ok(Reply::count(ids.iter().filter(|id| found.acknowledge(**id)).count()))
+}
+
+/// XACKDEL (Redis 8.2). An id that is not pending in this group stays as it is, whatever the policy. One that was, and
+/// whose entry is already gone, counts as deleted.
+fn acknowledge_and_delete(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    group: &[u8],
+    references: References,
+    ids: &[EntryId],
+) -> Result<Reply, ReplyError> {
+    let known = scope.view(key)?.is_some_and(|stream| stream.group(group).is_some());
+    if !known {
+        return Ok(Reply::Array(vec![Deleted::Absent.reply(); ids.len()]));
+    }
+    let version = scope.version;
+    let (stream, key_version) = scope.stream(key)?.expect("just seen");
+    let length = stream.log.len();
+    let outcomes = ids.iter().map(|id| {
+        if !stream.group_mut(group).expect("just seen").acknowledge(*id) {
+            return Deleted::Absent.reply();
+        }
+        match stream.delete(*id, references) {
+            Deleted::Absent => Deleted::Gone.reply(),
+            outcome => outcome.reply(),
+        }
+    });
+    let outcomes = Reply::Array(outcomes.collect());
+    if stream.log.len() < length {
+        *key_version = version;
+        scope.push(key, KeyEvent::DeleteEntries);
+    }
+    Ok(outcomes)
 }
 
 /// XGROUP CREATE

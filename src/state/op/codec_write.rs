@@ -31,6 +31,12 @@ pub fn write_write(w: &mut Writer<'_>, write: &Write<'_>) {
             w.bytes(key);
             write_ids(w, ids);
         }
+        Write::Stream(StreamWrite::DeleteEach { key, references, ids }) => {
+            w.u8(15);
+            w.bytes(key);
+            write_references(w, *references);
+            write_ids(w, ids);
+        }
         Write::Stream(StreamWrite::SetId { key, last_id, counters }) => {
             w.u8(3);
             w.bytes(key);
@@ -80,7 +86,7 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
             })?,
         }),
         4 => Write::GroupRead(read_group_read(r)?),
-        tag @ 5..=10 => Write::GroupChange(read_group_change(r, tag)?),
+        tag @ (5..=10 | 16) => Write::GroupChange(read_group_change(r, tag)?),
         11 => Write::Claim(read_claim(r)?),
         12 => Write::AutoClaim(AutoClaim {
             key: r.bytes()?,
@@ -90,6 +96,11 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
             start: EntryId::decode(r)?,
             count: r.varint()?,
             just_id: r.bool()?,
+        }),
+        15 => Write::Stream(StreamWrite::DeleteEach {
+            key: r.bytes()?,
+            references: read_references(r)?,
+            ids: read_ids(r)?,
         }),
         tag @ 20..=29 => Write::Key(read_key_write(r, tag)?),
         tag @ 40..=49 => Write::String(read_string_write(r, tag)?),
@@ -174,11 +185,24 @@ fn write_trim(w: &mut Writer<'_>, trim: &Trim) {
             w.varint(limit);
         }
     }
-    w.u8(match trim.references {
+    write_references(w, trim.references);
+}
+
+fn write_references(w: &mut Writer<'_>, references: References) {
+    w.u8(match references {
         References::Keep => 0,
         References::Delete => 1,
         References::OnlyUnreferenced => 2,
     });
+}
+
+fn read_references(r: &mut Reader<'_>) -> Taken<References> {
+    Ok(match r.u8()? {
+        0 => References::Keep,
+        1 => References::Delete,
+        2 => References::OnlyUnreferenced,
+        _ => return Err(r.malformed("unknown reference policy")),
+    })
 }
 
 fn read_trim(r: &mut Reader<'_>) -> Taken<Trim> {
@@ -193,13 +217,7 @@ fn read_trim(r: &mut Reader<'_>) -> Taken<Trim> {
         2 => Exactness::WholeNodes { limit: Some(r.varint()?) },
         _ => return Err(r.malformed("unknown trim exactness")),
     };
-    let references = match r.u8()? {
-        0 => References::Keep,
-        1 => References::Delete,
-        2 => References::OnlyUnreferenced,
-        _ => return Err(r.malformed("unknown reference policy")),
-    };
-    Ok(Trim { until, exactness, references })
+    Ok(Trim { until, exactness, references: read_references(r)? })
 }
 
 fn write_ids(w: &mut Writer<'_>, ids: &[EntryId]) {
@@ -269,6 +287,7 @@ fn read_start(r: &mut Reader<'_>) -> Taken<GroupStart> {
 fn write_group_change(w: &mut Writer<'_>, change: &GroupChange<'_>) {
     let (tag, key, group) = match change {
         GroupChange::Acknowledge { key, group, .. } => (5, key, group),
+        GroupChange::AcknowledgeAndDelete { key, group, .. } => (16, key, group),
         GroupChange::Create { key, group, .. } => (6, key, group),
         GroupChange::SetId { key, group, .. } => (7, key, group),
         GroupChange::Destroy { key, group } => (8, key, group),
@@ -280,6 +299,10 @@ fn write_group_change(w: &mut Writer<'_>, change: &GroupChange<'_>) {
     w.bytes(group);
     match change {
         GroupChange::Acknowledge { ids, .. } => write_ids(w, ids),
+        GroupChange::AcknowledgeAndDelete { references, ids, .. } => {
+            write_references(w, *references);
+            write_ids(w, ids);
+        }
         GroupChange::Create { from, make_stream, entries_read, .. } => {
             write_start(w, *from);
             w.bool(*make_stream);
@@ -311,6 +334,10 @@ fn read_group_change<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<GroupChange<'a>> 
         8 => GroupChange::Destroy { key, group },
         9 => GroupChange::CreateConsumer { key, group, consumer: r.bytes()? },
         10 => GroupChange::DeleteConsumer { key, group, consumer: r.bytes()? },
+        16 => {
+            let references = read_references(r)?;
+            GroupChange::AcknowledgeAndDelete { key, group, references, ids: read_ids(r)? }
+        }
         _ => return Err(r.malformed("unknown change of a group")),
     })
 }

@@ -70,14 +70,17 @@ fn trim(random: &mut Random) -> Trim {
     } else {
         Exactness::WholeNodes { limit: random.option(|random| random.below(20)) }
     };
-    let references = *random.pick(&[
+    Trim { until, exactness, references: references(random) }
+}
+
+fn references(random: &mut Random) -> References {
+    *random.pick(&[
         References::Keep,
         References::Keep,
         References::Keep,
         References::Delete,
         References::OnlyUnreferenced,
-    ]);
-    Trim { until, exactness, references }
+    ])
 }
 
 fn deadline(random: &mut Random) -> Deadline {
@@ -112,6 +115,11 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
             fields: ArgList::Args(random.pick(&pool.pairs).as_args()),
         }),
         10 => Write::Stream(StreamWrite::Trim { key, trim: trim(random) }),
+        11 if random.flag() => Write::Stream(StreamWrite::DeleteEach {
+            key,
+            references: references(random),
+            ids: ids(random),
+        }),
         11 => Write::Stream(StreamWrite::Delete { key, ids: ids(random) }),
         12 => Write::Stream(StreamWrite::SetId {
             key,
@@ -136,6 +144,12 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
                     (*random.pick(&pool.keys), from)
                 })
                 .collect(),
+        }),
+        17 if random.flag() => Write::GroupChange(GroupChange::AcknowledgeAndDelete {
+            key,
+            group,
+            references: references(random),
+            ids: ids(random),
         }),
         17 => Write::GroupChange(GroupChange::Acknowledge { key, group, ids: ids(random) }),
         18 | 19 => Write::GroupChange(GroupChange::Create {

@@ -36,6 +36,13 @@ impl Stream {
         self.groups.values().any(|group| id > group.last_id || group.pending(id).is_some())
     }
 
+    /// Drops the id from the pending entries of every group.
+    pub fn forget_pending(&mut self, id: EntryId) {
+        for group in self.groups.values_mut().filter(|group| group.pending(id).is_some()) {
+            Arc::make_mut(group).acknowledge(id);
+        }
+    }
+
     /// Drops what any group has pending up to this id.
     pub fn forget_pending_up_to(&mut self, last: EntryId) {
         for group in self.groups.values_mut() {

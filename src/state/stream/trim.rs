@@ -23,9 +23,14 @@ impl Stream {
             References::Delete => {
                 let ids = self.trim_candidates(trim.until, limit, |_| true);
                 self.remove_all(&ids);
-                if let Some(last) = ids.last() {
-                    // Also what points to entries that were deleted from this range before (Redis #15581).
-                    self.forget_pending_up_to(*last);
+                // Also what points to entries that were deleted from this range before (Redis #15581).
+                let was_cut_short = limit.is_some_and(|limit| ids.len() as u64 >= limit);
+                let range_end = match trim.until {
+                    TrimUntil::MinId(min) if !was_cut_short => min.previous(),
+                    _ => ids.last().copied(),
+                };
+                if let Some(end) = range_end {
+                    self.forget_pending_up_to(end);
                 }
                 ids.len() as u64
             }

@@ -1,6 +1,6 @@
-//! XADD, XTRIM, XDEL, XSETID.
+//! XADD, XTRIM, XDEL, XDELEX, XSETID.
 
-use crate::command::value::stream::{Add, NewId, SetIdCounters, StreamWrite, Trim};
+use crate::command::value::stream::{Add, NewId, References, SetIdCounters, StreamWrite, Trim};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
@@ -72,6 +72,7 @@ pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Reply, Re
     match write {
         StreamWrite::Trim { key, trim } => trim_stream(scope, key, trim),
         StreamWrite::Delete { key, ids } => delete(scope, key, ids),
+        StreamWrite::DeleteEach { key, references, ids } => delete_each(scope, key, *references, ids),
         StreamWrite::SetId { key, last_id, counters } => set_id(scope, key, *last_id, counters.as_ref()),
     }
 }
@@ -98,6 +99,59 @@ fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Reply, R
         scope.push(key, KeyEvent::DeleteEntries);
     }
     Ok(Reply::count(deleted))
+}
+
+/// XDELEX (Redis 8.2).
+fn delete_each(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    references: References,
+    ids: &[EntryId],
+) -> Result<Reply, ReplyError> {
+    let version = scope.version;
+    let Some((stream, key_version)) = scope.stream(key)? else {
+        return Ok(Reply::Array(vec![Deleted::Absent.reply(); ids.len()]));
+    };
+    let outcomes: Vec<Deleted> = ids.iter().map(|id| stream.delete(*id, references)).collect();
+    if outcomes.contains(&Deleted::Gone) {
+        *key_version = version;
+        scope.push(key, KeyEvent::DeleteEntries);
+    }
+    Ok(Reply::Array(outcomes.into_iter().map(Deleted::reply).collect()))
+}
+
+/// What became of an entry that was to be deleted (XDELEX, XACKDEL).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deleted {
+    /// There was none.
+    Absent,
+    Gone,
+    /// ACKED: a group still refers to it.
+    Kept,
+}
+
+impl Deleted {
+    pub fn reply(self) -> Reply {
+        Reply::Integer(match self {
+            Deleted::Absent => -1,
+            Deleted::Gone => 1,
+            Deleted::Kept => 2,
+        })
+    }
+}
+
+impl Stream {
+    /// Deletes an entry, with what refers to it as the policy says. DELREF drops references to an entry that is already
+    /// gone, too.
+    pub fn delete(&mut self, id: EntryId, references: References) -> Deleted {
+        if references == References::Delete {
+            self.forget_pending(id);
+        }
+        if references == References::OnlyUnreferenced && self.log.contains(id) && self.is_referenced(id) {
+            return Deleted::Kept;
+        }
+        if self.log.delete(id) { Deleted::Gone } else { Deleted::Absent }
+    }
 }
 
 /// XSETID. Does not touch the key in the sense of WATCH, as in Redis.
