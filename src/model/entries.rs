@@ -13,6 +13,21 @@ pub struct EntryList {
     /// Fields and values of all entries, each length-prefixed.
     arena: Vec<u8>,
     entries: Vec<Listed>,
+    /// Empty, or one for each entry.
+    before: Vec<DeliveredBefore>,
+}
+
+/// What an entry had been through before this delivery: part of the replies of XREADGROUP with CLAIM (Redis 8.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeliveredBefore {
+    /// Milliseconds since it was delivered; −1 if it was nobody's.
+    pub idle_ms: i64,
+    pub deliveries: u64,
+}
+
+impl DeliveredBefore {
+    /// Of an entry that is new to the group.
+    pub const NEVER: DeliveredBefore = DeliveredBefore { idle_ms: 0, deliveries: 0 };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +66,31 @@ impl EntryList {
         self.entries.push(Listed { id, start: self.arena.len(), strings: None });
     }
 
+    /// Adds what the entry pushed last had been through: to each entry of a list, or to none.
+    pub fn push_before(&mut self, before: DeliveredBefore) {
+        self.before.push(before);
+        assert_eq!(self.before.len(), self.entries.len(), "each entry has its past, or none has");
+    }
+
+    /// See [`EntryList::push_before`].
+    pub fn before(&self, index: usize) -> Option<DeliveredBefore> {
+        self.before.get(index).copied()
+    }
+
+    /// The entry pushed last.
+    pub fn last(&self) -> Option<(EntryId, Option<EntryBody<'_>>)> {
+        self.entries.last().map(|entry| self.listed(entry))
+    }
+
+    fn listed(&self, entry: &Listed) -> (EntryId, Option<EntryBody<'_>>) {
+        let body = entry
+            .strings
+            .map(|strings| EntryBody { left: strings, reader: Reader::new(&self.arena[entry.start..]) });
+        (entry.id, body)
+    }
+
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (EntryId, Option<EntryBody<'_>>)> {
-        self.entries.iter().map(|entry| {
-            let body = entry
-                .strings
-                .map(|strings| EntryBody { left: strings, reader: Reader::new(&self.arena[entry.start..]) });
-            (entry.id, body)
-        })
+        self.entries.iter().map(|entry| self.listed(entry))
     }
 
     pub fn ids(&self) -> impl ExactSizeIterator<Item = EntryId> + '_ {

@@ -1,6 +1,6 @@
 //! Replies as bytes, RESP2 or RESP3.
 
-use crate::model::entries::EntryList;
+use crate::model::entries::{EntryBody, EntryList};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::Reply;
 
@@ -118,8 +118,9 @@ fn entries(out: &mut Vec<u8>, resp3: bool, list: &EntryList) {
     // An entry's id, heads, and line ends take about 50 bytes, each of its strings about 8.
     out.reserve(list.body_bytes() * 2 + list.len() * 64);
     header(out, b'*', list.len());
-    for (id, body) in list.iter() {
-        header(out, b'*', 2);
+    for (at, (id, body)) in list.iter().enumerate() {
+        let before = list.before(at);
+        header(out, b'*', if before.is_some() { 4 } else { 2 });
         entry_id(out, id);
         match body {
             None => nil_array(out, resp3),
@@ -130,12 +131,60 @@ fn entries(out: &mut Vec<u8>, resp3: bool, list: &EntryList) {
                 }
             }
         }
+        if let Some(before) = before {
+            integer(out, before.idle_ms);
+            integer(out, before.deliveries as i64);
+        }
     }
+}
+
+/// Bytes that the entry pushed last takes in [`Reply::Streams`]; the list is not empty.
+pub fn last_entry_bytes(protocol: Protocol, list: &EntryList) -> usize {
+    entry_bytes(protocol, list, list.len() - 1, list.last().expect("the list is not empty"))
+}
+
+/// Bytes of one stream in [`Reply::Streams`] before its first entry, but for the number of entries, which is not known
+/// before the last one.
+pub fn stream_head_bytes(protocol: Protocol, key: &[u8]) -> usize {
+    let pair = if protocol == Protocol::Resp3 { 0 } else { header_bytes(2) };
+    pair + bulk_bytes(key.len())
+}
+
+/// Bytes of one stream in [`Reply::Streams`].
+pub fn stream_bytes(protocol: Protocol, key: &[u8], list: &EntryList) -> usize {
+    let entries = list.iter().enumerate().map(|(at, entry)| entry_bytes(protocol, list, at, entry));
+    stream_head_bytes(protocol, key) + header_bytes(list.len()) + entries.sum::<usize>()
+}
+
+fn entry_bytes(
+    protocol: Protocol,
+    list: &EntryList,
+    at: usize,
+    (id, body): (EntryId, Option<EntryBody<'_>>),
+) -> usize {
+    let body = match body {
+        None if protocol == Protocol::Resp3 => b"_\r\n".len(),
+        None => b"*-1\r\n".len(),
+        Some(body) => header_bytes(body.len()) + body.map(|string| bulk_bytes(string.len())).sum::<usize>(),
+    };
+    let integer = |value: i64| b":\r\n".len() + itoa::Buffer::new().format(value).len();
+    let before = list.before(at).map_or(0, |it| integer(it.idle_ms) + integer(it.deliveries as i64));
+    header_bytes(2) + bulk_bytes(id.text().as_bytes().len()) + body + before
+}
+
+/// Bytes of the head of an aggregate, or of a bulk string.
+pub fn header_bytes(len: usize) -> usize {
+    b"*\r\n".len() + itoa::Buffer::new().format(len).len()
+}
+
+fn bulk_bytes(len: usize) -> usize {
+    header_bytes(len) + len + b"\r\n".len()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::entries::DeliveredBefore;
     use crate::model::reply::ReplyError;
     use bytes::Bytes;
     use proptest::prelude::*;
@@ -187,6 +236,44 @@ mod tests {
         ] {
             assert_eq!(text(Protocol::Resp2, &reply), resp2);
             assert_eq!(text(Protocol::Resp3, &reply), resp3);
+        }
+    }
+
+    #[test]
+    fn entries_with_their_past_have_four_elements() {
+        let mut list = EntryList::default();
+        list.push_entry(EntryId::new(1, 2));
+        list.push_string(b"f");
+        list.push_string(b"v");
+        list.push_before(DeliveredBefore { idle_ms: -1, deliveries: i64::MAX as u64 });
+        list.push_entry(EntryId::new(3, 0));
+        list.push_before(DeliveredBefore::NEVER);
+        let reply = Reply::Streams(vec![(Bytes::from_static(b"k"), list)]);
+        let entries = "*2 *4 $3 1-2 *2 $1 f $1 v :-1 :9223372036854775807 *4 $3 3-0 *0 :0 :0 ";
+        assert_eq!(text(Protocol::Resp2, &reply), format!("*1 *2 $1 k {entries}"));
+        assert_eq!(text(Protocol::Resp3, &reply), format!("%1 $1 k {entries}"));
+    }
+
+    #[test]
+    fn bytes_are_told_before_they_are_written() {
+        let mut list = entry_list();
+        for len in [0, 9, 10, 99, 100, 1000] {
+            list.push_entry(EntryId::new(len as u64, u64::MAX - len as u64));
+            (0..len / 3).for_each(|_| list.push_string(&vec![b'x'; len]));
+        }
+        let mut past = EntryList::default();
+        for deliveries in [0, 9, 10, i64::MAX as u64] {
+            past.push_entry(EntryId::new(1, deliveries));
+            past.push_before(DeliveredBefore { idle_ms: deliveries as i64 - 1, deliveries });
+        }
+        for list in [EntryList::default(), list, past] {
+            for protocol in [Protocol::Resp2, Protocol::Resp3] {
+                let key = Bytes::from_static(b"some key");
+                let told = stream_bytes(protocol, &key, &list);
+                let mut out = Vec::new();
+                write(&mut out, protocol, &Reply::Streams(vec![(key, list.clone())]));
+                assert_eq!(header_bytes(1) + told, out.len());
+            }
         }
     }
 

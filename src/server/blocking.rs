@@ -1,7 +1,8 @@
 //! Reads that wait: XREAD and XREADGROUP with BLOCK.
 //!
 //! Whoever adds a kind of waiting must see to it that (1) the waiter is registered before the state is looked at for the
-//! last time, (2) everything that could serve it reports an effect on one of its keys, and (3) it leaves this table in
+//! last time, (2) everything that could serve it reports an effect on one of its keys, or is a moment at which it wakes
+//! ([`Waiter::wake_ms`]), and (3) it leaves this table in
 //! every way it can end: served, timed out, unblocked, disconnected.
 //!
 //! Waiters of a key are served first come first served; ids ascend, so their order is that of the ids.
@@ -23,6 +24,9 @@ pub struct Waiter {
     pub kind: WaiterKind,
     /// Milliseconds of the worker's clock; `None`: for ever.
     pub deadline_ms: Option<u64>,
+    /// When to look at it again although nothing was reported: something pending may have become claimable. By the
+    /// worker's clock.
+    pub wake_ms: Option<u64>,
     /// Its read is on its way through the partition: it cannot end otherwise until that comes back.
     pub in_flight: bool,
     /// What to answer instead of waiting on, should the read on its way come back empty.
@@ -54,6 +58,7 @@ pub struct Waiters {
     by_key: AHashMap<u32, AHashMap<Bytes, BTreeSet<WaiterId>>>,
     by_connection: AHashMap<u64, WaiterId>,
     by_deadline: BTreeSet<(u64, WaiterId)>,
+    by_wake: BTreeSet<(u64, WaiterId)>,
 }
 
 impl Waiters {
@@ -108,6 +113,9 @@ impl Waiters {
         if let Some(deadline) = waiter.deadline_ms {
             self.by_deadline.remove(&(deadline, id));
         }
+        if let Some(wake) = waiter.wake_ms {
+            self.by_wake.remove(&(wake, id));
+        }
         self.by_connection.remove(&waiter.place.connection.id);
         Some(waiter)
     }
@@ -134,8 +142,25 @@ impl Waiters {
         self.by_key.values().map(|keys| keys.len()).sum()
     }
 
+    /// When something is to be done next by the clock.
     pub fn next_deadline(&self) -> Option<u64> {
-        self.by_deadline.first().map(|(deadline, _)| *deadline)
+        let firsts = [self.by_deadline.first(), self.by_wake.first()];
+        firsts.into_iter().flatten().map(|(at, _)| *at).min()
+    }
+
+    /// Sets when the waiter is looked at again, if it is still there.
+    pub fn set_wake(&mut self, id: WaiterId, at_ms: Option<u64>) {
+        let Some(waiter) = self.waiters.get_mut(&id) else { return };
+        if let Some(before) = std::mem::replace(&mut waiter.wake_ms, at_ms) {
+            self.by_wake.remove(&(before, id));
+        }
+        if let Some(at) = at_ms {
+            self.by_wake.insert((at, id));
+        }
+    }
+
+    pub fn first_to_wake(&self, now_ms: u64) -> Option<WaiterId> {
+        self.by_wake.first().filter(|(at, _)| *at <= now_ms).map(|(_, id)| *id)
     }
 
     pub fn first_due(&self, now_ms: u64) -> Option<WaiterId> {

@@ -3,14 +3,15 @@
 use crate::command::value::group::GroupRead;
 use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
 use crate::command::value::reach::Reach;
-use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
+use crate::command::value::stream::{Read, ReadFrom, ReadLimits, StreamQuery};
 use crate::command::value::{Data, Query, Write};
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
+use crate::resp::writer::Protocol;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
-use crate::server::gather::{Gather, Merge, Target, merge};
+use crate::server::gather::{Gather, Merge, Target};
 use crate::server::ticket::{Place, Ticket};
 use crate::server::worker::Worker;
 use crate::state::op::Op;
@@ -20,8 +21,11 @@ impl Worker {
     /// Executes a command on keys for a client. Queries are answered at once if nothing of this connection is on its
     /// way, and behind it otherwise.
     pub fn execute_data(&self, connection: &Rc<Connection>, data: Data<'_>) -> Flow {
-        let database = connection.session.borrow().database;
-        let data = match self.complete(data) {
+        let (database, protocol) = {
+            let session = connection.session.borrow();
+            (session.database, session.protocol)
+        };
+        let data = match self.complete(data, protocol) {
             Ok(data) => data,
             Err(error) => {
                 connection.reply(&Reply::Error(error));
@@ -40,10 +44,23 @@ impl Worker {
         Flow::Next
     }
 
-    /// Adds what a command on keys needs to know of the server: chance for RANDOMKEY, and whether there is such a
-    /// database for COPY.
-    pub fn complete<'a>(&self, data: Data<'a>) -> Result<Data<'a>, ReplyError> {
+    /// Adds what a command on keys needs to know of the server and the client: chance for RANDOMKEY, whether there is such
+    /// a database for COPY, the protocol for MAXSIZE.
+    pub fn complete<'a>(&self, data: Data<'a>, protocol: Protocol) -> Result<Data<'a>, ReplyError> {
+        let fill = |limits: &mut ReadLimits| {
+            if let Some(max) = &mut limits.max_size {
+                max.protocol = protocol;
+            }
+        };
         match data {
+            Data::Write(Write::GroupRead(mut read)) => {
+                fill(&mut read.limits);
+                Ok(Data::Write(Write::GroupRead(read)))
+            }
+            Data::Query(Query::Stream(StreamQuery::Read(mut read))) => {
+                fill(&mut read.limits);
+                Ok(Data::Query(Query::Stream(StreamQuery::Read(read))))
+            }
             Data::Query(Query::Key(KeyQuery::Random { .. })) => {
                 Ok(Data::Query(Query::Key(KeyQuery::Random { chance: self.entropy.u64() })))
             }
@@ -211,32 +228,13 @@ impl Worker {
     fn execute_per_stream(&self, connection: &Rc<Connection>, database: u32, data: &Data<'_>) {
         match data {
             Data::Query(Query::Stream(StreamQuery::Read(read))) => {
-                let reply = self.read_per_stream(database, read);
+                let reply = self.read_per_stream(database, read, false);
                 connection.reply(&reply);
             }
             Data::Write(Write::GroupRead(read)) => {
                 self.group_read_per_stream(database, read, Target::Client(Place::open(connection)));
             }
             other => unreachable!("{other:?} does not span slots"),
-        }
-    }
-
-    /// XREAD over any streams, each from its own partition.
-    pub fn read_per_stream(&self, database: u32, read: &Read<'_>) -> Reply {
-        let parts = read.streams.iter().map(|stream| {
-            let one = Read { count: read.count, streams: vec![*stream] };
-            self.query(self.router.of_key(stream.0), database, &Query::Stream(StreamQuery::Read(one)))
-        });
-        merge(Merge::Streams, parts)
-    }
-
-    /// XREADGROUP over any streams: one op for each.
-    pub fn group_read_per_stream(&self, database: u32, read: &GroupRead<'_>, target: Target) {
-        let gather = Rc::new(Gather::new(read.streams.len(), Merge::Streams, target));
-        for (part, stream) in read.streams.iter().enumerate() {
-            let one = GroupRead { streams: vec![*stream], ..read.clone() };
-            let ticket = Ticket::Part { gather: gather.clone(), part };
-            self.write(self.router.of_key(stream.0), database, Write::GroupRead(one), ticket);
         }
     }
 
@@ -249,7 +247,7 @@ impl Worker {
             }
             other => (key, other),
         });
-        Read { count: read.count, streams: streams.collect() }
+        Read { limits: read.limits, streams: streams.collect() }
     }
 
     /// When the clock of the next batch will stand, for deadlines.

@@ -85,7 +85,7 @@ impl Worker {
                 }
                 self.execute_data(connection, data)
             }
-            Command::Blocking { read, timeout_ms } => self.execute_blocking(connection, &read, timeout_ms),
+            Command::Blocking { read, timeout_ms } => self.execute_blocking(connection, read, timeout_ms),
             Command::PubSub(command) => self.execute_pubsub(connection, &command),
             Command::Transaction(command) => self.execute_transaction(connection, &command),
             Command::Connection(command) => self.execute_connection(connection, &command),

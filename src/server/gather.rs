@@ -22,8 +22,9 @@ pub enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
-    /// XREAD, XREADGROUP: the streams in the order of the request; nothing if none had anything.
-    Streams,
+    /// XREADGROUP: the streams in the order of the request; nothing if none had anything. What was delivered is answered,
+    /// whatever became of the others: their error shows at the next read.
+    Deliveries,
     /// FLUSHALL: the same answer from everybody.
     Same,
 }
@@ -52,21 +53,23 @@ impl Gather {
     }
 }
 
-/// The first error wins, as if the parts had been executed one after the other.
-pub fn merge(how: Merge, parts: impl Iterator<Item = Reply>) -> Reply {
+/// The first error wins, as if the parts had been executed one after the other, unless something was delivered.
+fn merge(how: Merge, parts: impl Iterator<Item = Reply>) -> Reply {
     let mut streams = Vec::new();
+    let mut error = None;
     let mut last = Reply::NilArray;
     for part in parts {
         match part {
-            Reply::Error(_) => return part,
+            Reply::Error(_) => error = error.or(Some(part)),
             Reply::Streams(found) => streams.extend(found),
             other => last = other,
         }
     }
-    match how {
-        Merge::Streams if !streams.is_empty() => Reply::Streams(streams),
-        Merge::Streams => Reply::NilArray,
-        Merge::Same => last,
+    match (how, error) {
+        (Merge::Deliveries, _) if !streams.is_empty() => Reply::Streams(streams),
+        (_, Some(error)) => error,
+        (Merge::Deliveries, None) => Reply::NilArray,
+        (Merge::Same, None) => last,
     }
 }
 
@@ -77,14 +80,21 @@ mod tests {
 
     #[test]
     fn nothing_from_anybody_is_nothing() {
-        assert_eq!(merge(Merge::Streams, [Reply::NilArray, Reply::NilArray].into_iter()), Reply::NilArray);
+        assert_eq!(merge(Merge::Deliveries, [Reply::NilArray, Reply::NilArray].into_iter()), Reply::NilArray);
     }
 
     #[test]
     fn an_error_of_one_part_is_the_error_of_the_whole() {
         let error = Reply::Error(ReplyError::WRONG_TYPE);
-        assert_eq!(merge(Merge::Streams, [Reply::NilArray, error.clone()].into_iter()), error);
+        assert_eq!(merge(Merge::Deliveries, [Reply::NilArray, error.clone()].into_iter()), error);
         assert_eq!(merge(Merge::Same, [Reply::OK, error.clone()].into_iter()), error);
         assert_eq!(merge(Merge::Same, [Reply::OK, Reply::OK].into_iter()), Reply::OK);
+    }
+
+    #[test]
+    fn what_was_delivered_is_not_lost_to_an_error() {
+        let error = Reply::Error(ReplyError::WRONG_TYPE);
+        let found = Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), Default::default())]);
+        assert_eq!(merge(Merge::Deliveries, [error, found.clone()].into_iter()), found);
     }
 }

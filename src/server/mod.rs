@@ -21,6 +21,7 @@ pub mod serve;
 pub mod server_commands;
 pub mod session;
 pub mod socket;
+pub mod spread;
 pub mod ticket;
 pub mod tls;
 pub mod transaction;

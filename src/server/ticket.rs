@@ -6,6 +6,7 @@ use crate::server::blocking::WaiterId;
 use crate::server::connection::Connection;
 use crate::server::gather::Gather;
 use crate::server::output::SlotNumber;
+use crate::server::spread::Chain;
 use bytes::Bytes;
 use std::rc::Rc;
 
@@ -15,6 +16,8 @@ pub enum Ticket {
     Client(Place),
     /// One part of a command that was spread over partitions.
     Part { gather: Rc<Gather>, part: usize },
+    /// One stream of a read that goes from partition to partition.
+    Link(Rc<Chain>),
     /// A blocked read tried again.
     Waiter(WaiterId),
     /// What was before it has been applied: the message goes out.

@@ -98,18 +98,23 @@ impl Worker {
     }
 
     fn run_queue(self: &Rc<Self>, connection: &Rc<Connection>, queue: Queue, watched: &[WatchedKey]) {
-        let mut database = connection.session.borrow().database;
+        let (mut database, protocol) = {
+            let session = connection.session.borrow();
+            (session.database, session.protocol)
+        };
         let mut commands = Vec::new();
         let mut steps = Vec::new();
         for (row, request) in &queue.requests {
             match (row.parse)(request.as_args()) {
-                Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => match self.complete(data) {
-                    Ok(data) => {
-                        commands.push((database, data));
-                        steps.push(ExecStep::Data);
+                Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => {
+                    match self.complete(data, protocol) {
+                        Ok(data) => {
+                            commands.push((database, data));
+                            steps.push(ExecStep::Data);
+                        }
+                        Err(error) => steps.push(ExecStep::Refused(Reply::Error(error))),
                     }
-                    Err(error) => steps.push(ExecStep::Refused(Reply::Error(error))),
-                },
+                }
                 Ok(command) => {
                     // SELECT moves the commands behind it; the session follows when it is executed.
                     if let Some(selected) = self.selects(&command) {

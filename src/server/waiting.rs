@@ -2,7 +2,7 @@
 
 use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::KeyWrite;
-use crate::command::value::stream::{Add, NewId, Read, StreamQuery};
+use crate::command::value::stream::{Add, NewId, StreamQuery};
 use crate::command::value::{Data, Query, Write};
 use crate::model::reply::{Reply, ReplyError};
 use crate::partition::router::Router;
@@ -17,23 +17,45 @@ use crate::state::op::codec;
 use bytes::Bytes;
 use std::rc::Rc;
 
+/// A reader with CLAIM is looked at no more often than this by the clock, and at least this often.
+const CLAIM_LOOK_MS_MIN: u64 = 5;
+const CLAIM_LOOK_MS_MAX: u64 = 3_600_000;
+
 impl Waiter {
     fn reads_for(&self, group: &[u8]) -> bool {
         matches!(decode(&self.read), Data::Write(Write::GroupRead(read)) if read.group == group)
+    }
+
+    /// Whether it reads for the group, with CLAIM.
+    fn claims_for(&self, group: &[u8]) -> bool {
+        matches!(
+            decode(&self.read),
+            Data::Write(Write::GroupRead(read)) if read.group == group && read.claim.is_some()
+        )
     }
 }
 
 impl Worker {
     /// XREAD or XREADGROUP with BLOCK, outside of a transaction.
-    pub fn execute_blocking(&self, connection: &Rc<Connection>, read: &Data<'_>, timeout_ms: u64) -> Flow {
+    pub fn execute_blocking(&self, connection: &Rc<Connection>, read: Data<'_>, timeout_ms: u64) -> Flow {
         if !connection.is_settled() {
             return Flow::HoldUntilSettled;
         }
-        let database = connection.session.borrow().database;
-        match read {
+        let (database, protocol) = {
+            let session = connection.session.borrow();
+            (session.database, session.protocol)
+        };
+        let read = match self.complete(read, protocol) {
+            Ok(read) => read,
+            Err(error) => {
+                connection.reply(&Reply::Error(error));
+                return Flow::Next;
+            }
+        };
+        match &read {
             Data::Query(Query::Stream(StreamQuery::Read(read))) => {
                 let resolved = self.resolve_new(database, read);
-                let reply = self.read_per_stream(database, &resolved);
+                let reply = self.read_per_stream(database, &resolved, false);
                 if reply != Reply::NilArray {
                     connection.reply(&reply);
                     return Flow::Next;
@@ -42,7 +64,7 @@ impl Worker {
                 self.wait(connection, database, WaiterKind::Read, &read, timeout_ms);
             }
             Data::Write(Write::GroupRead(_)) => {
-                let id = self.wait(connection, database, WaiterKind::GroupRead, read, timeout_ms);
+                let id = self.wait(connection, database, WaiterKind::GroupRead, &read, timeout_ms);
                 self.try_group_read(id);
             }
             other => unreachable!("{other:?} does not block"),
@@ -69,6 +91,7 @@ impl Worker {
             read: encoded,
             kind,
             deadline_ms,
+            wake_ms: None,
             in_flight: false,
             ended: None,
         };
@@ -83,7 +106,8 @@ impl Worker {
     pub fn serve_waiters(&self, effect: &Effect) {
         let could_serve = match effect.event {
             KeyEvent::Add | KeyEvent::RenameTo | KeyEvent::CopyTo => true,
-            KeyEvent::Delete
+            KeyEvent::Claimable
+            | KeyEvent::Delete
             | KeyEvent::Expired
             | KeyEvent::RenameFrom
             | KeyEvent::Set
@@ -107,6 +131,7 @@ impl Worker {
             let kind = self.waiters.borrow().get(id).map(|waiter| waiter.kind);
             match kind {
                 Some(WaiterKind::Read) if could_serve => self.try_read(id),
+                Some(WaiterKind::GroupRead) if effect.event == KeyEvent::Claimable => self.wake(id),
                 Some(WaiterKind::GroupRead) => self.try_group_read(id),
                 _ => {}
             }
@@ -145,6 +170,11 @@ impl Worker {
                 Write::GroupChange(GroupChange::Destroy { key, group }) => {
                     let of_group = |id: &WaiterId| waiters.get(*id).is_some_and(|w| w.reads_for(group));
                     waiters.on_key(database, key).filter(group_reader).filter(of_group).collect()
+                }
+                // What is given back goes to the first who claims.
+                Write::GroupChange(GroupChange::NegativeAcknowledge { key, group, .. }) => {
+                    let claims = |id: &WaiterId| waiters.get(*id).is_some_and(|w| w.claims_for(group));
+                    waiters.on_key(database, key).filter(group_reader).filter(claims).take(1).collect()
                 }
                 Write::Key(KeyWrite::FlushAll) => waiters.all().filter(group_reader).collect(),
                 Write::Key(KeyWrite::FlushDatabase) => {
@@ -201,43 +231,68 @@ impl Worker {
             let Data::Query(Query::Stream(StreamQuery::Read(read))) = &data else {
                 unreachable!("{data:?} is not what a reader waits for")
             };
-            self.read_waiting(waiter.database, read)
+            // A key that holds something else meanwhile is no error: the reader waits on.
+            self.read_per_stream(waiter.database, read, true)
         };
-        if let Some(reply) = reply {
+        if reply != Reply::NilArray {
             self.end_with(id, &reply);
         }
     }
 
-    /// What a blocked XREAD finds now. A key that holds something else meanwhile is no error: the reader waits on.
-    fn read_waiting(&self, database: u32, read: &Read<'_>) -> Option<Reply> {
-        let mut found = Vec::new();
-        for stream in &read.streams {
-            let one = Read { count: read.count, streams: vec![*stream] };
-            if let Reply::Streams(entries) = self.read_per_stream(database, &one) {
-                found.extend(entries);
-            }
-        }
-        if found.is_empty() { None } else { Some(Reply::Streams(found)) }
-    }
-
-    /// Sends a group reader's XREADGROUP if it would find something, change something or be refused.
+    /// Sends a group reader's XREADGROUP if it would find something, change something or be refused. If not, and it would
+    /// claim, it is looked at again when that may have changed by the passing of time.
     fn try_group_read(&self, id: WaiterId) {
-        let due = {
+        let (is_due, wake_in_ms) = {
             let waiters = self.waiters.borrow();
-            let Some(waiter) = waiters.get(id) else { return };
+            let Some(waiter) = waiters.get(id).filter(|waiter| !waiter.in_flight) else { return };
             let data = decode(&waiter.read);
             let Data::Write(Write::GroupRead(read)) = &data else {
                 unreachable!("{data:?} is not what a group reader waits for")
             };
-            !waiter.in_flight
-                && read.streams.iter().any(|stream| {
-                    let one =
-                        crate::command::value::group::GroupRead { streams: vec![*stream], ..read.clone() };
-                    self.would_change(self.router.of_key(stream.0), waiter.database, &one)
-                })
+            let is_due = read.streams.iter().any(|stream| {
+                let one = crate::command::value::group::GroupRead { streams: vec![*stream], ..*read };
+                self.would_change(self.router.of_key(stream.0), waiter.database, &one)
+            });
+            let wake_in_ms = read.claim.filter(|_| !is_due).map(|min_idle_ms| {
+                let at = read.streams.iter().filter_map(|stream| {
+                    let one = crate::command::value::group::GroupRead { streams: vec![*stream], ..*read };
+                    let partition = self.partition(self.router.of_key(stream.0)).borrow();
+                    partition.machine().next_claimable_at(waiter.database, self.now(), &one)
+                });
+                // What is delivered from now on is not claimable before that either.
+                let unknown_ms = min_idle_ms.clamp(CLAIM_LOOK_MS_MIN, CLAIM_LOOK_MS_MAX);
+                at.min().map_or(unknown_ms, |at| at.since(self.now()).clamp(1, unknown_ms))
+            });
+            (is_due, wake_in_ms)
         };
-        if due {
+        if is_due {
             self.send_group_read(id);
+        } else if let Some(wake_in_ms) = wake_in_ms {
+            self.wake_in(id, wake_in_ms);
+        }
+    }
+
+    fn wake_in(&self, id: WaiterId, ms: u64) {
+        let at_ms = self.clock.monotonic_ms().saturating_add(ms);
+        self.waiters.borrow_mut().set_wake(id, Some(at_ms));
+        self.deadline_due.notify_one();
+    }
+
+    /// Something may have become claimable for a group reader. One goes at a time: who finds another one on its way to the
+    /// same stream looks again when that has taken what it wants.
+    fn wake(&self, id: WaiterId) {
+        let others_are_on_their_way = {
+            let mut waiters = self.waiters.borrow_mut();
+            waiters.set_wake(id, None);
+            let Some(waiter) = waiters.get(id) else { return };
+            let is_on_its_way =
+                |other: WaiterId| other != id && waiters.get(other).is_some_and(|w| w.in_flight);
+            waiter.keys.iter().any(|key| waiters.on_key(waiter.database, key).any(is_on_its_way))
+        };
+        if others_are_on_their_way {
+            self.wake_in(id, 1);
+        } else {
+            self.try_group_read(id);
         }
     }
 
@@ -269,7 +324,7 @@ impl Worker {
         };
         let found_nothing = match kind {
             WaiterKind::GroupRead => reply == Reply::NilArray,
-            // A key that holds something else is no error: see `read_waiting`.
+            // A key that holds something else is no error: see `try_read`.
             WaiterKind::Read => !matches!(reply, Reply::Streams(_)),
         };
         match (found_nothing, ended, kind) {
@@ -320,7 +375,7 @@ impl Worker {
         self.queue_flush(&waiter.place.connection);
     }
 
-    /// Ends waits whose time is over, as they come due.
+    /// Ends waits whose time is over, and looks again after those who would claim, as they come due.
     pub async fn run_deadlines(&self) {
         loop {
             let now = self.clock.monotonic_ms();
@@ -328,6 +383,13 @@ impl Worker {
                 let due = self.waiters.borrow().first_due(now);
                 match due {
                     Some(id) => self.end_without_entries(id, Ending::TimedOut),
+                    None => break,
+                }
+            }
+            loop {
+                let due = self.waiters.borrow().first_to_wake(now);
+                match due {
+                    Some(id) => self.wake(id),
                     None => break,
                 }
             }

@@ -246,6 +246,7 @@ impl Worker {
                     self.finish_gathered(target, whole);
                 }
             }
+            Ticket::Link(chain) => self.link_came_back(chain, reply),
             Ticket::Waiter(id) => self.waiter_came_back(id, reply),
             Ticket::Publish { place, message } => self.publish_at(&place, &message, reply),
             Ticket::Exec { place, plan } => self.finish_exec(&place, *plan, reply),

@@ -21,6 +21,8 @@ pub enum KeyEvent {
     GroupDestroy,
     ConsumerCreate,
     ConsumerDelete,
+    /// A pending entry can be claimed earlier than by the passing of time (XNACK, XCLAIM IDLE). Redis has no event for it.
+    Claimable,
     Set,
     Append,
     Increment,

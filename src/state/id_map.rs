@@ -1,4 +1,4 @@
-//! An ordered map by entry id that is cheap to clone: short sorted runs behind `Arc`s, copied when written.
+//! An ordered map by entry id, or by another small key, that is cheap to clone: short sorted runs behind `Arc`s, copied when written.
 //!
 //! Made for what streams do: keys are added at the end, looked up anywhere, and removed near the front. A clone
 //! copies one pointer per [`RUN_LEN_MAX`] entries, and a write after it one run.
@@ -10,22 +10,22 @@ use std::sync::Arc;
 /// Entries of a run at the most. A removal moves half a run on average, so runs are short.
 const RUN_LEN_MAX: usize = 64;
 
-type Run<V> = Arc<Vec<(EntryId, V)>>;
+type Run<K, V> = Arc<Vec<(K, V)>>;
 
 /// Invariants: no run is empty; keys ascend strictly, within runs and from run to run; `len` counts them.
 #[derive(Debug, Clone)]
-pub struct IdMap<V> {
-    runs: VecDeque<Run<V>>,
+pub struct IdMap<V, K = EntryId> {
+    runs: VecDeque<Run<K, V>>,
     len: usize,
 }
 
-impl<V> Default for IdMap<V> {
+impl<V, K> Default for IdMap<V, K> {
     fn default() -> Self {
         IdMap { runs: VecDeque::new(), len: 0 }
     }
 }
 
-impl<V: Clone> IdMap<V> {
+impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
     pub fn len(&self) -> usize {
         self.len
     }
@@ -34,12 +34,12 @@ impl<V: Clone> IdMap<V> {
         self.len == 0
     }
 
-    pub fn first(&self) -> Option<(EntryId, &V)> {
+    pub fn first(&self) -> Option<(K, &V)> {
         let (id, value) = self.runs.front()?.first()?;
         Some((*id, value))
     }
 
-    pub fn last(&self) -> Option<(EntryId, &V)> {
+    pub fn last(&self) -> Option<(K, &V)> {
         let (id, value) = self.runs.back()?.last()?;
         Some((*id, value))
     }
@@ -49,29 +49,29 @@ impl<V: Clone> IdMap<V> {
         Some(value)
     }
 
-    pub fn contains(&self, id: EntryId) -> bool {
+    pub fn contains(&self, id: K) -> bool {
         self.get(id).is_some()
     }
 
-    pub fn get(&self, id: EntryId) -> Option<&V> {
+    pub fn get(&self, id: K) -> Option<&V> {
         let run = &self.runs[self.run_of(id)?];
         let at = run.binary_search_by_key(&id, |(key, _)| *key).ok()?;
         Some(&run[at].1)
     }
 
-    pub fn get_mut(&mut self, id: EntryId) -> Option<&mut V> {
+    pub fn get_mut(&mut self, id: K) -> Option<&mut V> {
         let run = self.run_of(id)?;
         let at = self.runs[run].binary_search_by_key(&id, |(key, _)| *key).ok()?;
         Some(&mut Arc::make_mut(&mut self.runs[run])[at].1)
     }
 
     /// The entry with the greatest key that is not above `id`.
-    pub fn floor(&self, id: EntryId) -> Option<(EntryId, &V)> {
+    pub fn floor(&self, id: K) -> Option<(K, &V)> {
         self.range_back(id).next()
     }
 
     /// Puts a value; answers the one that was there.
-    pub fn insert(&mut self, id: EntryId, value: V) -> Option<V> {
+    pub fn insert(&mut self, id: K, value: V) -> Option<V> {
         if self.runs.back().is_none_or(|run| run.last().is_some_and(|(last, _)| *last < id)) {
             self.push_last(id, value);
             return None;
@@ -93,7 +93,7 @@ impl<V: Clone> IdMap<V> {
         None
     }
 
-    pub fn remove(&mut self, id: EntryId) -> Option<V> {
+    pub fn remove(&mut self, id: K) -> Option<V> {
         let index = self.run_of(id)?;
         let at = self.runs[index].binary_search_by_key(&id, |(key, _)| *key).ok()?;
         let run = Arc::make_mut(&mut self.runs[index]);
@@ -113,7 +113,7 @@ impl<V: Clone> IdMap<V> {
     }
 
     /// Entries from `from` on, ascending.
-    pub fn range(&self, from: EntryId) -> impl Iterator<Item = (EntryId, &V)> {
+    pub fn range(&self, from: K) -> impl Iterator<Item = (K, &V)> {
         let index = self.run_of(from).unwrap_or(0);
         let at = self.runs.get(index).map_or(0, |run| run.partition_point(|(key, _)| *key < from));
         let first = self.runs.get(index).map_or(&[][..], |run| &run[at..]);
@@ -124,7 +124,7 @@ impl<V: Clone> IdMap<V> {
     }
 
     /// Entries from `from` down, descending.
-    pub fn range_back(&self, from: EntryId) -> impl Iterator<Item = (EntryId, &V)> {
+    pub fn range_back(&self, from: K) -> impl Iterator<Item = (K, &V)> {
         let index = self.run_of(from);
         let first = index.map_or(&[][..], |index| {
             let run = &self.runs[index];
@@ -134,11 +134,11 @@ impl<V: Clone> IdMap<V> {
         first.iter().rev().chain(before).map(pair)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (EntryId, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
         self.runs.iter().flat_map(|run| run.iter()).map(pair)
     }
 
-    fn push_last(&mut self, id: EntryId, value: V) {
+    fn push_last(&mut self, id: K, value: V) {
         self.len += 1;
         match self.runs.back_mut() {
             Some(run) if run.len() < RUN_LEN_MAX => Arc::make_mut(run).push((id, value)),
@@ -147,7 +147,7 @@ impl<V: Clone> IdMap<V> {
     }
 
     /// The only run that can hold `id`: the last one that does not begin above it.
-    fn run_of(&self, id: EntryId) -> Option<usize> {
+    fn run_of(&self, id: K) -> Option<usize> {
         self.runs.partition_point(|run| run[0].0 <= id).checked_sub(1)
     }
 
@@ -162,7 +162,7 @@ impl<V: Clone> IdMap<V> {
     }
 }
 
-fn pair<V>((id, value): &(EntryId, V)) -> (EntryId, &V) {
+fn pair<V, K: Copy>((id, value): &(K, V)) -> (K, &V) {
     (*id, value)
 }
 

@@ -94,6 +94,18 @@ impl Machine {
         group::read::would_change(read, view.now, |key| view.entry(key))
     }
 
+    /// Why an XREADGROUP is refused as things stand, if it is.
+    pub fn group_read_refusal(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> Option<ReplyError> {
+        let view = self.view(database, now);
+        group::read::refusal(read, |key| view.entry(key))
+    }
+
+    /// When an XREADGROUP with CLAIM that finds nothing now will find something that is pending, if nothing else happens.
+    pub fn next_claimable_at(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> Option<TimeMs> {
+        let view = self.view(database, now);
+        group::read::next_claimable_at(read, |key| view.entry(key))
+    }
+
     /// The last id of a stream, to wait for what comes after it; 0-0 if there is no such stream.
     pub fn last_id(&self, database: u32, now: TimeMs, key: &[u8]) -> EntryId {
         let stream = self.view(database, now).stream(key).ok().flatten();

@@ -165,7 +165,8 @@ impl Bench {
         let read = GroupRead {
             group: b"g",
             consumer: consumer.as_bytes(),
-            count,
+            limits: ReadLimits { count, ..ReadLimits::default() },
+            claim: None,
             no_ack: false,
             streams: vec![(b"s", from)],
         };
@@ -439,7 +440,8 @@ fn a_group_read_is_refused_before_it_changes_anything() {
     let read = GroupRead {
         group: b"g",
         consumer: b"c",
-        count: None,
+        limits: ReadLimits::default(),
+        claim: None,
         no_ack: false,
         streams: vec![(b"s", GroupReadFrom::New), (b"nope", GroupReadFrom::New)],
     };
@@ -459,7 +461,8 @@ fn only_reads_that_find_something_need_the_log() {
     let read = |from| GroupRead {
         group: b"g",
         consumer: b"c",
-        count: Some(1),
+        limits: ReadLimits { count: Some(1), ..ReadLimits::default() },
+        claim: None,
         no_ack: false,
         streams: vec![(b"s", from)],
     };
@@ -472,6 +475,60 @@ fn only_reads_that_find_something_need_the_log() {
     assert!(bench.machine.would_change(0, now, &read(GroupReadFrom::New)));
     bench.delete(&[(2, 0)]);
     assert!(!bench.machine.would_change(0, now, &read(GroupReadFrom::New)), "the new entry is gone");
+}
+
+#[test]
+fn a_read_that_makes_a_consumer_needs_the_log_though_it_finds_nothing() {
+    let mut bench = Bench::new();
+    bench.add_at(1, 0);
+    bench.create("g");
+    bench.read("c", None, GroupReadFrom::New);
+    let read = |consumer| GroupRead {
+        group: b"g",
+        consumer,
+        limits: ReadLimits::default(),
+        claim: None,
+        no_ack: false,
+        streams: vec![(b"s", GroupReadFrom::New)],
+    };
+    assert!(bench.machine.would_change(0, TimeMs(1000), &read(b"other")));
+    assert!(!bench.machine.would_change(0, TimeMs(1000), &read(b"c")));
+    assert_eq!(bench.write(Write::GroupRead(read(b"other"))), Reply::NilArray);
+    let Reply::Array(consumers) =
+        bench.query(Query::Stream(StreamQuery::Consumers { key: b"s", group: b"g" }))
+    else {
+        panic!("a list of consumers")
+    };
+    assert_eq!(consumers.len(), 2);
+}
+
+#[test]
+fn a_read_that_claims_knows_when_it_will_find_something() {
+    let mut bench = Bench::new();
+    bench.add_at(1, 0);
+    bench.create("g");
+    let read = GroupRead {
+        group: b"g",
+        consumer: b"d",
+        limits: ReadLimits::default(),
+        claim: Some(50),
+        no_ack: false,
+        streams: vec![(b"s", GroupReadFrom::New)],
+    };
+    bench.read("c", None, GroupReadFrom::New);
+    bench.at(1010);
+    assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1010), &read), None, "the order is not made yet");
+    assert!(bench.machine.would_change(0, TimeMs(1010), &read), "so it has to be applied");
+    assert_eq!(bench.write(Write::GroupRead(read.clone())), Reply::NilArray);
+    assert!(!bench.machine.would_change(0, TimeMs(1049), &read));
+    assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1049), &read), Some(TimeMs(1050)));
+    assert!(bench.machine.would_change(0, TimeMs(1050), &read));
+    bench.at(1050);
+    assert_ne!(bench.write(Write::GroupRead(read.clone())), Reply::NilArray);
+    assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1050), &read), Some(TimeMs(1100)));
+    bench.acknowledge(&[(1, 0)]);
+    assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1050), &read), None);
+    assert!(!bench.machine.would_change(0, TimeMs(1050), &read));
 }
 
 #[test]

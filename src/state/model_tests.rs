@@ -5,10 +5,13 @@ use crate::command::value::group::*;
 use crate::command::value::stream::*;
 use crate::command::value::{Query, Write};
 use crate::model::args::{ArgList, OwnedArgs};
+use crate::model::entries::{DeliveredBefore, EntryList};
 use crate::model::entry_id::EntryId;
 use crate::model::log::LogIndex;
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
+use crate::resp::writer::{self, Protocol};
+use crate::state::checkpoint;
 use crate::state::effects::Effects;
 use crate::state::machine::Machine;
 use crate::state::op::Op;
@@ -27,8 +30,42 @@ struct ModelEntry {
 #[derive(Default)]
 struct ModelGroup {
     last: EntryId,
-    /// Id to consumer, delivery time, deliveries.
-    pending: BTreeMap<EntryId, (u8, u64, u64)>,
+    pending: BTreeMap<EntryId, ModelPending>,
+    /// What is nobody's, first in first out.
+    nacked: Vec<EntryId>,
+}
+
+#[derive(Clone, Copy)]
+struct ModelPending {
+    owner: Option<u8>,
+    at: u64,
+    deliveries: u64,
+}
+
+impl ModelGroup {
+    fn forget(&mut self, id: EntryId) -> bool {
+        self.nacked.retain(|nacked| *nacked != id);
+        self.pending.remove(&id).is_some()
+    }
+
+    fn own(&mut self, id: EntryId, owner: u8, at: u64, deliveries: u64) {
+        self.nacked.retain(|nacked| *nacked != id);
+        self.pending.insert(id, ModelPending { owner: Some(owner), at, deliveries });
+    }
+
+    fn release(&mut self, id: EntryId, deliveries: u64) {
+        self.nacked.retain(|nacked| *nacked != id);
+        self.nacked.push(id);
+        self.pending.insert(id, ModelPending { owner: None, at: 0, deliveries });
+    }
+
+    fn claimable(&self, now: u64, min_idle: u64) -> Vec<EntryId> {
+        let owned = self.pending.iter().filter(|(_, pending)| pending.owner.is_some());
+        let idle = owned.filter(|(_, pending)| now - pending.at >= min_idle);
+        let mut by_time: Vec<_> = idle.map(|(id, pending)| (pending.at, *id)).collect();
+        by_time.sort();
+        self.nacked.iter().copied().chain(by_time.into_iter().map(|(_, id)| id)).collect()
+    }
 }
 
 #[derive(Default)]
@@ -40,7 +77,7 @@ struct Model {
     /// The node that is open, and how many entries it has got, deleted ones too.
     node: u64,
     node_slots: usize,
-    group: Option<ModelGroup>,
+    groups: BTreeMap<&'static [u8], ModelGroup>,
 }
 
 impl Model {
@@ -86,6 +123,117 @@ impl Model {
         before - self.entries.len()
     }
 
+    fn find(&self, id: EntryId) -> Option<&ModelEntry> {
+        self.entries.iter().find(|entry| entry.id == id)
+    }
+
+    fn is_referenced(&self, id: EntryId) -> bool {
+        self.groups.values().any(|group| id > group.last || group.pending.contains_key(&id))
+    }
+
+    /// XDELEX of one entry.
+    fn delete_each(&mut self, id: EntryId, references: References) -> i64 {
+        if references == References::Delete {
+            self.groups.values_mut().for_each(|group| {
+                group.forget(id);
+            });
+        }
+        if self.find(id).is_none() {
+            return -1;
+        }
+        if references == References::OnlyUnreferenced && self.is_referenced(id) {
+            return 2;
+        }
+        self.delete(id);
+        1
+    }
+
+    /// XTRIM with DELREF or ACKED, one entry at a time.
+    fn trim_minding(&mut self, until: TrimUntil, references: References) -> usize {
+        let ids: Vec<EntryId> = self.entries.iter().map(|entry| entry.id).collect();
+        let mut gone = Vec::new();
+        for id in ids {
+            let stop = match until {
+                TrimUntil::MaxLength(max) => self.entries.len() as u64 <= max,
+                TrimUntil::MinId(min) => id >= min,
+            };
+            if stop {
+                break;
+            }
+            if references == References::Delete || !self.is_referenced(id) {
+                self.entries.retain(|entry| entry.id != id);
+                gone.push(id);
+            }
+        }
+        if references == References::Delete {
+            let goes = |id: EntryId| match until {
+                TrimUntil::MinId(min) => id < min,
+                TrimUntil::MaxLength(_) => gone.last().is_some_and(|last| id <= *last),
+            };
+            for group in self.groups.values_mut() {
+                group.pending.retain(|id, _| !goes(*id));
+                group.nacked.retain(|id| !goes(*id));
+            }
+        }
+        gone.len()
+    }
+
+    /// XREADGROUP of the stream, from `>` or from the consumer's history.
+    fn read(&mut self, group: &[u8], read: &GroupRead<'_>, consumer: u8, now: u64) -> Shown {
+        let entries = self.entries.clone();
+        let body =
+            |id: EntryId| entries.iter().find(|entry| entry.id == id).map(|entry| entry.fields.clone());
+        let group = self.groups.get_mut(group).expect("looked up");
+        let mut shown: Shown = Vec::new();
+        if let GroupReadFrom::History(after) = read.streams[0].1 {
+            let mine: Vec<EntryId> = group.pending.keys().copied().filter(|id| *id > after).collect();
+            for id in mine {
+                let pending = group.pending.get_mut(&id).unwrap();
+                if pending.owner != Some(consumer) {
+                    continue;
+                }
+                if is_full(&shown, &read.limits) {
+                    break;
+                }
+                shown.push((id, body(id), None));
+                if body(id).is_some() {
+                    (pending.at, pending.deliveries) = (now, (pending.deliveries + 1).min(i64::MAX as u64));
+                }
+            }
+            return shown;
+        }
+        if let Some(min_idle) = read.claim {
+            for id in group.claimable(now, min_idle) {
+                if is_full(&shown, &read.limits) {
+                    break;
+                }
+                let pending = group.pending[&id];
+                if body(id).is_none() {
+                    group.forget(id);
+                    continue;
+                }
+                let idle_ms = pending.owner.map_or(-1, |_| (now - pending.at) as i64);
+                let deliveries = pending.deliveries;
+                shown.push((id, body(id), Some(DeliveredBefore { idle_ms, deliveries })));
+                group.own(id, consumer, now, (deliveries + 1).min(i64::MAX as u64));
+            }
+        }
+        for entry in &entries {
+            if entry.id <= group.last {
+                continue;
+            }
+            if is_full(&shown, &read.limits) {
+                break;
+            }
+            shown.push((entry.id, body(entry.id), read.claim.map(|_| DeliveredBefore::NEVER)));
+            group.last = entry.id;
+            if !read.no_ack {
+                group.own(entry.id, consumer, now, 1);
+            }
+        }
+        shown
+    }
+
     fn delete(&mut self, id: EntryId) -> bool {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.id != id);
@@ -97,7 +245,7 @@ impl Model {
     }
 }
 
-type Shown = Vec<(EntryId, Option<Vec<Vec<u8>>>)>;
+type Shown = Vec<(EntryId, Option<Vec<Vec<u8>>>, Option<DeliveredBefore>)>;
 
 fn shown(reply: &Reply) -> Shown {
     let list = match reply {
@@ -106,11 +254,40 @@ fn shown(reply: &Reply) -> Shown {
         Reply::NilArray => return Vec::new(),
         other => panic!("{other:?}"),
     };
-    list.iter().map(|(id, body)| (id, body.map(|body| body.map(<[u8]>::to_vec).collect()))).collect()
+    let body = |(at, (id, body)): (usize, (EntryId, Option<crate::model::entries::EntryBody<'_>>))| {
+        (id, body.map(|body| body.map(<[u8]>::to_vec).collect()), list.before(at))
+    };
+    list.iter().enumerate().map(body).collect()
 }
 
 fn expected<'e>(entries: impl IntoIterator<Item = &'e ModelEntry>) -> Shown {
-    entries.into_iter().map(|entry| (entry.id, Some(entry.fields.clone()))).collect()
+    entries.into_iter().map(|entry| (entry.id, Some(entry.fields.clone()), None)).collect()
+}
+
+/// Whether the limits let no further entry of the one stream into a reply, told from the reply itself.
+fn is_full(shown: &Shown, limits: &ReadLimits) -> bool {
+    let entries = shown.len() as u64;
+    if limits.count.is_some_and(|most| entries >= most)
+        || limits.max_count.is_some_and(|most| entries >= most)
+    {
+        return true;
+    }
+    let Some(max) = limits.max_size.filter(|_| entries > 0) else { return false };
+    let mut list = EntryList::default();
+    for (id, body, before) in shown {
+        match body {
+            None => list.push_deleted(*id),
+            Some(strings) => {
+                list.push_entry(*id);
+                strings.iter().for_each(|string| list.push_string(string));
+            }
+        }
+        before.iter().for_each(|before| list.push_before(*before));
+    }
+    let mut out = Vec::new();
+    writer::write(&mut out, max.protocol, &Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), list)]));
+    let not_known_yet = "*1\r\n".len() + format!("*{entries}\r\n").len();
+    (out.len() - not_known_yet) as u64 >= max.bytes
 }
 
 #[test]
@@ -133,6 +310,14 @@ fn run(seed: u64) {
             kept.push(machine.clone());
         }
         step(&mut random, &mut machine, &mut model, now);
+        if random.one_in(30) {
+            let mut image = Vec::new();
+            checkpoint::encode(&machine, &mut |piece| image.extend_from_slice(piece));
+            machine = checkpoint::decode(&image).unwrap();
+        }
+        for group in [&b"g"[..], b"h"] {
+            pending(&machine, &model, group, now);
+        }
         let start = EntryId::new(1000 + random.below(300), random.below(3));
         let end = EntryId::new(start.ms + random.below(200), random.below(3));
         for reverse in [false, true] {
@@ -154,12 +339,17 @@ fn run(seed: u64) {
 }
 
 fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64) {
-    let mut apply = |write| machine.apply(&Op::Write { database: 0, write }, &mut Effects::unwanted());
+    let mut apply =
+        |write: Write<'_>| machine.apply(&Op::Write { database: 0, write }, &mut Effects::unwanted());
     let some_id = |random: &mut Random, model: &Model| match model.entries.len() {
         0 => EntryId::new(now, 0),
         len => model.entries[random.below(len as u64) as usize].id,
     };
-    match random.below(14) {
+    let group: &'static [u8] = *random.pick(&[b"g", b"h"]);
+    let references = |random: &mut Random| {
+        *random.pick(&[References::Keep, References::Delete, References::OnlyUnreferenced])
+    };
+    match random.below(22) {
         0..=5 => {
             let id = if random.flag() { EntryId::new(now, 0) } else { EntryId::new(now, random.below(9)) };
             let fields: Vec<Vec<u8>> = if random.flag() {
@@ -201,63 +391,170 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
             let reply = apply(Write::Stream(StreamWrite::Delete { key: b"s", ids: vec![id, id] }));
             assert_eq!(reply, Reply::flag(model.delete(id)));
         }
-        10 if model.exists && model.group.is_none() => {
+        10 if model.exists && !model.groups.contains_key(group) => {
             let from = GroupStart::Id(EntryId::MIN);
             let create =
-                GroupChange::Create { key: b"s", group: b"g", from, make_stream: false, entries_read: None };
+                GroupChange::Create { key: b"s", group, from, make_stream: false, entries_read: None };
             assert_eq!(apply(Write::GroupChange(create)), Reply::OK);
-            model.group = Some(ModelGroup::default());
+            model.groups.insert(group, ModelGroup::default());
         }
-        10 | 11 => {
-            let consumer = random.below(3) as u8;
-            let count = 1 + random.below(6);
-            let history = random.one_in(3);
-            let Some(group) = &mut model.group else { return };
-            let from = if history { GroupReadFrom::History(EntryId::MIN) } else { GroupReadFrom::New };
-            let name = [b'0' + consumer];
-            let streams = vec![(&b"s"[..], from)];
-            let read = GroupRead { group: b"g", consumer: &name, count: Some(count), no_ack: false, streams };
-            let reply = apply(Write::GroupRead(read));
-            let mut wanted: Shown = Vec::new();
-            if history {
-                let mine = group.pending.iter_mut().filter(|(_, pending)| pending.0 == consumer);
-                for (id, pending) in mine.take(count as usize) {
-                    let entry = model.entries.iter().find(|entry| entry.id == *id);
-                    wanted.push((*id, entry.map(|entry| entry.fields.clone())));
-                    if entry.is_some() {
-                        (pending.1, pending.2) = (now, pending.2 + 1);
-                    }
-                }
-            } else {
-                let last = group.last;
-                for entry in model.entries.iter().filter(|entry| entry.id > last).take(count as usize) {
-                    wanted.push((entry.id, Some(entry.fields.clone())));
-                    group.pending.insert(entry.id, (consumer, now, 1));
-                    group.last = entry.id;
-                }
+        10..=14 => {
+            if !model.groups.contains_key(group) {
+                return;
             }
-            assert_eq!(shown(&reply), wanted);
+            let consumer = random.below(3) as u8;
+            let name = [b'0' + consumer];
+            let history = random.one_in(3);
+            let from = if history { GroupReadFrom::History(EntryId::MIN) } else { GroupReadFrom::New };
+            let protocol = *random.pick(&[Protocol::Resp2, Protocol::Resp3]);
+            let limits = ReadLimits {
+                count: Some(1 + random.below(6)),
+                max_count: if random.one_in(4) { Some(1 + random.below(6)) } else { None },
+                max_size: if random.one_in(3) {
+                    Some(MaxSize { bytes: 1 + random.below(300), protocol })
+                } else {
+                    None
+                },
+            };
+            let claim = if random.flag() { Some(random.below(30)) } else { None };
+            let no_ack = random.one_in(5);
+            let read =
+                GroupRead { group, consumer: &name, limits, claim, no_ack, streams: vec![(&b"s"[..], from)] };
+            let would_change = machine.would_change(0, TimeMs(now), &read);
+            let reply = machine.apply(
+                &Op::Write { database: 0, write: Write::GroupRead(read.clone()) },
+                &mut Effects::unwanted(),
+            );
+            let wanted = model.read(group, &read, consumer, now);
+            assert!(would_change || wanted.is_empty(), "what would be found is applied");
+            assert_eq!(shown(&reply), wanted, "{read:?}");
         }
-        12 => {
+        15 => {
             let id = some_id(random, model);
-            let acknowledge = GroupChange::Acknowledge { key: b"s", group: b"g", ids: vec![id] };
+            let acknowledge = GroupChange::Acknowledge { key: b"s", group, ids: vec![id] };
             let reply = apply(Write::GroupChange(acknowledge));
-            let had = model.group.as_mut().is_some_and(|group| group.pending.remove(&id).is_some());
+            let had = model.groups.get_mut(group).is_some_and(|group| group.forget(id));
             assert_eq!(reply, Reply::flag(had));
         }
-        _ => pending(machine, model, now),
+        16 => {
+            let (id, references) = (some_id(random, model), references(random));
+            let ids = vec![id, EntryId::new(1, 1), id];
+            let reply =
+                apply(Write::Stream(StreamWrite::DeleteEach { key: b"s", references, ids: ids.clone() }));
+            let wanted = ids.iter().map(|id| Reply::Integer(model.delete_each(*id, references))).collect();
+            assert_eq!(reply, Reply::Array(wanted), "{references:?}");
+        }
+        17 => {
+            let (id, references) = (some_id(random, model), references(random));
+            let change =
+                GroupChange::AcknowledgeAndDelete { key: b"s", group, references, ids: vec![id, id] };
+            let reply = apply(Write::GroupChange(change));
+            let mut answer = || {
+                if !model.groups.get_mut(group).is_some_and(|group| group.forget(id)) {
+                    return Reply::Integer(-1);
+                }
+                Reply::Integer(model.delete_each(id, references).abs())
+            };
+            assert_eq!(reply, Reply::Array(vec![answer(), answer()]), "{references:?}");
+        }
+        18 | 19 => {
+            let (first, second) = (some_id(random, model), some_id(random, model));
+            let pending = model.groups.get(group).and_then(|group| group.pending.keys().nth(2).copied());
+            let ids = vec![first, pending.unwrap_or(second), second];
+            let mode = *random.pick(&[NackMode::Silent, NackMode::Fail, NackMode::Fatal]);
+            let (force, retry_count) = (random.flag(), random.option(|random| random.below(5)));
+            let change = GroupChange::NegativeAcknowledge {
+                key: b"s",
+                group,
+                mode,
+                ids: ids.clone(),
+                retry_count,
+                force,
+            };
+            let reply = apply(Write::GroupChange(change));
+            let entries: Vec<EntryId> = model.entries.iter().map(|entry| entry.id).collect();
+            let Some(group) = model.groups.get_mut(group) else { return };
+            let mut released = 0;
+            for id in ids {
+                let before = match group.pending.get(&id) {
+                    Some(pending) => pending.deliveries,
+                    None if force && entries.contains(&id) => 0,
+                    None => continue,
+                };
+                let by_mode = match mode {
+                    NackMode::Silent => before.saturating_sub(1),
+                    NackMode::Fail => before,
+                    NackMode::Fatal => i64::MAX as u64,
+                };
+                group.release(id, retry_count.unwrap_or(by_mode));
+                released += 1;
+            }
+            assert_eq!(reply, Reply::Integer(released));
+        }
+        20 => {
+            let references = *random.pick(&[References::Delete, References::OnlyUnreferenced]);
+            let until = if random.flag() {
+                TrimUntil::MaxLength(10 + random.below(40))
+            } else {
+                TrimUntil::MinId(some_id(random, model).min(EntryId::new(now.saturating_sub(60), 0)))
+            };
+            let trim = Trim { until, exactness: Exactness::Exact, references };
+            let reply = apply(Write::Stream(StreamWrite::Trim { key: b"s", trim }));
+            assert_eq!(reply, Reply::count(model.trim_minding(until, references)), "{trim:?}");
+        }
+        _ => {
+            let consumer = random.below(3) as u8;
+            let name = [b'0' + consumer];
+            if !model.groups.contains_key(group) {
+                return;
+            }
+            if random.one_in(4) {
+                let delete = GroupChange::DeleteConsumer { key: b"s", group, consumer: &name };
+                let reply = apply(Write::GroupChange(delete));
+                let pending = &mut model.groups.get_mut(group).expect("just seen").pending;
+                let before = pending.len();
+                pending.retain(|_, pending| pending.owner != Some(consumer));
+                assert_eq!(reply, Reply::count(before - pending.len()));
+                return;
+            }
+            let id = some_id(random, model);
+            let (idle, min_idle_ms) = (random.below(40), random.below(20));
+            let claim = Claim {
+                key: b"s",
+                group,
+                consumer: &name,
+                min_idle_ms,
+                ids: vec![id],
+                delivered: DeliveredAt::IdleMs(idle as i64),
+                retry_count: None,
+                force: false,
+                just_id: false,
+                last_id: None,
+            };
+            let reply = apply(Write::Claim(claim));
+            let entry = model.find(id).cloned();
+            let group = model.groups.get_mut(group).expect("just seen");
+            let pending = group.pending.get(&id).copied();
+            let is_idle = pending.is_some_and(|it| it.owner.is_none() || now - it.at >= min_idle_ms);
+            let claimed = entry.filter(|_| is_idle);
+            if let Some(entry) = &claimed {
+                let deliveries = pending.expect("it is idle").deliveries;
+                group.own(entry.id, consumer, now - idle, (deliveries + 1).min(i64::MAX as u64));
+            }
+            assert_eq!(shown(&reply), expected(&claimed));
+        }
     }
 }
 
-fn pending(machine: &Machine, model: &Model, now: u64) {
-    let Some(group) = &model.group else { return };
+fn pending(machine: &Machine, model: &Model, name: &[u8], now: u64) {
+    let Some(group) = model.groups.get(name) else { return };
     let range =
         PendingRange { min_idle_ms: 0, start: EntryId::MIN, end: EntryId::MAX, count: 1000, consumer: None };
-    let query = PendingQuery { key: b"s", group: b"g", range: Some(range) };
-    let rows = group.pending.iter().map(|(id, (consumer, at, deliveries))| {
-        let owner = Reply::bulk([b'0' + consumer]);
-        let (idle, deliveries) = (Reply::Integer((now - at) as i64), Reply::Integer(*deliveries as i64));
-        Reply::Array(vec![Reply::Id(*id), owner, idle, deliveries])
+    let query = PendingQuery { key: b"s", group: name, range: Some(range) };
+    let rows = group.pending.iter().map(|(id, pending)| {
+        let owner = pending.owner.map_or(Reply::bulk(b""), |owner| Reply::bulk([b'0' + owner]));
+        let idle = Reply::Integer(pending.owner.map_or(-1, |_| (now - pending.at) as i64));
+        Reply::Array(vec![Reply::Id(*id), owner, idle, Reply::Integer(pending.deliveries as i64)])
     });
     assert_eq!(machine.query(0, TimeMs(now), &Query::Pending(query)), Reply::Array(rows.collect()));
 }

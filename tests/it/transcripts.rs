@@ -45,8 +45,8 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    autoclaim blocking claim client expire groups hello keys partitions pending protocol pubsub resp3 scan select strings
-    transactions trim watch xackdel xadd xdel xdelex xinfo xrange xread xsetid
+    autoclaim blocking claim claiming_read client expire groups hello keys nack partitions pending protocol pubsub read_limits
+    resp3 scan select strings transactions trim watch xackdel xadd xdel xdelex xinfo xrange xread xsetid
 }
 
 fn folder() -> PathBuf {

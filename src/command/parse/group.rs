@@ -1,19 +1,18 @@
-//! XREADGROUP, XACK, XACKDEL, XCLAIM, XAUTOCLAIM, XPENDING, XGROUP, XINFO.
+//! XREADGROUP, XACK, XACKDEL, XNACK, XCLAIM, XAUTOCLAIM, XPENDING, XGROUP, XINFO.
 
 use crate::command::parse::cursor::{Cursor, at, is, quoting, subcommand_syntax};
 use crate::command::parse::help;
 use crate::command::parse::number::{
-    at_least_zero, entry_id, entry_ids, integer, interval_end, interval_start, parse_i64, read_count,
-    timeout_ms,
+    at_least_zero, counted, entry_id, entry_ids, integer, interval_end, interval_start, parse_i64, timeout_ms,
 };
-use crate::command::parse::stream::{halves, references_and_ids, refused};
+use crate::command::parse::stream::{check_limits, halves, references_and_ids, refused, take_limit};
 use crate::command::value::group::{
-    AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart, PendingQuery,
+    AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart, NackMode, PendingQuery,
     PendingRange,
 };
 use crate::command::value::refusal::Look;
 use crate::command::value::server::ServerCommand;
-use crate::command::value::stream::StreamQuery;
+use crate::command::value::stream::{ReadLimits, StreamQuery};
 use crate::command::value::{Command, Data, Query, Write};
 use crate::model::args::Args;
 use crate::model::entry_id::EntryId;
@@ -23,6 +22,8 @@ const NO_GROUP_OPTION: ReplyError = ReplyError::new("ERR Missing GROUP option fo
 const UNBALANCED: ReplyError = ReplyError::new(
     "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
 );
+const CLAIM_NOT_AN_INTEGER: ReplyError = ReplyError::new("ERR min-idle-time is not an integer");
+const CLAIM_NEGATIVE: ReplyError = ReplyError::new("ERR min-idle-time must be a positive integer");
 const ENTRIESREAD_NEGATIVE: ReplyError = ReplyError::new("ERR value for ENTRIESREAD must be positive or -1");
 
 /// XAUTOCLAIM COUNT at the most (Redis: `LONG_MAX / max(sizeof(streamID), 10)`).
@@ -43,14 +44,17 @@ fn change(change: GroupChange<'_>) -> Result<Command<'_>, ReplyError> {
 pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let mut cursor = Cursor::new(args, 1);
     let mut block = None;
-    let mut count = None;
+    let mut limits = ReadLimits::default();
+    let mut claim = None;
     let mut no_ack = false;
     let mut names = None;
     loop {
         if let Some(text) = cursor.take_option("BLOCK") {
             block = Some(timeout_ms(text)?);
-        } else if let Some(text) = cursor.take_option("COUNT") {
-            count = read_count(text)?;
+        } else if take_limit(&mut cursor, &mut limits)? {
+        } else if let Some(text) = cursor.take_option("CLAIM") {
+            let min_idle_ms = parse_i64(text).ok_or(CLAIM_NOT_AN_INTEGER)?;
+            claim = Some(u64::try_from(min_idle_ms).map_err(|_| CLAIM_NEGATIVE)?);
         } else if cursor.left() >= 2 && cursor.take_word("STREAMS") {
             break;
         } else if cursor.left() >= 3 && cursor.take_word("GROUP") {
@@ -61,6 +65,7 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             return Err(ReplyError::SYNTAX);
         }
     }
+    check_limits(&limits)?;
     let (keys, ids) = halves(cursor.rest()).ok_or(UNBALANCED)?;
     let (group, consumer) = names.ok_or(NO_GROUP_OPTION)?;
     let mut streams = Vec::with_capacity(keys.len());
@@ -78,7 +83,7 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         };
         streams.push((key, from));
     }
-    let read = Data::Write(Write::GroupRead(GroupRead { group, consumer, count, no_ack, streams }));
+    let read = Data::Write(Write::GroupRead(GroupRead { group, consumer, limits, claim, no_ack, streams }));
     Ok(match block {
         None => Command::Data(read),
         Some(timeout_ms) => Command::Blocking { read, timeout_ms },
@@ -98,6 +103,43 @@ pub fn acknowledge(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 pub fn acknowledge_and_delete(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let (references, ids) = references_and_ids(args, 3)?;
     change(GroupChange::AcknowledgeAndDelete { key: at(args, 1), group: at(args, 2), references, ids })
+}
+
+/// XNACK (Redis 8.8), which looks for the group before anything else.
+pub fn negative_acknowledge(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    match nack_arguments(args) {
+        Ok(nack) => change(nack),
+        Err(error) => refused(at(args, 1), Look::Group { group: at(args, 2) }, error),
+    }
+}
+
+fn nack_arguments(args: Args<'_>) -> Result<GroupChange<'_>, ReplyError> {
+    let mode = match at(args, 3) {
+        word if is(word, "SILENT") => NackMode::Silent,
+        word if is(word, "FAIL") => NackMode::Fail,
+        word if is(word, "FATAL") => NackMode::Fatal,
+        _ => return Err(ReplyError::new("ERR mode must be SILENT, FAIL, or FATAL")),
+    };
+    let mut cursor = Cursor::new(args, 4);
+    let (mut ids, mut retry_count, mut force) = (None, None, false);
+    while let Some(arg) = cursor.peek() {
+        if let Some(count) = cursor.take_option("IDS") {
+            let count = counted(count).ok_or(ReplyError::new("ERR numids must be a positive integer"))?;
+            let miscounted = ReplyError::new("ERR number of IDs doesn't match numids");
+            ids = Some(cursor.take_many(count).ok_or(miscounted)?);
+        } else if let Some(count) = cursor.take_option("RETRYCOUNT") {
+            let negative = ReplyError::new("ERR Invalid RETRYCOUNT value, must be >= 0");
+            retry_count = Some(u64::try_from(integer(count)?).map_err(|_| negative)?);
+        } else if cursor.take_word("FORCE") {
+            force = true;
+        } else {
+            return Err(quoting("ERR Unrecognized XNACK option '", arg, "'"));
+        }
+    }
+    let ids = ids.ok_or(ReplyError::new("ERR syntax error, expected IDS keyword"))?;
+    let ids = entry_ids(ids.iter())?;
+    let (key, group) = (at(args, 1), at(args, 2));
+    Ok(GroupChange::NegativeAcknowledge { key, group, mode, ids, retry_count, force })
 }
 
 /// XCLAIM (Redis `xclaimCommand`), which looks for the group before anything else.

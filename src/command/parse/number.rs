@@ -57,9 +57,14 @@ pub fn at_least_zero(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
+/// A signed integer that is at least 1.
+pub fn positive(text: &[u8]) -> Option<u64> {
+    parse_i64(text).filter(|value| *value > 0).map(at_least_zero)
+}
+
 /// `numids`: how many arguments follow. At least one.
 pub fn counted(text: &[u8]) -> Option<usize> {
-    parse_i64(text).filter(|count| *count > 0).and_then(|count| usize::try_from(count).ok())
+    positive(text).and_then(|count| usize::try_from(count).ok())
 }
 
 /// COUNT of a read: `None`, all, if it is not positive.

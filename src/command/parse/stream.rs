@@ -2,17 +2,19 @@
 
 use crate::command::parse::cursor::{Cursor, at, is, list};
 use crate::command::parse::number::{
-    at_least_zero, counted, entry_id, entry_ids, integer, interval_end, interval_start, read_count, timeout_ms,
+    at_least_zero, counted, entry_id, entry_ids, integer, interval_end, interval_start, positive, read_count,
+    timeout_ms,
 };
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::{
-    Add, Exactness, NewId, Range, Read, ReadFrom, References, SetIdCounters, StreamQuery, StreamWrite, Trim,
-    TrimUntil,
+    Add, Exactness, MaxSize, NewId, Range, Read, ReadFrom, ReadLimits, References, SetIdCounters,
+    StreamQuery, StreamWrite, Trim, TrimUntil,
 };
 use crate::command::value::{Command, Data, Query, Write};
 use crate::model::args::Args;
 use crate::model::entry_id::{EntryId, parse_u64};
 use crate::model::reply::ReplyError;
+use crate::resp::writer::Protocol;
 
 const MAXLEN_NEGATIVE: ReplyError = ReplyError::new("ERR The MAXLEN argument must be >= 0.");
 const LIMIT_NEGATIVE: ReplyError = ReplyError::new("ERR The LIMIT argument must be >= 0.");
@@ -29,6 +31,12 @@ const GROUP_IN_XREAD: ReplyError =
     ReplyError::new("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.");
 const NOACK_IN_XREAD: ReplyError =
     ReplyError::new("ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.");
+const CLAIM_IN_XREAD: ReplyError =
+    ReplyError::new("ERR The CLAIM option is only supported by XREADGROUP. You called XREAD instead.");
+const MAXCOUNT_NOT_POSITIVE: ReplyError = ReplyError::new("ERR MAXCOUNT must be a positive integer");
+const MAXSIZE_NOT_POSITIVE: ReplyError = ReplyError::new("ERR MAXSIZE must be a positive integer");
+const MAXCOUNT_BELOW_COUNT: ReplyError =
+    ReplyError::new("ERR MAXCOUNT must be greater than or equal to COUNT");
 const IDS_NOT_POSITIVE: ReplyError = ReplyError::new("ERR Number of IDs must be a positive integer");
 const IDS_MISCOUNTED: ReplyError =
     ReplyError::new("ERR The `numids` parameter must match the number of arguments");
@@ -296,22 +304,24 @@ fn range_of<'a>(
 pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let mut cursor = Cursor::new(args, 1);
     let mut block = None;
-    let mut count = None;
+    let mut limits = ReadLimits::default();
     loop {
         if let Some(text) = cursor.take_option("BLOCK") {
             block = Some(timeout_ms(text)?);
-        } else if let Some(text) = cursor.take_option("COUNT") {
-            count = read_count(text)?;
+        } else if take_limit(&mut cursor, &mut limits)? {
         } else if cursor.left() >= 2 && cursor.take_word("STREAMS") {
             break;
         } else if cursor.left() >= 3 && cursor.take_word("GROUP") {
             return Err(GROUP_IN_XREAD);
         } else if cursor.take_word("NOACK") {
             return Err(NOACK_IN_XREAD);
+        } else if cursor.take_option("CLAIM").is_some() {
+            return Err(CLAIM_IN_XREAD);
         } else {
             return Err(ReplyError::SYNTAX);
         }
     }
+    check_limits(&limits)?;
     let (keys, ids) = halves(cursor.rest()).ok_or(UNBALANCED)?;
     let mut streams = Vec::with_capacity(keys.len());
     for (key, id) in keys.iter().zip(ids.iter()) {
@@ -323,11 +333,34 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         };
         streams.push((key, from));
     }
-    let read = Data::Query(Query::Stream(StreamQuery::Read(Read { count, streams })));
+    let read = Data::Query(Query::Stream(StreamQuery::Read(Read { limits, streams })));
     Ok(match block {
         None => Command::Data(read),
         Some(timeout_ms) => Command::Blocking { read, timeout_ms },
     })
+}
+
+/// Takes COUNT, MAXCOUNT or MAXSIZE of XREAD and XREADGROUP if the cursor stands before one.
+pub fn take_limit(cursor: &mut Cursor<'_>, limits: &mut ReadLimits) -> Result<bool, ReplyError> {
+    if let Some(text) = cursor.take_option("COUNT") {
+        limits.count = read_count(text)?;
+    } else if let Some(text) = cursor.take_option("MAXCOUNT") {
+        limits.max_count = Some(positive(text).ok_or(MAXCOUNT_NOT_POSITIVE)?);
+    } else if let Some(text) = cursor.take_option("MAXSIZE") {
+        let bytes = positive(text).ok_or(MAXSIZE_NOT_POSITIVE)?;
+        limits.max_size = Some(MaxSize { bytes, protocol: Protocol::default() });
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+/// Once all of them are known.
+pub fn check_limits(limits: &ReadLimits) -> Result<(), ReplyError> {
+    match (limits.count, limits.max_count) {
+        (Some(count), Some(max)) if max < count => Err(MAXCOUNT_BELOW_COUNT),
+        _ => Ok(()),
+    }
 }
 
 /// Keys and ids after STREAMS: as many of each, or `None`.

@@ -120,7 +120,10 @@ pub const ROWS: &[Row] = &[
             Argument::block("group-block", &[Argument::string("group"), Argument::string("consumer")])
                 .token("GROUP"),
             Argument::integer("count").token("COUNT").optional(),
+            Argument::integer("maxcount").token("MAXCOUNT").since("8.10.0").optional(),
+            Argument::integer("maxsize").token("MAXSIZE").since("8.10.0").optional(),
             Argument::integer("milliseconds").token("BLOCK").optional(),
+            Argument::integer("min-idle-time").token("CLAIM").since("8.4.0").optional(),
             Argument::word("noack", "NOACK").optional(),
             Argument::block(
                 "streams",
@@ -171,6 +174,34 @@ pub const ROWS: &[Row] = &[
         summary: "Marks entries as processed by a group, and removes them from the stream.",
         complexity: "O(1) for each id and group",
         parse: group::acknowledge_and_delete,
+        ..STREAM
+    },
+    Row {
+        name: "xnack",
+        since: "8.8.0",
+        arity: -7,
+        flags: Flags::of(&[Write, Fast]),
+        acl: &[Category::Stream],
+        keys: &[KeySpec::at(1, &[Rw, Update])],
+        arguments: &[
+            Argument::key("key", 0),
+            Argument::string("group"),
+            Argument::one_of(
+                "mode",
+                &[
+                    Argument::word("silent", "SILENT"),
+                    Argument::word("fail", "FAIL"),
+                    Argument::word("fatal", "FATAL"),
+                ],
+            ),
+            Argument::block("ids", &[Argument::integer("numids"), Argument::string("id").multiple()])
+                .token("IDS"),
+            Argument::integer("count").token("RETRYCOUNT").optional(),
+            Argument::word("force", "FORCE").optional(),
+        ],
+        summary: "Gives pending entries back to their group, for whoever claims next.",
+        complexity: "O(log N) for each id",
+        parse: group::negative_acknowledge,
         ..STREAM
     },
     Row {

@@ -115,6 +115,8 @@ pub const ROWS: &[Row] = &[
         keys: &[KeySpec::half_after("STREAMS", 1, &[Ro, Access, Incomplete])],
         arguments: &[
             Argument::integer("count").token("COUNT").optional(),
+            Argument::integer("maxcount").token("MAXCOUNT").since("8.10.0").optional(),
+            Argument::integer("maxsize").token("MAXSIZE").since("8.10.0").optional(),
             Argument::integer("milliseconds").token("BLOCK").optional(),
             Argument::block(
                 "streams",

@@ -1,6 +1,6 @@
-//! Consumer groups: XREADGROUP, XACK, XACKDEL, XCLAIM, XAUTOCLAIM, XGROUP, XPENDING.
+//! Consumer groups: XREADGROUP, XACK, XACKDEL, XNACK, XCLAIM, XAUTOCLAIM, XGROUP, XPENDING.
 
-use crate::command::value::stream::References;
+use crate::command::value::stream::{ReadLimits, References};
 use crate::model::entry_id::EntryId;
 
 /// XREADGROUP.
@@ -8,8 +8,10 @@ use crate::model::entry_id::EntryId;
 pub struct GroupRead<'a> {
     pub group: &'a [u8],
     pub consumer: &'a [u8],
-    /// Entries per stream; `None`: all (COUNT absent or ≤ 0).
-    pub count: Option<u64>,
+    pub limits: ReadLimits,
+    /// CLAIM (Redis 8.4), of streams whose new entries are read: what has been pending and idle for that many milliseconds
+    /// comes before them.
+    pub claim: Option<u64>,
     /// New entries are not put into the pending entries list.
     pub no_ack: bool,
     pub streams: Vec<(&'a [u8], GroupReadFrom)>,
@@ -33,6 +35,17 @@ pub enum GroupChange<'a> {
     Acknowledge { key: &'a [u8], group: &'a [u8], ids: Vec<EntryId> },
     /// XACKDEL: what was pending is acknowledged, and deleted as XDELEX does it.
     AcknowledgeAndDelete { key: &'a [u8], group: &'a [u8], references: References, ids: Vec<EntryId> },
+    /// XNACK
+    NegativeAcknowledge {
+        key: &'a [u8],
+        group: &'a [u8],
+        mode: NackMode,
+        ids: Vec<EntryId>,
+        /// RETRYCOUNT: the number of deliveries, whatever the mode says.
+        retry_count: Option<u64>,
+        /// FORCE: entries that are not pending become so.
+        force: bool,
+    },
     /// XGROUP CREATE
     Create { key: &'a [u8], group: &'a [u8], from: GroupStart, make_stream: bool, entries_read: Option<u64> },
     /// XGROUP SETID
@@ -43,6 +56,17 @@ pub enum GroupChange<'a> {
     CreateConsumer { key: &'a [u8], group: &'a [u8], consumer: &'a [u8] },
     /// XGROUP DELCONSUMER
     DeleteConsumer { key: &'a [u8], group: &'a [u8], consumer: &'a [u8] },
+}
+
+/// What XNACK does to the number of deliveries (Redis 8.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NackMode {
+    /// The delivery does not count.
+    Silent,
+    /// It counts.
+    Fail,
+    /// It shall be the last: the greatest number there is.
+    Fatal,
 }
 
 /// Where a group begins: entries above it are new to the group.

@@ -108,6 +108,7 @@ impl Write<'_> {
             Write::GroupChange(
                 GroupChange::Acknowledge { key, .. }
                 | GroupChange::AcknowledgeAndDelete { key, .. }
+                | GroupChange::NegativeAcknowledge { key, .. }
                 | GroupChange::Create { key, .. }
                 | GroupChange::SetId { key, .. }
                 | GroupChange::Destroy { key, .. }

@@ -1,7 +1,10 @@
 //! Streams: XADD, XTRIM, XDEL, XDELEX, XSETID and the queries on them.
 
 use crate::model::args::ArgList;
+use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
+use crate::resp::writer::{self, Protocol};
+use bytes::Bytes;
 
 /// XADD.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -118,11 +121,49 @@ pub struct Range<'a> {
     pub reverse: bool,
 }
 
+/// XREAD.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read<'a> {
+    pub limits: ReadLimits,
+    pub streams: Vec<(&'a [u8], ReadFrom)>,
+}
+
+/// How much a read returns at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadLimits {
     /// Entries per stream; `None`: all (COUNT absent or ≤ 0).
     pub count: Option<u64>,
-    pub streams: Vec<(&'a [u8], ReadFrom)>,
+    /// MAXCOUNT (Redis 8.10): entries of all streams together; at least 1.
+    pub max_count: Option<u64>,
+    /// MAXSIZE (Redis 8.10)
+    pub max_size: Option<MaxSize>,
+}
+
+/// No further entry is begun once the reply has that many bytes; the first one always comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxSize {
+    pub bytes: u64,
+    /// Of the client: replies differ in size. The parser does not know it; the server fills it in.
+    pub protocol: Protocol,
+}
+
+impl ReadLimits {
+    /// Whether what one stream gives is taken from the others.
+    pub fn span_streams(&self) -> bool {
+        self.max_count.is_some() || self.max_size.is_some()
+    }
+
+    /// What is left for further streams when these were found; `None`: nothing.
+    pub fn after(&self, found: &[(Bytes, EntryList)]) -> Option<ReadLimits> {
+        let entries: u64 = found.iter().map(|(_, list)| list.len() as u64).sum();
+        let max_count = self.max_count.map(|max| max.saturating_sub(entries));
+        let max_size = self.max_size.map(|max| {
+            let bytes = found.iter().map(|(key, list)| writer::stream_bytes(max.protocol, key, list) as u64);
+            MaxSize { bytes: max.bytes.saturating_sub(bytes.sum()), ..max }
+        });
+        let is_spent = max_count == Some(0) || max_size.is_some_and(|max| max.bytes == 0);
+        (entries == 0 || !is_spent).then_some(ReadLimits { count: self.count, max_count, max_size })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,14 @@
-//! XACK, XACKDEL and XGROUP. They do not touch the key in the sense of WATCH, as in Redis, unless MKSTREAM makes it or
+//! XACK, XACKDEL, XNACK and XGROUP. They do not touch the key in the sense of WATCH, as in Redis, unless MKSTREAM makes it or
 //! XACKDEL deletes from it.
 
-use crate::command::value::group::{GroupChange, GroupStart};
+use crate::command::value::group::{GroupChange, GroupStart, NackMode};
 use crate::command::value::stream::References;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::state::effects::KeyEvent;
-use crate::state::group::Group;
+use crate::state::group::claim::check_group;
+use crate::state::group::pending::Pending;
+use crate::state::group::{DELIVERIES_MAX, Group};
 use crate::state::keyspace::Value;
 use crate::state::scope::Scope;
 use crate::state::stream::Stream;
@@ -26,6 +28,15 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, 
         GroupChange::Acknowledge { key, group, ids } => acknowledge(scope, key, group, ids),
         GroupChange::AcknowledgeAndDelete { key, group, references, ids } => {
             acknowledge_and_delete(scope, key, group, *references, ids)
+        }
+        GroupChange::NegativeAcknowledge { key, group, mode, ids, retry_count, force } => {
+            let deliveries = |before: u64| match (*retry_count, mode) {
+                (Some(count), _) => count.min(DELIVERIES_MAX),
+                (None, NackMode::Silent) => before.saturating_sub(1),
+                (None, NackMode::Fail) => before,
+                (None, NackMode::Fatal) => DELIVERIES_MAX,
+            };
+            negative_acknowledge(scope, key, group, ids, *force, deliveries)
         }
         GroupChange::Create { key, group, from, make_stream, entries_read } => {
             create(scope, key, group, *from, *make_stream, *entries_read)
@@ -117,6 +128,34 @@ fn acknowledge_and_delete(
         scope.push(key, KeyEvent::DeleteEntries);
     }
     Ok(outcomes)
+}
+
+/// XNACK (Redis 8.8): what is pending becomes nobody's, and is the next to be claimed.
+fn negative_acknowledge(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    group: &[u8],
+    ids: &[EntryId],
+    force: bool,
+    deliveries: impl Fn(u64) -> u64,
+) -> Result<Reply, ReplyError> {
+    check_group(scope, key, group)?;
+    let (Stream { log, groups }, _) = scope.stream(key)?.expect("checked");
+    let group = Arc::make_mut(groups.get_mut(group).expect("checked"));
+    let mut released = 0;
+    for id in ids {
+        let before = match group.pending(*id) {
+            Some(pending) => pending.deliveries,
+            None if force && log.contains(*id) => 0,
+            None => continue,
+        };
+        group.set_pending(*id, Pending::of_nobody(deliveries(before)));
+        released += 1;
+    }
+    if released > 0 {
+        scope.push(key, KeyEvent::Claimable);
+    }
+    Ok(Reply::count(released))
 }
 
 /// XGROUP CREATE

@@ -6,8 +6,9 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::effects::KeyEvent;
+use crate::state::group::pending::Pending;
 use crate::state::group::read::no_group;
-use crate::state::group::{DELIVERIES_MAX, Pending, more_deliveries};
+use crate::state::group::{DELIVERIES_MAX, more_deliveries};
 use crate::state::scope::Scope;
 use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
@@ -64,7 +65,7 @@ pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Reply, ReplyErr
             continue;
         }
         let deliveries = match group.pending(*id) {
-            Some(pending) if now.since(pending.delivered_at) < claim.min_idle_ms => continue,
+            Some(pending) if pending.idle_ms(now) < claim.min_idle_ms => continue,
             Some(pending) => pending.deliveries,
             // A forced entry starts as delivered once (`streamCreateNACK`).
             None if claim.force => 1,
@@ -75,12 +76,15 @@ pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Reply, ReplyErr
             None if claim.just_id => deliveries,
             None => more_deliveries(deliveries),
         };
-        group.set_pending(*id, Pending { consumer, delivered_at, deliveries });
+        group.set_pending(*id, Pending { owner: Some(consumer), delivered_at, deliveries });
         group.consumer_mut(consumer).active_at = Some(now);
         claimed.push(log, *id);
     }
     if created {
         scope.push(claim.key, KeyEvent::ConsumerCreate);
+    }
+    if claim.delivered != DeliveredAt::Now {
+        scope.push(claim.key, KeyEvent::Claimable);
     }
     Ok(claimed.into_reply())
 }
@@ -115,11 +119,11 @@ pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Reply,
             left -= 1;
             continue;
         }
-        if now.since(pending.delivered_at) < claim.min_idle_ms {
+        if pending.idle_ms(now) < claim.min_idle_ms {
             continue;
         }
         let deliveries = if claim.just_id { pending.deliveries } else { more_deliveries(pending.deliveries) };
-        group.set_pending(id, Pending { consumer, delivered_at: now, deliveries });
+        group.set_pending(id, Pending { owner: Some(consumer), delivered_at: now, deliveries });
         group.consumer_mut(consumer).active_at = Some(now);
         claimed.push(log, id);
         left -= 1;
@@ -130,7 +134,8 @@ pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Reply,
     Ok(Reply::Array(vec![Reply::Id(cursor), claimed.into_reply(), Reply::Array(deleted)]))
 }
 
-fn check_group(scope: &mut Scope<'_>, key: &[u8], group: &[u8]) -> Result<(), ReplyError> {
+/// Refuses a group that is missing, as XCLAIM, XAUTOCLAIM and XNACK do.
+pub fn check_group(scope: &mut Scope<'_>, key: &[u8], group: &[u8]) -> Result<(), ReplyError> {
     let known = scope.view(key)?.is_some_and(|stream| stream.group(group).is_some());
     if known { Ok(()) } else { Err(no_group(key, group, "")) }
 }

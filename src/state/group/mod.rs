@@ -2,27 +2,22 @@
 
 pub mod change;
 pub mod claim;
+pub mod pending;
 pub mod query;
 pub mod read;
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::entry_id::EntryId;
 use crate::model::time::TimeMs;
+use crate::state::group::pending::{Pending, PendingList};
 use crate::state::id_map::IdMap;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
-/// A consumer within its group, in the order of creation.
+/// A consumer within its group, in the order of creation, from 1 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConsumerNumber(u64);
-
-/// An entry that was delivered and not acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pending {
-    pub consumer: ConsumerNumber,
-    pub delivered_at: TimeMs,
-    pub deliveries: u64,
-}
+pub struct ConsumerNumber(NonZeroU64);
 
 #[derive(Debug, Clone)]
 pub struct Consumer {
@@ -45,15 +40,15 @@ impl Consumer {
     }
 }
 
-/// Invariants: each pending id is in the list of exactly one consumer, the one that it names; `numbers` and `consumers`
-/// hold the same consumers. Pending ids may be those of deleted entries, and may lie above `last_id`.
+/// Invariants: each pending id is in the list of exactly one consumer, its owner, or in none if it is nobody's; `numbers`
+/// and `consumers` hold the same consumers. Pending ids may be those of deleted entries, and may lie above `last_id`.
 #[derive(Debug, Clone)]
 pub struct Group {
     /// Entries above it are new to the group.
     pub last_id: EntryId,
     /// Entries of the stream up to `last_id`, if known (`entries_read`; −1 in Redis when not).
     pub entries_read: Option<u64>,
-    pending: IdMap<Pending>,
+    pending: PendingList,
     numbers: BTreeMap<Bytes, ConsumerNumber>,
     consumers: BTreeMap<ConsumerNumber, Consumer>,
     next_number: u64,
@@ -64,10 +59,10 @@ impl Group {
         Group {
             last_id,
             entries_read,
-            pending: IdMap::default(),
+            pending: PendingList::default(),
             numbers: BTreeMap::new(),
             consumers: BTreeMap::new(),
-            next_number: 0,
+            next_number: 1,
         }
     }
 
@@ -93,7 +88,7 @@ impl Group {
         if let Some(number) = self.find_consumer(name) {
             return (number, false);
         }
-        let number = ConsumerNumber(self.next_number);
+        let number = ConsumerNumber(NonZeroU64::new(self.next_number).expect("numbers begin with 1"));
         self.next_number += 1;
         let name = Bytes::copy_from_slice(name);
         self.numbers.insert(name.clone(), number);
@@ -102,13 +97,17 @@ impl Group {
         (number, true)
     }
 
-    /// Deletes a consumer and drops its pending entries; answers how many those were.
+    /// Deletes a consumer and drops its pending entries; answers how many those were. What it has given back is nobody's
+    /// and stays.
     pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let number = self.numbers.remove(name)?;
         let consumer = self.consumers.remove(&number).expect("numbers and consumers agree");
         for (id, ()) in consumer.pending.iter() {
             let entry = self.pending.remove(id);
-            assert!(entry.is_some_and(|entry| entry.consumer == number), "{id} is pending for its consumer");
+            assert!(
+                entry.is_some_and(|entry| entry.owner == Some(number)),
+                "{id} is pending for its consumer"
+            );
         }
         Some(consumer.pending.len())
     }
@@ -134,33 +133,62 @@ impl Group {
     }
 
     pub fn pending_ends(&self) -> Option<(EntryId, EntryId)> {
-        Some((self.pending.first()?.0, self.pending.last()?.0))
+        self.pending.ends()
     }
 
-    /// Makes the entry pending for a consumer, whosever it was before.
+    /// Pending entries that are nobody's.
+    pub fn nacked_len(&self) -> usize {
+        self.pending.nacked_len()
+    }
+
+    /// What may be claimed, in the order in which that is done: see [`PendingList::claimable`]. Has the order made.
+    pub fn claimable(
+        &mut self,
+        now: TimeMs,
+        min_idle_ms: u64,
+    ) -> impl Iterator<Item = (EntryId, &Pending)> + use<'_> {
+        self.pending.order_by_time();
+        self.pending.claimable(now, min_idle_ms)
+    }
+
+    /// See [`PendingList::may_be_claimable`].
+    pub fn may_be_claimable(&self, now: TimeMs, min_idle_ms: u64) -> bool {
+        self.pending.may_be_claimable(now, min_idle_ms)
+    }
+
+    /// See [`PendingList::next_claimable_at`].
+    pub fn next_claimable_at(&self, min_idle_ms: u64) -> Option<TimeMs> {
+        self.pending.next_claimable_at(min_idle_ms)
+    }
+
+    /// Makes the entry pending for a consumer, or nobody's, whosever it was before.
     pub fn set_pending(&mut self, id: EntryId, pending: Pending) {
-        let before = self.pending.insert(id, pending);
-        if let Some(before) = before {
-            if before.consumer == pending.consumer {
-                return;
-            }
-            self.consumer_mut(before.consumer).pending.remove(id);
+        let owner_before = self.pending.insert(id, pending).and_then(|before| before.owner);
+        if owner_before == pending.owner {
+            return;
         }
-        self.consumer_mut(pending.consumer).pending.insert(id, ());
+        if let Some(owner) = owner_before {
+            self.consumer_mut(owner).pending.remove(id);
+        }
+        if let Some(owner) = pending.owner {
+            self.consumer_mut(owner).pending.insert(id, ());
+        }
     }
 
     /// A history read delivers once more.
     pub fn redeliver(&mut self, id: EntryId, now: TimeMs) {
-        let pending = self.pending.get_mut(id).expect("a consumer's pending id is the group's");
-        pending.delivered_at = now;
-        pending.deliveries = more_deliveries(pending.deliveries);
+        let pending = *self.pending.get(id).expect("a consumer's pending id is the group's");
+        let deliveries = more_deliveries(pending.deliveries);
+        self.set_pending(id, Pending { delivered_at: now, deliveries, ..pending });
     }
 
     /// Takes an id out of the pending entries; false if it was not there.
     pub fn acknowledge(&mut self, id: EntryId) -> bool {
         let Some(pending) = self.pending.remove(id) else { return false };
-        let removed = self.consumer_mut(pending.consumer).pending.remove(id);
-        assert!(removed.is_some(), "{id} is pending for its consumer");
+        if let Some(owner) = pending.owner {
+            let removed = self.consumer_mut(owner).pending.remove(id);
+            assert!(removed.is_some(), "{id} is pending for its consumer");
+        }
         true
     }
 
@@ -170,18 +198,20 @@ impl Group {
         writer.varint(self.next_number);
         writer.varint(self.consumers.len() as u64);
         for (number, consumer) in &self.consumers {
-            writer.varint(number.0);
+            writer.varint(number.0.get());
             writer.bytes(&consumer.name);
             writer.varint(consumer.seen_at.0);
             writer.option(consumer.active_at, |writer, at| writer.varint(at.0));
         }
         writer.varint(self.pending.len() as u64);
-        for (id, pending) in self.pending.iter() {
+        for (id, pending) in self.pending.range(EntryId::MIN) {
             id.encode(writer);
-            writer.varint(pending.consumer.0);
+            writer.varint(pending.owner.map_or(NOBODY, |number| number.0.get()));
             writer.varint(pending.delivered_at.0);
             writer.varint(pending.deliveries);
         }
+        // In their order; as many as are nobody's.
+        self.pending.nacked().for_each(|id| id.encode(writer));
     }
 
     pub fn decode(reader: &mut Reader<'_>) -> Result<Group, Malformed> {
@@ -203,18 +233,34 @@ impl Group {
             group.consumer_mut(number).active_at = active_at;
         }
         group.next_number = next_number;
+        let mut nacked = BTreeMap::new();
+        let mut last = None;
         for _ in 0..reader.count()? {
             let id = EntryId::decode(reader)?;
-            let consumer = ConsumerNumber(reader.varint()?);
+            let owner = NonZeroU64::new(reader.varint()?).map(ConsumerNumber);
             let delivered_at = TimeMs(reader.varint()?);
             let deliveries = reader.varint()?;
-            if group.pending.last().is_some_and(|(last, _)| last >= id) {
+            if last.is_some_and(|last| last >= id) {
                 return Err(reader.malformed("pending ids of a group do not ascend"));
             }
-            if !group.consumers.contains_key(&consumer) || deliveries > DELIVERIES_MAX {
+            last = Some(id);
+            let is_known = owner.is_none_or(|number| group.consumers.contains_key(&number));
+            if !is_known || deliveries > DELIVERIES_MAX || (owner.is_none() && delivered_at != TimeMs(0)) {
                 return Err(reader.malformed("pending entry of no consumer or with an impossible count"));
             }
-            group.set_pending(id, Pending { consumer, delivered_at, deliveries });
+            let pending = Pending { owner, delivered_at, deliveries };
+            if owner.is_some() {
+                group.set_pending(id, pending);
+            } else {
+                nacked.insert(id, pending);
+            }
+        }
+        for _ in 0..nacked.len() {
+            let id = EntryId::decode(reader)?;
+            match nacked.remove(&id) {
+                Some(pending) => group.set_pending(id, pending),
+                None => return Err(reader.malformed("order of what is nobody's does not agree with it")),
+            }
         }
         Ok(group)
     }
@@ -228,13 +274,14 @@ impl Group {
             "names agree"
         );
         let held: usize = self.consumers.values().map(Consumer::pending_len).sum();
-        assert_eq!(held, self.pending.len(), "each pending id is in one consumer's list");
+        let owned = self.pending.len() - self.pending.nacked_len();
+        assert_eq!(held, owned, "each pending id with an owner is in one consumer's list");
         for (number, consumer) in &self.consumers {
             consumer.pending.check();
-            assert!(number.0 < self.next_number, "numbers are given in order");
+            assert!(number.0.get() < self.next_number, "numbers are given in order");
             for (id, ()) in consumer.pending.iter() {
                 assert_eq!(
-                    self.pending.get(id).map(|entry| entry.consumer),
+                    self.pending.get(id).and_then(|entry| entry.owner),
                     Some(*number),
                     "{id} is this consumer's"
                 );
@@ -242,6 +289,9 @@ impl Group {
         }
     }
 }
+
+/// In checkpoints, in the place of an owner.
+const NOBODY: u64 = 0;
 
 /// Delivery counts are signed 64-bit numbers for clients, and stay at their greatest.
 pub const DELIVERIES_MAX: u64 = i64::MAX as u64;

@@ -6,9 +6,11 @@ use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::group::Group;
 use crate::state::group::change::no_such_group;
+use crate::state::group::pending::Pending;
 use crate::state::group::read::no_group;
 use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
+use bytes::Bytes;
 
 pub fn pending(stream: Option<&Stream>, query: &PendingQuery<'_>, now: TimeMs) -> Result<Reply, ReplyError> {
     let group = stream
@@ -43,10 +45,9 @@ fn extended(group: &Group, range: &PendingRange<'_>, now: TimeMs) -> Reply {
     };
     let rows = ids.take_while(|id| *id <= range.end).filter_map(|id| {
         let pending = group.pending(id).expect("a consumer's pending id is the group's");
-        let idle = now.since(pending.delivered_at);
-        (idle >= range.min_idle_ms).then(|| {
-            let owner = Reply::Bulk(group.consumer(pending.consumer).name.clone());
-            Reply::Array(vec![Reply::Id(id), owner, Reply::Integer(idle as i64), number(pending.deliveries)])
+        (pending.idle_ms(now) >= range.min_idle_ms).then(|| {
+            let idle = Reply::Integer(pending.idle_shown(now));
+            Reply::Array(vec![Reply::Id(id), owner(group, pending), idle, number(pending.deliveries)])
         })
     });
     Reply::Array(rows.take(most).collect())
@@ -83,10 +84,10 @@ pub fn consumers(stream: &Stream, key: &[u8], group: &[u8], now: TimeMs) -> Resu
 }
 
 /// A group in XINFO STREAM FULL; at most `most` pending entries of each list.
-pub fn full(log: &Log, name: &bytes::Bytes, group: &Group, most: usize) -> Reply {
+pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> Reply {
     let pending = group.pending_from(EntryId::MIN).take(most).map(|(id, pending)| {
-        let owner = Reply::Bulk(group.consumer(pending.consumer).name.clone());
-        Reply::Array(vec![Reply::Id(id), owner, number(pending.delivered_at.0), number(pending.deliveries)])
+        let delivered_at = number(pending.delivered_at.0);
+        Reply::Array(vec![Reply::Id(id), owner(group, pending), delivered_at, number(pending.deliveries)])
     });
     let pending = Reply::Array(pending.collect());
     let consumers = group.consumers().map(|consumer| {
@@ -108,9 +109,15 @@ pub fn full(log: &Log, name: &bytes::Bytes, group: &Group, most: usize) -> Reply
         (Reply::Text("entries-read"), group.entries_read.map_or(Reply::Nil, number)),
         (Reply::Text("lag"), lag(log, group)),
         (Reply::Text("pel-count"), Reply::count(group.pending_len())),
+        (Reply::Text("nacked-count"), Reply::count(group.nacked_len())),
         (Reply::Text("pending"), pending),
         (Reply::Text("consumers"), Reply::Array(consumers.collect())),
     ])
+}
+
+/// The owner's name; of what is nobody's the empty string.
+fn owner(group: &Group, pending: &Pending) -> Reply {
+    Reply::Bulk(pending.owner.map_or_else(Bytes::new, |number| group.consumer(number).name.clone()))
 }
 
 fn lag(log: &Log, group: &Group) -> Reply {

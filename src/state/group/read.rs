@@ -1,15 +1,17 @@
 //! XREADGROUP.
 
 use crate::command::value::group::{GroupRead, GroupReadFrom};
-use crate::model::entries::EntryList;
+use crate::model::entries::{DeliveredBefore, EntryList};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::effects::KeyEvent;
-use crate::state::group::{ConsumerNumber, Group, Pending};
+use crate::state::group::pending::Pending;
+use crate::state::group::{ConsumerNumber, Group, more_deliveries};
 use crate::state::keyspace::{KeyEntry, Value};
 use crate::state::scope::Scope;
 use crate::state::stream::Stream;
+use crate::state::stream::budget::Budget;
 use crate::state::stream::log::Log;
 use bytes::Bytes;
 
@@ -28,24 +30,28 @@ pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Reply, ReplyE
         validate(scope.entry(key).map(|entry| &*entry), key, read.group, *from)?;
     }
     let now = scope.time;
+    let mut budget = Budget::new(read.limits);
     let mut streams = Vec::new();
     for (key, from) in &read.streams {
+        if budget.is_spent() {
+            break;
+        }
         let (stream, _) = scope.stream(key)?.expect("validated above");
         let Stream { log, groups } = stream;
         let group = groups.get_mut(read.group).map(std::sync::Arc::make_mut).expect("validated above");
         let (consumer, created) = group.ensure_consumer(read.consumer, now);
         group.consumer_mut(consumer).seen_at = now;
+        let mut delivery = Delivery { key, log, group, consumer, now, budget: &mut budget };
         let list = match from {
-            GroupReadFrom::New => deliver_new(log, group, consumer, read, now),
-            GroupReadFrom::History(after) => {
-                Some(deliver_history(log, group, consumer, *after, read.count, now))
-            }
+            GroupReadFrom::New => delivery.claim_and_deliver(read),
+            GroupReadFrom::History(after) => Some(delivery.deliver_again(*after)),
             GroupReadFrom::Refused(_) => unreachable!("validated above"),
         };
         if created {
             scope.push(key, KeyEvent::ConsumerCreate);
         }
         if let Some(list) = list {
+            budget.close(key, &list);
             streams.push((Bytes::copy_from_slice(key), list));
         }
     }
@@ -66,11 +72,35 @@ pub fn would_change<'k>(
             GroupReadFrom::New => {
                 let seen_lately = |number| now.since(group.consumer(number).seen_at) < SEEN_LATELY_MS;
                 !group.find_consumer(read.consumer).is_some_and(seen_lately)
-                    || (read.count != Some(0) && has_new(&stream.log, group))
+                    || has_new(&stream.log, group)
+                    || read.claim.is_some_and(|min_idle_ms| group.may_be_claimable(now, min_idle_ms))
             }
             _ => true,
         }
     })
+}
+
+/// Why the read is refused, if it is.
+pub fn refusal<'k>(
+    read: &GroupRead<'_>,
+    mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
+) -> Option<ReplyError> {
+    read.streams.iter().find_map(|(key, from)| validate(entry(key), key, read.group, *from).err())
+}
+
+/// When something that is pending becomes claimable for a read with CLAIM that finds nothing now, if nothing else happens;
+/// `None`: nothing does, or it is not known.
+pub fn next_claimable_at<'k>(
+    read: &GroupRead<'_>,
+    mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
+) -> Option<TimeMs> {
+    let min_idle_ms = read.claim?;
+    let new = read.streams.iter().filter(|(_, from)| *from == GroupReadFrom::New);
+    let times = new.filter_map(|(key, from)| {
+        let stream = validate(entry(key), key, read.group, *from).ok()?;
+        stream.group(read.group)?.next_claimable_at(min_idle_ms)
+    });
+    times.min()
 }
 
 /// A consumer that keeps asking in vain is logged as seen this often: `idle` of XINFO CONSUMERS is right to a second,
@@ -111,55 +141,101 @@ fn has_new(log: &Log, group: &Group) -> bool {
     group.last_id < log.last_id && log.last_live_id().is_some_and(|last| last > group.last_id)
 }
 
-/// `>`: entries that the group has not got yet; none: nothing to say about this stream.
-fn deliver_new(
-    log: &Log,
-    group: &mut Group,
+/// One stream of a read, on its way to a consumer.
+struct Delivery<'d> {
+    key: &'d [u8],
+    log: &'d Log,
+    group: &'d mut Group,
     consumer: ConsumerNumber,
-    read: &GroupRead<'_>,
     now: TimeMs,
-) -> Option<EntryList> {
-    if group.last_id >= log.last_id {
-        return None;
-    }
-    let start = group.last_id.next()?;
-    let most = read.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-    let mut list = EntryList::default();
-    for entry in log.range(start, EntryId::MAX).take(most) {
-        entry.copy_to(&mut list);
-        group.entries_read = log.read_counter(group.last_id, group.entries_read, entry.id);
-        group.last_id = entry.id;
-        if !read.no_ack {
-            group.set_pending(entry.id, Pending { consumer, delivered_at: now, deliveries: 1 });
-        }
-    }
-    if list.is_empty() {
-        return None;
-    }
-    group.consumer_mut(consumer).active_at = Some(now);
-    Some(list)
+    budget: &'d mut Budget,
 }
 
-/// The consumer's own pending entries above an id; those whose entry is gone are shown so, and not counted again
-/// (`streamReplyWithRangeFromConsumerPEL`).
-fn deliver_history(
-    log: &Log,
-    group: &mut Group,
-    consumer: ConsumerNumber,
-    after: EntryId,
-    count: Option<u64>,
-    now: TimeMs,
-) -> EntryList {
-    let mut list = EntryList::default();
-    let Some(start) = after.next() else { return list };
-    let most = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-    let ids: Vec<EntryId> = group.consumer(consumer).pending_from(start).take(most).collect();
-    for id in ids {
-        if log.copy_entry(id, &mut list) {
-            group.redeliver(id, now);
-        } else {
-            list.push_deleted(id);
+impl Delivery<'_> {
+    /// `>`: what may be claimed, if that is asked for, and entries that the group has not got yet. None: nothing to say
+    /// about this stream.
+    fn claim_and_deliver(&mut self, read: &GroupRead<'_>) -> Option<EntryList> {
+        let mut list = EntryList::default();
+        if let Some(min_idle_ms) = read.claim {
+            self.claim(min_idle_ms, &mut list);
+        }
+        self.deliver_new(read, &mut list);
+        if list.is_empty() {
+            return None;
+        }
+        self.group.consumer_mut(self.consumer).active_at = Some(self.now);
+        Some(list)
+    }
+
+    /// Takes over what has been idle for that long. What points to entries that are gone is dropped on the way, as XCLAIM
+    /// and XAUTOCLAIM do.
+    fn claim(&mut self, min_idle_ms: u64, list: &mut EntryList) {
+        let mut claimed = Vec::new();
+        let mut gone = Vec::new();
+        for (id, pending) in self.group.claimable(self.now, min_idle_ms) {
+            if !self.budget.admits(list) {
+                break;
+            }
+            if !self.log.copy_entry(id, list) {
+                gone.push(id);
+                continue;
+            }
+            let (idle_ms, deliveries) = (pending.idle_shown(self.now), pending.deliveries);
+            list.push_before(DeliveredBefore { idle_ms, deliveries });
+            self.budget.add(self.key, list);
+            claimed.push((id, more_deliveries(deliveries)));
+        }
+        for id in gone {
+            self.group.acknowledge(id);
+        }
+        for (id, deliveries) in claimed {
+            let owner = Some(self.consumer);
+            self.group.set_pending(id, Pending { owner, delivered_at: self.now, deliveries });
         }
     }
-    list
+
+    fn deliver_new(&mut self, read: &GroupRead<'_>, list: &mut EntryList) {
+        let Delivery { key, log, group, consumer, now, budget } = self;
+        if group.last_id >= log.last_id {
+            return;
+        }
+        let Some(start) = group.last_id.next() else { return };
+        for entry in log.range(start, EntryId::MAX) {
+            if !budget.admits(list) {
+                break;
+            }
+            entry.copy_to(list);
+            if read.claim.is_some() {
+                list.push_before(DeliveredBefore::NEVER);
+            }
+            budget.add(key, list);
+            group.entries_read = log.read_counter(group.last_id, group.entries_read, entry.id);
+            group.last_id = entry.id;
+            if !read.no_ack {
+                let owner = Some(*consumer);
+                group.set_pending(entry.id, Pending { owner, delivered_at: *now, deliveries: 1 });
+            }
+        }
+    }
+
+    /// The consumer's own pending entries above an id; those whose entry is gone are shown so, and not counted again
+    /// (`streamReplyWithRangeFromConsumerPEL`).
+    fn deliver_again(&mut self, after: EntryId) -> EntryList {
+        let mut list = EntryList::default();
+        let Some(start) = after.next() else { return list };
+        let mine = self.group.consumer(self.consumer).pending_from(start);
+        let ids: Vec<EntryId> = mine.take(self.budget.most()).collect();
+        for id in ids {
+            if !self.budget.admits(&list) {
+                break;
+            }
+            if self.log.copy_entry(id, &mut list) {
+                self.group.redeliver(id, self.now);
+            } else {
+                list.push_deleted(id);
+            }
+            self.budget.add(self.key, &list);
+        }
+        list
+    }
 }

@@ -10,6 +10,7 @@ use crate::command::value::string::StringQuery;
 use crate::model::args::ArgList;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
+use crate::state::op::codec_write::{read_limits, write_limits};
 
 type Taken<T> = Result<T, Malformed>;
 
@@ -133,7 +134,7 @@ fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
         }
         StreamQuery::Read(read) => {
             w.u8(2);
-            w.option(read.count, Writer::varint);
+            write_limits(w, &read.limits);
             w.varint(read.streams.len() as u64);
             for (key, from) in &read.streams {
                 w.bytes(key);
@@ -179,7 +180,7 @@ fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> 
             reverse: r.bool()?,
         }),
         2 => {
-            let count = r.option(Reader::varint)?;
+            let limits = read_limits(r)?;
             let mut streams = Vec::new();
             for _ in 0..r.count()? {
                 let key = r.bytes()?;
@@ -192,7 +193,7 @@ fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> 
                 };
                 streams.push((key, from));
             }
-            StreamQuery::Read(Read { count, streams })
+            StreamQuery::Read(Read { limits, streams })
         }
         3 => StreamQuery::Info { key: r.bytes()?, full: r.option(Reader::varint)? },
         4 => StreamQuery::Groups { key: r.bytes()? },

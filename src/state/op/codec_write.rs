@@ -3,15 +3,17 @@
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Write;
 use crate::command::value::group::{
-    AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart,
+    AutoClaim, Claim, DeliveredAt, GroupChange, GroupRead, GroupReadFrom, GroupStart, NackMode,
 };
 use crate::command::value::key::{Deadline, ExpireCondition, KeyWrite};
 use crate::command::value::stream::{
-    Add, Exactness, Idempotency, NewId, References, SetIdCounters, StreamWrite, Trim, TrimUntil,
+    Add, Exactness, Idempotency, MaxSize, NewId, ReadLimits, References, SetIdCounters, StreamWrite, Trim,
+    TrimUntil,
 };
 use crate::command::value::string::{Expiry, Set, SetCondition, StringWrite};
 use crate::model::args::ArgList;
 use crate::model::entry_id::EntryId;
+use crate::resp::writer::Protocol;
 
 type Taken<T> = Result<T, Malformed>;
 
@@ -86,7 +88,7 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
             })?,
         }),
         4 => Write::GroupRead(read_group_read(r)?),
-        tag @ (5..=10 | 16) => Write::GroupChange(read_group_change(r, tag)?),
+        tag @ (5..=10 | 16 | 17) => Write::GroupChange(read_group_change(r, tag)?),
         11 => Write::Claim(read_claim(r)?),
         12 => Write::AutoClaim(AutoClaim {
             key: r.bytes()?,
@@ -229,10 +231,31 @@ fn read_ids(r: &mut Reader<'_>) -> Taken<Vec<EntryId>> {
     (0..r.count()?).map(|_| EntryId::decode(r)).collect()
 }
 
+pub fn write_limits(w: &mut Writer<'_>, limits: &ReadLimits) {
+    let resp3 = limits.max_size.is_some_and(|max| max.protocol == Protocol::Resp3);
+    // Which of the three there are, one bit each, and the protocol.
+    let numbers = [limits.count, limits.max_count, limits.max_size.map(|max| max.bytes)];
+    let bits = numbers.iter().enumerate().map(|(at, number)| u8::from(number.is_some()) << at);
+    w.u8(bits.sum::<u8>() | u8::from(resp3) << 3);
+    numbers.into_iter().flatten().for_each(|number| w.varint(number));
+}
+
+pub fn read_limits(r: &mut Reader<'_>) -> Taken<ReadLimits> {
+    let bits = r.u8()?;
+    if bits >= 16 || bits & 0b1100 == 0b1000 {
+        return Err(r.malformed("unknown limits of a read"));
+    }
+    let mut number = |bit: u8| if bits & bit != 0 { r.varint().map(Some) } else { Ok(None) };
+    let (count, max_count, bytes) = (number(1)?, number(2)?, number(4)?);
+    let protocol = if bits & 8 != 0 { Protocol::Resp3 } else { Protocol::Resp2 };
+    Ok(ReadLimits { count, max_count, max_size: bytes.map(|bytes| MaxSize { bytes, protocol }) })
+}
+
 fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {
     w.bytes(read.group);
     w.bytes(read.consumer);
-    w.option(read.count, Writer::varint);
+    write_limits(w, &read.limits);
+    w.option(read.claim, Writer::varint);
     w.bool(read.no_ack);
     w.varint(read.streams.len() as u64);
     for (key, from) in &read.streams {
@@ -254,7 +277,8 @@ fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {
 fn read_group_read<'a>(r: &mut Reader<'a>) -> Taken<GroupRead<'a>> {
     let group = r.bytes()?;
     let consumer = r.bytes()?;
-    let count = r.option(Reader::varint)?;
+    let limits = read_limits(r)?;
+    let claim = r.option(Reader::varint)?;
     let no_ack = r.bool()?;
     let mut streams = Vec::new();
     for _ in 0..r.count()? {
@@ -267,7 +291,7 @@ fn read_group_read<'a>(r: &mut Reader<'a>) -> Taken<GroupRead<'a>> {
         };
         streams.push((key, from));
     }
-    Ok(GroupRead { group, consumer, count, no_ack, streams })
+    Ok(GroupRead { group, consumer, limits, claim, no_ack, streams })
 }
 
 fn write_start(w: &mut Writer<'_>, from: GroupStart) {
@@ -288,6 +312,7 @@ fn write_group_change(w: &mut Writer<'_>, change: &GroupChange<'_>) {
     let (tag, key, group) = match change {
         GroupChange::Acknowledge { key, group, .. } => (5, key, group),
         GroupChange::AcknowledgeAndDelete { key, group, .. } => (16, key, group),
+        GroupChange::NegativeAcknowledge { key, group, .. } => (17, key, group),
         GroupChange::Create { key, group, .. } => (6, key, group),
         GroupChange::SetId { key, group, .. } => (7, key, group),
         GroupChange::Destroy { key, group } => (8, key, group),
@@ -302,6 +327,16 @@ fn write_group_change(w: &mut Writer<'_>, change: &GroupChange<'_>) {
         GroupChange::AcknowledgeAndDelete { references, ids, .. } => {
             write_references(w, *references);
             write_ids(w, ids);
+        }
+        GroupChange::NegativeAcknowledge { mode, ids, retry_count, force, .. } => {
+            w.u8(match mode {
+                NackMode::Silent => 0,
+                NackMode::Fail => 1,
+                NackMode::Fatal => 2,
+            });
+            write_ids(w, ids);
+            w.option(*retry_count, Writer::varint);
+            w.bool(*force);
         }
         GroupChange::Create { from, make_stream, entries_read, .. } => {
             write_start(w, *from);
@@ -338,6 +373,19 @@ fn read_group_change<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<GroupChange<'a>> 
             let references = read_references(r)?;
             GroupChange::AcknowledgeAndDelete { key, group, references, ids: read_ids(r)? }
         }
+        17 => GroupChange::NegativeAcknowledge {
+            key,
+            group,
+            mode: match r.u8()? {
+                0 => NackMode::Silent,
+                1 => NackMode::Fail,
+                2 => NackMode::Fatal,
+                _ => return Err(r.malformed("unknown mode of a negative acknowledgement")),
+            },
+            ids: read_ids(r)?,
+            retry_count: r.option(Reader::varint)?,
+            force: r.bool()?,
+        },
         _ => return Err(r.malformed("unknown change of a group")),
     })
 }

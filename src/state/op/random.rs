@@ -9,6 +9,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
+use crate::resp::writer::Protocol;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Op, Transaction, Watched};
 use crate::state::testing::Random;
@@ -83,6 +84,18 @@ fn references(random: &mut Random) -> References {
     ])
 }
 
+fn limits(random: &mut Random) -> ReadLimits {
+    let max_size = |random: &mut Random| MaxSize {
+        bytes: 1 + random.below(200),
+        protocol: *random.pick(&[Protocol::Resp2, Protocol::Resp3]),
+    };
+    ReadLimits {
+        count: random.option(|random| 1 + random.below(5)),
+        max_count: if random.one_in(4) { Some(1 + random.below(8)) } else { None },
+        max_size: if random.one_in(4) { Some(max_size(random)) } else { None },
+    }
+}
+
 fn deadline(random: &mut Random) -> Deadline {
     let ms = random.below(300) as i64 - 20;
     if random.flag() { Deadline::InMs(ms) } else { Deadline::AtMs(1000 + 5 * ms) }
@@ -115,11 +128,9 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
             fields: ArgList::Args(random.pick(&pool.pairs).as_args()),
         }),
         10 => Write::Stream(StreamWrite::Trim { key, trim: trim(random) }),
-        11 if random.flag() => Write::Stream(StreamWrite::DeleteEach {
-            key,
-            references: references(random),
-            ids: ids(random),
-        }),
+        11 if random.flag() => {
+            Write::Stream(StreamWrite::DeleteEach { key, references: references(random), ids: ids(random) })
+        }
         11 => Write::Stream(StreamWrite::Delete { key, ids: ids(random) }),
         12 => Write::Stream(StreamWrite::SetId {
             key,
@@ -132,7 +143,8 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
         13..=16 => Write::GroupRead(GroupRead {
             group,
             consumer,
-            count: random.option(|random| random.below(5)),
+            limits: limits(random),
+            claim: if random.one_in(3) { Some(random.below(60)) } else { None },
             no_ack: random.one_in(4),
             streams: (0..=random.below(2))
                 .map(|_| {
@@ -144,6 +156,14 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
                     (*random.pick(&pool.keys), from)
                 })
                 .collect(),
+        }),
+        17 if random.flag() => Write::GroupChange(GroupChange::NegativeAcknowledge {
+            key,
+            group,
+            mode: *random.pick(&[NackMode::Silent, NackMode::Fail, NackMode::Fatal]),
+            ids: ids(random),
+            retry_count: random.option(|random| random.u64() >> random.below(64)),
+            force: random.flag(),
         }),
         17 if random.flag() => Write::GroupChange(GroupChange::AcknowledgeAndDelete {
             key,
@@ -265,7 +285,7 @@ pub fn random_query<'a>(random: &mut Random, pool: &'a Pool) -> Query<'a> {
             reverse: random.flag(),
         })),
         5 => Query::Stream(StreamQuery::Read(Read {
-            count: random.option(|random| 1 + random.below(6)),
+            limits: limits(random),
             streams: vec![
                 (key, ReadFrom::After(small_id(random))),
                 (

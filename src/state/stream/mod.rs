@@ -1,5 +1,6 @@
 //! Streams: the log of entries, its nodes, trimming, and what is asked of them.
 
+pub mod budget;
 pub mod listpack;
 pub mod log;
 pub mod node;

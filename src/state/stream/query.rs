@@ -6,6 +6,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::state::group;
 use crate::state::stream::Stream;
+use crate::state::stream::budget::Budget;
 use crate::state::stream::log::Log;
 use bytes::Bytes;
 
@@ -37,7 +38,7 @@ pub fn read<'s>(
     read: &Read<'_>,
     stream: impl Fn(&[u8]) -> Result<Option<&'s Stream>, ReplyError>,
 ) -> Result<Reply, ReplyError> {
-    let most = read.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let mut budget = Budget::new(read.limits);
     let mut streams = Vec::new();
     for (key, from) in &read.streams {
         let found = stream(key)?;
@@ -46,7 +47,7 @@ pub fn read<'s>(
             ReadFrom::Refused(_) => return Err(ReplyError::INVALID_STREAM_ID),
             ReadFrom::New | ReadFrom::Last | ReadFrom::After(_) => {}
         }
-        let Some(stream) = found else { continue };
+        let Some(stream) = found.filter(|_| !budget.is_spent()) else { continue };
         let mut list = EntryList::default();
         match from {
             // Nothing lies above the last id at the moment of the call.
@@ -54,16 +55,23 @@ pub fn read<'s>(
             ReadFrom::Last => {
                 if let Some(last) = stream.log.range_back(EntryId::MIN, EntryId::MAX).next() {
                     last.copy_to(&mut list);
+                    budget.add(key, &list);
                 }
             }
             ReadFrom::After(id) => {
                 if let Some(start) = id.next().filter(|start| *start <= stream.log.last_id) {
-                    let entries = stream.log.range(start, EntryId::MAX);
-                    entries.take(most).for_each(|entry| entry.copy_to(&mut list));
+                    for entry in stream.log.range(start, EntryId::MAX) {
+                        if !budget.admits(&list) {
+                            break;
+                        }
+                        entry.copy_to(&mut list);
+                        budget.add(key, &list);
+                    }
                 }
             }
         }
         if !list.is_empty() {
+            budget.close(key, &list);
             streams.push((Bytes::copy_from_slice(key), list));
         }
     }

@@ -20,8 +20,6 @@ const OTHERWISE: &[(&str, &str, &str)] = &[
         "comparing values (8.4) is not built: strings are here for what streams and channels need",
     ),
     ("xadd", "arguments", "not built yet: idempotent adds"),
-    ("xread", "arguments", "not built yet: MAXCOUNT, MAXSIZE"),
-    ("xreadgroup", "arguments", "not built yet: MAXCOUNT, MAXSIZE, CLAIM"),
 ];
 
 #[test]

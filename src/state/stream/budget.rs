@@ -1,0 +1,113 @@
+//! What MAXCOUNT and MAXSIZE leave of a reply that is being made.
+
+use crate::command::value::stream::{MaxSize, ReadLimits};
+use crate::model::entries::EntryList;
+use crate::resp::writer;
+
+/// Counts what the streams of a read give. Where nothing bounds all of them together it counts nothing.
+///
+/// Bytes are those of the reply, but for its first line and for the number of entries of the stream at hand: both are not
+/// known before the end. [`ReadLimits::after`] counts the same.
+pub struct Budget {
+    limits: ReadLimits,
+    entries: u64,
+    bytes: u64,
+}
+
+impl Budget {
+    pub fn new(limits: ReadLimits) -> Budget {
+        Budget { limits, entries: 0, bytes: 0 }
+    }
+
+    /// Nothing more is begun: no entry, no stream. Never before the first entry.
+    pub fn is_spent(&self) -> bool {
+        self.entries > 0
+            && (self.limits.max_count.is_some_and(|max| self.entries >= max)
+                || self.limits.max_size.is_some_and(|max| self.bytes >= max.bytes))
+    }
+
+    /// Whether another entry may come behind these of a stream.
+    pub fn admits(&self, list: &EntryList) -> bool {
+        self.limits.count.is_none_or(|count| (list.len() as u64) < count) && !self.is_spent()
+    }
+
+    /// The entries of one stream at the most.
+    pub fn most(&self) -> usize {
+        let most = self.limits.count.unwrap_or(u64::MAX).min(self.limits.max_count.unwrap_or(u64::MAX));
+        usize::try_from(most).unwrap_or(usize::MAX)
+    }
+
+    /// Counts the entry that this stream's list got last.
+    pub fn add(&mut self, key: &[u8], list: &EntryList) {
+        self.entries += 1;
+        if let Some(MaxSize { protocol, .. }) = self.limits.max_size {
+            if list.len() == 1 {
+                self.bytes += writer::stream_head_bytes(protocol, key) as u64;
+            }
+            self.bytes += writer::last_entry_bytes(protocol, list) as u64;
+        }
+    }
+
+    /// The stream's list is complete, and part of the reply.
+    pub fn close(&mut self, key: &[u8], list: &EntryList) {
+        if let Some(MaxSize { protocol, .. }) = self.limits.max_size {
+            if list.is_empty() {
+                self.bytes += writer::stream_head_bytes(protocol, key) as u64;
+            }
+            self.bytes += writer::header_bytes(list.len()) as u64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry_id::EntryId;
+    use crate::resp::writer::Protocol;
+    use bytes::Bytes;
+
+    /// Streams read one by one with what those before have left give what they give together.
+    #[test]
+    fn a_budget_counts_what_limits_count() {
+        let streams = [("a", 3usize), ("long key", 0), ("b", 12), ("c", 2)];
+        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+            for bytes in 1..700 {
+                let max_size = Some(MaxSize { bytes, protocol });
+                for max_count in [None, Some(1), Some(4), Some(100)] {
+                    let limits = ReadLimits { count: Some(10), max_count, max_size };
+                    let together = read(limits, &streams);
+                    let mut apart: Vec<(Bytes, EntryList)> = Vec::new();
+                    for stream in &streams {
+                        let Some(left) = limits.after(&apart) else { break };
+                        apart.extend(read(left, &[*stream]));
+                    }
+                    assert_eq!(apart, together, "{limits:?}");
+                    let entries: usize = together.iter().map(|(_, list)| list.len()).sum();
+                    assert!(entries > 0 && max_count.is_none_or(|max| entries as u64 <= max));
+                }
+            }
+        }
+    }
+
+    fn read(limits: ReadLimits, streams: &[(&'static str, usize)]) -> Vec<(Bytes, EntryList)> {
+        let mut budget = Budget::new(limits);
+        let mut found = Vec::new();
+        for (key, entries) in streams {
+            if budget.is_spent() {
+                break;
+            }
+            let mut list = EntryList::default();
+            for n in 0..*entries {
+                if !budget.admits(&list) {
+                    break;
+                }
+                list.push_entry(EntryId::new(n as u64, 1));
+                list.push_string(&vec![b'x'; n]);
+                budget.add(key.as_bytes(), &list);
+            }
+            budget.close(key.as_bytes(), &list);
+            found.push((Bytes::from_static(key.as_bytes()), list));
+        }
+        found
+    }
+}
