@@ -232,6 +232,7 @@ macro_rules! list {
 
 const NO: Kind = Kind::Fixed { accepts: &["no"] };
 const EMPTY: Kind = Kind::Fixed { accepts: &[""] };
+const OFF: Kind = Kind::Fixed { accepts: &["off"] };
 const ZERO: Kind = Kind::Fixed { accepts: &["0"] };
 const GIB: i64 = 1 << 30;
 
@@ -322,6 +323,7 @@ pub static SETTINGS: &[Setting] = &[
         ),
         "Whether clients must show a certificate of one of those authorities, or may."
     ),
+    row!("tls-auth-clients-user", "off", mutable, OFF, "Certificates name no users; clients log in."),
     row!(
         "tls-protocols",
         "",

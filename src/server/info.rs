@@ -65,7 +65,7 @@ impl Worker {
         line(text, "process_id", std::process::id());
         line(text, "process_supervised", "no");
         line(text, "run_id", &self.identity.run_id);
-        line(text, "tcp_port", config.port);
+        line(text, "tcp_port", if config.port == 0 { config.tls.port } else { config.port });
         line(text, "server_time_usec", self.clock.now_micros());
         line(text, "uptime_in_seconds", uptime_seconds);
         line(text, "uptime_in_days", uptime_seconds / 86_400);

@@ -6,8 +6,8 @@ use crate::support::notation::split;
 use crate::support::server::{Server, free_port, start_and_expect_exit};
 use crate::support::value::Value;
 use crate::support::wire::{Door, Wire};
-use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};
+use rustls::{HandshakeKind, SupportedProtocolVersion};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -64,7 +64,13 @@ fn both_versions_are_served() {
         assert!(info.contains(&format!(" laddr={} ", server.address())), "{info}");
     }
     // `port` was 0: this is the only door.
-    assert_eq!(server.connect().line("CONFIG GET port").elements()[1], Value::bulk("0"));
+    let mut client = server.connect();
+    assert_eq!(client.line("CONFIG GET port").elements()[1], Value::bulk("0"));
+    let tcp_port = format!("tcp_port:{}\r\n", server.port());
+    assert!(
+        client.line("INFO server").text().contains(&tcp_port),
+        "Redis tells the TLS port where there is no other"
+    );
 }
 
 #[test]
@@ -98,11 +104,34 @@ fn versions_and_suites_are_those_of_the_settings() {
         ("tls-ciphers DEFAULT:!MEDIUM", "'DEFAULT' is none of ECDHE-ECDSA-AES256-GCM-SHA384, "),
         ("tls-ciphersuites AES", "'AES' is none of TLS_AES_256_GCM_SHA384, "),
         ("tls-key-file-pass secret", "Headwater supports only \"\" here"),
+        ("tls-auth-clients-user CN", "Headwater supports only off here"),
         ("tls-auth-clients maybe", "argument(s) must be one of the following: no, yes, optional"),
         ("tls-port 1", "can't set immutable config"),
     ] {
         let reply = client.line(&format!("CONFIG SET {setting}")).text();
         assert!(reply.contains(text), "{setting}: {reply}");
+    }
+}
+
+/// The server remembers sessions for clients that come again, unless it is told not to.
+#[test]
+fn a_client_that_comes_again_resumes_its_session() {
+    let server = server(&[]);
+    let mut control = server.connect();
+    for (caching, expected) in [("yes", HandshakeKind::Resumed), ("no", HandshakeKind::Full)] {
+        assert_eq!(control.line(&format!("CONFIG SET tls-session-caching {caching}")), Value::ok());
+        for version in VERSIONS {
+            let config = Authority::of_tests().client_config(None, &[version]);
+            let mut kinds = Vec::new();
+            for _ in 0..2 {
+                let mut client =
+                    Client::through(&Door::Tls(server.address(), config.clone())).expect("a connection");
+                assert_eq!(client.line("PING").text(), "PONG");
+                let Wire::Tls(stream) = client.wire() else { panic!("no TLS") };
+                kinds.extend(stream.conn.handshake_kind());
+            }
+            assert_eq!(kinds, [HandshakeKind::Full, expected], "{caching}, {version:?}");
+        }
     }
 }
 

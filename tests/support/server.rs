@@ -168,6 +168,15 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
+    /// Whether the test may go on that only makes sense over TCP without TLS.
+    pub fn is_plain_tcp(&self) -> bool {
+        let is_plain = self.transport == Transport::Tcp;
+        if !is_plain {
+            eprintln!("SKIPPED: this test is about TCP");
+        }
+        is_plain
+    }
+
     /// Where its clients come in.
     pub fn door(&self) -> Door {
         match self.transport {

@@ -3,7 +3,7 @@
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,6 +45,19 @@ impl Wire {
 
     fn unix(path: &Path) -> io::Result<Wire> {
         UnixStream::connect(path).map(Wire::Unix)
+    }
+
+    /// Sends nothing more; what the server sends can still be read.
+    pub fn end_sending(&mut self) -> io::Result<()> {
+        match self {
+            Wire::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Wire::Tls(stream) => {
+                stream.conn.send_close_notify();
+                stream.flush()?;
+                stream.sock.shutdown(Shutdown::Write)
+            }
+            Wire::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
     }
 
     pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {

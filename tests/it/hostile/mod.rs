@@ -173,6 +173,9 @@ fn strangers_are_refused_without_a_password() {
         return;
     };
     let server = Server::with(&["--bind", "0.0.0.0", "--protected-mode", "yes"]);
+    if !server.is_plain_tcp() {
+        return;
+    }
     let outside = SocketAddr::new(address.ip(), server.port());
     let knock = || Client::connect(outside).expect("a connection").receive(PATIENCE).expect("a word").text();
     let refusal = knock();
@@ -201,7 +204,7 @@ fn strangers_are_refused_without_a_password() {
 #[test]
 fn strangers_are_refused_in_the_words_of_redis() {
     let (Some(address), Some(redis)) = (own_address(), redis_server()) else { return };
-    let flags = ["--bind", "0.0.0.0", "--protected-mode", "yes"];
+    let flags = ["--bind", "0.0.0.0", "--protected-mode", "yes", "--transport", "tcp"];
     let words = [Server::with(&flags), Server::of(redis, &flags)].map(|server| {
         let mut client = Client::connect(SocketAddr::new(address.ip(), server.port())).expect("a connection");
         client.receive(PATIENCE).expect("a word").text()
