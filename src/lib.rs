@@ -15,5 +15,6 @@ pub mod storage;
 pub mod pubsub;
 pub mod replication;
 pub mod partition;
+pub mod acl;
 pub mod server;
 pub mod node;

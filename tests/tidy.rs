@@ -18,6 +18,7 @@ const FLOORS: &[&str] = &[
     "pubsub",
     "replication",
     "partition",
+    "acl",
     "server",
     "node",
 ];
@@ -31,12 +32,14 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("rustix", &["env", "node"]),
     ("rustls", &["server"]),
     ("socket2", &["server", "node"]),
+    ("sha2", &["acl"]),
+    ("subtle", &["acl"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["observe"]),
 ];
 
 /// Crates that some rooms must not know.
-const CRATE_BANS: &[(&str, &[&str])] = &[("tokio", &["base", "model", "command", "state", "storage"])];
+const CRATE_BANS: &[(&str, &[&str])] = &[("tokio", &["base", "model", "command", "state", "storage", "acl"])];
 
 const UNSAFE_ROOMS: &[&str] = &["env"];
 

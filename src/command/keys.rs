@@ -2,6 +2,8 @@
 //! the typed value (`value::reach`); that both agree is tested below (reliability A1).
 
 use crate::command::spec::{BeginSearch, KeyFlag, KeySpec, Row};
+use crate::command::value::string::StringWrite;
+use crate::command::value::{Command, Data, Write};
 use crate::model::args::Args;
 
 /// A key, and what is done with it.
@@ -28,6 +30,47 @@ pub fn find<'a>(row: &'static Row, args: Args<'a>) -> Option<Vec<Found<'a>>> {
         found.extend(args.from(first).first(keys).iter().step_by(spec.step as usize).map(|key| (key, spec)));
     }
     Some(found)
+}
+
+/// What a command does with a key, as far as permissions distinguish it. Neither: it only asks whether the key is there
+/// and what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// Gives away something of what the key holds.
+    pub reads: bool,
+    /// Adds, changes or deletes.
+    pub writes: bool,
+}
+
+impl Access {
+    /// Of a spec's flags (Redis `ACLSelectorCheckKey`).
+    pub fn of(spec: &KeySpec) -> Access {
+        let writes = [KeyFlag::Insert, KeyFlag::Delete, KeyFlag::Update];
+        Access { reads: spec.has(KeyFlag::Access), writes: writes.iter().any(|&flag| spec.has(flag)) }
+    }
+}
+
+/// The keys that a command uses, with what it does to each: permissions are decided on these (reliability A1).
+pub fn accesses<'c>(
+    row: &'static Row,
+    command: &'c Command<'_>,
+) -> impl Iterator<Item = (&'c [u8], Access)> + use<'c> {
+    command.keys().enumerate().map(move |(index, key)| (key, access(row, command, index)))
+}
+
+fn access(row: &'static Row, command: &Command<'_>, index: usize) -> Access {
+    // Several specs stand for one key each.
+    let spec = row.keys.get(index).or(row.keys.last());
+    match (spec, command) {
+        // DEBUG has no specs, and shows what it is asked about.
+        (None, _) => Access { reads: true, writes: false },
+        (Some(spec), Command::Data(Data::Write(Write::String(StringWrite::Set(set)))))
+            if spec.has(KeyFlag::VariableFlags) =>
+        {
+            Access { reads: set.get, writes: true }
+        }
+        (Some(spec), _) => Access::of(spec),
+    }
 }
 
 /// Where the keyword STREAMS of XREAD and XREADGROUP is. Other options are stepped over with their values, so that a

@@ -172,6 +172,16 @@ pub struct Config {
     pub dir: PathBuf,
     /// Empty: none.
     pub requirepass: String,
+    /// The file of users; empty: none.
+    pub aclfile: String,
+    /// `user` settings, one user each: a name and rules.
+    pub users: Vec<String>,
+    /// `acl-pubsub-default`: whether new users may use all channels.
+    pub acl_all_channels: bool,
+    pub acllog_max_len: u64,
+    /// Failed logins of an address before its next ones are put off; 0: they never are.
+    pub login_failures_free: u32,
+    pub login_backoff_max_ms: u64,
     pub protected_mode: bool,
     pub databases: u32,
     pub maxclients: usize,
@@ -222,6 +232,12 @@ impl Default for Config {
             tls: TlsSettings::default(),
             dir: PathBuf::new(),
             requirepass: String::new(),
+            aclfile: String::new(),
+            users: Vec::new(),
+            acl_all_channels: false,
+            acllog_max_len: 0,
+            login_failures_free: 0,
+            login_backoff_max_ms: 0,
             protected_mode: false,
             databases: 0,
             maxclients: 0,

@@ -11,6 +11,10 @@ pub const DEFAULT_FILE: &str = "config/headwater.toml";
 /// The Redis version whose commands and replies this server gives.
 pub const REDIS_VERSION: &str = "8.10.0";
 
+/// Defines a user: `user = ["ann on >secret ~news.* +@stream"]`, `--user "ann on …"`. Not a row, because it may stand
+/// there more than once and CONFIG GET does not tell it.
+const USER: &str = "user";
+
 /// What the command line asked for.
 #[derive(Debug)]
 pub enum Invocation {
@@ -99,7 +103,7 @@ fn pair_flags(flags: &[String]) -> Result<Vec<(String, String)>, LoadError> {
         .into_iter()
         .map(|(name, value)| match value {
             Some(value) => Ok((name, value)),
-            None if name != "config" && settings::find(&name).is_none() => {
+            None if !["config", USER].contains(&&name[..]) && settings::find(&name).is_none() => {
                 Err(LoadError::Unknown { place: place(), hint: hint(&name), name })
             }
             None => Err(LoadError::Value {
@@ -113,6 +117,10 @@ fn pair_flags(flags: &[String]) -> Result<Vec<(String, String)>, LoadError> {
 }
 
 fn set(config: &mut Config, place: &str, name: &str, value: &str) -> Result<(), LoadError> {
+    if name == USER {
+        config.users.push(value.to_owned());
+        return Ok(());
+    }
     let Some(setting) = settings::find(name) else {
         return Err(LoadError::Unknown { place: place.into(), name: name.into(), hint: hint(name) });
     };
@@ -144,6 +152,12 @@ pub fn read_text(config: &mut Config, path: &Path, text: &str) -> Result<(), Loa
             Some(line) => format!("{}:{line}", path.display()),
             None => path.display().to_string(),
         };
+        if let (USER, toml::Value::Array(items)) = (&name[..], value)
+            && let Some(users) = items.iter().map(toml_text).collect::<Option<Vec<_>>>()
+        {
+            config.users.extend(users);
+            continue;
+        }
         let text = match value {
             toml::Value::Array(items) => {
                 items.iter().map(toml_text).collect::<Option<Vec<_>>>().map(|t| t.join(" "))
@@ -250,7 +264,10 @@ pub fn example() -> String {
     let mut text = String::from(
         "# Headwater's settings, each at its default. Uncomment to change.\n\
          # The environment (HEADWATER_PORT=...) and the command line (--port ...) win over this file.\n\
-         # Settings marked * can also be changed by CONFIG SET.\n",
+         # Settings marked * can also be changed by CONFIG SET.\n\
+         # Users are a list here, --user \"...\" on the command line, or lines of the aclfile:\n\
+         # a name and its rules, as ACL SETUSER takes them.\n\
+         #user = [\"ann on >secret ~orders* resetchannels +@stream\", \"default off\"]\n",
     );
     for setting in SETTINGS {
         let mark = if setting.mutable { " *" } else { "" };
@@ -299,6 +316,17 @@ mod tests {
         assert_eq!((config.port, config.maxclients, config.databases), (3, 22, 3));
         assert_eq!(config.bind, ["::1", "127.0.0.1"]);
         assert!(!config.protected_mode);
+    }
+
+    #[test]
+    fn users_are_a_list_and_flags() {
+        let (_dir, path) = file("user = [\"ann on >a b\", \"bob off\"]\nport = 1\n");
+        let config =
+            run(&["--config", &path, "--user", "cid", "on", "(~a", "+get)", "--user", "dan"], &[]).unwrap();
+        assert_eq!(config.users, ["ann on >a b", "bob off", "cid on (~a +get)", "dan"]);
+        let (_dir, path) = file("user = \"ann on\"\n");
+        assert_eq!(run(&["--config", &path], &[]).unwrap().users, ["ann on"]);
+        assert!(run(&["--user"], &[]).unwrap_err().contains("a value is missing"));
     }
 
     #[test]

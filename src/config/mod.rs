@@ -4,5 +4,6 @@ pub mod access;
 #[allow(clippy::module_inception)] // a file is one noun, and this room has the noun of its name
 pub mod config;
 pub mod load;
+pub mod setting;
 pub mod settings;
 pub mod value;

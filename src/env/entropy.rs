@@ -6,6 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub trait Entropy: Send + Sync {
     fn u64(&self) -> u64;
+
+    /// Bytes that nobody can guess, where the source is fit for that: passwords.
+    fn fill(&self, bytes: &mut [u8]) {
+        for piece in bytes.chunks_mut(8) {
+            piece.copy_from_slice(&self.u64().to_le_bytes()[..piece.len()]);
+        }
+    }
 }
 
 /// Entropy of the operating system, by way of the keys that the standard library draws for its hash maps.
@@ -21,6 +28,18 @@ impl Entropy for SystemEntropy {
         hasher.write_u64(DRAWS.fetch_add(1, Ordering::Relaxed));
         hasher.write_u32(std::process::id());
         hasher.finish()
+    }
+
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            // A signal may cut it short; nothing else can fail once the system has started.
+            match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
+                Ok(count) => filled += count,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => panic!("the system has no randomness: {error}"),
+            }
+        }
     }
 }
 

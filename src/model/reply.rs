@@ -11,6 +11,8 @@ pub enum Reply {
     /// `+OK` and its like; also the lines of HELP.
     Status(Cow<'static, str>),
     Integer(i64),
+    /// RESP2: a bulk string. The shortest digits that say the number exactly.
+    Double(f64),
     Bulk(Bytes),
     /// A bulk string that is known at compile time, such as a field name.
     Text(&'static str),

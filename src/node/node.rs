@@ -1,5 +1,6 @@
 //! A node from its first look at the data directory to its last sync.
 
+use crate::acl::acl::{Acl, AclError};
 use crate::base::latch::Latch;
 use crate::config::config::Config;
 use crate::env::clock::{Clock, SystemClock};
@@ -25,6 +26,8 @@ use tokio::task::LocalSet;
 /// Why a node does not start, or did not stop as it should.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
+    #[error("users: {0}")]
+    Acl(#[from] AclError),
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
@@ -64,6 +67,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
             _ => Some(offer::build(&config.tls)?),
         };
         let doors = listen(&config)?;
+        let acl = Acl::open(&config, fs.clone())?;
         let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
         let latch = Latch::new();
         let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
@@ -74,6 +78,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
             clock,
             entropy,
             config: config.clone(),
+            acl,
             latch,
             committer,
         }));

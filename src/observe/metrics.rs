@@ -94,6 +94,12 @@ pub struct Metrics {
     pub keyspace_hits: Counter,
     pub keyspace_misses: Counter,
     pub expired_keys: Counter,
+    /// Logins that failed, those that came too early included.
+    pub denied_logins: Counter,
+    pub throttled_logins: Counter,
+    pub denied_commands: Counter,
+    pub denied_keys: Counter,
+    pub denied_channels: Counter,
     pub client_query_buffer_disconnections: Counter,
     pub client_output_buffer_disconnections: Counter,
     /// Commit rounds: one write and one flush each.
@@ -234,6 +240,11 @@ impl Metrics {
         line("keyspace_misses", &self.keyspace_misses.get());
         line("unexpected_error_replies", &0);
         line("total_error_replies", &self.errors.get());
+        line("acl_access_denied_auth", &self.denied_logins.get());
+        line("acl_access_denied_cmd", &self.denied_commands.get());
+        line("acl_access_denied_key", &self.denied_keys.get());
+        line("acl_access_denied_channel", &self.denied_channels.get());
+        line("throttled_logins", &self.throttled_logins.get());
         line("client_query_buffer_limit_disconnections", &self.client_query_buffer_disconnections.get());
         line("client_output_buffer_limit_disconnections", &self.client_output_buffer_disconnections.get());
     }
@@ -283,6 +294,11 @@ impl Metrics {
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expired_keys,
+            &self.denied_logins,
+            &self.throttled_logins,
+            &self.denied_commands,
+            &self.denied_keys,
+            &self.denied_channels,
             &self.client_query_buffer_disconnections,
             &self.client_output_buffer_disconnections,
             &self.commits,

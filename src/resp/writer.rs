@@ -18,6 +18,8 @@ pub fn write(out: &mut Vec<u8>, protocol: Protocol, reply: &Reply) {
     match reply {
         Reply::Status(text) => line(out, b'+', text.as_bytes()),
         Reply::Integer(value) => integer(out, *value),
+        Reply::Double(value) if resp3 => line(out, b',', value.to_string().as_bytes()),
+        Reply::Double(value) => bulk(out, value.to_string().as_bytes()),
         Reply::Bulk(bytes) => bulk(out, bytes),
         Reply::Text(text) => bulk(out, text.as_bytes()),
         Reply::Id(id) => entry_id(out, *id),

@@ -1,7 +1,7 @@
 //! Where the ends of a connection are.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,14 @@ impl Address {
         match self {
             Address::Ip(address) => address.ip().to_canonical().is_loopback(),
             Address::Unix(_) => true,
+        }
+    }
+
+    /// `None`: who comes over a Unix socket has none.
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Address::Ip(address) => Some(address.ip()),
+            Address::Unix(_) => None,
         }
     }
 

@@ -7,6 +7,7 @@
 //!
 //! Waiters of a key are served first come first served; ids ascend, so their order is that of the ids.
 
+use crate::command::spec::Row;
 use crate::server::ticket::Place;
 use ahash::AHashMap;
 use bytes::Bytes;
@@ -17,6 +18,9 @@ pub struct WaiterId(pub u64);
 
 pub struct Waiter {
     pub place: Place,
+    /// Which command waits, and with which first argument, as far as permissions may depend on it.
+    pub row: &'static Row,
+    pub first_argument: Option<Bytes>,
     pub database: u32,
     pub keys: Vec<Bytes>,
     /// The read to try again, encoded as in the log.

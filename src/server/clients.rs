@@ -27,7 +27,7 @@ impl Worker {
             line,
             "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
              watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} \
-             events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0",
+             events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread=0",
             connection.id,
             connection.peer,
             connection.local,
@@ -50,6 +50,7 @@ impl Worker {
             output_memory + connection.input_bytes.get() + multi_memory + size_of::<Connection>(),
             if output > 0 { "rw" } else { "r" },
             session.last_command.map_or("NULL", |row| row.full_name()),
+            session.user.name().escape_ascii(),
             protocol_number(session.protocol),
             session.library_name.escape_ascii(),
             session.library_version.escape_ascii(),
@@ -70,7 +71,7 @@ impl Worker {
         let age_seconds = now_ms.saturating_sub(connection.created_at_ms) / 1000;
         filter.ids.as_ref().is_none_or(|ids| ids.contains(&connection.id))
             && filter.class.is_none_or(|wanted| wanted == class)
-            && filter.user.is_none_or(|user| user == b"default")
+            && filter.user.is_none_or(|user| user == connection.session.borrow().user.name())
             && filter.address.is_none_or(|address| connection.peer.to_string().as_bytes() == address)
             && filter.local_address.is_none_or(|address| connection.local.to_string().as_bytes() == address)
             && filter.max_age_seconds.is_none_or(|age| age_seconds >= age)

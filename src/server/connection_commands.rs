@@ -1,7 +1,8 @@
 //! Commands about connections: HELLO, AUTH, PING, CLIENT and their like.
 
+use crate::acl::log::Context;
 use crate::command::value::connection::{
-    ClientCommand, ConnectionCommand, Hello, LibraryAttribute, ReplyMode,
+    ClientCommand, ClientFilter, ConnectionCommand, Hello, LibraryAttribute, ReplyMode,
 };
 use crate::config::load::REDIS_VERSION;
 use crate::model::reply::{Reply, ReplyError};
@@ -31,7 +32,9 @@ impl Worker {
         if waits_its_turn && !connection.is_settled() {
             return Flow::HoldUntilSettled;
         }
-        if let Some(reply) = self.answer_connection(connection, command) {
+        let context =
+            if connection.session.borrow().queue.is_some() { Context::Multi } else { Context::TopLevel };
+        if let Some(reply) = self.answer_connection(connection, command, context) {
             connection.reply(&reply);
         }
         if let ConnectionCommand::Quit = command {
@@ -42,7 +45,7 @@ impl Worker {
 
     /// The reply inside EXEC, where each command has one.
     pub fn connection_reply(&self, connection: &Rc<Connection>, command: &ConnectionCommand<'_>) -> Reply {
-        self.answer_connection(connection, command).unwrap_or(Reply::OK)
+        self.answer_connection(connection, command, Context::Multi).unwrap_or(Reply::OK)
     }
 
     /// `None`: CLIENT REPLY OFF and SKIP are not answered.
@@ -50,6 +53,7 @@ impl Worker {
         &self,
         connection: &Rc<Connection>,
         command: &ConnectionCommand<'_>,
+        context: Context,
     ) -> Option<Reply> {
         Some(match command {
             ConnectionCommand::Ping { message } => ping(connection, *message),
@@ -58,9 +62,9 @@ impl Worker {
             ConnectionCommand::Quit => Reply::OK,
             ConnectionCommand::Reset => self.reset(connection),
             ConnectionCommand::Auth { user, password } => {
-                self.authenticate(connection, *user, password).into()
+                self.log_in(connection, *user, password, "AUTH", context).map(|()| Reply::OK).into()
             }
-            ConnectionCommand::Hello(hello) => self.hello(connection, hello).into(),
+            ConnectionCommand::Hello(hello) => self.hello(connection, hello, context).into(),
             ConnectionCommand::Client(command) => return self.client(connection, command),
         })
     }
@@ -82,39 +86,21 @@ impl Worker {
 
     fn reset(&self, connection: &Rc<Connection>) -> Reply {
         self.pubsub.borrow_mut().drop_subscriber(connection.subscriber());
-        let authenticated = self.config.borrow().requirepass.is_empty();
-        connection.session.borrow_mut().reset(authenticated);
+        let default_user = self.acl.users.borrow().default_user().clone();
+        connection.session.borrow_mut().reset(default_user);
         Reply::Status("RESET".into())
     }
 
-    fn authenticate(
+    fn hello(
         &self,
         connection: &Connection,
-        user: Option<&[u8]>,
-        password: &[u8],
+        hello: &Hello<'_>,
+        context: Context,
     ) -> Result<Reply, ReplyError> {
-        let config = self.config.borrow();
-        let expected = config.requirepass.as_bytes();
-        if expected.is_empty() && user.is_none() {
-            return Err(ReplyError::new(
-                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-                 configuration is correct?",
-            ));
-        }
-        let known = user.is_none_or(|user| user == b"default");
-        if !known || !(expected.is_empty() || is_equal_in_constant_time(expected, password)) {
-            tracing::warn!(peer = %connection.peer, "failed login");
-            return Err(ReplyError::new("WRONGPASS invalid username-password pair or user is disabled."));
-        }
-        connection.session.borrow_mut().authenticated = true;
-        Ok(Reply::OK)
-    }
-
-    fn hello(&self, connection: &Connection, hello: &Hello<'_>) -> Result<Reply, ReplyError> {
         if let Some((user, password)) = hello.auth {
-            self.authenticate(connection, Some(user), password)?;
+            self.log_in(connection, Some(user), password, "HELLO", context)?;
         }
-        if !connection.session.borrow().authenticated {
+        if !self.is_let_in(&connection.session.borrow()) {
             return Err(ReplyError::new(
                 "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
                  <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
@@ -178,9 +164,10 @@ impl Worker {
                     None => Reply::error("ERR No such client"),
                 }
             }
-            ClientCommand::Kill { filter, .. } if filter.user.is_some_and(|user| user != b"default") => {
-                let user = filter.user.unwrap_or_default().escape_ascii();
-                Reply::Error(ReplyError::owned(format!("ERR No such user '{user}'")))
+            ClientCommand::Kill { filter: ClientFilter { user: Some(user), .. }, .. }
+                if self.acl.users.borrow().get(user).is_none() =>
+            {
+                Reply::Error(ReplyError::owned([b"ERR No such user '", *user, b"'"].concat()))
             }
             ClientCommand::Kill { filter, skip_me } => {
                 let mut meant = self.clients(filter);
@@ -224,7 +211,7 @@ impl Worker {
     }
 
     /// Closes a client; oneself only after the reply. The commands that follow no longer meet it.
-    fn kill(&self, by: &Connection, client: &Rc<Connection>) {
+    pub fn kill(&self, by: &Connection, client: &Rc<Connection>) {
         if by.id == client.id {
             client.close_after_replies();
         } else {
@@ -291,27 +278,5 @@ fn check_name(name: &[u8]) -> Result<(), ReplyError> {
         Ok(())
     } else {
         Err(ReplyError::new("ERR Client names cannot contain spaces, newlines or special characters."))
-    }
-}
-
-/// The time taken does not tell how much of the password was right (reliability A9).
-fn is_equal_in_constant_time(expected: &[u8], given: &[u8]) -> bool {
-    let mut difference = u8::from(expected.len() != given.len());
-    for (index, byte) in given.iter().enumerate() {
-        difference |= byte ^ expected[index % expected.len()];
-    }
-    difference == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_password_is_equal_to_the_password() {
-        for wrong in [&b""[..], b"s", b"secre", b"secretsecret", b"secreT"] {
-            assert!(!is_equal_in_constant_time(b"secret", wrong), "{}", wrong.escape_ascii());
-        }
-        assert!(is_equal_in_constant_time(b"secret", b"secret"));
     }
 }

@@ -83,7 +83,7 @@ impl Worker {
             let subscribed = session.subscriptions > 0;
             let waiting = self.waiters.borrow().of_connection(connection.id).is_some();
             let idle_ms = now_ms.saturating_sub(connection.last_active_ms.get());
-            let login_is_late = !session.authenticated && idle_ms > LOGIN_TIMEOUT_MS;
+            let login_is_late = !self.is_let_in(&session) && idle_ms > LOGIN_TIMEOUT_MS;
             drop(session);
             // Redis never times out subscribers and blocked clients (`clientsCronHandleTimeout`).
             let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !subscribed && !waiting;

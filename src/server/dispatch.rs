@@ -8,7 +8,6 @@ use crate::command::value::{Command, Data};
 use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::{Reply, ReplyError};
 use crate::resp::reader::is_cross_protocol;
-use crate::resp::writer::Protocol;
 use crate::server::connection::Connection;
 use crate::server::worker::Worker;
 use std::rc::Rc;
@@ -40,10 +39,13 @@ impl Worker {
                 return Flow::Next;
             }
         };
-        if let Err(error) = check(connection, row) {
-            self.refuse(connection, Some(row), is_exec(name), error);
-            return Flow::Next;
-        }
+        let parsed = match self.check(connection, row, args) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.refuse(connection, Some(row), is_exec(name), error);
+                return Flow::Next;
+            }
+        };
         if connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI) {
             self.enqueue(connection, row, args);
             return Flow::Next;
@@ -52,7 +54,7 @@ impl Worker {
             && self.pause.holds(row, self.clock.monotonic_ms())
             && !connection.session.borrow().is_subscribed_only();
         connection.session.borrow_mut().last_command = Some(row);
-        let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args) };
+        let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args, parsed) };
         if flow == Flow::Next {
             self.metrics.note_call(row.index());
         } else {
@@ -62,10 +64,16 @@ impl Worker {
         flow
     }
 
-    /// Parses and executes.
-    fn execute(self: &Rc<Self>, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) -> Flow {
-        match (row.parse)(args) {
-            Ok(command) => self.execute_command(connection, command),
+    /// Parses, unless that was done already, and executes.
+    fn execute(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        row: &'static Row,
+        args: Args<'_>,
+        parsed: Option<Result<Command<'_>, ReplyError>>,
+    ) -> Flow {
+        match parsed.unwrap_or_else(|| (row.parse)(args)) {
+            Ok(command) => self.execute_command(connection, args, command),
             Err(error) => {
                 self.metrics.note_error(Some(row.index()), error.code());
                 connection.reply(&Reply::Error(error));
@@ -74,7 +82,12 @@ impl Worker {
         }
     }
 
-    fn execute_command(self: &Rc<Self>, connection: &Rc<Connection>, command: Command<'_>) -> Flow {
+    fn execute_command(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        args: Args<'_>,
+        command: Command<'_>,
+    ) -> Flow {
         match command {
             Command::Data(data) => {
                 if let Data::Write(_) = data
@@ -85,12 +98,48 @@ impl Worker {
                 }
                 self.execute_data(connection, data)
             }
-            Command::Blocking { read, timeout_ms } => self.execute_blocking(connection, read, timeout_ms),
+            Command::Blocking { read, timeout_ms } => {
+                self.execute_blocking(connection, args, read, timeout_ms)
+            }
             Command::PubSub(command) => self.execute_pubsub(connection, &command),
             Command::Transaction(command) => self.execute_transaction(connection, &command),
             Command::Connection(command) => self.execute_connection(connection, &command),
             Command::Server(command) => self.execute_server(connection, &command),
         }
+    }
+
+    /// What every command must pass. For a user that may not do everything the request is parsed here.
+    fn check<'a>(
+        &self,
+        connection: &Connection,
+        row: &'static Row,
+        args: Args<'a>,
+    ) -> Result<Option<Result<Command<'a>, ReplyError>>, ReplyError> {
+        let session = connection.session.borrow();
+        let (is_queueing, is_subscribed_only) = (session.queue.is_some(), session.is_subscribed_only());
+        let unrestricted = session.unrestricted;
+        drop(session);
+        if !unrestricted {
+            self.check_login(connection, row)?;
+        }
+        if is_queueing && row.flags.contains(Flags::NO_MULTI) {
+            return Err(ReplyError::new("ERR Command not allowed inside a transaction"));
+        }
+        let parsed = if unrestricted {
+            None
+        } else {
+            let parsed = (row.parse)(args);
+            self.permit(connection, row, args, &parsed)?;
+            Some(parsed)
+        };
+        if is_subscribed_only && !row.flags.contains(Flags::WHILE_SUBSCRIBED) {
+            return Err(ReplyError::owned(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                 this context",
+                row.full_name()
+            )));
+        }
+        Ok(parsed)
     }
 
     /// Refuses a request before it is executed. In a transaction this spoils EXEC; refusing EXEC itself ends the
@@ -174,27 +223,6 @@ pub const UNKNOWN: ReplyError = ReplyError::new(
 pub const STOPPED: ReplyError = ReplyError::new(
     "MISCONF Errors writing to the journal; the server is stopping, nothing more is accepted.",
 );
-
-fn check(connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
-    let session = connection.session.borrow();
-    if !session.authenticated && !row.flags.contains(Flags::NO_AUTH) {
-        return Err(ReplyError::new("NOAUTH Authentication required."));
-    }
-    if session.protocol == Protocol::Resp2
-        && session.is_subscribed_only()
-        && !row.flags.contains(Flags::WHILE_SUBSCRIBED)
-    {
-        return Err(ReplyError::owned(format!(
-            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
-             this context",
-            row.full_name()
-        )));
-    }
-    if session.queue.is_some() && row.flags.contains(Flags::NO_MULTI) {
-        return Err(ReplyError::new("ERR Command not allowed inside a transaction"));
-    }
-    Ok(())
-}
 
 fn is_exec(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"exec")

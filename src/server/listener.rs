@@ -164,8 +164,9 @@ fn admit(worker: &Rc<Worker>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>
         accepted.refuse(b"-ERR max number of clients reached\r\n");
         return;
     }
+    let default_user = worker.acl.users.borrow().default_user().clone();
     // Reliability A11: no password and reachable from elsewhere is how servers were taken over.
-    let is_denied = config.protected_mode && config.requirepass.is_empty() && !accepted.is_local();
+    let is_denied = config.protected_mode && default_user.needs_no_password() && !accepted.is_local();
     if is_denied {
         worker.metrics.rejected_connections.add(1);
         if !matches!(accepted, Accepted::Tls(..)) {
@@ -173,7 +174,6 @@ fn admit(worker: &Rc<Worker>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>
             return;
         }
     }
-    let authenticated = config.requirepass.is_empty();
     drop(config);
     let (peer, local, read_half, write_half) = match accepted.into_parts(worker) {
         Ok(parts) => parts,
@@ -188,7 +188,7 @@ fn admit(worker: &Rc<Worker>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>
         peer,
         local,
         worker.clock.monotonic_ms(),
-        Session::new(authenticated),
+        Session::new(default_user),
         write_half,
     ));
     connection.last_partition.set(PartitionId(0));

@@ -3,6 +3,7 @@
 //! Invariants: one reply per request, in request order; a client that does not read cannot make the server's memory
 //! grow without bound; whatever ends a connection, its subscriptions and waits end with it.
 
+pub mod acl_commands;
 pub mod address;
 pub mod blocking;
 pub mod clients;
@@ -16,6 +17,7 @@ pub mod info;
 pub mod listener;
 pub mod output;
 pub mod pause;
+pub mod permissions;
 pub mod pubsub_commands;
 pub mod serve;
 pub mod server_commands;

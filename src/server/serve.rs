@@ -313,7 +313,7 @@ fn request_limits(worker: &Worker, connection: &Connection) -> RequestLimits {
     RequestLimits {
         bulk_bytes_max: config.proto_max_bulk_len,
         query_buffer_bytes_max: config.client_query_buffer_limit,
-        authenticated: connection.session.borrow().authenticated,
+        authenticated: worker.is_let_in(&connection.session.borrow()),
         ..RequestLimits::default()
     }
 }
@@ -326,7 +326,7 @@ fn is_over_output_limit(worker: &Worker, connection: &Connection) -> bool {
     }
     let (authenticated, subscribed) = {
         let session = connection.session.borrow();
-        (session.authenticated, session.subscriptions > 0)
+        (worker.is_let_in(&session), session.subscriptions > 0)
     };
     let over = if authenticated {
         worker.is_over_output_limit(connection, subscribed)

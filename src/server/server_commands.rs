@@ -61,7 +61,7 @@ impl Worker {
                     pairs.into_iter().map(|(name, value)| (Reply::Text(name), Reply::bulk(value))).collect(),
                 )
             }
-            ServerCommand::ConfigSet { pairs } => self.config_set(pairs).into(),
+            ServerCommand::ConfigSet { pairs } => self.config_set(connection, pairs).into(),
             ServerCommand::ConfigResetStatistics => {
                 self.metrics.reset();
                 Reply::OK
@@ -73,6 +73,7 @@ impl Worker {
                 let parts = [now / 1_000_000, now % 1_000_000];
                 Reply::Array(parts.map(|part| Reply::bulk(part.to_string())).into())
             }
+            ServerCommand::Acl(command) => self.acl_reply(connection, command),
             ServerCommand::Debug(command) => self.debug(connection, command),
             ServerCommand::Shutdown { abort: true, .. } => Reply::error("ERR No shutdown in progress."),
             ServerCommand::Shutdown { .. } => {
@@ -103,15 +104,16 @@ impl Worker {
         }
     }
 
-    fn config_set(&self, pairs: &ArgList<'_>) -> Result<Reply, ReplyError> {
+    fn config_set(&self, connection: &Connection, pairs: &ArgList<'_>) -> Result<Reply, ReplyError> {
         let mut config = self.config.borrow().clone();
-        let names = access::set(&mut config, in_pairs(pairs))?;
-        self.renew_tls(&config, &names)?;
-        let before = self.config.replace(config);
+        let changed = access::set(&mut config, in_pairs(pairs))?;
+        self.renew_tls(&config, &changed)?;
+        self.config.replace(config);
         self.log_node_limits();
-        let config = self.config.borrow();
-        if config.requirepass != before.requirepass {
-            tracing::info!("requirepass was changed");
+        self.follow_acl_settings();
+        if changed.contains(&"requirepass") {
+            tracing::info!("requirepass was set");
+            self.set_default_password(connection);
         }
         Ok(Reply::OK)
     }

@@ -1,14 +1,22 @@
 //! What a connection has told the server about itself: protocol, database, name, transaction, subscriptions.
 
+use crate::acl::user::User;
 use crate::command::spec::Row;
 use crate::model::args::OwnedArgs;
 use crate::resp::writer::Protocol;
 use crate::state::keyspace::KeyVersion;
+use std::rc::Rc;
 
 pub struct Session {
     pub protocol: Protocol,
     pub database: u32,
+    /// Has logged in, or did not need to when it came.
     pub authenticated: bool,
+    /// Whose permissions hold: the default user's before any login.
+    pub user: Rc<User>,
+    /// Is in, and its user may do everything: requests are not looked at for permissions. Follows from the users; see
+    /// [`crate::server::permissions`].
+    pub unrestricted: bool,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
     pub library_version: Vec<u8>,
@@ -53,11 +61,14 @@ pub struct WatchedKey {
 }
 
 impl Session {
-    pub fn new(authenticated: bool) -> Self {
+    /// A session of the default user, who is let in if it is open.
+    pub fn new(default_user: Rc<User>) -> Self {
         Session {
             protocol: Protocol::Resp2,
             database: 0,
-            authenticated,
+            authenticated: default_user.is_open(),
+            unrestricted: default_user.is_open() && default_user.allows_everything(),
+            user: default_user,
             name: Vec::new(),
             library_name: Vec::new(),
             library_version: Vec::new(),
@@ -73,10 +84,10 @@ impl Session {
 
     /// RESET: a connection as it was when it was accepted; what the library told about itself stays (Redis 7.2
     /// `clientReset`).
-    pub fn reset(&mut self, authenticated: bool) {
+    pub fn reset(&mut self, default_user: Rc<User>) {
         let library_name = std::mem::take(&mut self.library_name);
         let library_version = std::mem::take(&mut self.library_version);
-        *self = Session { library_name, library_version, ..Session::new(authenticated) };
+        *self = Session { library_name, library_version, ..Session::new(default_user) };
     }
 
     /// RESP2 with subscriptions: only the commands about subscriptions are allowed.

@@ -104,8 +104,19 @@ impl Worker {
         };
         let mut commands = Vec::new();
         let mut steps = Vec::new();
+        let mut foresight = self.foresee(connection);
         for (row, request) in &queue.requests {
-            match (row.parse)(request.as_args()) {
+            let parsed = (row.parse)(request.as_args());
+            // The others are looked at when it is their turn.
+            if !foresight.user.allows_everything()
+                && matches!(parsed, Err(_) | Ok(Command::Data(_) | Command::Blocking { .. }))
+                && let Err(error) =
+                    self.permit_at_exec(connection, &foresight.user, row, request.as_args(), &parsed)
+            {
+                steps.push(ExecStep::Refused(Reply::Error(error)));
+                continue;
+            }
+            match parsed {
                 Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => {
                     match self.complete(data, protocol) {
                         Ok(data) => {
@@ -116,6 +127,7 @@ impl Worker {
                     }
                 }
                 Ok(command) => {
+                    foresight.note(row, request.as_args(), &command);
                     // SELECT moves the commands behind it; the session follows when it is executed.
                     if let Some(selected) = self.selects(&command) {
                         database = selected;
@@ -205,7 +217,14 @@ impl Worker {
             Ok(row) => row,
             Err(error) => return Reply::Error(error),
         };
-        match (row.parse)(request.as_args()) {
+        let parsed = (row.parse)(request.as_args());
+        let user = connection.session.borrow().user.clone();
+        if !user.allows_everything()
+            && let Err(error) = self.permit_at_exec(connection, &user, row, request.as_args(), &parsed)
+        {
+            return Reply::Error(error);
+        }
+        match parsed {
             Ok(Command::PubSub(command)) => self.pubsub_reply(connection, &command),
             Ok(Command::Connection(command)) => self.connection_reply(connection, &command),
             Ok(Command::Server(command)) => self.server_reply(connection, &command),

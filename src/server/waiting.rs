@@ -4,6 +4,7 @@ use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::KeyWrite;
 use crate::command::value::stream::{Add, NewId, StreamQuery};
 use crate::command::value::{Data, Query, Write};
+use crate::model::args::Args;
 use crate::model::reply::{Reply, ReplyError};
 use crate::partition::router::Router;
 use crate::server::blocking::{Ending, Waiter, WaiterId, WaiterKind};
@@ -37,7 +38,13 @@ impl Waiter {
 
 impl Worker {
     /// XREAD or XREADGROUP with BLOCK, outside of a transaction.
-    pub fn execute_blocking(&self, connection: &Rc<Connection>, read: Data<'_>, timeout_ms: u64) -> Flow {
+    pub fn execute_blocking(
+        &self,
+        connection: &Rc<Connection>,
+        args: Args<'_>,
+        read: Data<'_>,
+        timeout_ms: u64,
+    ) -> Flow {
         if !connection.is_settled() {
             return Flow::HoldUntilSettled;
         }
@@ -61,10 +68,10 @@ impl Worker {
                     return Flow::Next;
                 }
                 let read = Data::Query(Query::Stream(StreamQuery::Read(resolved)));
-                self.wait(connection, database, WaiterKind::Read, &read, timeout_ms);
+                self.wait(connection, args, WaiterKind::Read, &read, timeout_ms);
             }
             Data::Write(Write::GroupRead(_)) => {
-                let id = self.wait(connection, database, WaiterKind::GroupRead, &read, timeout_ms);
+                let id = self.wait(connection, args, WaiterKind::GroupRead, &read, timeout_ms);
                 self.try_group_read(id);
             }
             other => unreachable!("{other:?} does not block"),
@@ -76,7 +83,7 @@ impl Worker {
     fn wait(
         &self,
         connection: &Rc<Connection>,
-        database: u32,
+        args: Args<'_>,
         kind: WaiterKind,
         read: &Data<'_>,
         timeout_ms: u64,
@@ -84,8 +91,17 @@ impl Worker {
         let mut encoded = Vec::new();
         codec::encode_data(read, &mut encoded);
         let deadline_ms = (timeout_ms > 0).then(|| self.clock.monotonic_ms().saturating_add(timeout_ms));
+        let (database, row, first_argument) = {
+            let session = connection.session.borrow();
+            let row = session.last_command.expect("the command that is being executed");
+            // Unrestricted users have no use for it.
+            let first_argument = args.get(1).filter(|_| !session.unrestricted).map(Bytes::copy_from_slice);
+            (session.database, row, first_argument)
+        };
         let waiter = Waiter {
             place: Place::open(connection),
+            row,
+            first_argument,
             database,
             keys: read.keys().map(Bytes::copy_from_slice).collect(),
             read: encoded,
@@ -235,8 +251,27 @@ impl Worker {
             self.read_per_stream(waiter.database, read, true)
         };
         if reply != Reply::NilArray {
+            let reply = self.refusal(id).unwrap_or(reply);
             self.end_with(id, &reply);
         }
+    }
+
+    /// Why the waiter is not served although it could be: its user's rights were taken away meanwhile.
+    fn refusal(&self, id: WaiterId) -> Option<Reply> {
+        let waiters = self.waiters.borrow();
+        let waiter = waiters.get(id)?;
+        let connection = &waiter.place.connection;
+        if connection.session.borrow().unrestricted {
+            return None;
+        }
+        // The description of the client, for ACL LOG, looks at the waiters too.
+        let (connection, row) = (connection.clone(), waiter.row);
+        let (first_argument, read) = (waiter.first_argument.clone(), waiter.read.clone());
+        drop(waiters);
+        let refused =
+            self.permit_waiting(&connection, row, first_argument.as_deref(), decode(&read)).err()?;
+        self.metrics.note_rejection(Some(row.index()), refused.code());
+        Some(Reply::Error(refused))
     }
 
     /// Sends a group reader's XREADGROUP if it would find something, change something or be refused. If not, and it would
@@ -297,6 +332,10 @@ impl Worker {
     }
 
     fn send_group_read(&self, id: WaiterId) {
+        if let Some(refusal) = self.refusal(id) {
+            self.end_with(id, &refusal);
+            return;
+        }
         let (database, encoded) = {
             let mut waiters = self.waiters.borrow_mut();
             let waiter = waiters.get_mut(id).expect("looked up just now");
@@ -328,7 +367,12 @@ impl Worker {
             WaiterKind::Read => !matches!(reply, Reply::Streams(_)),
         };
         match (found_nothing, ended, kind) {
-            (false, ..) => self.end_with(id, &reply),
+            // A group reader's rights were looked at when it was sent; what it was given is the client's.
+            (false, _, WaiterKind::GroupRead) => self.end_with(id, &reply),
+            (false, _, WaiterKind::Read) => {
+                let reply = self.refusal(id).unwrap_or(reply);
+                self.end_with(id, &reply);
+            }
             (true, Some(ending), _) => self.end_with(id, &ending_reply(ending)),
             (true, None, WaiterKind::GroupRead) => self.try_group_read(id),
             (true, None, WaiterKind::Read) => self.try_read(id),

@@ -3,6 +3,7 @@
 //! Everything here runs on one thread, between two awaits nothing else does. A *round* seals what all connections have
 //! enqueued since the last one, commits it with one flush, applies it and sends the replies.
 
+use crate::acl::acl::Acl;
 use crate::base::latch::Latch;
 use crate::config::config::Config;
 use crate::env::clock::Clock;
@@ -37,6 +38,7 @@ pub struct Worker {
     pub pubsub: RefCell<Registry>,
     pub waiters: RefCell<Waiters>,
     pub pause: Pause,
+    pub acl: Acl,
     pub identity: Identity,
     /// What new connections to the TLS port are offered; none without that port.
     pub tls: RefCell<Option<Arc<ServerConfig>>>,
@@ -86,6 +88,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub config: Config,
+    pub acl: Acl,
     pub identity: Identity,
     pub tls: Option<Arc<ServerConfig>>,
     pub latch: Latch,
@@ -106,6 +109,7 @@ impl Worker {
             pubsub: RefCell::default(),
             waiters: RefCell::default(),
             pause: Pause::default(),
+            acl: parts.acl,
             identity: parts.identity,
             tls: RefCell::new(parts.tls),
             latch: parts.latch,

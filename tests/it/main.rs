@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acl;
 mod configurations;
 mod connections;
 mod data_dir;

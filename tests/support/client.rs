@@ -24,6 +24,11 @@ impl Client {
         Client::through(&Door::Tcp(address))
     }
 
+    /// Over a connection that was made in a way of its own.
+    pub fn over(stream: TcpStream) -> Client {
+        Client { wire: Wire::Tcp(stream), buffer: Vec::new(), consumed: 0, pushes: VecDeque::new() }
+    }
+
     pub fn through(door: &Door) -> io::Result<Client> {
         let wire = Wire::connect(door)?;
         wire.set_write_timeout(Some(PATIENCE))?;

@@ -71,6 +71,21 @@ pub const CLIENT: Lines = &[
     ("UNPAUSE", "End a pause."),
 ];
 
+pub const ACL: Lines = &[
+    ("CAT [<category>]", "List the categories of commands, or the commands of one."),
+    ("DELUSER <username> [<username> ...]", "Delete users."),
+    ("DRYRUN <username> <command> [<arg> ...]", "Tell whether the user may send the request."),
+    ("GENPASS [<bits>]", "Make a password of 256 bits, or of so many."),
+    ("GETUSER <username>", "Describe a user field by field."),
+    ("LIST", "Describe all users as the file of users has them."),
+    ("LOAD", "Read the users from the file of users."),
+    ("LOG [<count>|RESET]", "List what was denied lately, or forget it."),
+    ("SAVE", "Write the users into the file of users."),
+    ("SETUSER <username> <rule> [<rule> ...]", "Make a user, or change its rules."),
+    ("USERS", "List the names of the users."),
+    ("WHOAMI", "Return the name of the user of this connection."),
+];
+
 pub const COMMAND: Lines = &[
     ("(no subcommand)", "Describe all commands."),
     ("COUNT", "Count the commands."),

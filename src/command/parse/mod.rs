@@ -5,6 +5,7 @@
 //! a key up before it reads an argument, the refusal goes to the machine as a value, which looks first
 //! (`command::value::refusal`).
 
+pub mod acl;
 pub mod client;
 pub mod connection;
 pub mod cursor;

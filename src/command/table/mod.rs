@@ -1,6 +1,7 @@
 //! The command table: every command that a client can send, once.
 
 pub mod absent;
+pub mod acl;
 pub mod connection;
 pub mod group;
 pub mod keys;
@@ -13,7 +14,7 @@ pub mod transaction;
 use crate::command::spec::Row;
 use std::sync::LazyLock;
 
-const FAMILIES: [&[Row]; 9] = [
+const FAMILIES: [&[Row]; 10] = [
     stream::ROWS,
     group::ROWS,
     keys::ROWS,
@@ -22,6 +23,7 @@ const FAMILIES: [&[Row]; 9] = [
     transaction::ROWS,
     connection::ROWS,
     server::ROWS,
+    acl::ROWS,
     absent::ROWS,
 ];
 

@@ -1,5 +1,6 @@
 //! Commands as typed values, borrowed from the request (or from the log record) that they were read from.
 
+pub mod acl;
 pub mod connection;
 pub mod group;
 pub mod key;

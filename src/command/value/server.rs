@@ -1,5 +1,6 @@
 //! Commands about the server as a whole.
 
+use crate::command::value::acl::AclCommand;
 use crate::model::args::ArgList;
 use crate::model::reply::Reply;
 
@@ -20,6 +21,7 @@ pub enum ServerCommand<'a> {
         sections: ArgList<'a>,
     },
     Time,
+    Acl(AclCommand<'a>),
     Debug(DebugCommand<'a>),
     Shutdown {
         force: bool,

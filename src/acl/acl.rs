@@ -1,0 +1,174 @@
+//! Users, what was denied to them, and where they are kept: all that the server holds of access control.
+
+use crate::acl::file::UserFile;
+use crate::acl::log::Log;
+use crate::acl::password::PasswordHash;
+use crate::acl::throttle::{Limits, Throttle};
+use crate::acl::users::Users;
+use crate::config::config::Config;
+use crate::env::fs::Fs;
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Users that the server does not start with.
+#[derive(Debug, thiserror::Error)]
+pub enum AclError {
+    #[error(
+        "users are defined by 'user' settings and by aclfile at the same time: which of them hold would be anybody's \
+         guess; use one of the two"
+    )]
+    TwoPlaces,
+    #[error("user = '{line}': {why}")]
+    Setting { line: String, why: String },
+    #[error("{0}")]
+    File(String),
+}
+
+/// The access control of a worker.
+#[derive(Debug)]
+pub struct Acl {
+    pub users: RefCell<Users>,
+    pub log: RefCell<Log>,
+    pub throttle: RefCell<Throttle>,
+    file: Option<UserFile>,
+}
+
+impl Acl {
+    /// The users that the configuration names.
+    ///
+    /// # Errors
+    ///
+    /// A definition that is wrong: a server that starts without a user, or with one that can do more than was meant, is
+    /// worse than one that does not start.
+    pub fn open(config: &Config, fs: Arc<dyn Fs>) -> Result<Acl, AclError> {
+        let file = (!config.aclfile.is_empty()).then(|| UserFile::new(fs, PathBuf::from(&config.aclfile)));
+        let users = match &file {
+            Some(_) if !config.users.is_empty() => return Err(AclError::TwoPlaces),
+            Some(file) => load(file, config).map_err(AclError::File)?,
+            None => configured(config)?,
+        };
+        for user in users.iter().filter(|user| !user.is_enabled()) {
+            let name = user.name().escape_ascii();
+            tracing::info!(user = %name, "the user is disabled: there is no 'on' among its rules");
+        }
+        Ok(Acl { users: RefCell::new(users), log: RefCell::default(), throttle: RefCell::default(), file })
+    }
+
+    pub fn file(&self) -> Option<&UserFile> {
+        self.file.as_ref()
+    }
+
+    /// Reads the users of the file again, without taking them over. `None`: there is no file.
+    pub fn reload(&self, config: &Config) -> Option<Result<Users, String>> {
+        self.file.as_ref().map(|file| load(file, config))
+    }
+
+    /// Whether the password in `requirepass` is still one of the default user's.
+    pub fn is_default_password(&self, password: &str) -> bool {
+        self.users.borrow().default_user().has_password(&PasswordHash::of(password.as_bytes()))
+    }
+}
+
+/// How failed logins are slowed down.
+pub fn login_limits(config: &Config) -> Limits {
+    Limits { failures_free: config.login_failures_free, backoff_max_ms: config.login_backoff_max_ms }
+}
+
+/// A file that does not speak of the default user leaves it as `requirepass` makes it.
+fn load(file: &UserFile, config: &Config) -> Result<Users, String> {
+    file.load(initial(config))
+}
+
+/// The default user alone, with its password.
+fn initial(config: &Config) -> Users {
+    let mut users = Users::new(config.acl_all_channels);
+    if !config.requirepass.is_empty() {
+        users.set_default_password(config.requirepass.as_bytes());
+    }
+    users
+}
+
+/// `requirepass`, then the `user` settings, of which one may be about the default user.
+fn configured(config: &Config) -> Result<Users, AclError> {
+    let mut users = initial(config);
+    let mut seen: Vec<&str> = Vec::new();
+    for line in &config.users {
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next().unwrap_or_default();
+        let refuse = |why: String| AclError::Setting { line: without_passwords(line), why };
+        if name.is_empty() {
+            return Err(refuse("a name is missing".to_owned()));
+        }
+        if seen.contains(&name) {
+            return Err(refuse(
+                "Duplicate user found. A user can only be defined once in config files".to_owned(),
+            ));
+        }
+        seen.push(name);
+        // A definition is all that there is to a user, the default one too.
+        let rules = std::iter::once("reset").chain(words).map(str::as_bytes);
+        users.set_user(name.as_bytes(), rules).map_err(|error| {
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            refuse(text.strip_prefix("ERR ").unwrap_or(&text).to_owned())
+        })?;
+    }
+    Ok(users)
+}
+
+/// For logs.
+fn without_passwords(line: &str) -> String {
+    let words = line.split_ascii_whitespace().map(|word| match word.as_bytes() {
+        [b'>' | b'<', ..] => &word[..1],
+        _ => word,
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::sim_fs::SimFs;
+
+    fn open(config: Config) -> Result<String, String> {
+        let acl = Acl::open(&config, Arc::new(SimFs::new(1))).map_err(|error| error.to_string())?;
+        let text = acl.users.borrow().describe();
+        Ok(String::from_utf8(text).unwrap())
+    }
+
+    fn with_users(users: &[&str]) -> Config {
+        Config { users: users.iter().map(|user| user.to_string()).collect(), ..Config::default() }
+    }
+
+    #[test]
+    fn users_come_from_the_settings() {
+        let text = open(with_users(&["ann on >x (~a +get)", "default on +@all ~*"])).unwrap();
+        assert!(text.starts_with("user ann on sanitize-payload #2d71"), "{text}");
+        // Not what a new server's default user may do, and no password left from before.
+        assert!(text.ends_with("user default on sanitize-payload ~* resetchannels +@all\n"), "{text}");
+    }
+
+    #[test]
+    fn the_default_user_has_the_password_of_requirepass() {
+        let text = open(Config { requirepass: "x".to_owned(), ..Config::default() }).unwrap();
+        assert!(
+            text.starts_with("user default on sanitize-payload #2d71") && text.ends_with(" ~* &* +@all\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_passwords() {
+        let error = open(with_users(&["ann on >secret +foo"])).unwrap_err();
+        assert_eq!(
+            error,
+            "user = 'ann on > +foo': Error in ACL SETUSER modifier '+foo': Unknown command or category name in ACL"
+        );
+        assert!(open(with_users(&["ann on", "ann off"])).unwrap_err().contains("Duplicate user"));
+        assert!(open(with_users(&[" "])).unwrap_err().contains("a name is missing"));
+        let both = Config { aclfile: "/d/users.acl".to_owned(), ..with_users(&["ann on"]) };
+        assert!(open(both).unwrap_err().contains("at the same time"));
+        let missing = Config { aclfile: "/d/users.acl".to_owned(), ..Config::default() };
+        assert!(open(missing).unwrap_err().contains("opening file '/d/users.acl'"));
+    }
+}

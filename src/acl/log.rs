@@ -1,0 +1,175 @@
+//! What was denied lately: ACL LOG.
+
+use std::collections::VecDeque;
+
+/// The same again within this time is counted and makes no new entry (Redis `ACL_LOG_GROUPING_MAX_TIME_DELTA`).
+const GROUPED_WITHIN_MS: u64 = 60_000;
+
+/// Latest entries among which the same is looked for.
+const GROUPED_AMONG: usize = 10;
+
+/// Bytes kept of what clients have named: users, keys, channels.
+const NAME_BYTES_MAX: usize = 1024;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Command,
+    Key,
+    Channel,
+    /// A login failed.
+    Auth,
+}
+
+impl Reason {
+    /// As ACL LOG names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Command => "command",
+            Reason::Key => "key",
+            Reason::Channel => "channel",
+            Reason::Auth => "auth",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    TopLevel,
+    /// Between MULTI and EXEC, or at EXEC.
+    Multi,
+}
+
+impl Context {
+    pub fn name(self) -> &'static str {
+        match self {
+            Context::TopLevel => "toplevel",
+            Context::Multi => "multi",
+        }
+    }
+}
+
+/// What was denied, to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub reason: Reason,
+    pub context: Context,
+    /// The command, key or channel; of a login the command's name as it was sent.
+    pub object: Vec<u8>,
+    pub user: Vec<u8>,
+}
+
+/// An event and those like it.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Counts up from 0; an entry keeps its own.
+    pub id: u64,
+    pub count: u64,
+    pub event: Event,
+    /// The client of the last one, as CLIENT LIST describes it.
+    pub client: String,
+    /// Milliseconds since the epoch.
+    pub created_ms: u64,
+    pub updated_ms: u64,
+}
+
+/// The latest entries, bounded by `acllog-max-len`.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// The latest first.
+    entries: VecDeque<Entry>,
+    next_id: u64,
+}
+
+impl Log {
+    pub fn note(&mut self, mut event: Event, client: String, now_ms: u64, entries_max: usize) {
+        event.object.truncate(NAME_BYTES_MAX);
+        event.user.truncate(NAME_BYTES_MAX);
+        let same =
+            self.entries.iter().take(GROUPED_AMONG).position(|entry| {
+                entry.event == event && now_ms.abs_diff(entry.updated_ms) <= GROUPED_WITHIN_MS
+            });
+        let entry = match same.and_then(|index| self.entries.remove(index)) {
+            Some(entry) => Entry { count: entry.count + 1, client, updated_ms: now_ms, ..entry },
+            None => {
+                self.next_id += 1;
+                let id = self.next_id - 1;
+                Entry { id, count: 1, event, client, created_ms: now_ms, updated_ms: now_ms }
+            }
+        };
+        self.entries.push_front(entry);
+        self.entries.truncate(entries_max);
+    }
+
+    /// The latest first.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
+
+    /// Keeps only so many.
+    pub fn truncate(&mut self, entries_max: usize) {
+        self.entries.truncate(entries_max);
+    }
+
+    pub fn clear(&mut self) {
+        self.entries.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(object: &str) -> Event {
+        Event { reason: Reason::Key, context: Context::TopLevel, object: object.into(), user: b"u".to_vec() }
+    }
+
+    fn counts(log: &Log) -> Vec<(u64, u64)> {
+        log.entries().map(|entry| (entry.id, entry.count)).collect()
+    }
+
+    #[test]
+    fn the_same_within_a_minute_is_one_entry() {
+        let mut log = Log::default();
+        log.note(event("a"), "one".into(), 1000, 128);
+        log.note(event("b"), "two".into(), 2000, 128);
+        log.note(event("a"), "three".into(), 61_000, 128);
+        assert_eq!(counts(&log), [(0, 2), (1, 1)]);
+        let first = log.entries().next().unwrap();
+        assert_eq!((first.created_ms, first.updated_ms, &first.client[..]), (1000, 61_000, "three"));
+        log.note(event("a"), "four".into(), 121_001, 128);
+        assert_eq!(counts(&log), [(2, 1), (0, 2), (1, 1)]);
+        for other in [
+            Event { reason: Reason::Command, ..event("a") },
+            Event { context: Context::Multi, ..event("a") },
+            Event { user: b"v".to_vec(), ..event("a") },
+        ] {
+            log.note(other, String::new(), 121_002, 128);
+        }
+        assert_eq!(counts(&log).len(), 6);
+        log.clear();
+        assert_eq!(counts(&log), []);
+    }
+
+    #[test]
+    fn only_the_latest_are_kept_and_looked_at() {
+        let mut log = Log::default();
+        for number in 0..11 {
+            log.note(event(&number.to_string()), String::new(), 0, 128);
+        }
+        // The tenth before is still found, the eleventh is not.
+        log.note(event("1"), String::new(), 0, 128);
+        log.note(event("0"), String::new(), 0, 128);
+        assert_eq!(counts(&log)[..3], [(11, 1), (1, 2), (10, 1)]);
+        log.note(event("x"), String::new(), 0, 3);
+        assert_eq!(counts(&log).len(), 3);
+        log.note(event("y"), String::new(), 0, 0);
+        assert_eq!(counts(&log), []);
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let mut log = Log::default();
+        log.note(event(&"k".repeat(5000)), String::new(), 0, 1);
+        assert_eq!(log.entries().next().unwrap().event.object.len(), NAME_BYTES_MAX);
+    }
+}

@@ -1,0 +1,80 @@
+//! Failed logins are slowed down by address, and nothing else is (reliability A9). How much, follows in src/acl/throttle.rs from a clock that
+//! is moved.
+
+use crate::support::client::{Client, PATIENCE};
+use crate::support::server::Server;
+use crate::support::value::Value;
+use socket2::{Domain, Socket, Type};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+const WRONG: &str = "WRONGPASS invalid username-password pair or user is disabled.";
+
+/// A client whose address is another one of this machine.
+fn connect_from(server: &Server, last: u8) -> Client {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket
+        .bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0)).into())
+        .expect("an address of this machine");
+    socket.connect(&server.address().into()).expect("a connection");
+    Client::over(socket.into())
+}
+
+fn info(client: &mut Client, name: &str) -> u64 {
+    let text = client.line("INFO stats").text();
+    let line =
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a line of INFO");
+    line.trim().parse().expect("a number")
+}
+
+#[test]
+fn an_address_that_guesses_is_put_off_and_no_other() {
+    let server = Server::with(&["--login-failures-free", "3", "--login-backoff-max", "300ms"]);
+    let mut admin = server.connect();
+    assert_eq!(admin.line("ACL SETUSER ann on >right +ping"), Value::ok());
+    let mut guesser = connect_from(&server, 7);
+    for _ in 0..4 {
+        assert_eq!(guesser.line("AUTH ann wrong").text(), WRONG);
+    }
+    // Put off for 100 ms at first: neither the connection nor the user matters, nor whether the password is right.
+    let mut refused = 0;
+    for line in ["AUTH ann wrong", "AUTH ann right", "AUTH nobody x", "HELLO 3 AUTH ann right"] {
+        let reply = connect_from(&server, 7).line(line).text();
+        refused +=
+            u32::from(reply.starts_with("ERR Too many failed logins from this address, try again in "));
+    }
+    assert!(refused > 0, "nothing was put off");
+    assert_eq!(connect_from(&server, 8).line("AUTH ann right"), Value::ok());
+    assert_eq!(guesser.line("PING"), Value::Simple(b"PONG".to_vec()), "the connection itself goes on");
+    // What was refused unseen was no failure: the address comes in when its time is over.
+    let deadline = Instant::now() + PATIENCE;
+    while connect_from(&server, 7).line("AUTH ann right") != Value::ok() {
+        assert!(Instant::now() < deadline, "still put off");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(info(&mut admin, "throttled_logins") >= u64::from(refused));
+    assert!(info(&mut admin, "acl_access_denied_auth") >= 4 + u64::from(refused));
+    // The log has what was tried, not what was refused unseen.
+    let log = admin.line("ACL LOG").elements();
+    let of =
+        |name: &str| log.iter().filter(|entry| entry.field("username") == Some(Value::bulk(name))).count();
+    assert_eq!((of("ann"), of("nobody")), (1, 0), "{log:?}");
+}
+
+#[test]
+fn it_can_be_turned_off() {
+    let server = Server::with(&["--login-failures-free", "0"]);
+    let mut client = server.connect();
+    for _ in 0..50 {
+        assert_eq!(client.line("AUTH ann wrong").text(), WRONG);
+    }
+    assert_eq!(client.line("CONFIG SET login-failures-free 1 login-backoff-max 1h"), {
+        Value::Error(b"ERR CONFIG SET failed (possibly related to argument 'login-backoff-max') - argument couldn't be parsed into an integer".to_vec())
+    });
+    assert_eq!(client.line("CONFIG SET login-failures-free 1 login-backoff-max 60s"), Value::ok());
+    assert_eq!(client.line("AUTH ann wrong").text(), WRONG);
+    assert_eq!(client.line("AUTH ann wrong").text(), WRONG);
+    assert!(client.line("AUTH ann wrong").text().starts_with("ERR Too many failed logins"));
+    assert_eq!(client.line("CONFIG SET login-failures-free 0"), Value::ok());
+    assert_eq!(client.line("AUTH ann wrong").text(), WRONG);
+}
