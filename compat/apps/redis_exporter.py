@@ -7,7 +7,7 @@ import time
 import urllib.request
 
 import redis
-from checks import HOST, PORT, check, holds, run, same
+from checks import HOST, PORT, check, holds, run, same, skip
 
 r = redis.Redis(host=HOST, port=PORT, protocol=2, decode_responses=True)
 r.xgroup_create("orders", "workers", id="0", mkstream=True)
@@ -17,6 +17,11 @@ r.xreadgroup("workers", "alice", {"orders": ">"}, count=3)
 r.xreadgroup("workers", "bob", {"orders": ">"}, count=1)
 r.xack("orders", "workers", "1-0")
 r.set("greeting", "hello", ex=1000)
+
+# Everything is slow, so that there is something to tell of.
+slow_log = "slowlog" in str(r.execute_command("COMMAND DOCS", "slowlog")).lower()
+if slow_log:
+    r.config_set("slowlog-log-slower-than", 0)
 
 with socket.socket() as probe:
     probe.bind((HOST, 0))
@@ -102,6 +107,15 @@ def _():
     holds(value("redis_memory_used_bytes") > 0, "memory")
     same(value("redis_blocked_clients"), 0)
     holds([1 for (name, _) in metrics if name == "redis_connected_clients_details"], "the list of clients")
+
+
+@check("the slow log")
+def _():
+    if not slow_log:
+        skip("SLOWLOG is not known")
+    holds(value("redis_slowlog_length") > 0, "a length")
+    holds(value("redis_slowlog_last_id") > 0, "the number of the last entry")
+    holds(value("redis_last_slow_execution_duration_seconds") >= 0, "a duration")
 
 
 run()
