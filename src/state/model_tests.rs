@@ -292,7 +292,7 @@ fn is_full(shown: &Shown, limits: &ReadLimits) -> bool {
 
 #[test]
 fn the_machine_agrees_with_the_model() {
-    for seed in 0..400 {
+    for seed in 0..200 {
         run(seed);
     }
 }

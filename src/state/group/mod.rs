@@ -116,12 +116,10 @@ impl Group {
         self.pending.len()
     }
 
-    /// Bytes of consumers and pending entries, about; each pending entry stands in two lists.
+    /// Bytes of consumers and pending entries, about.
     pub fn memory(&self) -> usize {
         let names: usize = self.numbers.keys().map(Bytes::len).sum();
-        names
-            + self.consumers.len() * size_of::<Consumer>()
-            + self.pending.len() * (size_of::<Pending>() + 2 * size_of::<EntryId>())
+        names + self.consumers.len() * size_of::<Consumer>() + self.pending.memory()
     }
 
     pub fn pending(&self, id: EntryId) -> Option<&Pending> {

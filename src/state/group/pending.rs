@@ -146,6 +146,14 @@ impl PendingList {
         Some(TimeMs(at.0.saturating_add(min_idle_ms)))
     }
 
+    /// Bytes of entries and orders, about; each entry that is somebody's also stands in its owner's list.
+    pub fn memory(&self) -> usize {
+        let entry = size_of::<Pending>() + 2 * size_of::<EntryId>();
+        let place = 2 * (size_of::<u64>() + size_of::<EntryId>());
+        let ordered = self.by_time.as_ref().map_or(0, IdMap::len) * size_of::<(TimeMs, EntryId)>();
+        self.len() * entry + self.nacked_len() * place + ordered
+    }
+
     /// Asserts the invariants.
     pub fn check(&self) {
         self.entries.check();
