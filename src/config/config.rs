@@ -201,6 +201,8 @@ pub struct Config {
     pub checkpoint_journal_bytes: u64,
     pub output_limits: OutputLimits,
     pub client_query_buffer_limit: u64,
+    /// Bytes; 0: no bound.
+    pub maxmemory_clients: u64,
     pub proto_max_bulk_len: u64,
     pub stream_node_max_entries: u32,
     pub stream_node_max_bytes: u32,
@@ -255,6 +257,7 @@ impl Default for Config {
             checkpoint_journal_bytes: 0,
             output_limits: OutputLimits::default(),
             client_query_buffer_limit: 0,
+            maxmemory_clients: 0,
             proto_max_bulk_len: 0,
             stream_node_max_entries: 0,
             stream_node_max_bytes: 0,

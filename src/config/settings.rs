@@ -399,6 +399,13 @@ pub static SETTINGS: &[Setting] = &[
         "Bytes of one request at the most."
     ),
     row!(
+        "maxmemory-clients",
+        "1073741824",
+        mutable,
+        number!(maxmemory_clients, 0, i64::MAX, Bytes),
+        "Memory of all clients together (requests, replies, subscriptions, transactions); above, the largest are closed. 0: no bound."
+    ),
+    row!(
         "proto-max-bulk-len",
         "536870912",
         mutable,

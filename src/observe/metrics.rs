@@ -101,6 +101,8 @@ pub struct Metrics {
     pub denied_keys: Counter,
     pub denied_channels: Counter,
     pub client_query_buffer_disconnections: Counter,
+    /// Closed because all clients together took more than `maxmemory-clients`.
+    pub evicted_clients: Counter,
     pub client_output_buffer_disconnections: Counter,
     /// Commit rounds: one write and one flush each.
     pub commits: Counter,
@@ -236,6 +238,7 @@ impl Metrics {
         line("instantaneous_output_kbps", &kbps(&self.output_rate));
         line("rejected_connections", &self.rejected_connections.get());
         line("expired_keys", &self.expired_keys.get());
+        line("evicted_clients", &self.evicted_clients.get());
         line("keyspace_hits", &self.keyspace_hits.get());
         line("keyspace_misses", &self.keyspace_misses.get());
         line("unexpected_error_replies", &0);
@@ -300,6 +303,7 @@ impl Metrics {
             &self.denied_keys,
             &self.denied_channels,
             &self.client_query_buffer_disconnections,
+            &self.evicted_clients,
             &self.client_output_buffer_disconnections,
             &self.commits,
             &self.flushes,

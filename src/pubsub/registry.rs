@@ -39,8 +39,13 @@ pub struct Registry {
     subscribers: AHashMap<SubscriberId, Subscriptions>,
 }
 
+/// Bytes that a subscription takes besides its name, about.
+const SUBSCRIPTION_BYTES: usize = 100;
+
 #[derive(Debug, Default)]
 struct Subscriptions {
+    /// What they take in memory, about: a name that several subscribers share counts for each.
+    bytes: usize,
     channels: AHashSet<Bytes>,
     patterns: AHashSet<Bytes>,
     shards: AHashSet<Bytes>,
@@ -79,6 +84,9 @@ impl Registry {
         };
         let name = known.unwrap_or_else(|| Bytes::copy_from_slice(name));
         own.insert(name.clone());
+        if let Some(subscriptions) = self.subscribers.get_mut(&id) {
+            subscriptions.bytes += SUBSCRIPTION_BYTES + name.len();
+        }
         match kind {
             Kind::Channel => self.channels.entry(name).or_default().push(id),
             Kind::Shard => self.shards.entry(name).or_default().push(id),
@@ -99,6 +107,7 @@ impl Registry {
         if !subscriptions.of_mut(kind).remove(name) {
             return false;
         }
+        subscriptions.bytes -= SUBSCRIPTION_BYTES + name.len();
         if [Kind::Channel, Kind::Pattern, Kind::Shard].iter().all(|&kind| subscriptions.of(kind).is_empty()) {
             self.subscribers.remove(&id);
         }
@@ -154,6 +163,11 @@ impl Registry {
     /// Channels and patterns: the number that SUBSCRIBE and PSUBSCRIBE confirm. Shard channels count for themselves.
     pub fn count_plain(&self, id: SubscriberId) -> usize {
         self.count(id, Kind::Channel) + self.count(id, Kind::Pattern)
+    }
+
+    /// What a subscriber's subscriptions take in memory, about.
+    pub fn bytes(&self, id: SubscriberId) -> usize {
+        self.subscribers.get(&id).map_or(0, |subscriptions| subscriptions.bytes)
     }
 
     /// Whether a subscriber has any subscription.
@@ -219,6 +233,21 @@ mod tests {
 
     const ANN: SubscriberId = SubscriberId(1);
     const BOB: SubscriberId = SubscriberId(2);
+
+    #[test]
+    fn subscriptions_take_memory_until_they_end() {
+        let mut registry = Registry::default();
+        for name in [&b"a"[..], b"a", &[b'x'; 1000]] {
+            registry.subscribe(ANN, Kind::Channel, name);
+        }
+        assert_eq!(registry.bytes(ANN), 2 * SUBSCRIPTION_BYTES + 1001);
+        assert_eq!(registry.bytes(BOB), 0);
+        registry.unsubscribe(ANN, Kind::Channel, &[b'x'; 1000]);
+        registry.unsubscribe(ANN, Kind::Channel, b"other");
+        assert_eq!(registry.bytes(ANN), SUBSCRIPTION_BYTES + 1);
+        registry.unsubscribe(ANN, Kind::Channel, b"a");
+        assert_eq!(registry.bytes(ANN), 0);
+    }
 
     #[test]
     fn publish_reaches_channels_then_patterns_in_order() {

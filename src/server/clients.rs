@@ -8,7 +8,20 @@ use crate::server::worker::Worker;
 use std::fmt::Write;
 use std::rc::Rc;
 
+/// Bytes that a watched key takes besides its name, about.
+const WATCH_BYTES: usize = 64;
+
 impl Worker {
+    /// Bytes that a client takes, about: its request and replies, its transaction, what it watches and is subscribed to.
+    pub fn client_memory(&self, connection: &Connection) -> usize {
+        let session = connection.session.borrow();
+        let queue = session.queue.as_ref().map_or(0, |queue| queue.bytes);
+        let watched: usize = session.watched.iter().map(|watched| watched.key.len() + WATCH_BYTES).sum();
+        let subscriptions =
+            if session.subscriptions == 0 { 0 } else { self.pubsub.borrow().bytes(connection.subscriber()) };
+        connection.input_bytes.get() + connection.output_memory() + queue + watched + subscriptions
+    }
+
     /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its end.
     pub fn describe_client(&self, connection: &Connection) -> String {
         let now_ms = self.clock.monotonic_ms();

@@ -37,6 +37,7 @@ impl Worker {
             self.metrics.tick(self.clock.monotonic_ms());
             self.delete_expired();
             self.end_pause_if_over();
+            self.evict_clients();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
                 self.close_idle_connections();
                 self.want_checkpoint_if_due();
@@ -72,6 +73,35 @@ impl Worker {
         let until_ms = self.pause.until_ms();
         if until_ms != 0 && self.clock.monotonic_ms() >= until_ms {
             self.pause.end();
+        }
+    }
+
+    /// Closes the largest clients while all of them together take more than `maxmemory-clients` (Redis 7.0 `evictClients`;
+    /// reliability P3, M1). CLIENT NO-EVICT keeps one from it.
+    fn evict_clients(&self) {
+        let limit = self.config.borrow().maxmemory_clients;
+        if limit == 0 {
+            return;
+        }
+        let connections = self.connections();
+        let open = || connections.values().filter(|connection| !connection.is_closing());
+        let mut total: usize = open().map(|connection| self.client_memory(connection)).sum();
+        if total as u64 <= limit {
+            return;
+        }
+        let mut largest: Vec<_> = open()
+            .filter(|connection| !connection.session.borrow().no_evict)
+            .map(|connection| (self.client_memory(connection), connection))
+            .collect();
+        largest.sort_unstable_by_key(|(bytes, connection)| (std::cmp::Reverse(*bytes), connection.id));
+        for (bytes, connection) in largest {
+            if total as u64 <= limit {
+                return;
+            }
+            tracing::warn!(peer = %connection.peer, bytes, "clients take more than maxmemory-clients; closing the largest");
+            connection.close_unanswered();
+            self.metrics.evicted_clients.add(1);
+            total -= bytes;
         }
     }
 

@@ -180,3 +180,64 @@ fn floods_without_a_password() {
     let mut other = server.connect();
     assert_eq!(other.line("HELLO 3 AUTH default secret").field("proto"), Some(Value::Integer(3)));
 }
+
+/// P3, P10, M1: many clients with half a request each, or with many subscriptions, take what `maxmemory-clients` grants and no more: the
+/// largest are closed, but those that asked not to be.
+#[test]
+fn memory_of_all_clients_together() {
+    const LIMIT: usize = 8 << 20;
+    let server = Server::with(&["--maxmemory-clients", &LIMIT.to_string()]);
+    let probe = Probe::start(&server);
+    let half_a_request = |bytes: usize| {
+        let mut request = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", bytes * 2).into_bytes();
+        request.resize(request.len() + bytes, b'v');
+        request
+    };
+    let mut kept = server.connect();
+    kept.line("CLIENT NO-EVICT on");
+    kept.send_bytes(&half_a_request(3 << 20)).expect("half a request sent");
+    let mut clients: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        // One that is closed meanwhile has had its turn.
+        let _ = client.send_bytes(&half_a_request(2 << 20));
+    }
+    let evicted = || -> usize {
+        let info = server.connect().line("INFO stats").text();
+        let line = info.lines().find_map(|line| line.strip_prefix("evicted_clients:"));
+        line.expect("evicted_clients").trim().parse().expect("a number")
+    };
+    let wait_for = |wanted: usize| {
+        let deadline = Instant::now() + PATIENCE;
+        while evicted() < wanted {
+            assert!(Instant::now() < deadline, "{} clients were closed", evicted());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    // 3 MiB are kept, 16 MiB more do not go into 8.
+    wait_for(6);
+    let deadline = Instant::now() + PATIENCE;
+    let mut closed = [false; 8];
+    while closed.iter().filter(|closed| **closed).count() < 6 {
+        assert!(Instant::now() < deadline, "only these were closed: {closed:?}");
+        for (client, closed) in clients.iter_mut().zip(&mut closed) {
+            *closed = *closed || client.is_closed_within(Duration::ZERO);
+        }
+    }
+    drop(clients);
+
+    let mut subscriber = server.connect();
+    let name = |at: usize| format!("{at}{}", "x".repeat(64 << 10));
+    let before = evicted();
+    for at in 0..200 {
+        if subscriber.try_command(&["SUBSCRIBE", &name(at)]).is_err() {
+            break;
+        }
+    }
+    wait_for(before + 1);
+    assert!(subscriber.is_closed_within(PATIENCE), "200 long names are more than the rest");
+
+    // Half a request of the client that is not to be closed, and the other half.
+    kept.send_bytes(&[&[b'v'; 3 << 20][..], b"\r\n"].concat()).expect("the rest sent");
+    assert_eq!(kept.reply(PATIENCE).expect("a reply"), Value::ok());
+    probe.assert_served();
+}
