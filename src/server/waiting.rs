@@ -128,8 +128,8 @@ impl Worker {
             | KeyEvent::RenameFrom
             | KeyEvent::Set
             | KeyEvent::Flush
-            | KeyEvent::GroupDestroy
-            | KeyEvent::GroupSetId => false,
+            | KeyEvent::GroupDestroy => false,
+            // XGROUP SETID wakes nobody, whatever it puts before them: Redis signals no key for it.
             _ => return,
         };
         let ids: Vec<WaiterId> = {

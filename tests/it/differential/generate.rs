@@ -613,8 +613,8 @@ impl Maker<'_> {
                 }
                 1 => {
                     self.server(connection);
-                    // Headwater writes the whole reply to EXEC in the protocol that is spoken at its end.
-                    self.steps.pop_if(|step| step.command[0] == b"HELLO");
+                    // Headwater writes the whole reply to EXEC in the protocol that is spoken at its end, and asks for memory at its end.
+                    self.steps.pop_if(|step| step.command[0] == b"HELLO" || step.command[0] == b"MEMORY");
                 }
                 _ => {
                     let command = self.command();
