@@ -36,6 +36,7 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("subtle", &["acl"]),
     ("toml", &["config"]),
     ("tracing_subscriber", &["observe"]),
+    ("xxhash_rust", &["base"]),
 ];
 
 /// Crates that some rooms must not know.

@@ -206,8 +206,8 @@ pub struct Config {
     pub proto_max_bulk_len: u64,
     pub stream_node_max_entries: u32,
     pub stream_node_max_bytes: u32,
-    pub stream_idmp_duration: u64,
-    pub stream_idmp_maxsize: u64,
+    pub stream_idmp_duration: u32,
+    pub stream_idmp_maxsize: u32,
     /// Rounds of background work in a second.
     pub hz: u32,
     pub loglevel: LogLevel,

@@ -39,6 +39,13 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub const STREAM_NODE_ENTRIES_DEFAULT: u32 = 100;
 pub const STREAM_NODE_BYTES_DEFAULT: u32 = 4096;
 
+/// `stream-idmp-duration` and `stream-idmp-maxsize`: seconds for which a stream remembers an idempotent id, and ids of one
+/// producer (Redis 8.6 defaults and bounds).
+pub const IDEMPOTENCY_DURATION_S_DEFAULT: u32 = 100;
+pub const IDEMPOTENCY_DURATION_S_MAX: u32 = 86_400;
+pub const IDEMPOTENCY_IDS_DEFAULT: u32 = 100;
+pub const IDEMPOTENCY_IDS_MAX: u32 = 10_000;
+
 /// A key name and a string value at the most (Redis: 512 MiB).
 pub const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
 

@@ -83,7 +83,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
             committer,
         }));
         worker.committer().recover(worker.clone()).await?;
-        worker.log_node_limits();
+        worker.log_stream_settings();
         print_banner(&config, &data_dir, &doors.names, started);
         serve(&worker, doors.listeners).await
     })

@@ -1,4 +1,4 @@
-//! What the server does by the clock: deleting what is due, closing idle connections, checkpoints, statistics.
+//! What the server does by the clock: deleting and forgetting what is due, closing idle connections, checkpoints, statistics.
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
@@ -16,6 +16,10 @@ const TICKS_PER_SECOND: u64 = 10;
 
 /// Keys that one op deletes at the most, so that a round stays short.
 const EXPIRE_LIMIT: u32 = 1000;
+
+/// Idempotent ids that one op forgets at the most, and how long they are left when they are due.
+const FORGET_LIMIT: u32 = 10_000;
+const FORGET_AFTER_MS: u64 = 1000;
 
 /// A client that must log in and does not is disconnected (reliability P3).
 const LOGIN_TIMEOUT_MS: u64 = 60_000;
@@ -36,6 +40,7 @@ impl Worker {
             ticks += 1;
             self.metrics.tick(self.clock.monotonic_ms());
             self.delete_expired();
+            self.forget_ids();
             self.end_pause_if_over();
             self.evict_clients();
             if ticks.is_multiple_of(TICKS_PER_SECOND) {
@@ -61,7 +66,25 @@ impl Worker {
         }
     }
 
-    /// A [`KeyWrite::DeleteExpired`] was applied.
+    /// Has the machines forget idempotent ids that have been due for a second, so that a steady stream of them costs an
+    /// op a second. An id that is due is found by nobody already; this gives its memory back, on all replicas at the same
+    /// place of the log.
+    fn forget_ids(&self) {
+        if !self.expires_actively.get() || self.latch.is_tripped() || self.expiring.get() > 0 {
+            return;
+        }
+        let now = self.now();
+        for id in (0..self.router.partitions()).map(PartitionId) {
+            let due = self.partition(id).borrow().machine().next_forgetting();
+            if due.is_some_and(|at| now.since(at) >= FORGET_AFTER_MS) {
+                self.expiring.set(self.expiring.get() + 1);
+                let write = Write::Key(KeyWrite::ForgetIds { limit: FORGET_LIMIT });
+                self.write(id, 0, write, Ticket::Expired);
+            }
+        }
+    }
+
+    /// A [`KeyWrite::DeleteExpired`] or a [`KeyWrite::ForgetIds`] was applied.
     pub fn expired(&self, reply: &Reply) {
         self.expiring.set(self.expiring.get() - 1);
         if let Reply::Integer(count) = reply {

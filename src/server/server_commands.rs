@@ -109,7 +109,7 @@ impl Worker {
         let changed = access::set(&mut config, in_pairs(pairs))?;
         self.renew_tls(&config, &changed)?;
         self.config.replace(config);
-        self.log_node_limits();
+        self.log_stream_settings();
         self.follow_acl_settings();
         if changed.contains(&"requirepass") {
             tracing::info!("requirepass was set");
@@ -141,17 +141,23 @@ impl Worker {
         }
     }
 
-    /// Has the machines take over the settings of stream nodes where they differ: they decide what `~` trims, so
-    /// replicas must agree on them.
-    pub fn log_node_limits(&self) {
-        let (entries, bytes) = {
+    /// Has the machines take over the settings of streams where they differ: those of nodes decide what `~` trims, and
+    /// those of idempotency what a new stream remembers, so replicas must agree on them.
+    pub fn log_stream_settings(&self) {
+        let (entries, bytes, duration_s, ids) = {
             let config = self.config.borrow();
-            (config.stream_node_max_entries, config.stream_node_max_bytes)
+            let (duration_s, ids) = (config.stream_idmp_duration, config.stream_idmp_maxsize);
+            (config.stream_node_max_entries, config.stream_node_max_bytes, duration_s, ids)
         };
         for id in (0..self.router.partitions()).map(PartitionId) {
             let known = self.partition(id).borrow().machine().node_limits();
             if (known.entries, known.bytes) != (entries, bytes) {
                 let write = Write::Key(KeyWrite::SetStreamNodeLimits { entries, bytes });
+                self.write(id, 0, write, Ticket::Internal);
+            }
+            let known = self.partition(id).borrow().machine().idempotency_limits();
+            if (known.duration_s, known.ids) != (duration_s, ids) {
+                let write = Write::Key(KeyWrite::SetIdempotencyLimits { duration_s, ids });
                 self.write(id, 0, write, Ticket::Internal);
             }
         }

@@ -1,6 +1,6 @@
 //! The machine as bytes, exactly: the same state gives the same bytes, whatever way led to it through a checkpoint.
 //!
-//! Format: version (u8), applied index, time, count of changes, node limits, databases in order; each with its keys in the
+//! Format: version (u8), applied index, time, count of changes, node limits, limits of idempotency, databases in order; each with its keys in the
 //! order of creation. Integrity (a checksum) is the business of whoever stores it; what does not decode is refused.
 
 use crate::base::wire::{Malformed, Reader, Writer};
@@ -9,6 +9,7 @@ use crate::model::time::TimeMs;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::machine::Machine;
 use crate::state::stream::Stream;
+use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
     writer.u64(machine.changes);
     writer.u32(machine.limits.entries);
     writer.u32(machine.limits.bytes);
+    writer.u32(machine.idempotency.duration_s);
+    writer.u32(machine.idempotency.ids);
     writer.varint(machine.databases.len() as u64);
     for (database, keys) in &machine.databases {
         let mut writer = Writer::new(&mut pieces.buffer);
@@ -107,6 +110,7 @@ fn encode_stream(stream: &Stream, pieces: &mut Pieces<'_>) {
         group.encode(&mut writer);
         pieces.flush_if_full();
     }
+    stream.producers.encode(&mut Writer::new(&mut pieces.buffer));
 }
 
 /// Reads a machine back; refuses bytes that no machine has written.
@@ -120,8 +124,12 @@ pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
         time: TimeMs(reader.u64()?),
         changes: reader.u64()?,
         limits: NodeLimits { entries: reader.u32()?, bytes: reader.u32()? },
+        idempotency: IdempotencyLimits { duration_s: reader.u32()?, ids: reader.u32()? },
         ..Machine::new()
     };
+    if !machine.idempotency.are_valid() {
+        return Err(reader.malformed("impossible limits of idempotent ids"));
+    }
     for _ in 0..reader.count()? {
         let database = reader.u32()?;
         if machine.databases.last_key_value().is_some_and(|(last, _)| *last >= database) {

@@ -48,7 +48,9 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
         KeyWrite::Copy { .. }
         | KeyWrite::FlushAll
         | KeyWrite::DeleteExpired { .. }
-        | KeyWrite::SetStreamNodeLimits { .. } => return None,
+        | KeyWrite::SetStreamNodeLimits { .. }
+        | KeyWrite::SetIdempotencyLimits { .. }
+        | KeyWrite::ForgetIds { .. } => return None,
     })
 }
 

@@ -42,6 +42,7 @@ pub struct KeyEntry {
     pub version: KeyVersion,
     sequence: KeySequence,
     expires_at: Option<TimeMs>,
+    forgets_at: Option<TimeMs>,
 }
 
 impl KeyEntry {
@@ -53,6 +54,14 @@ impl KeyEntry {
         self.expires_at
     }
 
+    /// When the value has an idempotent id to forget.
+    fn next_forgetting(&self) -> Option<TimeMs> {
+        match &self.value {
+            Value::Stream(stream) => stream.producers.next_due(),
+            Value::String(_) => None,
+        }
+    }
+
     fn is_due(&self, now: TimeMs) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
@@ -60,13 +69,15 @@ impl KeyEntry {
 
 /// One of the numbered databases.
 ///
-/// Invariants: `order` and `keys` hold the same keys; `deadlines` holds exactly the keys with `expires_at`. The hash map
-/// is only looked up, never walked, so that its order is not seen.
+/// Invariants: `order` and `keys` hold the same keys; `deadlines` holds exactly the keys with `expires_at`, and `forgettings`
+/// those with streams that remember idempotent ids, by the time at which the first of those is due. The hash map is only
+/// looked up, never walked, so that its order is not seen.
 #[derive(Debug, Clone, Default)]
 pub struct Keyspace {
     keys: AHashMap<Bytes, KeyEntry>,
     order: BTreeMap<KeySequence, Bytes>,
     deadlines: BTreeSet<(TimeMs, KeySequence)>,
+    forgettings: BTreeSet<(TimeMs, KeySequence)>,
     next_sequence: u64,
 }
 
@@ -110,13 +121,16 @@ impl Keyspace {
         if let Some(entry) = self.keys.get_mut(key) {
             entry.value = value;
             entry.version = version;
+            self.refresh_forgetting(key);
             return;
         }
         let sequence = KeySequence(self.next_sequence);
         self.next_sequence += 1;
         let key = Bytes::copy_from_slice(key);
         self.order.insert(sequence, key.clone());
-        self.keys.insert(key, KeyEntry { value, version, sequence, expires_at: None });
+        let forgets_at = None;
+        self.keys.insert(key.clone(), KeyEntry { value, version, sequence, expires_at: None, forgets_at });
+        self.refresh_forgetting(&key);
     }
 
     pub fn remove(&mut self, key: &[u8]) -> Option<KeyEntry> {
@@ -125,7 +139,45 @@ impl Keyspace {
         if let Some(at) = entry.expires_at {
             self.deadlines.remove(&(at, entry.sequence));
         }
+        if let Some(at) = entry.forgets_at {
+            self.forgettings.remove(&(at, entry.sequence));
+        }
         Some(entry)
+    }
+
+    /// The stream of a key that is one, to be changed.
+    pub fn stream_mut(&mut self, key: &[u8]) -> Option<&mut Stream> {
+        match self.keys.get_mut(key)? {
+            KeyEntry { value: Value::Stream(stream), .. } => Some(Arc::make_mut(stream)),
+            _ => None,
+        }
+    }
+
+    /// Whoever has changed the idempotent ids of a stream says so.
+    pub fn refresh_forgetting(&mut self, key: &[u8]) {
+        let Some(entry) = self.keys.get_mut(key) else { return };
+        let (before, after) = (entry.forgets_at, entry.next_forgetting());
+        if before == after {
+            return;
+        }
+        entry.forgets_at = after;
+        if let Some(before) = before {
+            self.forgettings.remove(&(before, entry.sequence));
+        }
+        if let Some(after) = after {
+            self.forgettings.insert((after, entry.sequence));
+        }
+    }
+
+    /// When the first idempotent id of a stream is due.
+    pub fn next_forgetting(&self) -> Option<TimeMs> {
+        self.forgettings.first().map(|(at, _)| *at)
+    }
+
+    /// The first key with an idempotent id that is due, if any.
+    pub fn first_forgetting(&self, now: TimeMs) -> Option<&Bytes> {
+        let (at, sequence) = self.forgettings.first()?;
+        if *at > now { None } else { self.order.get(sequence) }
     }
 
     /// Sets or clears the deadline of a key that exists; does nothing for one that does not.
@@ -165,7 +217,9 @@ impl Keyspace {
     pub fn restore(&mut self, key: Bytes, sequence: KeySequence, version: KeyVersion, value: Value) {
         self.next_sequence = sequence.0 + 1;
         self.order.insert(sequence, key.clone());
-        self.keys.insert(key, KeyEntry { value, version, sequence, expires_at: None });
+        let forgets_at = None;
+        self.keys.insert(key.clone(), KeyEntry { value, version, sequence, expires_at: None, forgets_at });
+        self.refresh_forgetting(&key);
     }
 
     /// Restores the counter itself, which may be past the last key's place.
@@ -177,7 +231,7 @@ impl Keyspace {
     /// Asserts the invariants, those of the values included.
     pub fn check(&self) {
         assert_eq!(self.keys.len(), self.order.len(), "each key has a place");
-        let mut expiring = 0;
+        let (mut expiring, mut forgetting) = (0, 0);
         for (sequence, key) in &self.order {
             let entry = self.keys.get(key).expect("order holds the keys");
             assert_eq!(entry.sequence, *sequence, "a key knows its place");
@@ -186,10 +240,19 @@ impl Keyspace {
                 expiring += 1;
                 assert!(self.deadlines.contains(&(at, *sequence)), "deadlines hold each deadline");
             }
+            assert_eq!(entry.forgets_at, entry.next_forgetting(), "a key knows when its stream forgets");
+            if let Some(at) = entry.forgets_at {
+                forgetting += 1;
+                assert!(
+                    self.forgettings.contains(&(at, *sequence)),
+                    "forgettings hold each stream that will"
+                );
+            }
             if let Value::Stream(stream) = &entry.value {
                 stream.check();
             }
         }
+        assert_eq!(self.forgettings.len(), forgetting, "forgettings hold nothing else");
         assert_eq!(self.deadlines.len(), expiring, "deadlines hold nothing else");
     }
 
@@ -198,5 +261,6 @@ impl Keyspace {
         self.keys.clear();
         self.order.clear();
         self.deadlines.clear();
+        self.forgettings.clear();
     }
 }

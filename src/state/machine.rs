@@ -4,7 +4,10 @@ use crate::command::value::group::GroupRead;
 use crate::command::value::key::KeyWrite;
 use crate::command::value::{Data, Query, Write};
 use crate::model::entry_id::EntryId;
-use crate::model::limits::{STREAM_NODE_BYTES_DEFAULT, STREAM_NODE_ENTRIES_DEFAULT};
+use crate::model::limits::{
+    IDEMPOTENCY_DURATION_S_DEFAULT, IDEMPOTENCY_IDS_DEFAULT, STREAM_NODE_BYTES_DEFAULT,
+    STREAM_NODE_ENTRIES_DEFAULT,
+};
 use crate::model::log::LogIndex;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
@@ -17,6 +20,7 @@ use crate::state::op::{Op, Transaction};
 use crate::state::query::View;
 use crate::state::scope::Scope;
 use crate::state::stream;
+use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
 use crate::state::string;
 use std::collections::BTreeMap;
@@ -29,6 +33,8 @@ pub struct Machine {
     pub(in crate::state) time: TimeMs,
     pub(in crate::state) changes: u64,
     pub(in crate::state) limits: NodeLimits,
+    /// For streams to come.
+    pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
 }
 
@@ -39,6 +45,10 @@ impl Default for Machine {
             time: TimeMs(0),
             changes: 0,
             limits: NodeLimits { entries: STREAM_NODE_ENTRIES_DEFAULT, bytes: STREAM_NODE_BYTES_DEFAULT },
+            idempotency: IdempotencyLimits {
+                duration_s: IDEMPOTENCY_DURATION_S_DEFAULT,
+                ids: IDEMPOTENCY_IDS_DEFAULT,
+            },
             databases: BTreeMap::new(),
         }
     }
@@ -61,6 +71,10 @@ impl Machine {
 
     pub fn node_limits(&self) -> NodeLimits {
         self.limits
+    }
+
+    pub fn idempotency_limits(&self) -> IdempotencyLimits {
+        self.idempotency
     }
 
     /// Begins the record at `index`, which is the next one. A leader's clock may be behind its predecessor's: then time
@@ -117,6 +131,11 @@ impl Machine {
         self.databases.values().filter_map(Keyspace::next_deadline).min()
     }
 
+    /// When the next idempotent id of any stream is due.
+    pub fn next_forgetting(&self) -> Option<TimeMs> {
+        self.databases.values().filter_map(Keyspace::next_forgetting).min()
+    }
+
     /// Databases that were ever written to, in order, for INFO.
     pub fn databases(&self) -> impl Iterator<Item = (u32, &Keyspace)> {
         self.databases.iter().map(|(database, keys)| (*database, keys))
@@ -152,6 +171,7 @@ impl Machine {
             time: self.time,
             version: KeyVersion(self.changes),
             limits: self.limits,
+            idempotency: self.idempotency,
             effects,
         }
     }
@@ -195,6 +215,14 @@ impl Machine {
                 self.limits = NodeLimits { entries: *entries, bytes: *bytes };
                 Ok(Reply::OK)
             }
+            KeyWrite::SetIdempotencyLimits { duration_s, ids } => {
+                self.idempotency = IdempotencyLimits { duration_s: *duration_s, ids: *ids };
+                Ok(Reply::OK)
+            }
+            KeyWrite::ForgetIds { limit } => {
+                self.forget_ids(*limit as usize);
+                Ok(Reply::OK)
+            }
             _ => unreachable!("what stays within one database is done"),
         }
     }
@@ -236,6 +264,20 @@ impl Machine {
             }
         }
         Reply::Integer(i64::from(deleted))
+    }
+
+    /// Forgets idempotent ids that are due; nobody watches or waits for that.
+    fn forget_ids(&mut self, limit: usize) {
+        let mut left = limit;
+        for keys in self.databases.values_mut() {
+            while left > 0
+                && let Some(key) = keys.first_forgetting(self.time).cloned()
+            {
+                let stream = keys.stream_mut(&key).expect("only streams forget");
+                left -= stream.producers.forget_due(self.time, left);
+                keys.refresh_forgetting(&key);
+            }
+        }
     }
 
     /// EXEC. A key that was gone when it was watched (or due, which is the same) has version 0, and still has when it has

@@ -634,6 +634,45 @@ fn a_copy_has_groups_of_its_own() {
 }
 
 #[test]
+fn an_idempotent_id_lives_by_the_log_and_not_by_its_entry() {
+    let mut bench = Bench::new();
+    let add = |bench: &mut Bench, key: &str, value: &str| {
+        let fields: OwnedArgs = [&b"f"[..], value.as_bytes()].into_iter().collect();
+        bench.write(Write::Add(Add {
+            key: key.as_bytes(),
+            make_stream: true,
+            id: NewId::Auto,
+            trim: None,
+            idempotency: Some(Idempotency::Given { producer: b"p", id: b"i" }),
+            fields: ArgList::Args(fields.as_args()),
+        }))
+    };
+    bench.write(Write::Key(KeyWrite::SetIdempotencyLimits { duration_s: 2, ids: 10 }));
+    // Entry ids far ahead of the clock.
+    bench.add("s", NewId::Explicit(EntryId::new(900_000, 0)), None);
+    let first = add(&mut bench, "s", "1");
+    assert_eq!(first, Reply::Id(EntryId::new(900_000, 1)));
+    bench.at(2_999);
+    assert_eq!(add(&mut bench, "s", "2"), first);
+    assert_eq!(bench.machine.next_forgetting(), Some(TimeMs(3_000)));
+    // Wherever the stream goes, what it remembers goes along.
+    let copy = KeyWrite::Copy { from: b"s", to: b"t", database: Some(3), replace: false };
+    bench.write(Write::Key(copy));
+    bench.write(Write::Key(KeyWrite::Rename { from: b"s", to: b"r", only_if_absent: false }));
+    assert_eq!(add(&mut bench, "r", "3"), first);
+    bench.machine.check();
+    bench.at(3_000);
+    assert_ne!(add(&mut bench, "r", "4"), first);
+    assert_eq!(bench.machine.next_forgetting(), Some(TimeMs(3_000)), "the copy has not forgotten");
+    bench.write(Write::Key(KeyWrite::ForgetIds { limit: 10 }));
+    assert_eq!(bench.machine.next_forgetting(), Some(TimeMs(5_000)));
+    bench.machine.check();
+    bench.write(Write::Key(KeyWrite::FlushAll));
+    assert_eq!(bench.machine.next_forgetting(), None);
+    bench.machine.check();
+}
+
+#[test]
 fn a_scan_meets_every_key_that_stays() {
     let mut bench = Bench::new();
     (0..50).for_each(|n| drop(bench.set(&format!("k{n}"), "v", Expiry::None)));

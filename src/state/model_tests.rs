@@ -2,6 +2,7 @@
 //! says in a line, the machine says with runs, nodes and shared copies.
 
 use crate::command::value::group::*;
+use crate::command::value::key::KeyWrite;
 use crate::command::value::stream::*;
 use crate::command::value::{Query, Write};
 use crate::model::args::{ArgList, OwnedArgs};
@@ -78,6 +79,12 @@ struct Model {
     node: u64,
     node_slots: usize,
     groups: BTreeMap<&'static [u8], ModelGroup>,
+    /// Producer, id, entry, when it came.
+    remembered: Vec<(u8, u8, EntryId, u64)>,
+    duration_ms: u64,
+    ids_max: usize,
+    ids_added: i64,
+    duplicates: i64,
 }
 
 impl Model {
@@ -94,6 +101,25 @@ impl Model {
         self.entries.push(ModelEntry { id, node: self.node, fields });
         (self.exists, self.last) = (true, id);
         true
+    }
+
+    /// `*`
+    fn next_id(&self, now: u64) -> EntryId {
+        EntryId::new(now, 0).max(self.last.next().unwrap())
+    }
+
+    fn known(&mut self, producer: u8, id: u8, now: u64) -> Option<EntryId> {
+        self.remembered.retain(|known| now - known.3 < self.duration_ms);
+        self.remembered.iter().find(|known| (known.0, known.1) == (producer, id)).map(|known| known.2)
+    }
+
+    fn remember(&mut self, producer: u8, id: u8, entry: EntryId, now: u64) {
+        if self.remembered.iter().filter(|known| known.0 == producer).count() == self.ids_max {
+            let oldest = self.remembered.iter().position(|known| known.0 == producer).unwrap();
+            self.remembered.remove(oldest);
+        }
+        self.remembered.push((producer, id, entry, now));
+        self.ids_added += 1;
     }
 
     fn range(&self, start: EntryId, end: EntryId) -> Vec<ModelEntry> {
@@ -299,11 +325,13 @@ fn the_machine_agrees_with_the_model() {
 
 fn run(seed: u64) {
     let mut random = Random::new(seed);
-    let (mut machine, mut model, mut now) = (Machine::new(), Model::default(), 1000);
+    let (mut machine, mut now) = (Machine::new(), 1000);
+    let mut model = Model { duration_ms: 100_000, ids_max: 100, ..Model::default() };
     machine.limits.entries = NODE_ENTRIES as u32;
     let mut kept = Vec::new();
     for index in 1..=300 {
-        now += random.below(3);
+        // Now and then long enough to forget what producers have given.
+        now += if seed.is_multiple_of(4) && random.one_in(20) { 700 } else { random.below(3) };
         machine.begin(LogIndex(index), TimeMs(now));
         if random.one_in(25) {
             // What a clone holds must not hold anybody up, or change.
@@ -333,6 +361,7 @@ fn run(seed: u64) {
         let length = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" }));
         assert_eq!(length, Reply::count(model.entries.len()), "seed {seed}");
         assert_eq!(machine.last_id(0, TimeMs(now), b"s"), model.last);
+        idempotency(&machine, &mut model, now);
     }
     machine.check();
     kept.iter().for_each(Machine::check);
@@ -349,7 +378,42 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
     let references = |random: &mut Random| {
         *random.pick(&[References::Keep, References::Delete, References::OnlyUnreferenced])
     };
-    match random.below(22) {
+    match random.below(26) {
+        22 | 23 => {
+            let (producer, name) = (random.below(2) as u8, random.below(5) as u8);
+            let fields = vec![b"field".to_vec(), random.u64().to_string().into_bytes()];
+            let args: OwnedArgs = fields.iter().map(|string| &string[..]).collect();
+            let reply = apply(Write::Add(Add {
+                key: b"s",
+                make_stream: true,
+                id: NewId::Auto,
+                trim: None,
+                idempotency: Some(Idempotency::Given { producer: &[producer], id: &[name] }),
+                fields: ArgList::Args(args.as_args()),
+            }));
+            if let Some(entry) = model.known(producer, name, now) {
+                assert_eq!(reply, Reply::Id(entry));
+                model.duplicates += 1;
+            } else {
+                let entry = model.next_id(now);
+                assert_eq!(reply, Reply::Id(entry));
+                assert!(model.add(entry, fields));
+                model.remember(producer, name, entry, now);
+            }
+        }
+        24 if model.exists && random.one_in(4) => {
+            let (duration_s, ids) = (1 + random.below(2) as u32, 1 + random.below(4) as u32);
+            let configure =
+                StreamWrite::Configure { key: b"s", duration_s: Some(duration_s), ids: Some(ids) };
+            assert_eq!(apply(Write::Stream(configure)), Reply::OK);
+            if (model.duration_ms, model.ids_max) != (u64::from(duration_s) * 1000, ids as usize) {
+                model.remembered.clear();
+            }
+            (model.duration_ms, model.ids_max) = (u64::from(duration_s) * 1000, ids as usize);
+        }
+        25 => {
+            apply(Write::Key(KeyWrite::ForgetIds { limit: random.below(4) as u32 }));
+        }
         0..=5 => {
             let id = if random.flag() { EntryId::new(now, 0) } else { EntryId::new(now, random.below(9)) };
             let fields: Vec<Vec<u8>> = if random.flag() {
@@ -544,6 +608,30 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
             assert_eq!(shown(&reply), expected(&claimed));
         }
     }
+}
+
+/// What XINFO STREAM says of producers.
+fn idempotency(machine: &Machine, model: &mut Model, now: u64) {
+    if !model.exists {
+        return;
+    }
+    let Reply::Map(fields) =
+        machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None }))
+    else {
+        panic!("XINFO STREAM is a map")
+    };
+    let field = |name| match fields.iter().find(|(key, _)| *key == Reply::Text(name)) {
+        Some((_, Reply::Integer(value))) => *value,
+        other => panic!("{name} is {other:?}"),
+    };
+    model.known(0, 0, now);
+    let producers: std::collections::BTreeSet<u8> = model.remembered.iter().map(|known| known.0).collect();
+    assert_eq!(field("idmp-duration") * 1000, model.duration_ms as i64);
+    assert_eq!(field("idmp-maxsize"), model.ids_max as i64);
+    assert_eq!(field("pids-tracked"), producers.len() as i64);
+    assert_eq!(field("iids-tracked"), model.remembered.len() as i64);
+    assert_eq!(field("iids-added"), model.ids_added);
+    assert_eq!(field("iids-duplicates"), model.duplicates);
 }
 
 fn pending(machine: &Machine, model: &Model, name: &[u8], now: u64) {

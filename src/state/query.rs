@@ -92,7 +92,9 @@ impl<'m> View<'m> {
             }
             StreamQuery::Range(range) => stream::query::range(self.stream(range.key)?, range),
             StreamQuery::Read(read) => stream::query::read(read, |key| self.stream(key))?,
-            StreamQuery::Info { key, full } => stream::query::info(self.existing_stream(key)?, *full),
+            StreamQuery::Info { key, full } => {
+                stream::query::info(self.existing_stream(key)?, *full, self.now)
+            }
             StreamQuery::Groups { key } => group::query::groups(self.existing_stream(key)?),
             StreamQuery::Consumers { key, group } => {
                 group::query::consumers(self.existing_stream(key)?, key, group, self.now)?

@@ -5,6 +5,7 @@ use crate::model::time::TimeMs;
 use crate::state::effects::{Effects, KeyEvent};
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
 use crate::state::stream::Stream;
+use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub struct Scope<'m> {
     /// Of this write; goes to every key that it changes in the sense of WATCH.
     pub version: KeyVersion,
     pub limits: NodeLimits,
+    /// For streams that are made.
+    pub idempotency: IdempotencyLimits,
     pub effects: &'m mut Effects,
 }
 
@@ -71,8 +74,12 @@ impl Scope<'_> {
     pub fn put_text(&mut self, key: &[u8], text: Text, keep_deadline: bool) {
         match self.keys.get_mut(key) {
             Some(entry) if keep_deadline => {
+                let was_stream = matches!(entry.value, Value::Stream(_));
                 entry.value = Value::String(text);
                 entry.version = self.version;
+                if was_stream {
+                    self.keys.refresh_forgetting(key);
+                }
             }
             _ => self.keys.insert(key, Value::String(text), self.version),
         }

@@ -46,8 +46,8 @@ macro_rules! transcripts {
 
 transcripts! {
     acl_checks acl_commands acl_rules
-    autoclaim blocking claim claiming_read client expire groups hello keys nack partitions pending protocol pubsub read_limits
-    resp3 scan select strings transactions trim watch xackdel xadd xdel xdelex xinfo xrange xread xsetid
+    autoclaim blocking claim claiming_read client expire groups hello idempotency keys nack partitions pending protocol pubsub
+    read_limits resp3 scan select strings transactions trim watch xackdel xadd xdel xdelex xinfo xrange xread xsetid
 }
 
 fn folder() -> PathBuf {

@@ -1,5 +1,6 @@
-//! XADD, XTRIM, XDEL, XDELEX, XSETID, XLEN, XRANGE, XREVRANGE, XREAD.
+//! XADD, XTRIM, XDEL, XDELEX, XSETID, XCFGSET, XIDMPRECORD, XLEN, XRANGE, XREVRANGE, XREAD.
 
+use crate::base::digest;
 use crate::command::parse::cursor::{Cursor, at, is, list};
 use crate::command::parse::number::{
     at_least_zero, counted, entry_id, entry_ids, integer, interval_end, interval_start, positive, read_count,
@@ -7,12 +8,13 @@ use crate::command::parse::number::{
 };
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::{
-    Add, Exactness, MaxSize, NewId, Range, Read, ReadFrom, ReadLimits, References, SetIdCounters,
-    StreamQuery, StreamWrite, Trim, TrimUntil,
+    Add, Exactness, Idempotency, MaxSize, NewId, Range, Read, ReadFrom, ReadLimits, References,
+    SetIdCounters, StreamQuery, StreamWrite, Trim, TrimUntil,
 };
 use crate::command::value::{Command, Data, Query, Write};
 use crate::model::args::Args;
 use crate::model::entry_id::{EntryId, parse_u64};
+use crate::model::limits::{IDEMPOTENCY_DURATION_S_MAX, IDEMPOTENCY_IDS_MAX};
 use crate::model::reply::ReplyError;
 use crate::resp::writer::Protocol;
 
@@ -27,6 +29,13 @@ const LIMIT_WITHOUT_TILDE: ReplyError =
 const NO_STRATEGY: ReplyError =
     ReplyError::new("ERR syntax error, XTRIM must be called with a trimming strategy");
 const ID_ZERO: ReplyError = ReplyError::new("ERR The ID specified in XADD must be greater than 0-0");
+const IDEMPOTENCY_TWICE: ReplyError = ReplyError::new("ERR IDMP/IDMPAUTO specified multiple times");
+const IDEMPOTENCY_NEEDS_AUTO: ReplyError =
+    ReplyError::new("ERR IDMP/IDMPAUTO can be used only with auto-generated IDs");
+const PRODUCER_EMPTY: ReplyError = ReplyError::new("ERR IDMP requires a non-empty producer ID");
+const PRODUCER_EMPTY_AUTO: ReplyError = ReplyError::new("ERR IDMPAUTO requires a non-empty producer ID");
+const IDEMPOTENT_ID_EMPTY: ReplyError = ReplyError::new("ERR IDMP requires a non-empty idempotent ID");
+const NOTHING_TO_SET: ReplyError = ReplyError::new("ERR At least one parameter must be specified");
 const GROUP_IN_XREAD: ReplyError =
     ReplyError::new("ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.");
 const NOACK_IN_XREAD: ReplyError =
@@ -143,11 +152,38 @@ fn new_id(text: &[u8]) -> Result<NewId, ReplyError> {
     }
 }
 
+/// IDMP and IDMPAUTO before the entry is known.
+enum IdempotencyOption<'a> {
+    Given(Idempotency<'a>),
+    OfContent { producer: &'a [u8] },
+}
+
+/// Takes one of the two if the cursor stands before it, with what must follow; else it is taken for the id, which it is
+/// not.
+fn take_idempotency<'a>(cursor: &mut Cursor<'a>) -> Result<Option<IdempotencyOption<'a>>, ReplyError> {
+    if cursor.left() >= 3 && cursor.take_word("IDMP") {
+        let (Some(producer), Some(id)) = (cursor.take(), cursor.take()) else {
+            return Err(ReplyError::SYNTAX);
+        };
+        return match (producer, id) {
+            (b"", _) => Err(PRODUCER_EMPTY),
+            (_, b"") => Err(IDEMPOTENT_ID_EMPTY),
+            _ => Ok(Some(IdempotencyOption::Given(Idempotency::Given { producer, id }))),
+        };
+    }
+    match cursor.take_option("IDMPAUTO") {
+        None => Ok(None),
+        Some(b"") => Err(PRODUCER_EMPTY_AUTO),
+        Some(producer) => Ok(Some(IdempotencyOption::OfContent { producer })),
+    }
+}
+
 /// XADD (Redis `xaddCommand`): options in any order, then the id, then fields and values.
 pub fn add(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let mut cursor = Cursor::new(args, 2);
     let mut options = TrimOptions::default();
     let mut make_stream = true;
+    let mut idempotency = None;
     let mut id = None;
     while let Some(arg) = cursor.peek() {
         // The common case first: no option is looked for in `XADD key * …`.
@@ -165,6 +201,12 @@ pub fn add(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
                 make_stream = false;
                 continue;
             }
+            if let Some(option) = take_idempotency(&mut cursor)? {
+                if idempotency.replace(option).is_some() {
+                    return Err(IDEMPOTENCY_TWICE);
+                }
+                continue;
+            }
         }
         cursor.take();
         id = Some(new_id(arg)?);
@@ -178,8 +220,17 @@ pub fn add(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     if id == NewId::Explicit(EntryId::MIN) {
         return Err(ID_ZERO);
     }
+    if idempotency.is_some() && id != NewId::Auto {
+        return Err(IDEMPOTENCY_NEEDS_AUTO);
+    }
     let fields = list(fields, 0);
-    let add = Add { key: at(args, 1), make_stream, id, trim, idempotency: None, fields };
+    let idempotency = idempotency.map(|option| match option {
+        IdempotencyOption::Given(given) => given,
+        IdempotencyOption::OfContent { producer } => {
+            Idempotency::OfContent { producer, id: digest::of_pairs(fields.iter()).to_be_bytes() }
+        }
+    });
+    let add = Add { key: at(args, 1), make_stream, id, trim, idempotency, fields };
     Ok(Command::Data(Data::Write(Write::Add(add))))
 }
 
@@ -265,6 +316,47 @@ pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         }
     };
     write(StreamWrite::SetId { key: at(args, 1), last_id, counters })
+}
+
+/// XCFGSET
+pub fn configure(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let mut cursor = Cursor::new(args, 2);
+    let (mut duration_s, mut ids) = (None, None);
+    while cursor.left() > 0 {
+        if let Some(text) = cursor.take_option("IDMP-DURATION") {
+            let range = ("ERR IDMP-DURATION must be between 1 and 86400 seconds", IDEMPOTENCY_DURATION_S_MAX);
+            duration_s = Some(limit(text, range)?);
+        } else if let Some(text) = cursor.take_option("IDMP-MAXSIZE") {
+            ids = Some(limit(
+                text,
+                ("ERR IDMP-MAXSIZE must be between 1 and 10000 entries", IDEMPOTENCY_IDS_MAX),
+            )?);
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    if duration_s.is_none() && ids.is_none() {
+        return Err(NOTHING_TO_SET);
+    }
+    write(StreamWrite::Configure { key: at(args, 1), duration_s, ids })
+}
+
+/// From 1 to `max`, or the text.
+fn limit(text: &[u8], (refusal, max): (&'static str, u32)) -> Result<u32, ReplyError> {
+    let value = u32::try_from(integer(text)?).ok().filter(|value| (1..=max).contains(value));
+    value.ok_or(ReplyError::new(refusal))
+}
+
+/// XIDMPRECORD
+pub fn record_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let (producer, id) = (at(args, 2), at(args, 3));
+    if producer.is_empty() {
+        return Err(PRODUCER_EMPTY);
+    }
+    if id.is_empty() {
+        return Err(IDEMPOTENT_ID_EMPTY);
+    }
+    write(StreamWrite::RecordId { key: at(args, 1), producer, id, entry: entry_id(at(args, 4))? })
 }
 
 /// XLEN

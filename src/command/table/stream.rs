@@ -28,6 +28,16 @@ pub const ROWS: &[Row] = &[
                 ],
             )
             .optional(),
+            Argument::one_of(
+                "idmp",
+                &[
+                    Argument::string("pid").token("IDMPAUTO"),
+                    Argument::block("idmp", &[Argument::string("pid"), Argument::string("iid")])
+                        .token("IDMP"),
+                ],
+            )
+            .since("8.6.0")
+            .optional(),
             Argument::block(
                 "trim",
                 &[
@@ -228,6 +238,41 @@ pub const ROWS: &[Row] = &[
         summary: "Sets the last id of a stream, and its counters.",
         complexity: "O(1)",
         parse: stream::set_id,
+        ..STREAM
+    },
+    Row {
+        name: "xcfgset",
+        since: "8.6.0",
+        arity: -2,
+        flags: Flags::of(&[Write, Fast]),
+        acl: &[Category::Stream],
+        keys: &[KeySpec::at(1, &[Rw, Update])],
+        arguments: &[
+            Argument::key("key", 0),
+            Argument::integer("idmp-duration").token("IDMP-DURATION").optional(),
+            Argument::integer("idmp-maxsize").token("IDMP-MAXSIZE").optional(),
+        ],
+        summary: "Sets how long and how many idempotent ids a stream remembers.",
+        complexity: "O(1); O(N) in the remembered ids when a value changes",
+        parse: stream::configure,
+        ..STREAM
+    },
+    Row {
+        name: "xidmprecord",
+        since: "8.6.2",
+        arity: 5,
+        flags: Flags::of(&[Write, DenyOom, Fast]),
+        acl: &[Category::Stream],
+        keys: &[KeySpec::at(1, &[Rw, Update])],
+        arguments: &[
+            Argument::key("key", 0),
+            Argument::string("pid"),
+            Argument::string("iid"),
+            Argument::string("stream-id"),
+        ],
+        summary: "Has a stream remember an idempotent id for an entry that it has.",
+        complexity: "O(1)",
+        parse: stream::record_id,
         ..STREAM
     },
 ];

@@ -42,6 +42,16 @@ pub enum KeyWrite<'a> {
         entries: u32,
         bytes: u32,
     },
+    /// `stream-idmp-duration` (seconds) and `stream-idmp-maxsize`, for streams that are made from now on. Logged when the
+    /// setting changes; no client can send it.
+    SetIdempotencyLimits {
+        duration_s: u32,
+        ids: u32,
+    },
+    /// Forgets at most `limit` idempotent ids that are due by the batch's time. The leader logs it; no client can send it.
+    ForgetIds {
+        limit: u32,
+    },
 }
 
 /// A moment in milliseconds, or one relative to the batch's time.

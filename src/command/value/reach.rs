@@ -102,7 +102,9 @@ impl Write<'_> {
                 StreamWrite::Trim { key, .. }
                 | StreamWrite::Delete { key, .. }
                 | StreamWrite::DeleteEach { key, .. }
-                | StreamWrite::SetId { key, .. },
+                | StreamWrite::SetId { key, .. }
+                | StreamWrite::Configure { key, .. }
+                | StreamWrite::RecordId { key, .. },
             ) => Keys::one(key),
             Write::GroupRead(read) => Keys::GroupRead(read.streams.iter()),
             Write::GroupChange(
@@ -126,7 +128,9 @@ impl Write<'_> {
                 KeyWrite::FlushDatabase
                 | KeyWrite::FlushAll
                 | KeyWrite::DeleteExpired { .. }
-                | KeyWrite::SetStreamNodeLimits { .. } => Keys::NONE,
+                | KeyWrite::SetStreamNodeLimits { .. }
+                | KeyWrite::SetIdempotencyLimits { .. }
+                | KeyWrite::ForgetIds { .. } => Keys::NONE,
             },
             Write::String(write) => match write {
                 StringWrite::Set(set) => Keys::one(set.key),
@@ -149,7 +153,9 @@ impl Write<'_> {
                 KeyWrite::FlushDatabase
                 | KeyWrite::FlushAll
                 | KeyWrite::DeleteExpired { .. }
-                | KeyWrite::SetStreamNodeLimits { .. },
+                | KeyWrite::SetStreamNodeLimits { .. }
+                | KeyWrite::SetIdempotencyLimits { .. }
+                | KeyWrite::ForgetIds { .. },
             ) => Reach::Everywhere,
             _ => Reach::Keys,
         }

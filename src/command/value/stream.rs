@@ -31,11 +31,29 @@ pub enum NewId {
     Explicit(EntryId),
 }
 
-/// XADD … IDMP, IDMPAUTO (Redis 8.6). The parser refuses both until the table of ids exists.
+/// XADD … IDMP, IDMPAUTO (Redis 8.6). Neither producers nor ids are empty; the id of the entry is [`NewId::Auto`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idempotency<'a> {
+    /// IDMP
     Given { producer: &'a [u8], id: &'a [u8] },
-    OfContent { producer: &'a [u8] },
+    /// IDMPAUTO: the id is the digest of fields and values ([`crate::base::digest`]), big-endian. Taken when the request
+    /// was read, so that the log says it.
+    OfContent { producer: &'a [u8], id: [u8; 16] },
+}
+
+impl Idempotency<'_> {
+    pub fn producer(&self) -> &[u8] {
+        match self {
+            Idempotency::Given { producer, .. } | Idempotency::OfContent { producer, .. } => producer,
+        }
+    }
+
+    pub fn id(&self) -> &[u8] {
+        match self {
+            Idempotency::Given { id, .. } => id,
+            Idempotency::OfContent { id, .. } => id,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +101,10 @@ pub enum StreamWrite<'a> {
     DeleteEach { key: &'a [u8], references: References, ids: Vec<EntryId> },
     /// XSETID
     SetId { key: &'a [u8], last_id: EntryId, counters: Option<SetIdCounters> },
+    /// XCFGSET: limits of idempotency, at least one; within their bounds (see [`crate::model::limits`]).
+    Configure { key: &'a [u8], duration_s: Option<u32>, ids: Option<u32> },
+    /// XIDMPRECORD: an id of a producer for an entry that is there.
+    RecordId { key: &'a [u8], producer: &'a [u8], id: &'a [u8], entry: EntryId },
 }
 
 /// ENTRIESADDED and MAXDELETEDID of XSETID. What was not given stays as it is; so does the maximal deleted id if it was

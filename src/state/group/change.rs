@@ -172,7 +172,8 @@ fn create(
         if !make_stream {
             return Err(KEY_REQUIRED);
         }
-        scope.keys.insert(key, Value::Stream(Arc::default()), version);
+        let stream = Stream::new(scope.idempotency);
+        scope.keys.insert(key, Value::Stream(Arc::new(stream)), version);
     }
     let (stream, _) = scope.stream(key)?.expect("just made");
     if stream.group(group).is_some() {

@@ -50,7 +50,7 @@ impl Claimed {
 pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Reply, ReplyError> {
     let now = scope.time;
     check_group(scope, claim.key, claim.group)?;
-    let (Stream { log, groups }, _) = scope.stream(claim.key)?.expect("checked");
+    let (Stream { log, groups, .. }, _) = scope.stream(claim.key)?.expect("checked");
     let group = Arc::make_mut(groups.get_mut(claim.group).expect("checked"));
     if let Some(last_id) = claim.last_id {
         group.last_id = group.last_id.max(last_id);
@@ -93,7 +93,7 @@ pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Reply, ReplyErr
 pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Reply, ReplyError> {
     let now = scope.time;
     check_group(scope, claim.key, claim.group)?;
-    let (Stream { log, groups }, _) = scope.stream(claim.key)?.expect("checked");
+    let (Stream { log, groups, .. }, _) = scope.stream(claim.key)?.expect("checked");
     let group = Arc::make_mut(groups.get_mut(claim.group).expect("checked"));
     let (consumer, created) = group.ensure_consumer(claim.consumer, now);
     group.consumer_mut(consumer).seen_at = now;

@@ -37,7 +37,7 @@ pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Reply, ReplyE
             break;
         }
         let (stream, _) = scope.stream(key)?.expect("validated above");
-        let Stream { log, groups } = stream;
+        let Stream { log, groups, .. } = stream;
         let group = groups.get_mut(read.group).map(std::sync::Arc::make_mut).expect("validated above");
         let (consumer, created) = group.ensure_consumer(read.consumer, now);
         group.consumer_mut(consumer).seen_at = now;

@@ -188,9 +188,10 @@ mod tests {
     #[test]
     fn idempotent_adds_keep_their_ids() {
         let fields = ArgList::Packed { count: 2, bytes: b"\x01a\x01b" };
-        for idempotency in
-            [Idempotency::Given { producer: b"p", id: b"i" }, Idempotency::OfContent { producer: b"p" }]
-        {
+        for idempotency in [
+            Idempotency::Given { producer: b"p", id: b"i" },
+            Idempotency::OfContent { producer: b"p", id: [9; 16] },
+        ] {
             let id = NewId::Auto;
             let add =
                 Add { key: b"k", make_stream: true, id, trim: None, idempotency: Some(idempotency), fields };

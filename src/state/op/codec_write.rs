@@ -48,6 +48,19 @@ pub fn write_write(w: &mut Writer<'_>, write: &Write<'_>) {
                 counters.max_deleted_id.encode(w);
             });
         }
+        Write::Stream(StreamWrite::Configure { key, duration_s, ids }) => {
+            w.u8(60);
+            w.bytes(key);
+            w.option(*duration_s, Writer::u32);
+            w.option(*ids, Writer::u32);
+        }
+        Write::Stream(StreamWrite::RecordId { key, producer, id, entry }) => {
+            w.u8(61);
+            w.bytes(key);
+            w.bytes(producer);
+            w.bytes(id);
+            entry.encode(w);
+        }
         Write::GroupRead(read) => {
             w.u8(4);
             write_group_read(w, read);
@@ -104,7 +117,18 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
             references: read_references(r)?,
             ids: read_ids(r)?,
         }),
-        tag @ 20..=29 => Write::Key(read_key_write(r, tag)?),
+        60 => Write::Stream(StreamWrite::Configure {
+            key: r.bytes()?,
+            duration_s: r.option(Reader::u32)?,
+            ids: r.option(Reader::u32)?,
+        }),
+        61 => Write::Stream(StreamWrite::RecordId {
+            key: r.bytes()?,
+            producer: r.bytes()?,
+            id: r.bytes()?,
+            entry: EntryId::decode(r)?,
+        }),
+        tag @ (20..=29 | 70..=79) => Write::Key(read_key_write(r, tag)?),
         tag @ 40..=49 => Write::String(read_string_write(r, tag)?),
         _ => return Err(r.malformed("unknown kind of write")),
     })
@@ -135,9 +159,10 @@ pub fn write_add(w: &mut Writer<'_>, add: &Add<'_>) {
             w.bytes(producer);
             w.bytes(id);
         }
-        Some(Idempotency::OfContent { producer }) => {
+        Some(Idempotency::OfContent { producer, id }) => {
             w.u8(1);
             w.bytes(producer);
+            w.raw(&id);
         }
     }
     add.fields.encode(w);
@@ -157,7 +182,12 @@ pub fn read_add<'a>(r: &mut Reader<'a>) -> Taken<Add<'a>> {
         false => None,
         true => Some(match r.u8()? {
             0 => Idempotency::Given { producer: r.bytes()?, id: r.bytes()? },
-            1 => Idempotency::OfContent { producer: r.bytes()? },
+            1 => {
+                let producer = r.bytes()?;
+                let mut id = [0; 16];
+                id.copy_from_slice(r.raw(16)?);
+                Idempotency::OfContent { producer, id }
+            }
             _ => return Err(r.malformed("unknown kind of idempotency")),
         }),
     };
@@ -493,6 +523,15 @@ fn write_key_write(w: &mut Writer<'_>, write: &KeyWrite<'_>) {
             w.u32(*entries);
             w.u32(*bytes);
         }
+        KeyWrite::SetIdempotencyLimits { duration_s, ids } => {
+            w.u8(70);
+            w.u32(*duration_s);
+            w.u32(*ids);
+        }
+        KeyWrite::ForgetIds { limit } => {
+            w.u8(71);
+            w.u32(*limit);
+        }
     }
 }
 
@@ -521,6 +560,8 @@ fn read_key_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyWrite<'a>> {
         26 => KeyWrite::FlushAll,
         27 => KeyWrite::DeleteExpired { limit: r.u32()? },
         28 => KeyWrite::SetStreamNodeLimits { entries: r.u32()?, bytes: r.u32()? },
+        70 => KeyWrite::SetIdempotencyLimits { duration_s: r.u32()?, ids: r.u32()? },
+        71 => KeyWrite::ForgetIds { limit: r.u32()? },
         _ => return Err(r.malformed("unknown kind of key write")),
     })
 }

@@ -114,7 +114,18 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
     let group = pool.names[random.below(2) as usize];
     let consumer = pool.names[2 + random.below(3) as usize];
     let value = *random.pick(&pool.values);
-    match random.below(34) {
+    match random.below(36) {
+        34 => Write::Stream(StreamWrite::Configure {
+            key,
+            duration_s: random.option(|random| 1 + random.below(3) as u32),
+            ids: random.option(|random| 1 + random.below(4) as u32),
+        }),
+        35 => Write::Stream(StreamWrite::RecordId {
+            key,
+            producer: group,
+            id: consumer,
+            entry: small_id(random),
+        }),
         0..=9 => Write::Add(Add {
             key,
             make_stream: !random.one_in(5),
@@ -124,7 +135,11 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
                 _ => NewId::Auto,
             },
             trim: if random.one_in(4) { Some(trim(random)) } else { None },
-            idempotency: None,
+            idempotency: match random.below(6) {
+                0 => Some(Idempotency::Given { producer: group, id: consumer }),
+                1 => Some(Idempotency::OfContent { producer: group, id: [random.below(3) as u8; 16] }),
+                _ => None,
+            },
             fields: ArgList::Args(random.pick(&pool.pairs).as_args()),
         }),
         10 => Write::Stream(StreamWrite::Trim { key, trim: trim(random) }),
@@ -226,7 +241,12 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
                 only_earlier: random.one_in(4),
             },
         }),
-        26 => Write::Key(match random.below(5) {
+        26 => Write::Key(match random.below(7) {
+            5 => KeyWrite::SetIdempotencyLimits {
+                duration_s: 1 + random.below(3) as u32,
+                ids: 1 + random.below(5) as u32,
+            },
+            6 => KeyWrite::ForgetIds { limit: random.below(4) as u32 },
             0 => KeyWrite::Persist { key },
             1 => KeyWrite::Rename {
                 from: key,

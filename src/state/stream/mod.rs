@@ -1,6 +1,7 @@
 //! Streams: the log of entries, its nodes, trimming, and what is asked of them.
 
 pub mod budget;
+pub mod idempotency;
 pub mod listpack;
 pub mod log;
 pub mod node;
@@ -11,19 +12,26 @@ pub mod write;
 use crate::base::wire::{Malformed, Reader};
 use crate::model::entry_id::EntryId;
 use crate::state::group::Group;
+use crate::state::stream::idempotency::{IdempotencyLimits, ProducerTable};
 use crate::state::stream::log::Log;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Cheap to clone: nodes, groups and their lists are shared until written.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Stream {
     pub log: Log,
     pub groups: BTreeMap<Bytes, Arc<Group>>,
+    pub producers: ProducerTable,
 }
 
 impl Stream {
+    /// An empty stream, with the limits that are in force when it is made.
+    pub fn new(limits: IdempotencyLimits) -> Stream {
+        Stream { log: Log::default(), groups: BTreeMap::new(), producers: ProducerTable::new(limits) }
+    }
+
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
         self.groups.get(name).map(|group| &**group)
     }
@@ -58,29 +66,31 @@ impl Stream {
         }
     }
 
-    /// Bytes of entries and groups, about.
+    /// Bytes of entries, groups and producers, about.
     pub fn memory(&self) -> usize {
         let nodes: usize =
             self.log.each_node().map(|node| node.buffer_bytes() + size_of::<node::Node>()).sum();
         let groups: usize = self.groups.iter().map(|(name, group)| name.len() + group.memory()).sum();
-        nodes + groups
+        nodes + groups + self.producers.memory()
     }
 
     pub fn decode(reader: &mut Reader<'_>) -> Result<Stream, Malformed> {
-        let mut stream = Stream { log: Log::decode(reader)?, groups: BTreeMap::new() };
+        let log = Log::decode(reader)?;
+        let mut groups: BTreeMap<Bytes, Arc<Group>> = BTreeMap::new();
         for _ in 0..reader.count()? {
             let name = Bytes::copy_from_slice(reader.bytes()?);
-            if stream.groups.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            if groups.last_key_value().is_some_and(|(last, _)| *last >= name) {
                 return Err(reader.malformed("groups of a stream are not in order"));
             }
-            stream.groups.insert(name, Arc::new(Group::decode(reader)?));
+            groups.insert(name, Arc::new(Group::decode(reader)?));
         }
-        Ok(stream)
+        Ok(Stream { log, groups, producers: ProducerTable::decode(reader)? })
     }
 
     /// Asserts the invariants.
     pub fn check(&self) {
         self.log.check();
         self.groups.values().for_each(|group| group.check());
+        self.producers.check();
     }
 }

@@ -4,6 +4,7 @@ use crate::command::value::stream::{Range, Read, ReadFrom};
 use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
+use crate::model::time::TimeMs;
 use crate::state::group;
 use crate::state::stream::Stream;
 use crate::state::stream::budget::Budget;
@@ -78,9 +79,11 @@ pub fn read<'s>(
     Ok(if streams.is_empty() { Reply::NilArray } else { Reply::Streams(streams) })
 }
 
-/// XINFO STREAM; fields and their order as in Redis 8.6.
-pub fn info(stream: &Stream, full: Option<u64>) -> Reply {
-    let log = &stream.log;
+/// XINFO STREAM; fields and their order as in Redis 8.6. Idempotent ids that are due are not counted.
+pub fn info(stream: &Stream, full: Option<u64>, now: TimeMs) -> Reply {
+    let (log, producers) = (&stream.log, &stream.producers);
+    let limits = producers.limits();
+    let (tracked, ids_tracked) = producers.tracked(now);
     // The radix tree of Redis has a key per node, and one node more than keys while it is small.
     let nodes = log.nodes();
     let mut fields = vec![
@@ -91,12 +94,12 @@ pub fn info(stream: &Stream, full: Option<u64>) -> Reply {
         (Reply::Text("max-deleted-entry-id"), Reply::Id(log.max_deleted_id)),
         (Reply::Text("entries-added"), Reply::Integer(log.entries_added as i64)),
         (Reply::Text("recorded-first-entry-id"), Reply::Id(log.first_id())),
-        (Reply::Text("idmp-duration"), Reply::Integer(100)),
-        (Reply::Text("idmp-maxsize"), Reply::Integer(100)),
-        (Reply::Text("pids-tracked"), Reply::Integer(0)),
-        (Reply::Text("iids-tracked"), Reply::Integer(0)),
-        (Reply::Text("iids-added"), Reply::Integer(0)),
-        (Reply::Text("iids-duplicates"), Reply::Integer(0)),
+        (Reply::Text("idmp-duration"), Reply::Integer(i64::from(limits.duration_s))),
+        (Reply::Text("idmp-maxsize"), Reply::Integer(i64::from(limits.ids))),
+        (Reply::Text("pids-tracked"), Reply::count(tracked)),
+        (Reply::Text("iids-tracked"), Reply::count(ids_tracked)),
+        (Reply::Text("iids-added"), Reply::Integer(producers.added as i64)),
+        (Reply::Text("iids-duplicates"), Reply::Integer(producers.duplicates as i64)),
     ];
     match full {
         None => {

@@ -1,6 +1,6 @@
-//! XADD, XTRIM, XDEL, XDELEX, XSETID.
+//! XADD, XTRIM, XDEL, XDELEX, XSETID, XCFGSET, XIDMPRECORD.
 
-use crate::command::value::stream::{Add, NewId, References, SetIdCounters, StreamWrite, Trim};
+use crate::command::value::stream::{Add, Idempotency, NewId, References, SetIdCounters, StreamWrite, Trim};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
@@ -8,6 +8,7 @@ use crate::state::effects::KeyEvent;
 use crate::state::keyspace::Value;
 use crate::state::scope::Scope;
 use crate::state::stream::Stream;
+use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::listpack;
 use crate::state::stream::log::Log;
 use std::sync::Arc;
@@ -17,10 +18,45 @@ const ID_TOO_SMALL: ReplyError =
     ReplyError::new("ERR The ID specified in XADD is equal or smaller than the target stream top item");
 const IDS_EXHAUSTED: ReplyError =
     ReplyError::new("ERR The stream has exhausted the last possible ID, unable to add more items");
+const ENTRY_MISSING: ReplyError = ReplyError::new("ERR The specified stream ID was deleted or doesn't exist");
+const RECORDED_OTHERWISE: ReplyError =
+    ReplyError::new("ERR The specified IDMP producer-id/idempotent-id pair maps to a different stream ID");
 const TOO_LARGE: ReplyError = ReplyError::new("ERR Elements are too large to be stored");
 
 /// XADD
 pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
+    match &add.idempotency {
+        None => append(scope, add),
+        Some(idempotency) => add_once(scope, add, idempotency),
+    }
+}
+
+/// XADD … IDMP, IDMPAUTO: an id that is remembered is answered with its entry, even if that is gone, and nothing else
+/// happens but that it is counted. A refused entry leaves nothing behind (Redis #15840).
+fn add_once(
+    scope: &mut Scope<'_>,
+    add: &Add<'_>,
+    idempotency: &Idempotency<'_>,
+) -> Result<Reply, ReplyError> {
+    let (producer, id) = (idempotency.producer(), idempotency.id());
+    let (time, version) = (scope.time, scope.version);
+    let known = scope.view(add.key)?.and_then(|stream| stream.producers.find(producer, id, time));
+    if let Some(entry) = known {
+        let (stream, key_version) = scope.stream(add.key)?.expect("just seen");
+        stream.producers.duplicates = stream.producers.duplicates.saturating_add(1);
+        *key_version = version;
+        return Ok(Reply::Id(entry));
+    }
+    let reply = append(scope, add)?;
+    if let Reply::Id(entry) = reply {
+        let stream = scope.keys.stream_mut(add.key).expect("just added to");
+        stream.producers.remember(producer, id, entry, time);
+        scope.keys.refresh_forgetting(add.key);
+    }
+    Ok(reply)
+}
+
+fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
     let (time, version, limits) = (scope.time, scope.version, scope.limits);
     if add.id == NewId::Explicit(EntryId::MIN) {
         return Err(ID_ZERO);
@@ -38,7 +74,7 @@ pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
         }
         None if !add.make_stream => return Ok(Reply::Nil),
         None => {
-            let mut stream = Stream::default();
+            let mut stream = Stream::new(scope.idempotency);
             let id = next_id(&stream.log, add.id, time)?;
             stream.log.append(id, &add.fields, limits);
             let trimmed = add.trim.map_or(0, |trim| stream.trim(&trim, limits));
@@ -74,6 +110,8 @@ pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Reply, Re
         StreamWrite::Delete { key, ids } => delete(scope, key, ids),
         StreamWrite::DeleteEach { key, references, ids } => delete_each(scope, key, *references, ids),
         StreamWrite::SetId { key, last_id, counters } => set_id(scope, key, *last_id, counters.as_ref()),
+        StreamWrite::Configure { key, duration_s, ids } => configure(scope, key, *duration_s, *ids),
+        StreamWrite::RecordId { key, producer, id, entry } => record_id(scope, key, producer, id, *entry),
     }
 }
 
@@ -193,5 +231,54 @@ fn set_id(
         }
     }
     scope.push(key, KeyEvent::SetId);
+    Ok(Reply::OK)
+}
+
+/// XCFGSET. Whoever changes a value empties the table; the counters stay.
+fn configure(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    duration_s: Option<u32>,
+    ids: Option<u32>,
+) -> Result<Reply, ReplyError> {
+    let version = scope.version;
+    let Some(before) = scope.view(key)?.map(|stream| stream.producers.limits()) else {
+        return Err(ReplyError::NO_SUCH_KEY);
+    };
+    let limits = IdempotencyLimits {
+        duration_s: duration_s.unwrap_or(before.duration_s),
+        ids: ids.unwrap_or(before.ids),
+    };
+    if limits != before {
+        let (stream, key_version) = scope.stream(key)?.expect("just seen");
+        stream.producers.set_limits(limits);
+        *key_version = version;
+        scope.keys.refresh_forgetting(key);
+    }
+    Ok(Reply::OK)
+}
+
+/// XIDMPRECORD. The id is as old as this command, whenever its entry came.
+fn record_id(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    producer: &[u8],
+    id: &[u8],
+    entry: EntryId,
+) -> Result<Reply, ReplyError> {
+    let (time, version) = (scope.time, scope.version);
+    let Some(stream) = scope.view(key)? else { return Err(ReplyError::NO_SUCH_KEY) };
+    if !stream.log.contains(entry) {
+        return Err(ENTRY_MISSING);
+    }
+    match stream.producers.find(producer, id, time) {
+        Some(known) if known == entry => return Ok(Reply::OK),
+        Some(_) => return Err(RECORDED_OTHERWISE),
+        None => {}
+    }
+    let (stream, key_version) = scope.stream(key)?.expect("just seen");
+    stream.producers.remember(producer, id, entry, time);
+    *key_version = version;
+    scope.keys.refresh_forgetting(key);
     Ok(Reply::OK)
 }

@@ -1,0 +1,398 @@
+//! What producers have added already: XADD … IDMP and IDMPAUTO (Redis 8.6).
+//!
+//! Each producer has its ids in the order in which they came. An id is forgotten when it is as old as the stream's
+//! duration, or when its producer has as many newer ones as the stream's limit. Age is counted from the time in the log
+//! at which the id came, not from the entry id's milliseconds, which may run ahead of the clock (Redis #15836).
+
+use crate::base::wire::{Malformed, Reader, Writer};
+use crate::model::entry_id::EntryId;
+use crate::model::limits::{IDEMPOTENCY_DURATION_S_MAX, IDEMPOTENCY_IDS_MAX};
+use crate::model::time::TimeMs;
+use ahash::AHashMap;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// How long and how many: of a stream, or for streams to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencyLimits {
+    /// Seconds for which an id is remembered: from 1 to [`IDEMPOTENCY_DURATION_S_MAX`].
+    pub duration_s: u32,
+    /// Ids of one producer: from 1 to [`IDEMPOTENCY_IDS_MAX`].
+    pub ids: u32,
+}
+
+impl IdempotencyLimits {
+    pub fn are_valid(&self) -> bool {
+        (1..=IDEMPOTENCY_DURATION_S_MAX).contains(&self.duration_s)
+            && (1..=IDEMPOTENCY_IDS_MAX).contains(&self.ids)
+    }
+
+    fn duration_ms(&self) -> u64 {
+        u64::from(self.duration_s) * 1000
+    }
+}
+
+/// The producers of a stream. A stream without any pays for the limits and two counters.
+///
+/// Invariants: a producer has at least one id and at most as many as the limit; its ids differ, and their times do not
+/// go back; `by_age` has each producer once, with the time of its oldest id.
+#[derive(Debug, Clone)]
+pub struct ProducerTable {
+    limits: IdempotencyLimits,
+    /// Entries ever added with an id.
+    pub added: u64,
+    /// Requests that found their id.
+    pub duplicates: u64,
+    producers: BTreeMap<Bytes, Arc<Producer>>,
+    by_age: BTreeSet<(TimeMs, Bytes)>,
+}
+
+/// `places` is only looked up, never walked, so that its order is not seen.
+#[derive(Debug, Clone, Default)]
+struct Producer {
+    ids: VecDeque<Remembered>,
+    /// The place of each id, counted from the first that the producer ever gave.
+    places: AHashMap<Bytes, u64>,
+    /// The place of the oldest id that is still here.
+    first_place: u64,
+}
+
+/// An id that a producer gave, and what it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    pub id: Bytes,
+    pub entry: EntryId,
+    /// When it came, by the log.
+    pub at: TimeMs,
+}
+
+impl Producer {
+    fn find(&self, id: &[u8]) -> Option<&Remembered> {
+        let place = *self.places.get(id)?;
+        Some(&self.ids[(place - self.first_place) as usize])
+    }
+
+    fn push(&mut self, remembered: Remembered) {
+        let place = self.first_place + self.ids.len() as u64;
+        self.places.insert(remembered.id.clone(), place);
+        self.ids.push_back(remembered);
+    }
+
+    fn pop_oldest(&mut self) {
+        let oldest = self.ids.pop_front().expect("a producer has an id");
+        self.places.remove(&oldest.id);
+        self.first_place += 1;
+    }
+
+    fn oldest(&self) -> TimeMs {
+        self.ids.front().expect("a producer has an id").at
+    }
+}
+
+impl ProducerTable {
+    pub fn new(limits: IdempotencyLimits) -> ProducerTable {
+        ProducerTable { limits, added: 0, duplicates: 0, producers: BTreeMap::new(), by_age: BTreeSet::new() }
+    }
+
+    pub fn limits(&self) -> IdempotencyLimits {
+        self.limits
+    }
+
+    /// No id is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty()
+    }
+
+    /// Nothing was ever asked of it: it is as it was made with these limits.
+    pub fn is_untouched(&self, limits: IdempotencyLimits) -> bool {
+        self.is_empty() && self.added == 0 && self.duplicates == 0 && self.limits == limits
+    }
+
+    /// The entry that this id of the producer stands for, if it is remembered at `now`.
+    pub fn find(&self, producer: &[u8], id: &[u8], now: TimeMs) -> Option<EntryId> {
+        let found = self.producers.get(producer)?.find(id)?;
+        (!self.is_due(found.at, now)).then_some(found.entry)
+    }
+
+    /// Remembers an id that is not there, or is due.
+    pub fn remember(&mut self, producer: &[u8], id: &[u8], entry: EntryId, now: TimeMs) {
+        self.forget_due_of(producer, now);
+        let limit = self.limits.ids as usize;
+        let (name, before) = match self.producers.get_key_value(producer) {
+            Some((name, known)) => (name.clone(), Some(known.oldest())),
+            None => (Bytes::copy_from_slice(producer), None),
+        };
+        let known = Arc::make_mut(self.producers.entry(name.clone()).or_default());
+        if known.ids.len() >= limit {
+            known.pop_oldest();
+        }
+        assert!(known.ids.back().is_none_or(|last| last.at <= now), "time does not go back");
+        let id = Bytes::copy_from_slice(id);
+        assert!(!known.places.contains_key(&id), "{id:?} is remembered already");
+        known.push(Remembered { id, entry, at: now });
+        self.added = self.added.saturating_add(1);
+        let oldest = known.oldest();
+        self.move_age(name, before, Some(oldest));
+    }
+
+    /// Forgets at most `limit` ids that are due, the oldest producers first; answers how many.
+    pub fn forget_due(&mut self, now: TimeMs, limit: usize) -> usize {
+        let mut forgotten = 0;
+        while let Some((oldest, name)) = self.by_age.first()
+            && forgotten < limit
+            && self.is_due(*oldest, now)
+        {
+            let name = name.clone();
+            forgotten += self.forget_of(&name, now, limit - forgotten);
+        }
+        forgotten
+    }
+
+    /// When the next id is due.
+    pub fn next_due(&self) -> Option<TimeMs> {
+        let (oldest, _) = self.by_age.first()?;
+        Some(TimeMs(oldest.0.saturating_add(self.limits.duration_ms())))
+    }
+
+    /// Sets limits. Others than before forget all ids, whatever they are (as Redis does).
+    pub fn set_limits(&mut self, limits: IdempotencyLimits) {
+        if self.limits != limits {
+            self.limits = limits;
+            self.producers.clear();
+            self.by_age.clear();
+        }
+    }
+
+    /// Producers, and ids of all of them, that are remembered at `now`.
+    pub fn tracked(&self, now: TimeMs) -> (usize, usize) {
+        let live = |producer: &Producer| {
+            producer.ids.len() - producer.ids.partition_point(|id| self.is_due(id.at, now))
+        };
+        let counts = self.producers.values().map(|producer| live(producer)).filter(|count| *count > 0);
+        counts.fold((0, 0), |(producers, ids), count| (producers + 1, ids + count))
+    }
+
+    /// Producers by name, each with its ids, oldest first; due ones included.
+    pub fn producers(&self) -> impl ExactSizeIterator<Item = (&Bytes, &VecDeque<Remembered>)> {
+        self.producers.iter().map(|(name, producer)| (name, &producer.ids))
+    }
+
+    /// Bytes held, about; an id stands in two tables.
+    pub fn memory(&self) -> usize {
+        let ids = |producer: &Producer| -> usize {
+            producer.ids.iter().map(|id| id.id.len() + 2 * size_of::<Remembered>()).sum()
+        };
+        self.producers.iter().map(|(name, producer)| 2 * name.len() + ids(producer)).sum()
+    }
+
+    fn is_due(&self, at: TimeMs, now: TimeMs) -> bool {
+        now.since(at) >= self.limits.duration_ms()
+    }
+
+    fn forget_due_of(&mut self, producer: &[u8], now: TimeMs) {
+        if self.producers.get(producer).is_some_and(|producer| self.is_due(producer.oldest(), now)) {
+            self.forget_of(producer, now, usize::MAX);
+        }
+    }
+
+    /// Of a producer that exists.
+    fn forget_of(&mut self, name: &[u8], now: TimeMs, limit: usize) -> usize {
+        let duration_ms = self.limits.duration_ms();
+        let producer = Arc::make_mut(self.producers.get_mut(name).expect("looked up before"));
+        let before = producer.oldest();
+        let due = producer.ids.partition_point(|id| now.since(id.at) >= duration_ms).min(limit);
+        (0..due).for_each(|_| producer.pop_oldest());
+        let after = producer.ids.front().map(|id| id.at);
+        let (name, _) = self.producers.get_key_value(name).expect("looked up before");
+        let name = name.clone();
+        if after.is_none() {
+            self.producers.remove(&name);
+        }
+        self.move_age(name, Some(before), after);
+        due
+    }
+
+    fn move_age(&mut self, name: Bytes, before: Option<TimeMs>, after: Option<TimeMs>) {
+        if before == after {
+            return;
+        }
+        if let Some(before) = before {
+            self.by_age.remove(&(before, name.clone()));
+        }
+        if let Some(after) = after {
+            self.by_age.insert((after, name));
+        }
+    }
+
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        writer.u32(self.limits.duration_s);
+        writer.u32(self.limits.ids);
+        writer.varint(self.added);
+        writer.varint(self.duplicates);
+        writer.varint(self.producers.len() as u64);
+        for (name, producer) in &self.producers {
+            writer.bytes(name);
+            writer.varint(producer.ids.len() as u64);
+            for remembered in &producer.ids {
+                writer.bytes(&remembered.id);
+                remembered.entry.encode(writer);
+                writer.varint(remembered.at.0);
+            }
+        }
+    }
+
+    pub fn decode(reader: &mut Reader<'_>) -> Result<ProducerTable, Malformed> {
+        let limits = IdempotencyLimits { duration_s: reader.u32()?, ids: reader.u32()? };
+        if !limits.are_valid() {
+            return Err(reader.malformed("impossible limits of idempotent ids"));
+        }
+        let mut table = ProducerTable::new(limits);
+        table.added = reader.varint()?;
+        table.duplicates = reader.varint()?;
+        for _ in 0..reader.count()? {
+            let name = Bytes::copy_from_slice(reader.bytes()?);
+            if table.producers.last_key_value().is_some_and(|(last, _)| *last >= name) {
+                return Err(reader.malformed("producers of a stream are not in order"));
+            }
+            let ids = reader.count()?;
+            if ids == 0 || ids > limits.ids as usize {
+                return Err(reader.malformed("producer with too few or too many ids"));
+            }
+            for _ in 0..ids {
+                let id = Bytes::copy_from_slice(reader.bytes()?);
+                let entry = EntryId::decode(reader)?;
+                let at = TimeMs(reader.varint()?);
+                if !table.restore(&name, Remembered { id, entry, at }) {
+                    return Err(reader.malformed("ids of a producer repeat or are not in order"));
+                }
+            }
+        }
+        Ok(table)
+    }
+
+    /// Puts an id behind the others of its producer, without counting it; false if it is there already, is older than
+    /// the one before it, or is one too many.
+    pub fn restore(&mut self, producer: &Bytes, remembered: Remembered) -> bool {
+        let limit = self.limits.ids as usize;
+        let at = remembered.at;
+        let known = Arc::make_mut(self.producers.entry(producer.clone()).or_default());
+        if known.ids.len() >= limit
+            || known.places.contains_key(&remembered.id)
+            || known.ids.back().is_some_and(|last| last.at > at)
+        {
+            return false;
+        }
+        known.push(remembered);
+        if known.ids.len() == 1 {
+            self.by_age.insert((at, producer.clone()));
+        }
+        true
+    }
+
+    /// Asserts the invariants.
+    pub fn check(&self) {
+        assert!(self.limits.are_valid(), "limits are within their bounds");
+        assert_eq!(self.by_age.len(), self.producers.len(), "each producer has one age");
+        for (name, producer) in &self.producers {
+            let ids = producer.ids.len();
+            assert!((1..=self.limits.ids as usize).contains(&ids), "a producer has ids, and not too many");
+            assert_eq!(producer.places.len(), ids, "ids of a producer differ");
+            for (place, remembered) in (producer.first_place..).zip(&producer.ids) {
+                assert_eq!(producer.places.get(&remembered.id), Some(&place), "an id is found at its place");
+            }
+            assert!(producer.ids.iter().is_sorted_by_key(|id| id.at), "times of a producer do not go back");
+            assert!(
+                self.by_age.contains(&(producer.oldest(), name.clone())),
+                "its age is that of its oldest id"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::testing::Random;
+
+    fn entry(ms: u64) -> EntryId {
+        EntryId::new(ms, 0)
+    }
+
+    fn table(duration_s: u32, ids: u32) -> ProducerTable {
+        ProducerTable::new(IdempotencyLimits { duration_s, ids })
+    }
+
+    #[test]
+    fn the_oldest_id_makes_room_and_a_due_one_goes() {
+        let mut table = table(1, 2);
+        table.remember(b"p", b"a", entry(1), TimeMs(1000));
+        table.remember(b"p", b"b", entry(2), TimeMs(1500));
+        table.remember(b"p", b"c", entry(3), TimeMs(1600));
+        table.check();
+        assert_eq!(table.find(b"p", b"a", TimeMs(1600)), None);
+        assert_eq!(table.find(b"p", b"b", TimeMs(2499)), Some(entry(2)));
+        assert_eq!(table.find(b"p", b"b", TimeMs(2500)), None);
+        assert_eq!(table.next_due(), Some(TimeMs(2500)));
+        assert_eq!(table.tracked(TimeMs(2500)), (1, 1));
+        assert_eq!(table.forget_due(TimeMs(2599), 10), 1);
+        assert_eq!(table.forget_due(TimeMs(2600), 10), 1);
+        assert!(table.is_empty() && table.next_due().is_none());
+        assert_eq!(table.added, 3);
+    }
+
+    #[test]
+    fn other_limits_forget_everything_and_the_same_nothing() {
+        let mut table = table(100, 100);
+        table.remember(b"p", b"a", entry(1), TimeMs(1000));
+        table.set_limits(table.limits());
+        assert_eq!(table.tracked(TimeMs(1000)), (1, 1));
+        table.set_limits(IdempotencyLimits { duration_s: 99, ids: 100 });
+        table.check();
+        assert_eq!((table.tracked(TimeMs(1000)), table.added), ((0, 0), 1));
+    }
+
+    /// Against a list of all that was ever remembered.
+    #[test]
+    fn the_table_agrees_with_a_list() {
+        for seed in 0..200 {
+            let mut random = Random::new(seed);
+            let mut table = table(1 + random.below(3) as u32, 1 + random.below(4) as u32);
+            let mut list: Vec<(u8, u8, EntryId, u64)> = Vec::new();
+            let mut now = 1000;
+            for n in 0..200 {
+                now += random.below(700);
+                let (producer, id) = (random.below(3) as u8, random.below(6) as u8);
+                list.retain(|(_, _, _, at)| now - at < u64::from(table.limits().duration_s) * 1000);
+                let known =
+                    list.iter().find(|known| (known.0, known.1) == (producer, id)).map(|known| known.2);
+                assert_eq!(table.find(&[producer], &[id], TimeMs(now)), known, "seed {seed}");
+                match random.below(4) {
+                    0 => {
+                        table.forget_due(TimeMs(now), random.below(5) as usize);
+                    }
+                    _ if known.is_none() => {
+                        table.remember(&[producer], &[id], entry(n), TimeMs(now));
+                        if list.iter().filter(|known| known.0 == producer).count()
+                            == table.limits().ids as usize
+                        {
+                            let oldest = list.iter().position(|known| known.0 == producer).unwrap();
+                            list.remove(oldest);
+                        }
+                        list.push((producer, id, entry(n), now));
+                    }
+                    _ => {}
+                }
+                table.check();
+                assert_eq!(table.tracked(TimeMs(now)).1, list.len(), "seed {seed}");
+                let mut bytes = Vec::new();
+                table.encode(&mut Writer::new(&mut bytes));
+                let back = ProducerTable::decode(&mut Reader::new(&bytes)).unwrap();
+                back.check();
+                let mut again = Vec::new();
+                back.encode(&mut Writer::new(&mut again));
+                assert_eq!(again, bytes);
+            }
+        }
+    }
+}
