@@ -1,7 +1,8 @@
-//! Small tools without a subject of their own: byte codec, checksum, digest of content, glob matching, the fail-stop latch.
+//! Small tools without a subject of their own: byte codec, checksums, digest of content, LZF, glob matching, the fail-stop latch.
 
 pub mod crc;
 pub mod digest;
 pub mod glob;
 pub mod latch;
+pub mod lzf;
 pub mod wire;

@@ -208,6 +208,8 @@ pub struct Config {
     pub stream_node_max_bytes: u32,
     pub stream_idmp_duration: u32,
     pub stream_idmp_maxsize: u32,
+    /// The newest version of RDB that DUMP writes.
+    pub dump_rdb_version: u16,
     /// Rounds of background work in a second.
     pub hz: u32,
     pub loglevel: LogLevel,
@@ -263,6 +265,7 @@ impl Default for Config {
             stream_node_max_bytes: 0,
             stream_idmp_duration: 0,
             stream_idmp_maxsize: 0,
+            dump_rdb_version: 0,
             hz: 0,
             loglevel: LogLevel::Notice,
             logfile: String::new(),

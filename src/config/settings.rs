@@ -441,6 +441,13 @@ pub static SETTINGS: &[Setting] = &[
         "Idempotent ids that a stream remembers per producer."
     ),
     row!(
+        "dump-rdb-version",
+        "14",
+        mutable,
+        number!(dump_rdb_version, 9, 14, Plain),
+        "Newest RDB version that DUMP writes: 9 for Redis 5, 10 for 7.0, 11 for 7.2, 13 for 8.6. What a version lacks is left out."
+    ),
+    row!(
         "loglevel",
         "notice",
         mutable,

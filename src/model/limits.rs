@@ -46,6 +46,10 @@ pub const IDEMPOTENCY_DURATION_S_MAX: u32 = 86_400;
 pub const IDEMPOTENCY_IDS_DEFAULT: u32 = 100;
 pub const IDEMPOTENCY_IDS_MAX: u32 = 10_000;
 
+/// Bytes that one payload of RESTORE may become: what comes out of compressed strings, and the names of fields as often as
+/// entries share them. Far above what a payload of [`BULK_BYTES_DEFAULT`] from a real stream takes.
+pub const RESTORED_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+
 /// A key name and a string value at the most (Redis: 512 MiB).
 pub const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
 

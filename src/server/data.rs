@@ -3,6 +3,7 @@
 use crate::command::value::group::GroupRead;
 use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
 use crate::command::value::reach::Reach;
+use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::{Read, ReadFrom, ReadLimits, StreamQuery};
 use crate::command::value::{Data, Query, Write};
 use crate::model::log::PartitionId;
@@ -15,7 +16,10 @@ use crate::server::gather::{Gather, Merge, Target};
 use crate::server::ticket::{Place, Ticket};
 use crate::server::worker::Worker;
 use crate::state::op::Op;
+use crate::state::rdb::payload;
 use std::rc::Rc;
+
+const DATABASE_OUT_OF_RANGE: ReplyError = ReplyError::new("ERR DB index is out of range");
 
 impl Worker {
     /// Executes a command on keys for a client. Queries are answered at once if nothing of this connection is on its
@@ -44,8 +48,9 @@ impl Worker {
         Flow::Next
     }
 
-    /// Adds what a command on keys needs to know of the server and the client: chance for RANDOMKEY, whether there is such
-    /// a database for COPY, the protocol for MAXSIZE.
+    /// Adds what a command on keys needs to know of the server and the client: chance for RANDOMKEY, the version of RDB for
+    /// DUMP, whether there is such a database for COPY, MOVE and SWAPDB, the protocol for MAXSIZE. Looks through the payload
+    /// of RESTORE, so that only what can be restored is logged.
     pub fn complete<'a>(&self, data: Data<'a>, protocol: Protocol) -> Result<Data<'a>, ReplyError> {
         let fill = |limits: &mut ReadLimits| {
             if let Some(max) = &mut limits.max_size {
@@ -64,10 +69,25 @@ impl Worker {
             Data::Query(Query::Key(KeyQuery::Random { .. })) => {
                 Ok(Data::Query(Query::Key(KeyQuery::Random { chance: self.entropy.u64() })))
             }
-            Data::Write(Write::Key(KeyWrite::Copy { database: Some(database), .. }))
-                if database >= self.databases() =>
+            Data::Query(Query::Key(KeyQuery::Dump { key, .. })) => {
+                let rdb_version = self.config.borrow().dump_rdb_version;
+                Ok(Data::Query(Query::Key(KeyQuery::Dump { key, rdb_version })))
+            }
+            Data::Write(Write::Key(
+                KeyWrite::Copy { database: Some(database), .. } | KeyWrite::Move { database, .. },
+            )) if database >= self.databases() => Err(DATABASE_OUT_OF_RANGE),
+            Data::Write(Write::Key(KeyWrite::SwapDatabases { first, second }))
+                if first.max(second) >= self.databases() =>
             {
-                Err(ReplyError::new("ERR DB index is out of range"))
+                Err(DATABASE_OUT_OF_RANGE)
+            }
+            Data::Write(Write::Key(KeyWrite::Restore { key, payload, replace, .. })) => {
+                let limits = self.partition(self.router.of_key(key)).borrow().machine().idempotency_limits();
+                match payload::restore(payload, self.now(), limits) {
+                    Ok(_) => Ok(data),
+                    Err(error) if replace => Err(error),
+                    Err(error) => Ok(Data::Query(Query::Refused(Refusal { key, look: Look::Vacant, error }))),
+                }
             }
             data => Ok(data),
         }
@@ -147,7 +167,11 @@ impl Worker {
                 let reply = self.query_everywhere(database, query);
                 connection.reply(&reply);
             }
-            Data::Write(write @ Write::Key(KeyWrite::FlushAll | KeyWrite::FlushDatabase)) => {
+            Data::Write(
+                write @ Write::Key(
+                    KeyWrite::FlushAll | KeyWrite::FlushDatabase | KeyWrite::SwapDatabases { .. },
+                ),
+            ) => {
                 let target = Target::Client(Place::open(connection));
                 self.write_everywhere(database, write, Merge::Same, target);
             }

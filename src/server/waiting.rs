@@ -121,11 +121,17 @@ impl Worker {
     /// Something happened to a key: whoever waits on it is served, or told that it cannot be.
     pub fn serve_waiters(&self, effect: &Effect) {
         let could_serve = match effect.event {
-            KeyEvent::Add | KeyEvent::RenameTo | KeyEvent::CopyTo => true,
+            KeyEvent::Add
+            | KeyEvent::RenameTo
+            | KeyEvent::CopyTo
+            | KeyEvent::MoveTo
+            | KeyEvent::Restore
+            | KeyEvent::Swap => true,
             KeyEvent::Claimable
             | KeyEvent::Delete
             | KeyEvent::Expired
             | KeyEvent::RenameFrom
+            | KeyEvent::MoveFrom
             | KeyEvent::Set
             | KeyEvent::Flush
             | KeyEvent::GroupDestroy => false,
@@ -134,7 +140,7 @@ impl Worker {
         };
         let ids: Vec<WaiterId> = {
             let waiters = self.waiters.borrow();
-            if effect.event == KeyEvent::Flush {
+            if let KeyEvent::Flush | KeyEvent::Swap = effect.event {
                 waiters
                     .all()
                     .filter(|id| waiters.get(*id).is_some_and(|w| w.database == effect.database))

@@ -35,6 +35,11 @@ pub enum KeyEvent {
     RenameFrom,
     RenameTo,
     CopyTo,
+    MoveFrom,
+    MoveTo,
+    Restore,
+    /// The database holds what another one held (SWAPDB); the key is empty.
+    Swap,
     /// Everything in the database is gone; the key is empty.
     Flush,
 }

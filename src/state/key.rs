@@ -1,11 +1,14 @@
-//! Keys whatever they hold: DEL, EXPIRE, PERSIST, RENAME. COPY and what reaches further are in `machine`.
+//! Keys whatever they hold: DEL, EXPIRE, PERSIST, RENAME, RESTORE. COPY and what reaches further are in `machine`.
 
 use crate::command::value::key::{Deadline, ExpireCondition, KeyWrite};
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::effects::KeyEvent;
+use crate::state::rdb::payload;
 use crate::state::scope::Scope;
 use crate::state::string::expire_at;
+
+pub const BUSY_KEY: ReplyError = ReplyError::new("BUSYKEY Target key name already exists.");
 
 /// A deadline as a moment; what lies before the epoch is the epoch, and clients count in 63 bits.
 pub fn moment(deadline: Deadline, now: TimeMs) -> TimeMs {
@@ -41,11 +44,16 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
             Ok(Reply::flag(found))
         }
         KeyWrite::Rename { from, to, only_if_absent } => rename(scope, from, to, *only_if_absent),
+        KeyWrite::Restore { key, payload, expires, replace } => {
+            restore(scope, key, payload, *expires, *replace)
+        }
         KeyWrite::FlushDatabase => {
             flush(scope);
             Ok(Reply::OK)
         }
         KeyWrite::Copy { .. }
+        | KeyWrite::Move { .. }
+        | KeyWrite::SwapDatabases { .. }
         | KeyWrite::FlushAll
         | KeyWrite::DeleteExpired { .. }
         | KeyWrite::SetStreamNodeLimits { .. }
@@ -80,6 +88,33 @@ fn expire(scope: &mut Scope<'_>, key: &[u8], at: Deadline, condition: ExpireCond
     entry.version = version;
     expire_at(scope, key, at);
     Reply::Integer(1)
+}
+
+/// `restoreCommand` of Redis 7.0.
+fn restore(
+    scope: &mut Scope<'_>,
+    key: &[u8],
+    payload: &[u8],
+    expires: Option<Deadline>,
+    replace: bool,
+) -> Result<Reply, ReplyError> {
+    let exists = scope.exists(key);
+    if exists && !replace {
+        return Err(BUSY_KEY);
+    }
+    let value = payload::restore(payload, scope.time, scope.idempotency)?;
+    let at = expires.map(|deadline| moment(deadline, scope.time));
+    if at.is_some_and(|at| at <= scope.time) {
+        if exists {
+            scope.keys.remove(key);
+            scope.push(key, KeyEvent::Delete);
+        }
+        return Ok(Reply::OK);
+    }
+    scope.keys.insert(key, value, scope.version);
+    scope.keys.set_deadline(key, at);
+    scope.push(key, KeyEvent::Restore);
+    Ok(Reply::OK)
 }
 
 fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -> Result<Reply, ReplyError> {

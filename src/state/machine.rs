@@ -25,6 +25,8 @@ use crate::state::stream::log::NodeLimits;
 use crate::state::string;
 use std::collections::BTreeMap;
 
+const SAME_OBJECT: ReplyError = ReplyError::new("ERR source and destination objects are the same");
+
 /// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every version
 /// that it has given. A clone shares streams and strings, and is the image for a checkpoint.
 #[derive(Debug, Clone)]
@@ -205,6 +207,11 @@ impl Machine {
             KeyWrite::Copy { from, to, database: into, replace } => {
                 self.copy((database, from), (into.unwrap_or(database), to), *replace, effects)
             }
+            KeyWrite::Move { key, database: into } => self.move_key(database, key, *into, effects),
+            KeyWrite::SwapDatabases { first, second } => {
+                self.swap(*first, *second, effects);
+                Ok(Reply::OK)
+            }
             KeyWrite::FlushAll => {
                 let databases: Vec<u32> = self.databases.keys().copied().collect();
                 databases.iter().for_each(|database| key::flush(&mut self.scope(*database, effects)));
@@ -236,7 +243,7 @@ impl Machine {
         effects: &mut Effects,
     ) -> Result<Reply, ReplyError> {
         if (from_database, from) == (to_database, to) {
-            return Err(ReplyError::new("ERR source and destination objects are the same"));
+            return Err(SAME_OBJECT);
         }
         let copied = self.scope(from_database, effects).entry(from).map(|entry| entry.clone());
         let Some(entry) = copied else { return Ok(Reply::Integer(0)) };
@@ -249,6 +256,45 @@ impl Machine {
         target.keys.set_deadline(to, entry.expires_at());
         target.push(to, KeyEvent::CopyTo);
         Ok(Reply::Integer(1))
+    }
+
+    /// MOVE: nothing happens if the name is taken there.
+    fn move_key(
+        &mut self,
+        from: u32,
+        key: &[u8],
+        to: u32,
+        effects: &mut Effects,
+    ) -> Result<Reply, ReplyError> {
+        if from == to {
+            return Err(SAME_OBJECT);
+        }
+        if !self.scope(from, effects).exists(key) || self.scope(to, effects).exists(key) {
+            return Ok(Reply::Integer(0));
+        }
+        let mut source = self.scope(from, effects);
+        let entry = source.keys.remove(key).expect("just seen");
+        source.push(key, KeyEvent::MoveFrom);
+        let mut target = self.scope(to, effects);
+        let (deadline, version) = (entry.expires_at(), target.version);
+        target.keys.insert(key, entry.value, version);
+        target.keys.set_deadline(key, deadline);
+        target.push(key, KeyEvent::MoveTo);
+        Ok(Reply::Integer(1))
+    }
+
+    /// SWAPDB. Keys keep their versions: to whoever watches a name, it is another key's now.
+    fn swap(&mut self, first: u32, second: u32, effects: &mut Effects) {
+        if first == second {
+            return;
+        }
+        let [former, latter] =
+            [first, second].map(|database| self.databases.remove(&database).unwrap_or_default());
+        self.databases.insert(first, latter);
+        self.databases.insert(second, former);
+        for database in [first, second] {
+            effects.push(database, b"", KeyEvent::Swap);
+        }
     }
 
     fn delete_expired(&mut self, limit: u32, effects: &mut Effects) -> Reply {

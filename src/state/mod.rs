@@ -9,6 +9,7 @@ pub mod keyspace;
 pub mod op;
 pub mod group;
 pub mod stream;
+pub mod rdb;
 pub mod scope;
 pub mod decimal;
 pub mod string;

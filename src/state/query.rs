@@ -8,7 +8,9 @@ use crate::command::value::stream::StreamQuery;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::group;
+use crate::state::key::BUSY_KEY;
 use crate::state::keyspace::{KeyEntry, KeySequence, Keyspace, Text, Value};
+use crate::state::rdb::payload;
 use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
@@ -69,6 +71,9 @@ impl<'m> View<'m> {
             let nil = missing && refusal.look == Look::TextOrNil;
             return if nil { Ok(Reply::Nil) } else { Err(refusal.error.clone()) };
         }
+        if refusal.look == Look::Vacant {
+            return Err(if self.entry(key).is_some() { BUSY_KEY } else { refusal.error.clone() });
+        }
         let stream = self.stream(key)?;
         let has = |group: &[u8]| stream.is_some_and(|stream| stream.group(group).is_some());
         match refusal.look {
@@ -107,6 +112,10 @@ impl<'m> View<'m> {
             KeyQuery::Exists { keys } | KeyQuery::Touch { keys } => {
                 Reply::count(keys.iter().filter(|key| self.entry(key).is_some()).count())
             }
+            KeyQuery::Dump { key, rdb_version } => match self.entry(key) {
+                Some(entry) => Reply::Bulk(payload::dump(&entry.value, *rdb_version).into()),
+                None => Reply::Nil,
+            },
             KeyQuery::Type { key } => {
                 Reply::Status(self.entry(key).map_or("none", |entry| type_name(&entry.value)).into())
             }

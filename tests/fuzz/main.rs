@@ -9,6 +9,7 @@ mod random;
 mod commands;
 mod engine;
 mod patterns;
+mod payloads;
 mod requests;
 mod settings;
 mod state;

@@ -51,11 +51,11 @@ pub fn without_tag(line: &str) -> String {
 pub fn key_places(args: &[Vec<u8>]) -> Vec<usize> {
     let places: Box<dyn Iterator<Item = usize>> = match name(args).as_str() {
         "XADD" | "XLEN" | "XRANGE" | "XREVRANGE" | "XDEL" | "XTRIM" | "XSETID" | "XACK" | "XPENDING"
-        | "XCLAIM" | "XAUTOCLAIM" | "XDELEX" | "XACKDEL" | "XNACK" | "XCFGSET" | "SET" | "GET" | "APPEND"
-        | "GETSET" | "SETNX" | "STRLEN" | "GETDEL" | "GETEX" | "INCR" | "DECR" | "INCRBY" | "DECRBY"
-        | "INCRBYFLOAT" | "SETEX" | "PSETEX" | "GETRANGE" | "SETRANGE" | "SUBSTR" | "TYPE" | "EXPIRE"
-        | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" | "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME"
-        | "PERSIST" | "DUMP" | "RESTORE" | "MOVE" => Box::new(1..2),
+        | "XCLAIM" | "XAUTOCLAIM" | "XDELEX" | "XACKDEL" | "XNACK" | "XCFGSET" | "XIDMPRECORD" | "SET"
+        | "GET" | "APPEND" | "GETSET" | "SETNX" | "STRLEN" | "GETDEL" | "GETEX" | "INCR" | "DECR"
+        | "INCRBY" | "DECRBY" | "INCRBYFLOAT" | "SETEX" | "PSETEX" | "GETRANGE" | "SETRANGE" | "SUBSTR"
+        | "TYPE" | "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" | "TTL" | "PTTL" | "EXPIRETIME"
+        | "PEXPIRETIME" | "PERSIST" | "DUMP" | "RESTORE" | "RESTORE-ASKING" | "MOVE" => Box::new(1..2),
         "DEL" | "UNLINK" | "EXISTS" | "TOUCH" | "MGET" | "WATCH" => Box::new(1..args.len()),
         "RENAME" | "RENAMENX" | "COPY" => Box::new(1..3),
         "MSET" | "MSETNX" => Box::new((1..args.len()).step_by(2)),
@@ -87,7 +87,7 @@ fn pattern_place(args: &[Vec<u8>]) -> Option<usize> {
 
 /// The command concerns every slot, whatever its arguments.
 pub fn concerns_all_slots(args: &[Vec<u8>]) -> bool {
-    ["DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "FLUSHDB", "FLUSHALL"].contains(&name(args).as_str())
+    ["DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "FLUSHDB", "FLUSHALL", "SWAPDB"].contains(&name(args).as_str())
 }
 
 pub fn name(args: &[Vec<u8>]) -> String {

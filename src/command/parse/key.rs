@@ -1,4 +1,4 @@
-//! DEL, EXPIRE, TTL, RENAME, COPY, SCAN and their like.
+//! DEL, EXPIRE, TTL, RENAME, COPY, MOVE, DUMP, RESTORE, SCAN and their like.
 
 use crate::command::parse::cursor::{Cursor, at, list, quoting};
 use crate::command::parse::help;
@@ -6,6 +6,7 @@ use crate::command::parse::number::{CLOCK_MS_MAX, integer, integer_between};
 use crate::command::value::key::{
     Deadline, ExpireCondition, KeyQuery, KeyWrite, ObjectAspect, Scan, TimeUnit,
 };
+use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::server::ServerCommand;
 use crate::command::value::{Command, Data, Query, Write};
 use crate::model::args::Args;
@@ -166,6 +167,62 @@ pub fn copy(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         return Err(SAME_OBJECT);
     }
     write(KeyWrite::Copy { from, to, database, replace })
+}
+
+/// MOVE. How many databases there are is the server's knowledge, and which one is selected the session's.
+pub fn move_key(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let index = integer_between(at(args, 2), i64::from(i32::MIN), i64::from(i32::MAX))?;
+    let database = u32::try_from(index).map_err(|_| DATABASE_OUT_OF_RANGE)?;
+    write(KeyWrite::Move { key: at(args, 1), database })
+}
+
+/// DUMP; the server says which version of RDB is allowed.
+pub fn dump(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    query(KeyQuery::Dump { key: at(args, 1), rdb_version: 0 })
+}
+
+/// RESTORE (Redis `restoreCommand`): options, then the name, then the time, then the payload, which the server looks
+/// through. IDLETIME and FREQ are for eviction, of which there is none.
+pub fn restore(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let key = at(args, 1);
+    let mut cursor = Cursor::new(args, 4);
+    let (mut replace, mut absolute, mut idle, mut frequency) = (false, false, false, false);
+    while cursor.left() > 0 {
+        if cursor.take_word("REPLACE") {
+            replace = true;
+        } else if cursor.take_word("ABSTTL") {
+            absolute = true;
+        } else if !frequency && let Some(text) = cursor.take_option("IDLETIME") {
+            if integer(text)? < 0 {
+                return Err(ReplyError::new("ERR Invalid IDLETIME value, must be >= 0"));
+            }
+            idle = true;
+        } else if !idle && let Some(text) = cursor.take_option("FREQ") {
+            if !(0..=255).contains(&integer(text)?) {
+                return Err(ReplyError::new("ERR Invalid FREQ value, must be >= 0 and <= 255"));
+            }
+            frequency = true;
+        } else {
+            return Err(ReplyError::SYNTAX);
+        }
+    }
+    let expires = match integer(at(args, 2)) {
+        Ok(0) => None,
+        Ok(ms @ 1..) if absolute => Some(Deadline::AtMs(ms)),
+        Ok(ms @ 1..) => Some(Deadline::InMs(ms)),
+        Ok(_) => {
+            return refused_restore(key, replace, ReplyError::new("ERR Invalid TTL value, must be >= 0"));
+        }
+        Err(error) => return refused_restore(key, replace, error),
+    };
+    write(KeyWrite::Restore { key, payload: at(args, 3), expires, replace })
+}
+
+fn refused_restore(key: &[u8], replace: bool, error: ReplyError) -> Result<Command<'_>, ReplyError> {
+    if replace {
+        return Err(error);
+    }
+    Ok(Command::Data(Data::Query(Query::Refused(Refusal { key, look: Look::Vacant, error }))))
 }
 
 /// RANDOMKEY; the server puts the chance in.

@@ -76,6 +76,22 @@ pub fn flush_db(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Data(Data::Write(Write::Key(KeyWrite::FlushDatabase))))
 }
 
+/// SWAPDB. How many databases there are is the server's knowledge.
+pub fn swap_db(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let index = |at: &[u8], text: &'static str| {
+        let index = integer_between(at, i64::from(i32::MIN), i64::from(i32::MAX));
+        index.map_err(|_| ReplyError::new(text))
+    };
+    let first = index(at(args, 1), "ERR invalid first DB index")?;
+    let second = index(at(args, 2), "ERR invalid second DB index")?;
+    match (u32::try_from(first), u32::try_from(second)) {
+        (Ok(first), Ok(second)) => {
+            Ok(Command::Data(Data::Write(Write::Key(KeyWrite::SwapDatabases { first, second }))))
+        }
+        _ => Err(ReplyError::new("ERR DB index is out of range")),
+    }
+}
+
 /// SYNC or ASYNC or nothing: memory is given back as it comes (Redis `getFlushCommandFlags`).
 fn check_flush_mode(args: Args<'_>) -> Result<(), ReplyError> {
     match (args.len(), args.get(0)) {

@@ -1,11 +1,11 @@
 //! The server as a whole. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
 
-use crate::command::parse::{debug, introspection, server};
+use crate::command::parse::{debug, introspection, key, server};
 use crate::command::spec::Flag::{
-    Admin, AllowBusy, Blocking, Fast, Loading, NoAsyncLoading, NoMulti, NoScript, Protected, Readonly, Stale,
-    Write,
+    Admin, AllowBusy, Asking, Blocking, DenyOom, Fast, Loading, NoAsyncLoading, NoMulti, NoScript, Protected,
+    Readonly, Stale, Write,
 };
-use crate::command::spec::KeyFlag::Ro;
+use crate::command::spec::KeyFlag::{Ow, Ro, Update};
 use crate::command::spec::{Argument, Category, Flags, Group, KeySpec, Row};
 
 const GENERIC: Row = Row::family(Group::Generic);
@@ -263,6 +263,39 @@ pub const ROWS: &[Row] = &[
         complexity: "O(N) in the keys of the database",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         parse: server::flush_db,
+        ..SERVER
+    },
+    Row {
+        name: "swapdb",
+        since: "4.0.0",
+        arity: 3,
+        flags: Flags::of(&[Write, Fast]),
+        acl: &[Category::Keyspace, Category::Dangerous],
+        arguments: &[Argument::integer("index1"), Argument::integer("index2")],
+        summary: "Swaps two databases.",
+        complexity: "O(1)",
+        parse: server::swap_db,
+        ..SERVER
+    },
+    Row {
+        name: "restore-asking",
+        since: "3.0.0",
+        arity: -4,
+        flags: Flags::of(&[Write, DenyOom, Asking]),
+        acl: &[Category::Keyspace, Category::Dangerous],
+        keys: &[KeySpec::at(1, &[Ow, Update])],
+        arguments: &[
+            Argument::key("key", 0),
+            Argument::integer("ttl"),
+            Argument::string("serialized-value"),
+            Argument::word("replace", "REPLACE").since("3.0.0").optional(),
+            Argument::word("absttl", "ABSTTL").since("5.0.0").optional(),
+            Argument::integer("seconds").token("IDLETIME").since("5.0.0").optional(),
+            Argument::integer("frequency").token("FREQ").since("5.0.0").optional(),
+        ],
+        summary: "As RESTORE; what tools that move slots send.",
+        complexity: "O(N) in the size of the value",
+        parse: key::restore,
         ..SERVER
     },
     Row {

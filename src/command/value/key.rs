@@ -29,6 +29,24 @@ pub enum KeyWrite<'a> {
         database: Option<u32>,
         replace: bool,
     },
+    /// MOVE
+    Move {
+        key: &'a [u8],
+        database: u32,
+    },
+    /// RESTORE: a payload of DUMP that was looked through before ([`crate::command::value::refusal`] otherwise); `expires`
+    /// `None`: never.
+    Restore {
+        key: &'a [u8],
+        payload: &'a [u8],
+        expires: Option<Deadline>,
+        replace: bool,
+    },
+    /// SWAPDB
+    SwapDatabases {
+        first: u32,
+        second: u32,
+    },
     /// FLUSHDB
     FlushDatabase,
     FlushAll,
@@ -107,6 +125,11 @@ pub enum KeyQuery<'a> {
     },
     /// DBSIZE
     Count,
+    /// DUMP; which version of RDB is allowed comes from above the machine.
+    Dump {
+        key: &'a [u8],
+        rdb_version: u16,
+    },
     /// What WATCH must remember of a key. No client can send it as such.
     Version {
         key: &'a [u8],

@@ -122,11 +122,13 @@ impl Write<'_> {
             Write::Key(write) => match write {
                 KeyWrite::Delete { keys } => Keys::All(keys.iter()),
                 KeyWrite::Expire { key, .. } | KeyWrite::Persist { key } => Keys::one(key),
+                KeyWrite::Move { key, .. } | KeyWrite::Restore { key, .. } => Keys::one(key),
                 KeyWrite::Rename { from, to, .. } | KeyWrite::Copy { from, to, .. } => {
                     Keys::Few([Some(from), Some(to)])
                 }
                 KeyWrite::FlushDatabase
                 | KeyWrite::FlushAll
+                | KeyWrite::SwapDatabases { .. }
                 | KeyWrite::DeleteExpired { .. }
                 | KeyWrite::SetStreamNodeLimits { .. }
                 | KeyWrite::SetIdempotencyLimits { .. }
@@ -152,6 +154,7 @@ impl Write<'_> {
             Write::Key(
                 KeyWrite::FlushDatabase
                 | KeyWrite::FlushAll
+                | KeyWrite::SwapDatabases { .. }
                 | KeyWrite::DeleteExpired { .. }
                 | KeyWrite::SetStreamNodeLimits { .. }
                 | KeyWrite::SetIdempotencyLimits { .. }
@@ -180,6 +183,7 @@ impl Query<'_> {
                 KeyQuery::Type { key }
                 | KeyQuery::TimeToLive { key, .. }
                 | KeyQuery::Object { key, .. }
+                | KeyQuery::Dump { key, .. }
                 | KeyQuery::Version { key } => Keys::one(key),
                 KeyQuery::Random { .. } | KeyQuery::Matching { .. } | KeyQuery::Scan(_) | KeyQuery::Count => {
                     Keys::NONE

@@ -15,6 +15,8 @@ pub struct Refusal<'a> {
 /// What the command looks for before it reads the argument. A key of another type is refused by all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look<'a> {
+    /// RESTORE: the name must be free.
+    Vacant,
     /// XINFO: the stream must exist.
     Stream,
     /// XDEL: a missing stream is answered with 0.

@@ -140,7 +140,7 @@ fn negative_acknowledge(
     deliveries: impl Fn(u64) -> u64,
 ) -> Result<Reply, ReplyError> {
     check_group(scope, key, group)?;
-    let (Stream { log, groups }, _) = scope.stream(key)?.expect("checked");
+    let (Stream { log, groups, .. }, _) = scope.stream(key)?.expect("checked");
     let group = Arc::make_mut(groups.get_mut(group).expect("checked"));
     let mut released = 0;
     for id in ids {

@@ -139,6 +139,11 @@ impl Group {
         self.pending.nacked_len()
     }
 
+    /// Their ids, in the order in which they were given back.
+    pub fn nacked(&self) -> impl Iterator<Item = EntryId> + '_ {
+        self.pending.nacked()
+    }
+
     /// What may be claimed, in the order in which that is done: see [`PendingList::claimable`]. Has the order made.
     pub fn claimable(
         &mut self,

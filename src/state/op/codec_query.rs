@@ -73,6 +73,7 @@ fn write_refusal(w: &mut Writer<'_>, refusal: &Refusal<'_>) {
         }
         Look::Text => w.u8(6),
         Look::TextOrNil => w.u8(7),
+        Look::Vacant => w.u8(20),
     }
 }
 
@@ -88,6 +89,7 @@ fn read_refusal<'a>(r: &mut Reader<'a>) -> Taken<Refusal<'a>> {
         5 => Look::GroupOfStream { group: r.bytes()? },
         6 => Look::Text,
         7 => Look::TextOrNil,
+        20 => Look::Vacant,
         _ => return Err(r.malformed("unknown look at a key")),
     };
     Ok(Refusal { key, look, error })
@@ -109,7 +111,7 @@ pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
                 })
             })?,
         }),
-        tag @ 20..=29 => Query::Key(read_key_query(r, tag)?),
+        tag @ (20..=29 | 70) => Query::Key(read_key_query(r, tag)?),
         40 => Query::String(StringQuery::Get { key: r.bytes()? }),
         41 => Query::String(StringQuery::GetMany { keys: ArgList::decode(r)? }),
         42 => Query::String(StringQuery::Length { key: r.bytes()? }),
@@ -248,6 +250,11 @@ fn write_key_query(w: &mut Writer<'_>, query: &KeyQuery<'_>) {
             });
         }
         KeyQuery::Count => w.u8(28),
+        KeyQuery::Dump { key, rdb_version } => {
+            w.u8(70);
+            w.bytes(key);
+            w.u16(*rdb_version);
+        }
         KeyQuery::Version { key } => {
             w.u8(29);
             w.bytes(key);
@@ -285,6 +292,7 @@ fn read_key_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyQuery<'a>> {
         },
         28 => KeyQuery::Count,
         29 => KeyQuery::Version { key: r.bytes()? },
+        70 => KeyQuery::Dump { key: r.bytes()?, rdb_version: r.u16()? },
         _ => return Err(r.malformed("unknown kind of key query")),
     })
 }

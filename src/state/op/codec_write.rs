@@ -528,6 +528,23 @@ fn write_key_write(w: &mut Writer<'_>, write: &KeyWrite<'_>) {
             w.u32(*duration_s);
             w.u32(*ids);
         }
+        KeyWrite::Move { key, database } => {
+            w.u8(72);
+            w.bytes(key);
+            w.u32(*database);
+        }
+        KeyWrite::Restore { key, payload, expires, replace } => {
+            w.u8(73);
+            w.bytes(key);
+            w.bytes(payload);
+            w.option(*expires, write_deadline);
+            w.bool(*replace);
+        }
+        KeyWrite::SwapDatabases { first, second } => {
+            w.u8(74);
+            w.u32(*first);
+            w.u32(*second);
+        }
         KeyWrite::ForgetIds { limit } => {
             w.u8(71);
             w.u32(*limit);
@@ -561,6 +578,14 @@ fn read_key_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyWrite<'a>> {
         27 => KeyWrite::DeleteExpired { limit: r.u32()? },
         28 => KeyWrite::SetStreamNodeLimits { entries: r.u32()?, bytes: r.u32()? },
         70 => KeyWrite::SetIdempotencyLimits { duration_s: r.u32()?, ids: r.u32()? },
+        72 => KeyWrite::Move { key: r.bytes()?, database: r.u32()? },
+        73 => KeyWrite::Restore {
+            key: r.bytes()?,
+            payload: r.bytes()?,
+            expires: r.option(read_deadline)?,
+            replace: r.bool()?,
+        },
+        74 => KeyWrite::SwapDatabases { first: r.u32()?, second: r.u32()? },
         71 => KeyWrite::ForgetIds { limit: r.u32()? },
         _ => return Err(r.malformed("unknown kind of key write")),
     })

@@ -14,6 +14,14 @@ use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Op, Transaction, Watched};
 use crate::state::testing::Random;
 
+const PAYLOAD_STREAM: &[u8] =
+    b"\x13\x01\x10\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01&&\x00\x00\x00\x0f\x00\
+    \x02\x01\x00\x01\x01\x01\x81a\x02\x00\x01\x02\x01\x00\x01\x00\x01\x01\x01\x04\x01\x02\x01\x00\x01\
+    \x01\x01\x02\x01\x04\x01\xff\x02\x01\x02\x01\x01\x00\x00\x02\x01\x02g1\x01\x01\x01\x01\x00\x00\x00\
+    \x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01+t\xec\x19\xa2\x01\x00\x00\x01\x01\x02c1+t\xec\
+    \x19\xa2\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x0a\x00\x9e\
+    \xede\xaf\xe3|\x05\xdc";
+
 /// What random ops borrow from.
 pub struct Pool {
     keys: Vec<&'static [u8]>,
@@ -21,6 +29,7 @@ pub struct Pool {
     values: Vec<&'static [u8]>,
     pairs: Vec<OwnedArgs>,
     lists: Vec<OwnedArgs>,
+    payloads: Vec<&'static [u8]>,
 }
 
 pub fn pool() -> Pool {
@@ -42,6 +51,12 @@ pub fn pool() -> Pool {
             args(&[b"a", b"1", b"b", b"2"]),
             args(&[b"b", b"", b"a", b"xyz"]),
             args(&[b"str", b"12", b"d", &[7; 300]]),
+        ],
+        payloads: vec![
+            b"not a payload",
+            b"\x00\x05hello\x0a\x00cr\xdfve4 \x0a",
+            // A stream of two entries with a group, a consumer and a pending entry, of Redis 7.0.
+            PAYLOAD_STREAM,
         ],
         lists: vec![args(&[b"a"]), args(&[b"a", b"b", b"a"]), args(&[b"str", b"d"])],
     }
@@ -241,7 +256,15 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
                 only_earlier: random.one_in(4),
             },
         }),
-        26 => Write::Key(match random.below(7) {
+        26 => Write::Key(match random.below(9) {
+            7 => KeyWrite::Move { key, database: random.below(2) as u32 },
+            8 if random.one_in(3) => KeyWrite::SwapDatabases { first: 0, second: random.below(2) as u32 },
+            8 => KeyWrite::Restore {
+                key,
+                payload: random.pick::<&[u8]>(&pool.payloads),
+                expires: random.option(deadline),
+                replace: random.flag(),
+            },
             5 => KeyWrite::SetIdempotencyLimits {
                 duration_s: 1 + random.below(3) as u32,
                 ids: 1 + random.below(5) as u32,
@@ -336,7 +359,8 @@ pub fn random_query<'a>(random: &mut Random, pool: &'a Pool) -> Query<'a> {
             unit: *random.pick(&[TimeUnit::Seconds, TimeUnit::Milliseconds]),
             absolute: random.flag(),
         }),
-        15 => Query::Key(match random.below(4) {
+        15 => Query::Key(match random.below(5) {
+            4 => KeyQuery::Dump { key, rdb_version: 9 + random.below(6) as u16 },
             0 => KeyQuery::Random { chance: random.u64() },
             1 => KeyQuery::Matching { pattern: b"*" },
             2 => KeyQuery::Version { key },
@@ -378,6 +402,7 @@ fn look<'a>(random: &mut Random, group: &'a [u8]) -> Look<'a> {
         Look::GroupOfStream { group },
         Look::Text,
         Look::TextOrNil,
+        Look::Vacant,
     ])
 }
 

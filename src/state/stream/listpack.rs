@@ -36,7 +36,7 @@ pub fn string_bytes(string: &[u8]) -> usize {
 }
 
 /// The length that follows each element, so that a listpack can be walked backwards.
-fn back_length_bytes(encoded: usize) -> usize {
+pub fn back_length_bytes(encoded: usize) -> usize {
     match encoded {
         0..=127 => 1,
         128..=16382 => 2,

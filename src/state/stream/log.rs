@@ -34,6 +34,32 @@ pub struct Log {
 }
 
 impl Log {
+    /// An empty log with these counters.
+    pub fn new(last_id: EntryId, max_deleted_id: EntryId, entries_added: u64) -> Log {
+        Log { last_id, max_deleted_id, entries_added, ..Log::default() }
+    }
+
+    /// Puts a node from elsewhere behind the others; false if its ids are not between theirs and the last one. Deleted
+    /// entries at the end of a node that are in the way go: in Redis, XSETID to a smaller id leaves such.
+    pub fn push_node(&mut self, mut node: Node) -> bool {
+        if node.last() > self.last_id {
+            node.drop_dead_tail();
+        }
+        if self.nodes.last().is_some_and(|(_, before)| before.last() >= node.first()) {
+            Arc::make_mut(self.nodes.last_mut().expect("just seen")).drop_dead_tail();
+        }
+        let is_above = self.nodes.last().is_none_or(|(_, before)| before.last() < node.first());
+        if !is_above || node.first() == EntryId::MIN || node.last() > self.last_id {
+            return false;
+        }
+        self.length += node.live();
+        self.nodes.insert(node.first(), Arc::new(node));
+        if self.nodes.len() == 1 {
+            self.refresh_first_id();
+        }
+        true
+    }
+
     pub fn len(&self) -> u64 {
         self.length
     }

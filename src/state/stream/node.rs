@@ -57,33 +57,49 @@ impl Node {
 
     /// Adds an entry; its id is above all others.
     pub fn append(&mut self, id: EntryId, fields: &ArgList<'_>) {
-        debug_assert!(self.offsets.is_empty() || id > self.last, "{id} is not above {}", self.last);
-        let as_first = self.has_fields_of(fields);
         let count = fields.len() / 2;
+        if self.has_fields_of(fields) {
+            self.append_values(id, fields.iter().skip(1).step_by(2), count);
+            return;
+        }
+        let mut bytes = self.open_slot(id);
+        let mut writer = Writer::new(&mut self.buffer);
+        writer.u8(FIELDS_OWN);
+        writer.varint(count as u64);
+        for string in fields.iter() {
+            writer.bytes(string);
+            bytes += listpack::string_bytes(string);
+        }
+        bytes += listpack::integer_bytes(count as i64) + listpack::integer_bytes(2 * count as i64 + 4);
+        self.close_slot(id, bytes);
+    }
+
+    /// Adds an entry with the fields of the first one, as whoever has written them down says; its id is above all others.
+    pub fn append_values<'v>(&mut self, id: EntryId, values: impl Iterator<Item = &'v [u8]>, count: usize) {
+        let mut bytes = self.open_slot(id);
+        let mut writer = Writer::new(&mut self.buffer);
+        writer.u8(FIELDS_AS_FIRST);
+        for value in values {
+            writer.bytes(value);
+            bytes += listpack::string_bytes(value);
+        }
+        self.close_slot(id, bytes + listpack::integer_bytes(count as i64 + 3));
+    }
+
+    /// Begins an entry; answers what its id takes in a listpack.
+    fn open_slot(&mut self, id: EntryId) -> usize {
+        debug_assert!(self.offsets.is_empty() || id > self.last, "{id} is not above {}", self.last);
         let (ms, seq) = (id.ms.wrapping_sub(self.first.ms), id.seq.wrapping_sub(self.first.seq) as i64);
         self.offsets.push(u32::try_from(self.buffer.len()).expect("a node stays below 4 GiB"));
-        // Flags, milliseconds, sequence number, and at the end the number of elements to walk back.
-        let mut bytes = 2 + listpack::integer_bytes(ms as i64) + listpack::integer_bytes(seq);
         let mut writer = Writer::new(&mut self.buffer);
         writer.varint(ms);
         writer.signed(seq);
-        if as_first {
-            writer.u8(FIELDS_AS_FIRST);
-            for value in fields.iter().skip(1).step_by(2) {
-                writer.bytes(value);
-                bytes += listpack::string_bytes(value);
-            }
-            bytes += listpack::integer_bytes(count as i64 + 3);
-        } else {
-            writer.u8(FIELDS_OWN);
-            writer.varint(count as u64);
-            for string in fields.iter() {
-                writer.bytes(string);
-                bytes += listpack::string_bytes(string);
-            }
-            bytes += listpack::integer_bytes(count as i64) + listpack::integer_bytes(2 * count as i64 + 4);
-        }
-        self.listpack_bytes += bytes;
+        // Flags, milliseconds, sequence number; at the end comes the number of elements to walk back.
+        2 + listpack::integer_bytes(ms as i64) + listpack::integer_bytes(seq)
+    }
+
+    fn close_slot(&mut self, id: EntryId, listpack_bytes: usize) {
+        self.listpack_bytes += listpack_bytes;
         self.last = id;
         self.live += 1;
         if !self.deleted.is_empty() && self.offsets.len() > self.deleted.len() * 64 {
@@ -199,6 +215,26 @@ impl Node {
         list.push_entry(id);
         let copied = read_body(&self.buffer, &mut reader, |string| list.push_string(string));
         copied.expect("the buffer holds what was appended");
+    }
+
+    /// Names of the fields of the first entry.
+    pub fn names(&self) -> Vec<&[u8]> {
+        let mut reader = Reader::new(&self.buffer);
+        let count = reader.varint().expect("the buffer begins with a count");
+        (0..count).map(|_| reader.bytes().expect("the buffer holds the names")).collect()
+    }
+
+    /// The id of an entry; whether it has the fields of the first one; its values alone then, and fields and values in turn
+    /// otherwise. Deleted entries still have theirs.
+    pub fn strings(&self, slot: usize) -> (EntryId, bool, Vec<&[u8]>) {
+        let (id, mut reader) = self.head(slot);
+        let as_first = reader.u8().expect("the buffer holds what was appended") == FIELDS_AS_FIRST;
+        let count = match as_first {
+            true => Reader::new(&self.buffer).varint().expect("the buffer begins with a count"),
+            false => 2 * reader.varint().expect("the buffer holds what was appended"),
+        };
+        let strings = (0..count).map(|_| reader.bytes().expect("the buffer holds what was appended"));
+        (id, as_first, strings.collect())
     }
 
     pub fn encode(&self, writer: &mut Writer<'_>) {

@@ -91,6 +91,24 @@ impl Maker<'_> {
             5 => format!("TOUCH {key} {other}"),
             6 => format!("RENAME {key} {other}"),
             7 => format!("RENAMENX {key} {other}"),
+            8 if self.random.one_in(2) => match self.random.below(5) {
+                0 => self.of(&[
+                    "SWAPDB 0 1",
+                    "SWAPDB 1 0",
+                    "SWAPDB 0 1",
+                    "SWAPDB 0 0",
+                    "SWAPDB 0 99",
+                    "SWAPDB abc 0",
+                ]),
+                1 => format!(
+                    "{} {key} {} {}{}",
+                    self.of(&["RESTORE", "RESTORE", "RESTORE-ASKING"]),
+                    self.of(&["0", "0", "1000000", "-1", "abc"]),
+                    self.of(&["abc", "0123456789abcdef"]),
+                    self.of(&["", " REPLACE", " ABSTTL", " IDLETIME 1", " FREQ 256", " BAD"])
+                ),
+                _ => format!("MOVE {key} {}", self.of(&["1", "1", "0", "99", "abc"])),
+            },
             8 => format!(
                 "COPY {key} {other}{}",
                 self.of(&["", " REPLACE", " DB 1", " DB 1 REPLACE", " DB 99", " BAD"])

@@ -5,6 +5,7 @@
 //! differs, and printed with the replies of both.
 
 mod difference;
+mod dumped;
 mod generate;
 mod generate_keys;
 mod generate_server;
@@ -80,6 +81,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("bgsave", "as BGREWRITEAOF"),
     ("config|rewrite", "writes a file that the tests share"),
     ("debug", "each server has its own"),
+    ("dump", "each writes its own encoding; `dumped` holds what comes of them against each other"),
     ("failover", "there are no replicas to fail over to"),
     ("monitor", "what it shows of the other commands depends on when they arrive"),
     ("psync", "for replicas"),
