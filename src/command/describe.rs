@@ -168,7 +168,11 @@ fn argument(argument: &'static Argument) -> Reply {
             fields.push((Reply::Text(name), Reply::Text(text)));
         }
     }
-    let flags = [(argument.is_optional, "optional"), (argument.is_multiple, "multiple")];
+    let flags = [
+        (argument.is_optional, "optional"),
+        (argument.is_multiple, "multiple"),
+        (argument.repeats_token, "multiple_token"),
+    ];
     let flags: Vec<Reply> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| status(name)).collect();
     if !flags.is_empty() {
         fields.push((Reply::Text("flags"), Reply::Set(flags)));

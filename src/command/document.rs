@@ -64,7 +64,9 @@ fn shape(argument: &Argument) -> String {
         (token, "") => token.to_owned(),
         (token, value) => format!("{token} {value}"),
     };
-    if argument.is_multiple {
+    if argument.repeats_token {
+        out = format!("{out} [{out} ...]");
+    } else if argument.is_multiple {
         out = format!("{out} [{value} ...]");
     }
     if argument.is_optional { format!("[{out}]") } else { out }

@@ -117,7 +117,10 @@ mod tests {
             out.push(argument.token.to_owned());
         }
         let repeat = if argument.is_multiple { 1 + choose(3) } else { 1 };
-        for _ in 0..repeat {
+        for time in 0..repeat {
+            if time > 0 && argument.repeats_token {
+                out.push(argument.token.to_owned());
+            }
             match argument.kind {
                 ArgumentKind::PureToken => {}
                 ArgumentKind::OneOf => write(&argument.parts[choose(argument.parts.len())], choose, out),

@@ -426,6 +426,8 @@ pub struct Argument {
     pub since: &'static str,
     pub is_optional: bool,
     pub is_multiple: bool,
+    /// If it is multiple: each one has the token before it.
+    pub repeats_token: bool,
     pub parts: &'static [Argument],
 }
 
@@ -461,7 +463,16 @@ impl ArgumentKind {
 
 impl Argument {
     const fn new(name: &'static str, kind: ArgumentKind) -> Argument {
-        Argument { name, kind, token: "", since: "", is_optional: false, is_multiple: false, parts: &[] }
+        Argument {
+            name,
+            kind,
+            token: "",
+            since: "",
+            is_optional: false,
+            is_multiple: false,
+            repeats_token: false,
+            parts: &[],
+        }
     }
 
     pub const fn string(name: &'static str) -> Argument {
@@ -516,5 +527,9 @@ impl Argument {
 
     pub const fn multiple(self) -> Argument {
         Argument { is_multiple: true, ..self }
+    }
+
+    pub const fn multiple_with_token(self) -> Argument {
+        Argument { is_multiple: true, repeats_token: true, ..self }
     }
 }

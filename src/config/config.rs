@@ -1,6 +1,7 @@
 //! The settings as the rest of the server reads them. Names, bounds and defaults are in [`crate::config::settings`].
 
 use crate::config::settings;
+use crate::model::key_events::EventClasses;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -221,6 +222,9 @@ pub struct Config {
     pub slowlog_max_len: u64,
     /// Milliseconds; 0: off.
     pub latency_monitor_threshold: u64,
+    pub notify_keyspace_events: EventClasses,
+    /// 0: no bound.
+    pub tracking_table_max_keys: u64,
     /// Settings that are accepted and without effect, where they differ from their default.
     pub accepted: BTreeMap<&'static str, String>,
 }
@@ -273,6 +277,8 @@ impl Default for Config {
             slowlog_log_slower_than: 0,
             slowlog_max_len: 0,
             latency_monitor_threshold: 0,
+            notify_keyspace_events: EventClasses::NONE,
+            tracking_table_max_keys: 0,
             accepted: BTreeMap::new(),
         };
         for setting in settings::SETTINGS {

@@ -47,6 +47,12 @@ pub enum Kind {
         set: fn(&mut Config, Vec<String>),
     },
     OutputLimits,
+    /// A grammar of its own; `values` is for people.
+    Parsed {
+        get: fn(&Config) -> String,
+        set: fn(&mut Config, &str) -> Result<(), Refused>,
+        values: &'static str,
+    },
     /// Only these values are possible here; each is accepted and the default is what stands.
     Fixed {
         accepts: &'static [&'static str],
@@ -62,7 +68,7 @@ impl Setting {
             Kind::Flag { get, .. } => if get(config) { "yes" } else { "no" }.to_owned(),
             Kind::Number { get, unit, .. } => unit.tell(get(config)),
             Kind::Choice { names, get, .. } => names[get(config)].to_owned(),
-            Kind::Text { get, .. } => get(config),
+            Kind::Text { get, .. } | Kind::Parsed { get, .. } => get(config),
             Kind::List { separator, get, .. } => get(config).join(&separator.to_string()),
             Kind::OutputLimits => {
                 let class = |name: &str, limit: OutputLimit| {
@@ -120,6 +126,7 @@ impl Setting {
                 }
                 set(config, list);
             }
+            Kind::Parsed { set, .. } => set(config, value)?,
             Kind::OutputLimits => config.output_limits = parse_output_limits(config.output_limits, value)?,
             Kind::Fixed { accepts } => {
                 if !accepts.iter().any(|accepted| accepted.eq_ignore_ascii_case(value)) {
@@ -154,6 +161,7 @@ impl Setting {
             Kind::Choice { names, .. } => names.join("|"),
             Kind::Text { .. } | Kind::Ignored => "text".into(),
             Kind::List { names, separator, .. } => names.join(&separator.to_string()),
+            Kind::Parsed { values, .. } => (*values).into(),
             Kind::OutputLimits => "(normal|slave|pubsub hard soft seconds)...".into(),
             Kind::Fixed { accepts } => {
                 accepts.iter().map(|v| if v.is_empty() { "\"\"" } else { v }).collect::<Vec<_>>().join("|")

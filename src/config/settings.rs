@@ -4,7 +4,8 @@ use crate::config::config::{
     ClientCertificates, DebugCommands, Durability, FlushPolicy, LogLevel, Replication,
 };
 use crate::config::setting::{Kind, Setting};
-use crate::config::value::Unit;
+use crate::config::value::{Refused, Unit};
+use crate::model::key_events::EventClasses;
 use std::path::PathBuf;
 
 /// The setting of a name, in any case.
@@ -542,7 +543,22 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Fixed { accepts: &["noeviction"] },
         "Nothing is ever evicted."
     ),
-    row!("notify-keyspace-events", "", mutable, EMPTY, "Keyspace notifications are not there yet."),
+    row!(
+        "notify-keyspace-events",
+        "",
+        mutable,
+        Kind::Parsed {
+            get: |c| c.notify_keyspace_events.to_string(),
+            set: |c, v| {
+                c.notify_keyspace_events = EventClasses::parse(v).ok_or_else(|| {
+                    Refused("Invalid event class character. Use 'Ag$lshzxeKEtmdnocSTIV'.".into())
+                })?;
+                Ok(())
+            },
+            values: "letters of Ag$lshzxeKEtmdnocSTIV"
+        },
+        "Events published to __keyspace@db__ (K) and __keyevent@db__ (E) channels, as in Redis; empty is off."
+    ),
     row!(
         "hz",
         "10",
@@ -567,7 +583,13 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Ignored,
         "Accepted, without effect: there are no sets."
     ),
-    row!("tracking-table-max-keys", "1000000", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!(
+        "tracking-table-max-keys",
+        "1000000",
+        mutable,
+        number!(tracking_table_max_keys, 0, i64::MAX, Plain),
+        "Keys remembered for CLIENT TRACKING; beyond that the oldest are invalidated. 0 is no bound."
+    ),
     row!("lua-time-limit" or "busy-reply-threshold", "5000", mutable, Kind::Ignored, "Accepted, without effect: there are no scripts."),
     row!("replica-read-only" or "slave-read-only", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
     row!("replica-serve-stale-data" or "slave-serve-stale-data", "yes", mutable, Kind::Ignored, "Accepted, without effect."),

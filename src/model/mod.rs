@@ -3,6 +3,7 @@
 pub mod args;
 pub mod entries;
 pub mod entry_id;
+pub mod key_events;
 pub mod limits;
 pub mod log;
 pub mod reply;

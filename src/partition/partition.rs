@@ -125,15 +125,26 @@ impl<T> Partition<T> {
     }
 
     /// Does what rides without a write before it that is not applied yet.
-    pub fn apply_unlogged(&mut self, now: TimeMs, done: &mut impl FnMut(T, Reply)) {
+    pub fn apply_unlogged(
+        &mut self,
+        now: TimeMs,
+        effects: &mut Effects,
+        done: &mut impl FnMut(T, Reply, &mut Effects),
+    ) {
         while self.in_flight.front().is_some_and(Batch::is_unlogged) {
             let batch = self.in_flight.pop_front().expect("looked at just now");
-            self.finish(batch, Applied::Nothing { now }, &mut Effects::unwanted(), done);
+            self.finish(batch, Applied::Nothing { now }, effects, done);
         }
     }
 
-    /// Applies a committed entry whose batch was sealed here: the front of what is in flight.
-    pub fn apply_own(&mut self, index: LogIndex, effects: &mut Effects, done: &mut impl FnMut(T, Reply)) {
+    /// Applies a committed entry whose batch was sealed here: the front of what is in flight. `done` may take the effects
+    /// that have come up to then; what it leaves stays for the caller.
+    pub fn apply_own(
+        &mut self,
+        index: LogIndex,
+        effects: &mut Effects,
+        done: &mut impl FnMut(T, Reply, &mut Effects),
+    ) {
         let batch = self.in_flight.pop_front().expect("an own entry was sealed before it was committed");
         self.finish(batch, Applied::Entry(index), effects, done);
     }
@@ -174,7 +185,7 @@ impl<T> Partition<T> {
         mut batch: Batch<T>,
         applied: Applied,
         effects: &mut Effects,
-        done: &mut impl FnMut(T, Reply),
+        done: &mut impl FnMut(T, Reply, &mut Effects),
     ) {
         let (items, entry, queries) = batch.parts();
         let mut ops = None;
@@ -191,13 +202,15 @@ impl<T> Partition<T> {
             match item {
                 Item::Op(ticket) => {
                     let op = ops.as_mut().and_then(|ops| ops.next().expect("the batch was written here"));
-                    done(ticket, self.machine.apply(&op.expect("one op for each item"), effects));
+                    let reply = self.machine.apply(&op.expect("one op for each item"), effects);
+                    done(ticket, reply, effects);
                 }
                 Item::Query { ticket, database, encoded } => {
                     let query = codec::decode_query(&queries[encoded]).expect("the query was encoded here");
-                    done(ticket, self.machine.query(database, now, &query));
+                    self.machine.note_misses(database, now, &query, effects);
+                    done(ticket, self.machine.query(database, now, &query), effects);
                 }
-                Item::Pass(ticket) => done(ticket, Reply::OK),
+                Item::Pass(ticket) => done(ticket, Reply::OK, effects),
             }
         }
         batch.reset();

@@ -4,6 +4,8 @@ use crate::command::value::connection::{ClientClass, ClientFilter};
 use crate::pubsub::registry::Kind;
 use crate::resp::writer::Protocol;
 use crate::server::connection::{Connection, Hold};
+use crate::server::invalidation::redirection;
+use crate::server::tracking::{Tracker, TrackingMode};
 use crate::server::worker::Worker;
 use std::fmt::Write;
 use std::rc::Rc;
@@ -27,6 +29,7 @@ impl Worker {
         let now_ms = self.clock.monotonic_ms();
         let session = connection.session.borrow();
         let registry = self.pubsub.borrow();
+        let tracking = self.tracking.borrow();
         let subscriptions = [Kind::Channel, Kind::Pattern, Kind::Shard]
             .map(|kind| registry.count(connection.subscriber(), kind));
         let blocked = self.waiters.borrow().of_connection(connection.id).is_some()
@@ -40,14 +43,14 @@ impl Worker {
             line,
             "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
              watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} \
-             events={} cmd={} user={} redir=-1 resp={} lib-name={} lib-ver={} io-thread=0",
+             events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0",
             connection.id,
             connection.peer,
             connection.local,
             session.name.escape_ascii(),
             now_ms.saturating_sub(connection.created_at_ms) / 1000,
             now_ms.saturating_sub(connection.last_active_ms.get()) / 1000,
-            flags(&session, blocked, connection),
+            flags(&session, tracking.tracker(connection.id), blocked, connection),
             session.database,
             subscriptions[0],
             subscriptions[1],
@@ -64,6 +67,7 @@ impl Worker {
             if output > 0 { "rw" } else { "r" },
             session.last_command.map_or("NULL", |row| row.full_name()),
             session.user.name().escape_ascii(),
+            redirection(tracking.tracker(connection.id)),
             protocol_number(session.protocol),
             session.library_name.escape_ascii(),
             session.library_version.escape_ascii(),
@@ -100,12 +104,20 @@ pub fn protocol_number(protocol: Protocol) -> u8 {
 }
 
 /// The letters of CLIENT LIST's `flags`.
-fn flags(session: &crate::server::session::Session, blocked: bool, connection: &Connection) -> String {
+fn flags(
+    session: &crate::server::session::Session,
+    tracker: Option<&Tracker>,
+    blocked: bool,
+    connection: &Connection,
+) -> String {
     let mut flags = String::new();
     let letters = [
         (session.subscriptions > 0, 'P'),
         (session.queue.is_some(), 'x'),
         (blocked, 'b'),
+        (tracker.is_some(), 't'),
+        (tracker.is_some_and(|tracker| tracker.is_redirect_broken), 'R'),
+        (tracker.is_some_and(|tracker| tracker.mode == TrackingMode::Broadcast), 'B'),
         (connection.is_closing(), 'c'),
         (connection.peer.is_unix(), 'U'),
         (session.no_evict, 'e'),

@@ -30,6 +30,8 @@ pub struct Connection {
     closing: Cell<Closing>,
     /// Frames that go out behind the reply at hand: messages that the client has sent to itself.
     deferred: RefCell<Vec<u8>>,
+    /// The same of CLIENT TRACKING: they go first.
+    deferred_invalidations: RefCell<Vec<u8>>,
     /// In the worker's list of connections to flush.
     pub flush_queued: Cell<bool>,
     /// Input that was not executed may begin with a complete request.
@@ -83,6 +85,7 @@ impl Connection {
             waker: RefCell::default(),
             closing: Cell::new(Closing::No),
             deferred: RefCell::default(),
+            deferred_invalidations: RefCell::default(),
             flush_queued: Cell::new(false),
             resume: Cell::new(false),
             last_partition: Cell::new(PartitionId(0)),
@@ -108,10 +111,12 @@ impl Connection {
         self.output.borrow_mut().open_slot(muted)
     }
 
-    /// Answers the request that opened the slot.
+    /// Answers the request that opened the slot; frames that were deferred follow.
     pub fn fill(&self, slot: SlotNumber, reply: &Reply) {
         let protocol = self.session.borrow().protocol;
-        let settled = self.output.borrow_mut().fill(slot, |out| writer::write(out, protocol, reply));
+        let deferred = self.take_deferred();
+        let write = |out: &mut Vec<u8>| writer::write(out, protocol, reply);
+        let settled = self.output.borrow_mut().fill(slot, write, &deferred);
         if settled && self.hold.get() == Hold::UntilSettled {
             self.hold.set(Hold::None);
             self.wake();
@@ -129,13 +134,28 @@ impl Connection {
         self.output.borrow_mut().push(|out| writer::write(out, protocol, reply));
     }
 
-    /// Keeps a frame until [`Connection::send_deferred`].
+    /// Keeps a frame until the next reply is written ([`Connection::fill`], [`Connection::send_deferred`]).
     pub fn defer_own(&self, frame: &[u8]) {
         self.deferred.borrow_mut().extend_from_slice(frame);
     }
 
+    /// The same for what the client is told of keys that it may have cached.
+    pub fn defer_invalidation(&self, frame: &[u8]) {
+        self.deferred_invalidations.borrow_mut().extend_from_slice(frame);
+    }
+
+    fn take_deferred(&self) -> Vec<u8> {
+        let mut deferred = self.deferred_invalidations.take();
+        let messages = self.deferred.take();
+        if deferred.is_empty() {
+            return messages;
+        }
+        deferred.extend_from_slice(&messages);
+        deferred
+    }
+
     pub fn send_deferred(&self) {
-        let deferred = self.deferred.take();
+        let deferred = self.take_deferred();
         if !deferred.is_empty() {
             self.push(&deferred);
         }

@@ -11,6 +11,7 @@ use crate::server::blocking::Ending;
 use crate::server::clients::protocol_number;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
+use crate::server::invalidation::redirection;
 use crate::server::session::Replies;
 use crate::server::worker::Worker;
 use std::rc::Rc;
@@ -86,6 +87,7 @@ impl Worker {
 
     fn reset(&self, connection: &Rc<Connection>) -> Reply {
         self.pubsub.borrow_mut().drop_subscriber(connection.subscriber());
+        self.stop_tracking(connection);
         let default_user = self.acl.users.borrow().default_user().clone();
         connection.session.borrow_mut().reset(default_user);
         Reply::Status("RESET".into())
@@ -200,12 +202,24 @@ impl Worker {
                 self.pause.end();
                 Reply::OK
             }
-            ClientCommand::GetRedirection => Reply::Integer(-1),
-            ClientCommand::TrackingInfo => Reply::Map(vec![
-                (Reply::Text("flags"), Reply::Set(vec![Reply::Text("off")])),
-                (Reply::Text("redirect"), Reply::Integer(-1)),
-                (Reply::Text("prefixes"), Reply::Array(Vec::new())),
-            ]),
+            ClientCommand::GetRedirection => {
+                Reply::Integer(redirection(self.tracking.borrow().tracker(connection.id)))
+            }
+            ClientCommand::TrackingInfo => self.tracking_info(connection),
+            ClientCommand::Tracking { on: true, options } => self.track(connection, options).into(),
+            ClientCommand::Tracking { on: false, options } => match self.check_redirection(options) {
+                Ok(()) => {
+                    self.stop_tracking(connection);
+                    Reply::OK
+                }
+                Err(error) => error.into(),
+            },
+            ClientCommand::Caching { yes } => {
+                match self.tracking.borrow_mut().set_caching(connection.id, *yes) {
+                    Ok(()) => Reply::OK,
+                    Err(error) => error.into(),
+                }
+            }
             ClientCommand::Help(lines) => lines.clone(),
         })
     }

@@ -98,9 +98,16 @@ impl Worker {
             Data::Query(query) if connection.is_settled() => {
                 let reply = self.query(partition, database, &query);
                 connection.reply(&reply);
+                if self.hears.get() {
+                    self.hear_read(connection, database, &query);
+                }
             }
             Data::Query(query) => {
-                let ticket = Ticket::Client(Place::open(connection));
+                let place = Place::open(connection);
+                let ticket = match self.keys_to_remember(connection, &query) {
+                    Some(keys) => Ticket::Read { place, keys },
+                    None => Ticket::Client(place),
+                };
                 self.partition(partition).borrow_mut().ride(database, &query, ticket);
                 self.request_round();
             }
@@ -254,6 +261,9 @@ impl Worker {
             Data::Query(Query::Stream(StreamQuery::Read(read))) => {
                 let reply = self.read_per_stream(database, read, false);
                 connection.reply(&reply);
+                if self.hears.get() {
+                    self.hear_read(connection, database, &Query::Stream(StreamQuery::Read(read.clone())));
+                }
             }
             Data::Write(Write::GroupRead(read)) => {
                 self.group_read_per_stream(database, read, Target::Client(Place::open(connection)));

@@ -56,12 +56,24 @@ impl Worker {
         connection.session.borrow_mut().last_command = Some(row);
         let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args, parsed) };
         if flow == Flow::Next {
+            if self.tracks.get() {
+                self.end_caching(connection, row);
+            }
             self.metrics.note_call(row.index());
         } else {
             // It comes again: a CLIENT REPLY SKIP before it is still meant for it.
             connection.session.borrow_mut().replies = replies_before;
         }
         flow
+    }
+
+    /// CLIENT CACHING concerns the next command that is not CLIENT, or the whole of a transaction; EXEC ends that itself
+    /// (Redis `resetClient`).
+    fn end_caching(&self, connection: &Connection, row: &Row) {
+        let is_exec = row.name == "exec";
+        if row.container_name() != "client" && !is_exec && connection.session.borrow().queue.is_none() {
+            self.tracking.borrow_mut().end_caching(connection.id);
+        }
     }
 
     /// Parses, unless that was done already, and executes.

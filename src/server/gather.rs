@@ -2,6 +2,7 @@
 
 use crate::model::reply::Reply;
 use crate::server::blocking::WaiterId;
+use crate::server::connection::Connection;
 use crate::server::ticket::Place;
 use std::cell::{Cell, RefCell};
 
@@ -37,6 +38,14 @@ impl Gather {
             missing: Cell::new(parts),
             merge,
             target,
+        }
+    }
+
+    /// The client that asked.
+    pub fn asker(&self) -> Option<&Connection> {
+        match &self.target {
+            Target::Client(place) => Some(&place.connection),
+            Target::Waiter(_) => None,
         }
     }
 

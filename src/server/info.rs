@@ -95,7 +95,7 @@ impl Worker {
         );
         line(text, "client_recent_max_output_buffer", largest(&connections, |client| client.output_memory()));
         line(text, "blocked_clients", self.waiters.borrow().len() + self.pause.held());
-        line(text, "tracking_clients", 0);
+        line(text, "tracking_clients", self.tracking.borrow().totals()[0]);
         line(text, "pubsub_clients", subscribed);
         line(text, "watching_clients", watching);
         line(text, "clients_in_timeout_table", 0);
@@ -150,7 +150,10 @@ impl Worker {
         line(text, "evicted_keys", 0);
         line(text, "latest_fork_usec", 0);
         line(text, "migrate_cached_sockets", 0);
-        line(text, "tracking_total_keys", 0);
+        let [_, keys, items, prefixes] = self.tracking.borrow().totals();
+        line(text, "tracking_total_keys", keys);
+        line(text, "tracking_total_items", items);
+        line(text, "tracking_total_prefixes", prefixes);
     }
 
     fn info_replication(&self, text: &mut String) {

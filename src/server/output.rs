@@ -72,8 +72,9 @@ impl Output {
         SlotNumber(self.first + self.slots.len() as u64 - 1)
     }
 
-    /// Writes the reply of an open slot. Returns whether every request is answered now.
-    pub fn fill(&mut self, slot: SlotNumber, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Writes the reply of an open slot, and right behind it something that is no reply: that comes even if the reply is
+    /// dropped. Returns whether every request is answered now.
+    pub fn fill(&mut self, slot: SlotNumber, write: impl FnOnce(&mut Vec<u8>), behind: &[u8]) -> bool {
         let index = (slot.0 - self.first) as usize;
         let muted = matches!(self.slots[index], Slot::Muted);
         if index > 0 {
@@ -81,6 +82,7 @@ impl Output {
             if !muted {
                 write(&mut reply);
             }
+            reply.extend_from_slice(behind);
             self.held += reply.len();
             let before = std::mem::replace(&mut self.slots[index], Slot::Filled(reply));
             assert!(!matches!(before, Slot::Filled(_)), "slot {slot:?} was filled before");
@@ -89,6 +91,7 @@ impl Output {
         if !muted {
             write(&mut self.bytes);
         }
+        self.bytes.extend_from_slice(behind);
         self.pop();
         while let Some(Slot::Filled(reply)) = self.slots.front_mut() {
             let reply = std::mem::take(reply);
@@ -151,10 +154,10 @@ mod tests {
         let b = output.open_slot(false);
         let c = output.open_slot(false);
         output.reply(text("d"));
-        assert!(!output.fill(c, text("c")));
+        assert!(!output.fill(c, text("c"), b""));
         assert_eq!(output.unsent(), b"a");
         assert_eq!(output.unread_bytes(), 3);
-        assert!(output.fill(b, text("b")));
+        assert!(output.fill(b, text("b"), b""));
         assert_eq!(output.unsent(), b"abcd");
         output.advance(4);
         assert!(output.is_settled() && output.unread_bytes() == 0);
@@ -166,8 +169,20 @@ mod tests {
         let slot = output.open_slot(false);
         output.push(text(">"));
         assert_eq!(output.unsent(), b">");
-        output.fill(slot, text("r"));
+        output.fill(slot, text("r"), b"");
         assert_eq!(output.unsent(), b">r");
+    }
+
+    #[test]
+    fn what_follows_a_reply_stays_behind_it() {
+        let mut output = Output::default();
+        let first = output.open_slot(false);
+        let muted = output.open_slot(true);
+        output.reply(text("3"));
+        output.fill(first, text("1"), b">");
+        output.fill(muted, text("2"), b"!");
+        assert_eq!(output.unsent(), b"1>!3");
+        assert_eq!(output.unread_bytes(), 4);
     }
 
     #[test]
@@ -175,8 +190,8 @@ mod tests {
         let mut output = Output::default();
         let muted = output.open_slot(true);
         let spoken = output.open_slot(false);
-        output.fill(spoken, text("s"));
-        assert!(output.fill(muted, text("m")));
+        output.fill(spoken, text("s"), b"");
+        assert!(output.fill(muted, text("m"), b""));
         assert_eq!(output.unsent(), b"s");
     }
 

@@ -93,7 +93,6 @@ impl Worker {
             _ => self.deliver(&place.connection, publication),
         };
         place.fill(&reply);
-        place.connection.send_deferred();
         self.queue_flush(&place.connection);
     }
 
@@ -106,21 +105,21 @@ impl Worker {
         if publication.sharded {
             let mut message = Message::sharded(channel, payload);
             for subscriber in registry.publish_shard(channel) {
-                reached += self.send_message(publisher, *subscriber, Delivery::Message, &mut message);
+                reached += self.send_message(Some(publisher), *subscriber, Delivery::Message, &mut message);
             }
         } else {
             let mut message = Message::new(channel, payload);
             for (subscriber, delivery) in registry.publish(channel) {
-                reached += self.send_message(publisher, subscriber, delivery, &mut message);
+                reached += self.send_message(Some(publisher), subscriber, delivery, &mut message);
             }
         }
         Reply::Integer(reached)
     }
 
     /// Returns 1, or 0 for a subscriber that is on its way out.
-    fn send_message(
+    pub fn send_message(
         &self,
-        publisher: &Connection,
+        publisher: Option<&Connection>,
         subscriber: SubscriberId,
         delivery: Delivery<'_>,
         message: &mut Message<'_>,
@@ -128,7 +127,7 @@ impl Worker {
         let connections = self.connections();
         let Some(connection) = connections.get(&subscriber.0).filter(|it| !it.is_closing()) else { return 0 };
         let frame = message.frame(connection.session.borrow().protocol, delivery);
-        if connection.id == publisher.id {
+        if publisher.is_some_and(|publisher| publisher.id == connection.id) {
             connection.defer_own(&frame);
             return 1;
         }

@@ -110,6 +110,7 @@ impl Worker {
         self.renew_tls(&config, &changed)?;
         self.config.replace(config);
         self.log_stream_settings();
+        self.listen_as_configured();
         self.follow_acl_settings();
         if changed.contains(&"requirepass") {
             tracing::info!("requirepass was set");

@@ -14,6 +14,8 @@ use std::rc::Rc;
 pub enum Ticket {
     /// The reply is for a client.
     Client(Place),
+    /// The reply is for a client that tracks the keys it reads.
+    Read { place: Place, keys: Vec<Bytes> },
     /// One part of a command that was spread over partitions.
     Part { gather: Rc<Gather>, part: usize },
     /// One stream of a read that goes from partition to partition.
@@ -60,8 +62,8 @@ pub struct ExecPlan {
 }
 
 pub enum ExecStep {
-    /// The next reply of the transaction op.
-    Data,
+    /// The next reply of the transaction op. `keys`: what it reads, if clients track.
+    Data { keys: Vec<Bytes> },
     /// Executed when the transaction was applied: PUBLISH, CLIENT, PING and their like.
     Other(OwnedArgs),
     /// Refused by the parser: only its own reply fails.

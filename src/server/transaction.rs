@@ -10,9 +10,11 @@ use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
+use crate::server::invalidation::remembered;
 use crate::server::session::{Queue, WatchedKey};
 use crate::server::ticket::{ExecPlan, ExecStep, Place, Ticket};
 use crate::server::worker::Worker;
+use crate::state::effects::Effect;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Op, Transaction, Watched};
 use std::rc::Rc;
@@ -105,6 +107,11 @@ impl Worker {
         let mut commands = Vec::new();
         let mut steps = Vec::new();
         let mut foresight = self.foresee(connection);
+        // A CLIENT TRACKING in it must find that effects were kept when it is executed.
+        if queue.requests.iter().any(|(row, _)| row.full_name() == "client|tracking") {
+            self.tracks.set(true);
+            self.hears.set(true);
+        }
         for (row, request) in &queue.requests {
             let parsed = (row.parse)(request.as_args());
             // The others are looked at when it is their turn.
@@ -120,8 +127,12 @@ impl Worker {
                 Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => {
                     match self.complete(data, protocol) {
                         Ok(data) => {
+                            let keys = match &data {
+                                Data::Query(query) if self.tracks.get() => remembered(query),
+                                _ => Vec::new(),
+                            };
                             commands.push((database, data));
-                            steps.push(ExecStep::Data);
+                            steps.push(ExecStep::Data { keys });
                         }
                         Err(error) => steps.push(ExecStep::Refused(Reply::Error(error))),
                     }
@@ -174,7 +185,7 @@ impl Worker {
     }
 
     /// The op of a transaction was applied: the rest of it follows.
-    pub fn finish_exec(&self, place: &Place, plan: ExecPlan, reply: Reply) {
+    pub fn finish_exec(&self, place: &Place, plan: ExecPlan, reply: Reply, effects: &[Effect]) {
         let connection = &place.connection;
         let mut data = match reply {
             Reply::Array(replies) => replies.into_iter(),
@@ -187,17 +198,29 @@ impl Worker {
                 return;
             }
         };
+        // Each command's events take their place among what the others do.
+        let mut effects = effects.chunk_by(|one, next| one.step == next.step).peekable();
+        let mut step_number = 0;
         let replies: Vec<Reply> = plan
             .steps
             .into_iter()
             .map(|step| match step {
-                ExecStep::Data => data.next().expect("the machine answers each command"),
+                ExecStep::Data { keys } => {
+                    self.remember(connection, keys.iter().map(|key| &key[..]));
+                    if let Some(done) = effects.next_if(|done| done[0].step == step_number) {
+                        self.announce(done, Some(connection));
+                    }
+                    step_number += 1;
+                    data.next().expect("the machine answers each command")
+                }
                 ExecStep::Refused(reply) => reply,
                 ExecStep::Other(request) => self.execute_inside_exec(connection, &request),
             })
             .collect();
+        if self.tracks.get() {
+            self.tracking.borrow_mut().end_caching(connection.id);
+        }
         place.fill(&Reply::Array(replies));
-        connection.send_deferred();
         self.queue_flush(connection);
     }
 

@@ -65,9 +65,13 @@ impl Worker {
                 let reply = self.read_per_stream(database, &resolved, false);
                 if reply != Reply::NilArray {
                     connection.reply(&reply);
+                    if self.hears.get() {
+                        self.hear_read(connection, database, &Query::Stream(StreamQuery::Read(resolved)));
+                    }
                     return Flow::Next;
                 }
                 let read = Data::Query(Query::Stream(StreamQuery::Read(resolved)));
+                self.remember(connection, read.keys());
                 self.wait(connection, args, WaiterKind::Read, &read, timeout_ms);
             }
             Data::Write(Write::GroupRead(_)) => {
@@ -421,6 +425,9 @@ impl Worker {
 
     fn end_with(&self, id: WaiterId, reply: &Reply) {
         let Some(waiter) = self.waiters.borrow_mut().remove(id) else { return };
+        if self.tracks.get() && waiter.kind == WaiterKind::Read && matches!(reply, Reply::Streams(_)) {
+            self.remember(&waiter.place.connection, waiter.keys.iter().map(|key| &key[..]));
+        }
         waiter.place.fill(reply);
         self.queue_flush(&waiter.place.connection);
     }

@@ -8,6 +8,7 @@ use crate::base::latch::Latch;
 use crate::config::config::Config;
 use crate::env::clock::Clock;
 use crate::env::entropy::Entropy;
+use crate::model::key_events::EventClasses;
 use crate::model::log::{LogIndex, PartitionId};
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
@@ -20,6 +21,7 @@ use crate::server::blocking::Waiters;
 use crate::server::connection::Connection;
 use crate::server::pause::Pause;
 use crate::server::ticket::{Place, Ticket};
+use crate::server::tracking::Tracking;
 use crate::state::effects::{Effect, Effects};
 use crate::state::machine::Machine;
 use rustls::ServerConfig;
@@ -70,7 +72,22 @@ pub struct Worker {
     pub deadline_due: Notify,
     to_flush: RefCell<Vec<Rc<Connection>>>,
     /// Tickets that do more than answer, kept until the partition that returned them is free again.
-    returned: RefCell<Vec<(Ticket, Reply)>>,
+    returned: RefCell<Vec<Returned>>,
+    /// `notify-keyspace-events`.
+    pub key_events: Cell<EventClasses>,
+    /// Somebody may want to hear what happens to keys, besides waiters.
+    pub hears: Cell<bool>,
+    /// Some client tracks keys, or is about to.
+    pub tracks: Cell<bool>,
+    pub tracking: RefCell<Tracking>,
+}
+
+/// An outcome that waits for its partition.
+struct Returned {
+    ticket: Ticket,
+    reply: Reply,
+    /// What the op has done; nothing while nobody hears.
+    effects: Vec<Effect>,
 }
 
 /// What the server says of itself.
@@ -99,6 +116,7 @@ pub struct Parts {
 impl Worker {
     pub fn new(parts: Parts) -> Worker {
         let partitions: Vec<_> = (0..).map(PartitionId).zip(parts.machines).collect();
+        let key_events = parts.config.notify_keyspace_events;
         Worker {
             last_checkpoint_ms: Cell::new(parts.clock.now().0),
             clock: parts.clock,
@@ -132,6 +150,10 @@ impl Worker {
             deadline_due: Notify::new(),
             to_flush: RefCell::default(),
             returned: RefCell::default(),
+            key_events: Cell::new(key_events),
+            hears: Cell::new(key_events.is_on()),
+            tracks: Cell::new(false),
+            tracking: RefCell::default(),
         }
     }
 
@@ -196,7 +218,11 @@ impl Worker {
                         self.committer.append(id, entry);
                     }
                     Sealed::Unlogged => {
-                        partition.apply_unlogged(now, &mut |ticket, reply| self.done(ticket, reply))
+                        let mut effects = self.effects();
+                        let hears = self.hears.get();
+                        partition.apply_unlogged(now, &mut effects, &mut |ticket, reply, effects| {
+                            self.returned(hears, ticket, reply, effects)
+                        });
                     }
                     Sealed::Nothing => break,
                 }
@@ -223,7 +249,29 @@ impl Worker {
                 self.queue_flush(&place.connection);
             }
             Ticket::Internal => {}
-            other => self.returned.borrow_mut().push((other, reply)),
+            other => self.returned.borrow_mut().push(Returned { ticket: other, reply, effects: Vec::new() }),
+        }
+    }
+
+    /// While somebody hears, every outcome waits with what its op has done: so each reply comes before its events, and
+    /// all come in the order of the log.
+    fn returned(&self, hears: bool, ticket: Ticket, reply: Reply, effects: &mut Effects) {
+        if hears {
+            let effects = effects.take();
+            self.returned.borrow_mut().push(Returned { ticket, reply, effects });
+        } else {
+            self.done(ticket, reply);
+        }
+    }
+
+    /// What is to be kept of what ops do, for whoever listens.
+    fn effects(&self) -> Effects {
+        if self.hears.get() {
+            self.heard_effects()
+        } else if self.waiters.borrow().is_empty() {
+            Effects::unwanted()
+        } else {
+            Effects::wanted()
         }
     }
 
@@ -231,36 +279,62 @@ impl Worker {
         loop {
             let returned = self.returned.take();
             if returned.is_empty() {
-                return;
+                break;
             }
-            for (ticket, reply) in returned {
-                self.finish(ticket, reply);
+            let mut heard = Vec::new();
+            for Returned { ticket, reply, effects } in returned {
+                self.finish(ticket, reply, &effects);
+                heard.extend(effects);
             }
+            self.report(heard);
+        }
+        if self.tracks.get() {
+            self.send_broadcasts();
         }
     }
 
-    fn finish(&self, ticket: Ticket, reply: Reply) {
+    fn finish(&self, ticket: Ticket, reply: Reply, effects: &[Effect]) {
         match ticket {
             Ticket::Client(place) => {
+                self.announce(effects, Some(&place.connection));
                 place.fill(&reply);
                 self.queue_flush(&place.connection);
             }
             Ticket::Part { gather, part } => {
+                self.announce(effects, gather.asker());
                 if let Some((target, whole)) = gather.put(part, reply) {
                     self.finish_gathered(target, whole);
                 }
             }
-            Ticket::Link(chain) => self.link_came_back(chain, reply),
-            Ticket::Waiter(id) => self.waiter_came_back(id, reply),
+            Ticket::Link(chain) => {
+                self.announce(effects, None);
+                self.link_came_back(chain, reply);
+            }
+            Ticket::Read { place, keys } => {
+                self.remember(&place.connection, keys.iter().map(|key| &key[..]));
+                self.announce(effects, Some(&place.connection));
+                place.fill(&reply);
+                self.queue_flush(&place.connection);
+            }
+            Ticket::Waiter(id) => {
+                self.announce(effects, None);
+                self.waiter_came_back(id, reply);
+            }
             Ticket::Publish { place, message } => self.publish_at(&place, &message, reply),
-            Ticket::Exec { place, plan } => self.finish_exec(&place, *plan, reply),
-            Ticket::Expired => self.expired(&reply),
-            Ticket::Internal => {}
+            Ticket::Exec { place, plan } => self.finish_exec(&place, *plan, reply, effects),
+            Ticket::Expired => {
+                self.expired(&reply);
+                self.announce(effects, None);
+            }
+            Ticket::Internal => self.announce(effects, None),
         }
     }
 
     /// Whoever waits on the keys concerned is looked at again.
     fn report(&self, effects: Vec<Effect>) {
+        if self.waiters.borrow().is_empty() {
+            return;
+        }
         for effect in effects {
             self.serve_waiters(&effect);
         }
@@ -281,6 +355,7 @@ impl Worker {
     pub fn remove_connection(&self, connection: &Rc<Connection>) {
         self.connections.borrow_mut().remove(&connection.id);
         self.pause.forget(connection);
+        self.stop_tracking(connection);
         self.pubsub.borrow_mut().drop_subscriber(connection.subscriber());
         self.end_wait(connection, crate::server::blocking::Ending::Disconnected);
     }
@@ -359,10 +434,9 @@ impl Worker {
 
 impl Applier for Worker {
     fn apply_own(&self, partition: PartitionId, index: LogIndex) {
-        // Only waiters listen to effects.
-        let mut effects =
-            if self.waiters.borrow().is_empty() { Effects::unwanted() } else { Effects::wanted() };
-        let mut done = |ticket, reply| self.done(ticket, reply);
+        let mut effects = self.effects();
+        let hears = self.hears.get();
+        let mut done = |ticket, reply, effects: &mut Effects| self.returned(hears, ticket, reply, effects);
         self.partition(partition).borrow_mut().apply_own(index, &mut effects, &mut done);
         self.finish_returned();
         if !effects.is_empty() {

@@ -1,13 +1,16 @@
-//! What an op did besides its answer: what waiters, watchers and notifications need to hear.
+//! What an op did besides its answer: what waiters, caches of clients and notifications need to hear.
 
+use crate::model::key_events::EventClasses;
 use bytes::Bytes;
 
-/// Something that happened to a key, in the words of Redis's keyspace events (`notify.c`, Redis 8.0).
+/// Something that happened to a key, in the words of Redis's keyspace events (`notify.c`, Redis 8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     pub database: u32,
     pub key: Bytes,
     pub event: KeyEvent,
+    /// Which command of a transaction it belongs to, from 0.
+    pub step: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,10 +41,99 @@ pub enum KeyEvent {
     MoveFrom,
     MoveTo,
     Restore,
-    /// The database holds what another one held (SWAPDB); the key is empty.
+    /// The database holds what another one held (SWAPDB); the key is empty. No event of Redis.
     Swap,
-    /// Everything in the database is gone; the key is empty.
+    /// The key was not there before.
+    New,
+    /// The key got another value as a whole; [`KeyEvent::TypeChanged`] follows if it is of another type.
+    Overwritten,
+    TypeChanged,
+    /// A group was made together with its stream. No event of Redis, but a change of the key.
+    Made,
+    /// A read did not find the key.
+    Miss,
+    /// A read found the key due: it is gone for everybody, and still to be deleted. No event of Redis.
+    Due,
+    /// Everything in the database is gone; the key is empty. No event of Redis.
     Flush,
+}
+
+impl KeyEvent {
+    /// Its name and class in `notify-keyspace-events`; `None` if Redis has no such event.
+    pub fn notification(self) -> Option<(&'static str, EventClasses)> {
+        Some(match self {
+            KeyEvent::Add => ("xadd", EventClasses::STREAM),
+            KeyEvent::Trim => ("xtrim", EventClasses::STREAM),
+            KeyEvent::DeleteEntries => ("xdel", EventClasses::STREAM),
+            KeyEvent::SetId => ("xsetid", EventClasses::STREAM),
+            KeyEvent::GroupCreate => ("xgroup-create", EventClasses::STREAM),
+            KeyEvent::GroupSetId => ("xgroup-setid", EventClasses::STREAM),
+            KeyEvent::GroupDestroy => ("xgroup-destroy", EventClasses::STREAM),
+            KeyEvent::ConsumerCreate => ("xgroup-createconsumer", EventClasses::STREAM),
+            KeyEvent::ConsumerDelete => ("xgroup-delconsumer", EventClasses::STREAM),
+            KeyEvent::Set => ("set", EventClasses::STRING),
+            KeyEvent::Append => ("append", EventClasses::STRING),
+            KeyEvent::Increment => ("incrby", EventClasses::STRING),
+            KeyEvent::IncrementFloat => ("incrbyfloat", EventClasses::STRING),
+            KeyEvent::Delete => ("del", EventClasses::GENERIC),
+            KeyEvent::Expire => ("expire", EventClasses::GENERIC),
+            KeyEvent::Persist => ("persist", EventClasses::GENERIC),
+            KeyEvent::Expired => ("expired", EventClasses::EXPIRED),
+            KeyEvent::RenameFrom => ("rename_from", EventClasses::GENERIC),
+            KeyEvent::RenameTo => ("rename_to", EventClasses::GENERIC),
+            KeyEvent::CopyTo => ("copy_to", EventClasses::GENERIC),
+            KeyEvent::MoveFrom => ("move_from", EventClasses::GENERIC),
+            KeyEvent::MoveTo => ("move_to", EventClasses::GENERIC),
+            KeyEvent::Restore => ("restore", EventClasses::GENERIC),
+            KeyEvent::New => ("new", EventClasses::NEW),
+            KeyEvent::Overwritten => ("overwritten", EventClasses::OVERWRITTEN),
+            KeyEvent::TypeChanged => ("type_changed", EventClasses::TYPE_CHANGED),
+            KeyEvent::Miss => ("keymiss", EventClasses::MISS),
+            KeyEvent::Claimable | KeyEvent::Made | KeyEvent::Due | KeyEvent::Swap | KeyEvent::Flush => {
+                return None;
+            }
+        })
+    }
+
+    /// Whether a client that has read the key before holds something else now: what Redis calls `signalModifiedKey`.
+    /// Groups and their consumers are no part of that, nor is the last id. (What is new or overwritten is so because of an
+    /// event that follows.)
+    pub fn modifies(self) -> bool {
+        match self {
+            KeyEvent::SetId
+            | KeyEvent::GroupCreate
+            | KeyEvent::GroupSetId
+            | KeyEvent::GroupDestroy
+            | KeyEvent::ConsumerCreate
+            | KeyEvent::ConsumerDelete
+            | KeyEvent::Claimable
+            | KeyEvent::New
+            | KeyEvent::Overwritten
+            | KeyEvent::TypeChanged
+            | KeyEvent::Miss
+            | KeyEvent::Due => false,
+            KeyEvent::Add
+            | KeyEvent::Trim
+            | KeyEvent::DeleteEntries
+            | KeyEvent::Set
+            | KeyEvent::Append
+            | KeyEvent::Increment
+            | KeyEvent::IncrementFloat
+            | KeyEvent::Delete
+            | KeyEvent::Expire
+            | KeyEvent::Persist
+            | KeyEvent::Expired
+            | KeyEvent::RenameFrom
+            | KeyEvent::RenameTo
+            | KeyEvent::CopyTo
+            | KeyEvent::MoveFrom
+            | KeyEvent::MoveTo
+            | KeyEvent::Restore
+            | KeyEvent::Swap
+            | KeyEvent::Made
+            | KeyEvent::Flush => true,
+        }
+    }
 }
 
 /// Collects effects in the order in which they happened. Nobody listening is the common case, and then nothing is
@@ -49,22 +141,46 @@ pub enum KeyEvent {
 #[derive(Debug, Default)]
 pub struct Effects {
     wanted: bool,
+    /// Whether what reads miss is wanted too.
+    misses_wanted: bool,
+    step: u32,
     list: Vec<Effect>,
 }
 
 impl Effects {
     pub fn wanted() -> Self {
-        Effects { wanted: true, list: Vec::new() }
+        Effects { wanted: true, ..Effects::default() }
+    }
+
+    /// Those of reads too: [`KeyEvent::Miss`] and [`KeyEvent::Due`].
+    pub fn wanted_with_misses() -> Self {
+        Effects { wanted: true, misses_wanted: true, ..Effects::default() }
     }
 
     pub fn unwanted() -> Self {
         Effects::default()
     }
 
+    pub fn are_misses_wanted(&self) -> bool {
+        self.misses_wanted
+    }
+
+    /// What follows belongs to this command of a transaction.
+    pub fn begin_step(&mut self, step: u32) {
+        self.step = step;
+    }
+
     pub fn push(&mut self, database: u32, key: &[u8], event: KeyEvent) {
         if self.wanted {
-            self.list.push(Effect { database, key: Bytes::copy_from_slice(key), event });
+            let key = Bytes::copy_from_slice(key);
+            self.list.push(Effect { database, key, event, step: self.step });
         }
+    }
+
+    /// What has come since the last time; steps count from 0 again.
+    pub fn take(&mut self) -> Vec<Effect> {
+        self.step = 0;
+        std::mem::take(&mut self.list)
     }
 
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {

@@ -51,6 +51,10 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
             flush(scope);
             Ok(Reply::OK)
         }
+        KeyWrite::DeleteIfDue { key } => {
+            scope.expire_if_due(key);
+            Ok(Reply::OK)
+        }
         KeyWrite::Copy { .. }
         | KeyWrite::Move { .. }
         | KeyWrite::SwapDatabases { .. }
@@ -63,10 +67,9 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
 }
 
 pub fn flush(scope: &mut Scope<'_>) {
-    if !scope.keys.is_empty() {
-        scope.keys.clear();
-        scope.push(b"", KeyEvent::Flush);
-    }
+    // Told even when there was nothing, as Redis does: what a client has cached may be gone for long.
+    scope.push(b"", KeyEvent::Flush);
+    scope.keys.clear();
 }
 
 /// `expireGenericCommand` of Redis 7.2.
@@ -111,9 +114,13 @@ fn restore(
         }
         return Ok(Reply::OK);
     }
-    scope.keys.insert(key, value, scope.version);
+    let overwritten = scope.keys.get_mut(key).map(|before| !before.value.is_like(&value));
+    scope.insert_new(key, value);
     scope.keys.set_deadline(key, at);
     scope.push(key, KeyEvent::Restore);
+    if let Some(has_other_type) = overwritten {
+        scope.overwritten(key, has_other_type);
+    }
     Ok(Reply::OK)
 }
 
@@ -130,9 +137,14 @@ fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -
     }
     let entry = scope.keys.remove(from).expect("just seen");
     let deadline = entry.expires_at();
-    scope.keys.insert(to, entry.value, scope.version);
+    let overwritten = scope.keys.get_mut(to).map(|before| !before.value.is_like(&entry.value));
+    // In Redis the key in the way is deleted, and what comes is new.
+    scope.insert_new(to, entry.value);
     scope.keys.set_deadline(to, deadline);
     scope.push(from, KeyEvent::RenameFrom);
     scope.push(to, KeyEvent::RenameTo);
+    if let Some(has_other_type) = overwritten {
+        scope.overwritten(to, has_other_type);
+    }
     Ok(done)
 }

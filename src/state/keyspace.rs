@@ -15,6 +15,13 @@ pub enum Value {
     Stream(Arc<Stream>),
 }
 
+impl Value {
+    /// Whether it is of the same type.
+    pub fn is_like(&self, other: &Value) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+}
+
 /// A string value. `appended` is seen by OBJECT ENCODING alone: what APPEND has touched is `raw`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
@@ -99,6 +106,11 @@ impl Keyspace {
     /// The key as it is at `now`: one that is due is gone.
     pub fn get(&self, key: &[u8], now: TimeMs) -> Option<&KeyEntry> {
         self.keys.get(key).filter(|entry| !entry.is_due(now))
+    }
+
+    /// Whether the key is there, even if it is due.
+    pub fn holds(&self, key: &[u8]) -> bool {
+        self.keys.contains_key(key)
     }
 
     /// Like [`Keyspace::get`]; the caller sets [`KeyEntry::version`] when it changes the value. A due key must have been

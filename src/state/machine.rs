@@ -128,6 +128,24 @@ impl Machine {
         stream.map_or(EntryId::MIN, |stream| stream.log.last_id)
     }
 
+    /// Pushes what the query looks for in vain, if that is wanted.
+    pub fn note_misses(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) {
+        if effects.are_misses_wanted() {
+            query.keys_read().for_each(|key| self.note_miss(database, now, key, effects));
+        }
+    }
+
+    /// The same for one key that is read.
+    pub fn note_miss(&self, database: u32, now: TimeMs, key: &[u8], effects: &mut Effects) {
+        let view = self.view(database, now);
+        if effects.are_misses_wanted() && view.entry(key).is_none() {
+            if view.keys.is_some_and(|keys| keys.holds(key)) {
+                effects.push(database, key, KeyEvent::Due);
+            }
+            effects.push(database, key, KeyEvent::Miss);
+        }
+    }
+
     /// When the next key is due.
     pub fn next_deadline(&self) -> Option<TimeMs> {
         self.databases.values().filter_map(Keyspace::next_deadline).min()
@@ -180,6 +198,12 @@ impl Machine {
 
     fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Reply {
         self.changes += 1;
+        if effects.are_misses_wanted() {
+            let view = self.view(database, self.time);
+            for key in write.keys_read().filter(|key| view.entry(key).is_none()) {
+                effects.push(database, key, KeyEvent::Miss);
+            }
+        }
         let scope = &mut self.scope(database, effects);
         match write {
             Write::Add(add) => stream::write::add(scope, add),
@@ -213,7 +237,10 @@ impl Machine {
                 Ok(Reply::OK)
             }
             KeyWrite::FlushAll => {
-                let databases: Vec<u32> = self.databases.keys().copied().collect();
+                let mut databases: Vec<u32> = self.databases.keys().copied().collect();
+                if databases.is_empty() {
+                    databases.push(database);
+                }
                 databases.iter().for_each(|database| key::flush(&mut self.scope(*database, effects)));
                 Ok(Reply::OK)
             }
@@ -248,13 +275,16 @@ impl Machine {
         let copied = self.scope(from_database, effects).entry(from).map(|entry| entry.clone());
         let Some(entry) = copied else { return Ok(Reply::Integer(0)) };
         let mut target = self.scope(to_database, effects);
-        if target.exists(to) && !replace {
+        let overwritten = target.entry(to).map(|before| !before.value.is_like(&entry.value));
+        if overwritten.is_some() && !replace {
             return Ok(Reply::Integer(0));
         }
-        let version = target.version;
-        target.keys.insert(to, entry.value.clone(), version);
+        target.insert_new(to, entry.value.clone());
         target.keys.set_deadline(to, entry.expires_at());
         target.push(to, KeyEvent::CopyTo);
+        if let Some(has_other_type) = overwritten {
+            target.overwritten(to, has_other_type);
+        }
         Ok(Reply::Integer(1))
     }
 
@@ -272,14 +302,14 @@ impl Machine {
         if !self.scope(from, effects).exists(key) || self.scope(to, effects).exists(key) {
             return Ok(Reply::Integer(0));
         }
-        let mut source = self.scope(from, effects);
+        let source = self.scope(from, effects);
         let entry = source.keys.remove(key).expect("just seen");
-        source.push(key, KeyEvent::MoveFrom);
         let mut target = self.scope(to, effects);
-        let (deadline, version) = (entry.expires_at(), target.version);
-        target.keys.insert(key, entry.value, version);
+        let deadline = entry.expires_at();
+        target.insert_new(key, entry.value);
         target.keys.set_deadline(key, deadline);
-        target.push(key, KeyEvent::MoveTo);
+        effects.push(from, key, KeyEvent::MoveFrom);
+        effects.push(to, key, KeyEvent::MoveTo);
         Ok(Reply::Integer(1))
     }
 
@@ -336,9 +366,15 @@ impl Machine {
         if !unchanged {
             return Reply::NilArray;
         }
-        let replies = transaction.commands.iter().map(|(database, command)| match command {
-            Data::Write(write) => self.write(*database, write, effects),
-            Data::Query(query) => self.query(*database, self.time, query),
+        let replies = (0..).zip(&transaction.commands).map(|(step, (database, command))| {
+            effects.begin_step(step);
+            match command {
+                Data::Write(write) => self.write(*database, write, effects),
+                Data::Query(query) => {
+                    self.note_misses(*database, self.time, query, effects);
+                    self.query(*database, self.time, query)
+                }
+            }
         });
         Reply::Array(replies.collect())
     }

@@ -81,7 +81,30 @@ impl Scope<'_> {
                     self.keys.refresh_forgetting(key);
                 }
             }
-            _ => self.keys.insert(key, Value::String(text), self.version),
+            Some(_) => self.keys.insert(key, Value::String(text), self.version),
+            None => self.insert_new(key, Value::String(text)),
         }
+    }
+
+    /// Puts a string in the place of whatever the key holds: SET, where others change a string that is there.
+    pub fn overwrite_text(&mut self, key: &[u8], text: Text, keep_deadline: bool) {
+        let before = self.keys.get(key, self.time).map(|entry| matches!(entry.value, Value::String(_)));
+        self.put_text(key, text, keep_deadline);
+        if let Some(was_text) = before {
+            self.overwritten(key, !was_text);
+        }
+    }
+
+    pub fn overwritten(&mut self, key: &[u8], has_other_type: bool) {
+        self.push(key, KeyEvent::Overwritten);
+        if has_other_type {
+            self.push(key, KeyEvent::TypeChanged);
+        }
+    }
+
+    /// Puts a value for a key that is not there.
+    pub fn insert_new(&mut self, key: &[u8], value: Value) {
+        self.keys.insert(key, value, self.version);
+        self.push(key, KeyEvent::New);
     }
 }

@@ -58,7 +58,7 @@ fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Reply, ReplyError> {
         SetCondition::IfPresent => exists,
     };
     if happens {
-        scope.put_text(set.key, Text::new(set.value), set.expiry == Expiry::Keep);
+        scope.overwrite_text(set.key, Text::new(set.value), set.expiry == Expiry::Keep);
         scope.push(set.key, KeyEvent::Set);
         if let Expiry::At(deadline) = set.expiry {
             scope.keys.set_deadline(set.key, Some(moment(deadline, scope.time)));
@@ -74,7 +74,7 @@ fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Reply, ReplyError> {
 }
 
 fn put(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) {
-    scope.put_text(key, Text::new(value), false);
+    scope.overwrite_text(key, Text::new(value), false);
     scope.push(key, KeyEvent::Set);
 }
 

@@ -6,7 +6,7 @@ use crate::command::parse::help;
 use crate::command::parse::number::{integer, parse_i64, timeout_ms};
 use crate::command::value::Command;
 use crate::command::value::connection::{
-    ClientClass, ClientCommand, ClientFilter, ConnectionCommand, LibraryAttribute, ReplyMode,
+    ClientClass, ClientCommand, ClientFilter, ConnectionCommand, LibraryAttribute, ReplyMode, TrackingOptions,
 };
 use crate::model::args::Args;
 use crate::model::reply::ReplyError;
@@ -15,6 +15,7 @@ const INVALID_ID: ReplyError = ReplyError::new("ERR Invalid client ID");
 const ID_NOT_POSITIVE: ReplyError = ReplyError::new("ERR client-id should be greater than 0");
 const MAXAGE_INVALID: ReplyError = ReplyError::new("ERR maxage is not an integer or out of range");
 const UNBLOCK_REASON: ReplyError = ReplyError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+const REDIRECT_TWICE: ReplyError = ReplyError::new("ERR A client can only redirect to a single other client");
 const PAUSE_MODE: ReplyError = ReplyError::new("ERR CLIENT PAUSE mode must be WRITE or ALL");
 
 fn client(command: ClientCommand<'_>) -> Result<Command<'_>, ReplyError> {
@@ -179,6 +180,38 @@ pub fn get_redirection(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
 /// CLIENT TRACKINGINFO
 pub fn tracking_info(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     client(ClientCommand::TrackingInfo)
+}
+
+/// CLIENT TRACKING. The options are read, and checked, even with OFF.
+pub fn tracking(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    let mut options = TrackingOptions::default();
+    let mut cursor = Cursor::new(args, 3);
+    while cursor.left() > 0 {
+        if let Some(id) = cursor.take_option("REDIRECT") {
+            if options.redirect.is_some() {
+                return Err(REDIRECT_TWICE);
+            }
+            // Nobody has a negative id: as 0, which nobody has either.
+            options.redirect = Some(u64::try_from(integer(id)?).unwrap_or(0));
+        } else if let Some(prefix) = cursor.take_option("PREFIX") {
+            options.prefixes.push(prefix);
+        } else {
+            let word = cursor.take().unwrap_or_default();
+            match () {
+                () if is(word, "BCAST") => options.broadcast = true,
+                () if is(word, "OPTIN") => options.opt_in = true,
+                () if is(word, "OPTOUT") => options.opt_out = true,
+                () if is(word, "NOLOOP") => options.no_loop = true,
+                () => return Err(ReplyError::SYNTAX),
+            }
+        }
+    }
+    client(ClientCommand::Tracking { on: yes_or_no(at(args, 2), ["on", "off"])?, options })
+}
+
+/// CLIENT CACHING
+pub fn caching(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    client(ClientCommand::Caching { yes: yes_or_no(at(args, 2), ["yes", "no"])? })
 }
 
 /// CLIENT HELP

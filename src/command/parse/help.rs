@@ -50,6 +50,7 @@ pub const PUBSUB: Lines = &[
 ];
 
 pub const CLIENT: Lines = &[
+    ("CACHING (YES|NO)", "Have the next command tracked, or not, with OPTIN or OPTOUT."),
     ("GETNAME", "Return the name of this connection."),
     ("GETREDIR", "Tell where tracking messages go."),
     ("ID", "Return the id of this connection."),
@@ -66,6 +67,10 @@ pub const CLIENT: Lines = &[
     ("REPLY (ON|OFF|SKIP)", "Turn replies off and on."),
     ("SETINFO <option> <value>", "Note LIB-NAME or LIB-VER."),
     ("SETNAME <name>", "Name this connection."),
+    (
+        "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+        "Be told when keys change that this connection has read.",
+    ),
     ("TRACKINGINFO", "Tell how this connection tracks keys."),
     ("UNBLOCK <id> [TIMEOUT|ERROR]", "End the waiting of a connection."),
     ("UNPAUSE", "End a pause."),

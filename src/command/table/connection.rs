@@ -384,6 +384,40 @@ pub const ROWS: &[Row] = &[
         ..CONNECTION
     },
     Row {
+        name: "caching",
+        container: Some("client"),
+        since: "6.0.0",
+        arity: 3,
+        flags: Flags::of(&[NoScript, Loading, Stale]),
+        acl: &[Category::Connection],
+        arguments: &[Argument::one_of("mode", &[Argument::word("yes", "YES"), Argument::word("no", "NO")])],
+        summary: "Has the keys of the next command tracked, or not.",
+        complexity: "O(1)",
+        parse: client::caching,
+        ..CONNECTION
+    },
+    Row {
+        name: "tracking",
+        container: Some("client"),
+        since: "6.0.0",
+        arity: -3,
+        flags: Flags::of(&[NoScript, Loading, Stale]),
+        acl: &[Category::Connection],
+        arguments: &[
+            Argument::one_of("status", &[Argument::word("on", "ON"), Argument::word("off", "OFF")]),
+            Argument::integer("client-id").token("REDIRECT").optional(),
+            Argument::string("prefix").token("PREFIX").optional().multiple_with_token(),
+            Argument::word("bcast", "BCAST").optional(),
+            Argument::word("optin", "OPTIN").optional(),
+            Argument::word("optout", "OPTOUT").optional(),
+            Argument::word("noloop", "NOLOOP").optional(),
+        ],
+        summary: "Tells the connection when keys change that it has read.",
+        complexity: "O(1), and O(N) in the prefixes of BCAST at each change",
+        parse: client::tracking,
+        ..CONNECTION
+    },
+    Row {
         name: "trackinginfo",
         container: Some("client"),
         since: "6.2.0",

@@ -62,8 +62,28 @@ pub enum ClientCommand<'a> {
     Unpause,
     GetRedirection,
     TrackingInfo,
+    Tracking {
+        on: bool,
+        options: TrackingOptions<'a>,
+    },
+    /// For the next command: YES with OPTIN, NO with OPTOUT.
+    Caching {
+        yes: bool,
+    },
     /// Fixed lines.
     Help(Reply),
+}
+
+/// What CLIENT TRACKING ON asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TrackingOptions<'a> {
+    /// The id of the connection that gets the messages.
+    pub redirect: Option<u64>,
+    pub broadcast: bool,
+    pub opt_in: bool,
+    pub opt_out: bool,
+    pub no_loop: bool,
+    pub prefixes: Vec<&'a [u8]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

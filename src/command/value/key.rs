@@ -54,6 +54,11 @@ pub enum KeyWrite<'a> {
     DeleteExpired {
         limit: u32,
     },
+    /// Deletes the key if it is due by the batch's time. The leader logs it when a read has found it due and somebody
+    /// wants to hear of it; no client can send it.
+    DeleteIfDue {
+        key: &'a [u8],
+    },
     /// `stream-node-max-entries` and `stream-node-max-bytes`: they decide what `~` trims, so replicas must agree.
     /// 0 stands for "no limit". Logged when the setting changes; no client can send it.
     SetStreamNodeLimits {

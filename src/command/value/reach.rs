@@ -4,7 +4,7 @@ use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::{KeyQuery, KeyWrite};
 use crate::command::value::server::{DebugCommand, ServerCommand};
 use crate::command::value::stream::{ReadFrom, StreamQuery, StreamWrite};
-use crate::command::value::string::{StringQuery, StringWrite};
+use crate::command::value::string::{Set, StringQuery, StringWrite};
 use crate::command::value::{Command, Data, Query, TransactionCommand, Write};
 use crate::model::args::ArgIter;
 
@@ -95,6 +95,23 @@ impl Data<'_> {
 }
 
 impl Write<'_> {
+    /// As [`Query::keys_read`]: of the writes that begin with a lookup for reading (`lookupKeyRead`, Redis 7.2).
+    pub fn keys_read(&self) -> Keys<'_> {
+        match self {
+            Write::GroupRead(_)
+            | Write::Claim(_)
+            | Write::AutoClaim(_)
+            | Write::GroupChange(GroupChange::Acknowledge { .. })
+            | Write::String(
+                StringWrite::GetDelete { .. }
+                | StringWrite::GetExpire { .. }
+                | StringWrite::Set(Set { get: true, .. }),
+            ) => self.keys(),
+            Write::Key(KeyWrite::Copy { from, .. }) => Keys::one(from),
+            _ => Keys::NONE,
+        }
+    }
+
     pub fn keys(&self) -> Keys<'_> {
         match self {
             Write::Add(add) => Keys::one(add.key),
@@ -121,7 +138,9 @@ impl Write<'_> {
             Write::AutoClaim(claim) => Keys::one(claim.key),
             Write::Key(write) => match write {
                 KeyWrite::Delete { keys } => Keys::All(keys.iter()),
-                KeyWrite::Expire { key, .. } | KeyWrite::Persist { key } => Keys::one(key),
+                KeyWrite::Expire { key, .. } | KeyWrite::Persist { key } | KeyWrite::DeleteIfDue { key } => {
+                    Keys::one(key)
+                }
                 KeyWrite::Move { key, .. } | KeyWrite::Restore { key, .. } => Keys::one(key),
                 KeyWrite::Rename { from, to, .. } | KeyWrite::Copy { from, to, .. } => {
                     Keys::Few([Some(from), Some(to)])
@@ -166,6 +185,15 @@ impl Write<'_> {
 }
 
 impl Query<'_> {
+    /// The keys that are looked up for reading: one that is not there is a miss in the sense of keyspace events. OBJECT
+    /// only asks about keys.
+    pub fn keys_read(&self) -> Keys<'_> {
+        match self {
+            Query::Refused(_) | Query::Key(KeyQuery::Object { .. } | KeyQuery::Version { .. }) => Keys::NONE,
+            _ => self.keys(),
+        }
+    }
+
     pub fn keys(&self) -> Keys<'_> {
         match self {
             Query::Stream(query) => match query {

@@ -167,13 +167,13 @@ fn create(
     make_stream: bool,
     entries_read: Option<u64>,
 ) -> Result<Reply, ReplyError> {
-    let version = scope.version;
     if scope.view(key)?.is_none() {
         if !make_stream {
             return Err(KEY_REQUIRED);
         }
         let stream = Stream::new(scope.idempotency);
-        scope.keys.insert(key, Value::Stream(Arc::new(stream)), version);
+        scope.insert_new(key, Value::Stream(Arc::new(stream)));
+        scope.push(key, KeyEvent::Made);
     }
     let (stream, _) = scope.stream(key)?.expect("just made");
     if stream.group(group).is_some() {

@@ -518,6 +518,10 @@ fn write_key_write(w: &mut Writer<'_>, write: &KeyWrite<'_>) {
             w.u8(27);
             w.u32(*limit);
         }
+        KeyWrite::DeleteIfDue { key } => {
+            w.u8(29);
+            w.bytes(key);
+        }
         KeyWrite::SetStreamNodeLimits { entries, bytes } => {
             w.u8(28);
             w.u32(*entries);
@@ -576,6 +580,7 @@ fn read_key_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyWrite<'a>> {
         25 => KeyWrite::FlushDatabase,
         26 => KeyWrite::FlushAll,
         27 => KeyWrite::DeleteExpired { limit: r.u32()? },
+        29 => KeyWrite::DeleteIfDue { key: r.bytes()? },
         28 => KeyWrite::SetStreamNodeLimits { entries: r.u32()?, bytes: r.u32()? },
         70 => KeyWrite::SetIdempotencyLimits { duration_s: r.u32()?, ids: r.u32()? },
         72 => KeyWrite::Move { key: r.bytes()?, database: r.u32()? },

@@ -256,7 +256,7 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
                 only_earlier: random.one_in(4),
             },
         }),
-        26 => Write::Key(match random.below(9) {
+        26 => Write::Key(match random.below(10) {
             7 => KeyWrite::Move { key, database: random.below(2) as u32 },
             8 if random.one_in(3) => KeyWrite::SwapDatabases { first: 0, second: random.below(2) as u32 },
             8 => KeyWrite::Restore {
@@ -270,6 +270,7 @@ pub fn random_write<'a>(random: &mut Random, pool: &'a Pool) -> Write<'a> {
                 ids: 1 + random.below(5) as u32,
             },
             6 => KeyWrite::ForgetIds { limit: random.below(4) as u32 },
+            9 => KeyWrite::DeleteIfDue { key },
             0 => KeyWrite::Persist { key },
             1 => KeyWrite::Rename {
                 from: key,

@@ -78,7 +78,7 @@ fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
             let id = next_id(&stream.log, add.id, time)?;
             stream.log.append(id, &add.fields, limits);
             let trimmed = add.trim.map_or(0, |trim| stream.trim(&trim, limits));
-            scope.keys.insert(add.key, Value::Stream(Arc::new(stream)), version);
+            scope.insert_new(add.key, Value::Stream(Arc::new(stream)));
             (id, trimmed)
         }
     };

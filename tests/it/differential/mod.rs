@@ -6,6 +6,7 @@
 
 mod difference;
 mod dumped;
+mod events;
 mod generate;
 mod generate_keys;
 mod generate_server;
