@@ -148,6 +148,8 @@ const CLIENT: &[&str] = &[
     "CLIENT GETNAME",
     "CLIENT GETREDIR",
     "CLIENT TRACKINGINFO",
+    "CLIENT TRACKING off",
+    "CLIENT CACHING yes",
     "CLIENT NO-EVICT on",
     "CLIENT NO-EVICT off",
     "CLIENT PAUSE 0",
