@@ -1,7 +1,7 @@
 //! Wall clock and monotonic clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::time::TimeMs;
 
@@ -16,17 +16,32 @@ pub trait Clock: Send + Sync {
 
     /// Milliseconds since some fixed point of this process; never goes back.
     fn monotonic_ms(&self) -> u64;
+
+    /// A counter that runs evenly, for the durations of single commands: the cheapest clock that there is. Only
+    /// differences mean anything; see [`Clock::tick_length`].
+    fn ticks(&self) -> u64;
+
+    /// Nanoseconds of one of [`Clock::ticks`], times 2³². The longer the process runs, the more exact.
+    fn tick_length(&self) -> u64;
 }
+
+/// [`Clock::tick_length`] of a clock whose ticks are nanoseconds.
+const NANOSECOND: u64 = 1 << 32;
 
 /// The clocks of the operating system.
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    /// The processor's counter at `start`, where it has one that can be trusted.
+    start_cycles: Option<u64>,
 }
+
+/// The counter is compared with the system's clock over no less than this.
+const CALIBRATION: Duration = Duration::from_millis(1);
 
 impl SystemClock {
     pub fn new() -> SystemClock {
-        SystemClock { start: Instant::now() }
+        SystemClock { start: Instant::now(), start_cycles: cycles::read_if_even() }
     }
 }
 
@@ -43,8 +58,69 @@ impl Clock for SystemClock {
         TimeMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 
+    fn now_micros(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+    }
+
     fn monotonic_ms(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    #[inline]
+    fn ticks(&self) -> u64 {
+        match self.start_cycles {
+            Some(_) => cycles::read(),
+            None => self.start.elapsed().as_nanos() as u64,
+        }
+    }
+
+    fn tick_length(&self) -> u64 {
+        let Some(start) = self.start_cycles else { return NANOSECOND };
+        while self.start.elapsed() < CALIBRATION {
+            std::hint::spin_loop();
+        }
+        let counted = u128::from(cycles::read().saturating_sub(start).max(1));
+        let length = (self.start.elapsed().as_nanos() << 32) / counted;
+        u64::try_from(length).unwrap_or(NANOSECOND)
+    }
+}
+
+/// The processor's own counter: a quarter of what asking the system for the time costs.
+#[cfg(target_arch = "x86_64")]
+mod cycles {
+    use std::arch::x86_64::{__cpuid, _rdtsc};
+
+    /// Bit 8 of EDX in this leaf of CPUID: the counter runs evenly, whatever the processor's clock and sleep do.
+    const INVARIANT_LEAF: u32 = 0x8000_0007;
+    const INVARIANT_BIT: u32 = 1 << 8;
+
+    #[inline]
+    pub fn read() -> u64 {
+        // SAFETY: every processor of this architecture has the instruction; it reads a register.
+        unsafe { _rdtsc() }
+    }
+
+    /// `None` where the counter may change its pace.
+    #[allow(unused_unsafe, reason = "safe since Rust 1.93")]
+    pub fn read_if_even() -> Option<u64> {
+        // SAFETY: every 64-bit processor has CPUID, and the highest leaf is asked for first.
+        let even = unsafe {
+            __cpuid(0x8000_0000).eax >= INVARIANT_LEAF && __cpuid(INVARIANT_LEAF).edx & INVARIANT_BIT != 0
+        };
+        even.then(read)
+    }
+}
+
+/// Elsewhere the system's clock will do.
+#[cfg(not(target_arch = "x86_64"))]
+mod cycles {
+    pub fn read() -> u64 {
+        unreachable!("there is no counter")
+    }
+
+    pub fn read_if_even() -> Option<u64> {
+        None
     }
 }
 
@@ -80,6 +156,14 @@ impl Clock for ManualClock {
     fn monotonic_ms(&self) -> u64 {
         self.monotonic_ms.load(Ordering::SeqCst)
     }
+
+    fn ticks(&self) -> u64 {
+        self.monotonic_ms() * 1_000_000
+    }
+
+    fn tick_length(&self) -> u64 {
+        NANOSECOND
+    }
 }
 
 #[cfg(test)]
@@ -93,5 +177,20 @@ mod tests {
         assert_eq!((clock.now(), clock.monotonic_ms()), (TimeMs(1005), 5));
         clock.set(TimeMs(1));
         assert_eq!((clock.now(), clock.monotonic_ms()), (TimeMs(1), 5));
+    }
+
+    #[test]
+    fn ticks_measure_what_the_system_s_clock_measures() {
+        let clock = SystemClock::new();
+        let length = clock.tick_length();
+        let (started, first) = (Instant::now(), clock.ticks());
+        while started.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        let ticks = clock.ticks() - first;
+        let elapsed = started.elapsed().as_nanos() as f64;
+        let measured = ((u128::from(ticks) * u128::from(length)) >> 32) as f64;
+        // The thread may have been taken off the processor between the two readings: the later one is never smaller.
+        assert!(measured <= elapsed * 1.05 && measured >= 19_000_000.0, "{measured} ns of {elapsed} ns");
     }
 }

@@ -1,5 +1,6 @@
 //! The outside world as traits: files, clock, entropy. The only room with `unsafe` and the only one that maps files.
 
+pub mod allocator;
 pub mod clock;
 pub mod entropy;
 pub mod fs;

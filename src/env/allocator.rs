@@ -1,0 +1,105 @@
+//! How much memory is allocated: the system's allocator, with a count.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// The system's allocator. Every thread counts for itself and adds what it has counted to the sum now and then, so that
+/// counting costs an addition.
+struct Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+static ALLOCATED: AtomicI64 = AtomicI64::new(0);
+static PEAK: AtomicI64 = AtomicI64::new(0);
+
+thread_local! {
+    static PENDING: Cell<i64> = const { Cell::new(0) };
+}
+
+/// Bytes that a thread counts before it adds them to the sum: how far [`allocated_bytes`] may be off for each thread.
+const PENDING_MAX: u64 = 64 * 1024;
+
+/// Bytes that the process has asked for and not given back.
+pub fn allocated_bytes() -> u64 {
+    let pending = PENDING.try_with(Cell::get).unwrap_or(0);
+    u64::try_from(ALLOCATED.load(Ordering::Relaxed) + pending).unwrap_or(0)
+}
+
+/// The most that there ever was.
+pub fn peak_bytes() -> u64 {
+    u64::try_from(PEAK.load(Ordering::Relaxed)).unwrap_or(0).max(allocated_bytes())
+}
+
+/// Gives memory that is not in use back to the system, as far as the allocator can.
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            safe fn malloc_trim(pad: usize) -> std::ffi::c_int;
+        }
+        malloc_trim(0);
+    }
+}
+
+#[inline]
+fn count(bytes: i64) {
+    // Nothing is counted while a thread is taken down.
+    let _ = PENDING.try_with(|pending| {
+        let sum = pending.get() + bytes;
+        if sum.unsigned_abs() < PENDING_MAX {
+            pending.set(sum);
+        } else {
+            pending.set(0);
+            let now = ALLOCATED.fetch_add(sum, Ordering::Relaxed) + sum;
+            PEAK.fetch_max(now, Ordering::Relaxed);
+        }
+    });
+}
+
+// SAFETY: everything is handed to the system's allocator as it came; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: the caller's promise is the one that is asked for.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        count(-(layout.size() as i64));
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size() as i64);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size as i64 - layout.size() as i64);
+        // SAFETY: as above.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_counted() {
+        const BYTES: usize = 64 << 20;
+        // Other tests allocate beside this one, but not that much.
+        let before = allocated_bytes();
+        let held = vec![1u8; BYTES];
+        let with = allocated_bytes();
+        assert!(with > before + BYTES as u64 / 2, "{before} {with}");
+        assert!(peak_bytes() >= with);
+        drop(held);
+        give_back();
+        assert!(allocated_bytes() < with - BYTES as u64 / 2);
+    }
+}
