@@ -8,6 +8,7 @@ pub mod document;
 pub mod keys;
 pub mod lookup;
 pub mod parse;
+pub mod redact;
 pub mod spec;
 pub mod table;
 pub mod value;

@@ -76,6 +76,11 @@ impl Row {
         self.container.unwrap_or(self.name)
     }
 
+    /// Whether a call takes about the same time for each argument, whatever the keys hold.
+    pub fn is_constant_time(&self) -> bool {
+        self.complexity.starts_with("O(1)") && !self.complexity.contains(';')
+    }
+
     /// Whether a request of `len` arguments may be this command.
     pub const fn accepts(&self, len: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
@@ -221,6 +226,10 @@ impl Flags {
     pub const IMMEDIATE_IN_MULTI: Flags = Flags::of(&[Flag::ImmediateInMulti]);
     pub const WHILE_SUBSCRIBED: Flags = Flags::of(&[Flag::WhileSubscribed]);
     pub const BLOCKING: Flags = Flags::of(&[Flag::Blocking]);
+    pub const FAST: Flags = Flags::of(&[Flag::Fast]);
+    pub const ADMIN: Flags = Flags::of(&[Flag::Admin]);
+    pub const SKIP_MONITOR: Flags = Flags::of(&[Flag::SkipMonitor]);
+    pub const SKIP_SLOWLOG: Flags = Flags::of(&[Flag::SkipSlowlog]);
 
     pub const fn of(flags: &[Flag]) -> Flags {
         let mut bits = 0;

@@ -225,6 +225,10 @@ pub struct Config {
     pub notify_keyspace_events: EventClasses,
     /// 0: no bound.
     pub tracking_table_max_keys: u64,
+    /// Whether a histogram of its durations is kept for each command.
+    pub latency_tracking: bool,
+    /// Of INFO latencystats, from 0 to 100.
+    pub latency_percentiles: Vec<f64>,
     /// Settings that are accepted and without effect, where they differ from their default.
     pub accepted: BTreeMap<&'static str, String>,
 }
@@ -279,6 +283,8 @@ impl Default for Config {
             latency_monitor_threshold: 0,
             notify_keyspace_events: EventClasses::NONE,
             tracking_table_max_keys: 0,
+            latency_tracking: false,
+            latency_percentiles: Vec::new(),
             accepted: BTreeMap::new(),
         };
         for setting in settings::SETTINGS {

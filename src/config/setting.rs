@@ -1,7 +1,7 @@
 //! What a setting is, and how its value is read, told and checked. The rows are in [`crate::config::settings`].
 
 use crate::config::config::{Config, OutputLimit, OutputLimits};
-use crate::config::value::{Refused, Unit, parse_output_limits, refuse};
+use crate::config::value::{Refused, Unit, parse_output_limits, parse_percentiles, refuse};
 
 /// One setting.
 pub struct Setting {
@@ -53,6 +53,7 @@ pub enum Kind {
         set: fn(&mut Config, &str) -> Result<(), Refused>,
         values: &'static str,
     },
+    Percentiles,
     /// Only these values are possible here; each is accepted and the default is what stands.
     Fixed {
         accepts: &'static [&'static str],
@@ -76,6 +77,9 @@ impl Setting {
                 };
                 let OutputLimits { normal, replica, pubsub } = config.output_limits;
                 [class("normal", normal), class("slave", replica), class("pubsub", pubsub)].join(" ")
+            }
+            Kind::Percentiles => {
+                config.latency_percentiles.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
             }
             Kind::Fixed { .. } => self.default.to_owned(),
             Kind::Ignored => config.accepted.get(self.name).map_or(self.default, |v| v).to_owned(),
@@ -127,6 +131,7 @@ impl Setting {
                 set(config, list);
             }
             Kind::Parsed { set, .. } => set(config, value)?,
+            Kind::Percentiles => config.latency_percentiles = parse_percentiles(value)?,
             Kind::OutputLimits => config.output_limits = parse_output_limits(config.output_limits, value)?,
             Kind::Fixed { accepts } => {
                 if !accepts.iter().any(|accepted| accepted.eq_ignore_ascii_case(value)) {
@@ -162,6 +167,7 @@ impl Setting {
             Kind::Text { .. } | Kind::Ignored => "text".into(),
             Kind::List { names, separator, .. } => names.join(&separator.to_string()),
             Kind::Parsed { values, .. } => (*values).into(),
+            Kind::Percentiles => "numbers 0..100".into(),
             Kind::OutputLimits => "(normal|slave|pubsub hard soft seconds)...".into(),
             Kind::Fixed { accepts } => {
                 accepts.iter().map(|v| if v.is_empty() { "\"\"" } else { v }).collect::<Vec<_>>().join("|")

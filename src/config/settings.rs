@@ -492,6 +492,20 @@ pub static SETTINGS: &[Setting] = &[
         number!(latency_monitor_threshold, 0, i64::MAX, Plain),
         "Milliseconds from which an event is in LATENCY; 0 is off."
     ),
+    row!(
+        "latency-tracking",
+        "yes",
+        mutable,
+        flag!(latency_tracking),
+        "Keep a histogram of durations for each command: INFO latencystats, LATENCY HISTOGRAM."
+    ),
+    row!(
+        "latency-tracking-info-percentiles",
+        "50 99 99.9",
+        mutable,
+        Kind::Percentiles,
+        "Percentiles that INFO latencystats shows."
+    ),
     // Redis's settings that mean nothing else here: accepted so that its configurations and clients work.
     row!(
         "appendonly",

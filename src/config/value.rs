@@ -66,6 +66,21 @@ impl Unit {
     }
 }
 
+/// Any number of them; none turns INFO latencystats off.
+pub fn parse_percentiles(text: &str) -> Result<Vec<f64>, Refused> {
+    let percentile = |word: &str| match word.parse::<f64>() {
+        Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
+        _ => refuse("argument must be a list of numbers between 0.0 and 100.0"),
+    };
+    let percentiles: Vec<f64> = text.split_ascii_whitespace().map(percentile).collect::<Result<_, _>>()?;
+    if percentiles.len() > PERCENTILES_MAX {
+        return refuse(format!("argument must be a list of at most {PERCENTILES_MAX} numbers"));
+    }
+    Ok(percentiles)
+}
+
+const PERCENTILES_MAX: usize = 16;
+
 /// Classes that are not named keep their limit, as in Redis.
 pub fn parse_output_limits(mut limits: OutputLimits, text: &str) -> Result<OutputLimits, Refused> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();

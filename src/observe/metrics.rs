@@ -1,5 +1,6 @@
 //! What is counted for INFO. One per worker and not shared: plain cells, no atomics.
 
+use crate::observe::histogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -39,22 +40,30 @@ impl Counter {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CallStats {
     pub calls: u64,
-    pub microseconds: u64,
+    /// Time that the worker spent on its calls: reading the arguments, executing, writing the reply.
+    pub nanoseconds: u64,
     /// Refused before execution.
     pub rejected: u64,
     /// Executed and answered with an error.
     pub failed: u64,
 }
 
-/// A row of INFO commandstats, with the figure that is derived.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CommandStats {
-    pub calls: u64,
-    /// Microseconds of all calls that were timed.
-    pub usec: u64,
-    pub usec_per_call: f64,
-    pub rejected_calls: u64,
-    pub failed_calls: u64,
+/// What is known of a row.
+#[derive(Debug, Default)]
+struct RowStats {
+    stats: CallStats,
+    /// Made with the first call.
+    histogram: Option<Histogram>,
+}
+
+impl RowStats {
+    #[inline]
+    fn note_duration(&mut self, nanoseconds: u64, tracked: bool) {
+        self.stats.nanoseconds += nanoseconds;
+        if tracked {
+            self.histogram.get_or_insert_default().note(nanoseconds);
+        }
+    }
 }
 
 /// A rate over the last samples.
@@ -91,6 +100,9 @@ pub struct Metrics {
     pub commands: Counter,
     pub input_bytes: Counter,
     pub output_bytes: Counter,
+    /// Of sockets.
+    pub reads: Counter,
+    pub writes: Counter,
     pub keyspace_hits: Counter,
     pub keyspace_misses: Counter,
     pub expired_keys: Counter,
@@ -100,6 +112,8 @@ pub struct Metrics {
     pub denied_commands: Counter,
     pub denied_keys: Counter,
     pub denied_channels: Counter,
+    /// Spent on deleting keys that were due, but not those that a command met.
+    pub expire_nanoseconds: Counter,
     pub client_query_buffer_disconnections: Counter,
     /// Closed because all clients together took more than `maxmemory-clients`.
     pub evicted_clients: Counter,
@@ -115,7 +129,9 @@ pub struct Metrics {
     pub errors_uncounted: Counter,
     flush_max: Cell<u64>,
     flush_buckets: RefCell<[u64; FLUSH_BUCKETS]>,
-    calls: RefCell<Vec<CallStats>>,
+    /// Whether histograms are kept (`latency-tracking`).
+    pub tracks_latency: Cell<bool>,
+    rows: RefCell<Vec<RowStats>>,
     error_codes: RefCell<BTreeMap<Box<[u8]>, u64>>,
     command_rate: Rate,
     input_rate: Rate,
@@ -124,38 +140,61 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A command of this row was executed.
-    pub fn note_call(&self, row_index: usize) {
+    /// A command of this row was executed and answered.
+    #[inline]
+    pub fn note_executed(&self, row_index: usize, nanoseconds: u64, failed: bool) {
         self.commands.add(1);
-        self.with_row(row_index, |stats| stats.calls += 1);
+        let tracked = self.tracks_latency.get();
+        self.with_row(row_index, |row| {
+            row.stats.calls += 1;
+            row.stats.failed += u64::from(failed);
+            row.note_duration(nanoseconds, tracked);
+        });
     }
 
-    /// How long calls of this row took. Apart from [`Metrics::note_call`], because not every call is timed.
-    pub fn note_duration(&self, row_index: usize, microseconds: u64) {
-        self.with_row(row_index, |stats| stats.microseconds += microseconds);
+    /// A command of this row was begun: [`Metrics::note_finished`] follows when it is answered.
+    #[inline]
+    pub fn note_begun(&self, row_index: usize) {
+        self.commands.add(1);
+        self.with_row(row_index, |row| row.stats.calls += 1);
     }
 
-    /// A command was executed and answered with an error.
-    pub fn note_error(&self, row_index: Option<usize>, code: &[u8]) {
-        if let Some(row) = row_index {
-            self.with_row(row, |stats| stats.failed += 1);
-        }
-        self.note_code(code);
+    /// The reply to a command that was begun before.
+    #[inline]
+    pub fn note_finished(&self, row_index: usize, nanoseconds: u64, failed: bool) {
+        let tracked = self.tracks_latency.get();
+        self.with_row(row_index, |row| {
+            row.stats.failed += u64::from(failed);
+            row.note_duration(nanoseconds, tracked);
+        });
     }
 
     /// A command was refused before execution.
-    pub fn note_rejection(&self, row_index: Option<usize>, code: &[u8]) {
-        if let Some(row) = row_index {
-            self.with_row(row, |stats| stats.rejected += 1);
+    pub fn note_rejection(&self, row_index: usize) {
+        self.with_row(row_index, |row| row.stats.rejected += 1);
+    }
+
+    /// An error reply was made.
+    pub fn note_error(&self, code: &[u8]) {
+        self.errors.add(1);
+        let code = &code[..code.len().min(ERROR_CODE_BYTES_MAX)];
+        let mut codes = self.error_codes.borrow_mut();
+        if let Some(count) = codes.get_mut(code) {
+            *count += 1;
+        } else if codes.len() < ERROR_CODES_MAX {
+            codes.insert(code.into(), 1);
+        } else {
+            self.errors_uncounted.add(1);
         }
-        self.note_code(code);
     }
 
     pub fn note_input(&self, bytes: usize) {
+        self.reads.add(1);
         self.input_bytes.add(bytes as u64);
     }
 
     pub fn note_output(&self, bytes: usize) {
+        self.writes.add(u64::from(bytes > 0));
         self.output_bytes.add(bytes as u64);
     }
 
@@ -200,30 +239,30 @@ impl Metrics {
         *self.flush_buckets.borrow()
     }
 
-    /// By row index; rows that were never touched may be missing at the end.
-    pub fn call_stats(&self) -> Vec<CallStats> {
-        self.calls.borrow().clone()
+    /// By row index, those rows that were called or refused.
+    pub fn call_stats(&self) -> Vec<(usize, CallStats)> {
+        let rows = self.rows.borrow();
+        let stats = rows.iter().map(|row| row.stats).enumerate();
+        stats.filter(|(_, stats)| *stats != CallStats::default()).collect()
+    }
+
+    /// By row index, the histograms of those rows that were called.
+    pub fn each_histogram(&self, see: &mut dyn FnMut(usize, &Histogram)) {
+        for (index, row) in self.rows.borrow().iter().enumerate() {
+            if let Some(histogram) = &row.histogram {
+                see(index, histogram);
+            }
+        }
+    }
+
+    /// LATENCY RESET does not touch these, CONFIG RESETSTAT does.
+    pub fn with_histogram<R>(&self, row_index: usize, see: impl FnOnce(&Histogram) -> R) -> Option<R> {
+        self.rows.borrow().get(row_index)?.histogram.as_ref().map(see)
     }
 
     /// Codes and how often, sorted by code.
     pub fn error_stats(&self) -> Vec<(Box<[u8]>, u64)> {
         self.error_codes.borrow().iter().map(|(code, count)| (code.clone(), *count)).collect()
-    }
-
-    /// Of one row of the command table; `None` if it was neither called nor refused.
-    pub fn command(&self, row_index: usize) -> Option<CommandStats> {
-        let stats = *self.calls.borrow().get(row_index)?;
-        (stats.calls > 0 || stats.rejected > 0 || stats.failed > 0).then(|| CommandStats {
-            calls: stats.calls,
-            usec: stats.microseconds,
-            usec_per_call: if stats.calls == 0 {
-                0.0
-            } else {
-                stats.microseconds as f64 / stats.calls as f64
-            },
-            rejected_calls: stats.rejected,
-            failed_calls: stats.failed,
-        })
     }
 
     /// The lines of INFO stats that are counted here, by Redis 7.2's names.
@@ -236,6 +275,8 @@ impl Metrics {
         line("total_net_output_bytes", &self.output_bytes.get());
         line("instantaneous_input_kbps", &kbps(&self.input_rate));
         line("instantaneous_output_kbps", &kbps(&self.output_rate));
+        line("total_reads_processed", &self.reads.get());
+        line("total_writes_processed", &self.writes.get());
         line("rejected_connections", &self.rejected_connections.get());
         line("expired_keys", &self.expired_keys.get());
         line("evicted_clients", &self.evicted_clients.get());
@@ -294,6 +335,8 @@ impl Metrics {
             &self.commands,
             &self.input_bytes,
             &self.output_bytes,
+            &self.reads,
+            &self.writes,
             &self.keyspace_hits,
             &self.keyspace_misses,
             &self.expired_keys,
@@ -302,6 +345,7 @@ impl Metrics {
             &self.denied_commands,
             &self.denied_keys,
             &self.denied_channels,
+            &self.expire_nanoseconds,
             &self.client_query_buffer_disconnections,
             &self.evicted_clients,
             &self.client_output_buffer_disconnections,
@@ -317,33 +361,21 @@ impl Metrics {
         }
         self.flush_max.set(0);
         *self.flush_buckets.borrow_mut() = [0; FLUSH_BUCKETS];
-        self.calls.borrow_mut().clear();
+        self.rows.borrow_mut().clear();
         self.error_codes.borrow_mut().clear();
         for rate in [&self.command_rate, &self.input_rate, &self.output_rate] {
             rate.reset();
         }
     }
 
-    fn note_code(&self, code: &[u8]) {
-        self.errors.add(1);
-        let code = &code[..code.len().min(ERROR_CODE_BYTES_MAX)];
-        let mut codes = self.error_codes.borrow_mut();
-        if let Some(count) = codes.get_mut(code) {
-            *count += 1;
-        } else if codes.len() < ERROR_CODES_MAX {
-            codes.insert(code.into(), 1);
-        } else {
-            self.errors_uncounted.add(1);
-        }
-    }
-
     /// The length of the command table is not known on this floor: the rows grow to the highest index seen.
-    fn with_row(&self, index: usize, change: impl FnOnce(&mut CallStats)) {
-        let mut calls = self.calls.borrow_mut();
-        if index >= calls.len() {
-            calls.resize(index + 1, CallStats::default());
+    #[inline]
+    fn with_row(&self, index: usize, change: impl FnOnce(&mut RowStats)) {
+        let mut rows = self.rows.borrow_mut();
+        if index >= rows.len() {
+            rows.resize_with(index + 1, RowStats::default);
         }
-        change(&mut calls[index]);
+        change(&mut rows[index]);
     }
 }
 
@@ -354,14 +386,20 @@ mod tests {
     #[test]
     fn calls_errors_and_flushes_are_counted_and_reset() {
         let metrics = Metrics::default();
-        metrics.note_call(3);
-        metrics.note_duration(3, 7);
-        metrics.note_error(Some(3), b"ERR");
-        metrics.note_rejection(None, b"ERR");
+        metrics.tracks_latency.set(true);
+        metrics.note_begun(3);
+        metrics.note_finished(3, 7000, true);
+        metrics.note_executed(5, 2000, false);
+        metrics.note_rejection(5);
+        metrics.note_error(b"ERR");
+        metrics.note_error(b"ERR");
         metrics.note_flush(0);
         metrics.note_flush(1000);
-        let stats = CallStats { calls: 1, microseconds: 7, rejected: 0, failed: 1 };
-        assert_eq!(metrics.call_stats()[3], stats);
+        let three = CallStats { calls: 1, nanoseconds: 7000, rejected: 0, failed: 1 };
+        let five = CallStats { calls: 1, nanoseconds: 2000, rejected: 1, failed: 0 };
+        assert_eq!(metrics.call_stats(), [(3, three), (5, five)]);
+        assert_eq!((metrics.commands.get(), metrics.with_histogram(3, Histogram::total)), (2, Some(1)));
+        assert_eq!(metrics.with_histogram(4, Histogram::total), None);
         assert_eq!(metrics.error_stats(), [(b"ERR"[..].into(), 2)]);
         assert_eq!((metrics.flush_average(), metrics.flush_max()), (500, 1000));
         assert_eq!((metrics.flush_histogram()[0], metrics.flush_histogram()[10]), (1, 1));
@@ -373,7 +411,7 @@ mod tests {
     fn error_codes_are_bounded() {
         let metrics = Metrics::default();
         for code in 0..1000 {
-            metrics.note_error(None, format!("E{code}").as_bytes());
+            metrics.note_error(format!("E{code}").as_bytes());
         }
         assert_eq!(metrics.error_stats().len(), ERROR_CODES_MAX);
         assert_eq!(metrics.errors_uncounted.get(), 1000 - ERROR_CODES_MAX as u64);
@@ -385,7 +423,7 @@ mod tests {
         metrics.tick(0);
         for tick in 1..=SAMPLES as u64 {
             for _ in 0..10 {
-                metrics.note_call(0);
+                metrics.note_begun(0);
             }
             metrics.tick(tick * 100);
         }
@@ -395,17 +433,11 @@ mod tests {
     #[test]
     fn info_lines_are_complete_and_cannot_be_broken_by_codes() {
         let metrics = Metrics::default();
-        metrics.note_call(7);
-        metrics.note_call(7);
-        metrics.note_duration(7, 5);
-        metrics.note_rejection(Some(2), b"A\r\n:b");
+        metrics.note_begun(7);
+        metrics.note_begun(7);
+        metrics.note_error(b"A\r\n:b");
         metrics.note_flush(3);
         metrics.note_flush(u64::MAX);
-        let seven =
-            CommandStats { calls: 2, usec: 5, usec_per_call: 2.5, rejected_calls: 0, failed_calls: 0 };
-        assert_eq!(metrics.command(7), Some(seven));
-        assert_eq!(metrics.command(2).unwrap().rejected_calls, 1);
-        assert_eq!((metrics.command(3), metrics.command(1000)), (None, None));
         let mut lines = BTreeMap::new();
         metrics.write_stats(&mut |name, value| drop(lines.insert(name.to_owned(), value.to_string())));
         metrics.write_commits(&mut |name, value| drop(lines.insert(name.to_owned(), value.to_string())));

@@ -1,4 +1,8 @@
-//! What the server counts and tells about itself: metrics, tracing set-up.
+//! What the server counts and tells about itself: metrics, times, the slow log, tracing set-up.
 
+pub mod histogram;
+pub mod latency;
 pub mod metrics;
+pub mod slow_log;
+pub mod stopwatch;
 pub mod tracing;

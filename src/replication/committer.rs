@@ -196,6 +196,11 @@ impl Committer {
         self.disk().sync_if_due().await
     }
 
+    /// Syncs everything that is written. A failure trips the latch.
+    pub async fn sync(&self) -> Result<(), CommitError> {
+        self.disk().flush().await
+    }
+
     /// Syncs everything: the end of an orderly stop.
     pub async fn stop(&self) -> Result<(), CommitError> {
         if let Committer::Raft(raft) = self {
@@ -219,6 +224,11 @@ impl Committer {
     /// Journal bytes that a restart would read beyond the newest checkpoint, about.
     pub fn bytes_since_checkpoint(&self) -> u64 {
         self.disk().bytes_since_checkpoint()
+    }
+
+    /// Bytes of the newest checkpoints of all partitions, about.
+    pub fn checkpoint_bytes(&self) -> u64 {
+        self.disk().checkpoint_bytes()
     }
 
     pub fn name(&self) -> &'static str {

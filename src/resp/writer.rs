@@ -224,6 +224,7 @@ mod tests {
             (Reply::Map(pair()), "*2 $1 a :-1 ", "%1 $1 a :-1 "),
             (Reply::Set(vec![]), "*0 ", "~0 "),
             (Reply::Push(vec![Reply::Text("a")]), "*1 $1 a ", ">1 $1 a "),
+            (Reply::Double(1.5), "$3 1.5 ", ",1.5 "),
             (Reply::Verbatim("ab".into()), "$2 ab ", "=6 txt:ab "),
             (
                 Reply::Entries(entry_list()),

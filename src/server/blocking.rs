@@ -146,6 +146,11 @@ impl Waiters {
         self.by_key.values().map(|keys| keys.len()).sum()
     }
 
+    /// Waiters that do not wait for ever.
+    pub fn deadlines(&self) -> usize {
+        self.by_deadline.len()
+    }
+
     /// When something is to be done next by the clock.
     pub fn next_deadline(&self) -> Option<u64> {
         let firsts = [self.by_deadline.first(), self.by_wake.first()];

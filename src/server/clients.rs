@@ -112,6 +112,7 @@ fn flags(
 ) -> String {
     let mut flags = String::new();
     let letters = [
+        (session.is_monitoring, 'O'),
         (session.subscriptions > 0, 'P'),
         (session.queue.is_some(), 'x'),
         (blocked, 'b'),

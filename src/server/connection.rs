@@ -2,13 +2,16 @@
 
 use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
+use crate::observe::metrics::Metrics;
 use crate::pubsub::registry::SubscriberId;
 use crate::resp::writer;
 use crate::server::address::Address;
+use crate::server::meter::Meter;
 use crate::server::output::{Output, SlotNumber};
 use crate::server::session::Session;
 use crate::server::socket::WriteHalf;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::task::Waker;
 
 pub struct Connection {
@@ -40,6 +43,9 @@ pub struct Connection {
     pub last_partition: Cell<PartitionId>,
     /// Since when the soft limit of the output buffer has been exceeded.
     pub over_soft_limit_since_ms: Cell<Option<u64>>,
+    /// The slot that the request at hand has opened, if it did.
+    opened: Cell<Option<SlotNumber>>,
+    metrics: Rc<Metrics>,
 }
 
 /// Why requests that have arrived are not executed now.
@@ -69,6 +75,7 @@ impl Connection {
         now_ms: u64,
         session: Session,
         socket: WriteHalf,
+        metrics: Rc<Metrics>,
     ) -> Self {
         Connection {
             id,
@@ -90,6 +97,8 @@ impl Connection {
             resume: Cell::new(false),
             last_partition: Cell::new(PartitionId(0)),
             over_soft_limit_since_ms: Cell::new(None),
+            opened: Cell::new(None),
+            metrics,
         }
     }
 
@@ -99,6 +108,7 @@ impl Connection {
 
     /// Answers the request at hand, behind those before it.
     pub fn reply(&self, reply: &Reply) {
+        self.count_error(reply);
         let session = self.session.borrow();
         if !session.is_muted() {
             self.output.borrow_mut().reply(|out| writer::write(out, session.protocol, reply));
@@ -108,18 +118,40 @@ impl Connection {
     /// Keeps the place of the reply to the request at hand.
     pub fn open_slot(&self) -> SlotNumber {
         let muted = self.session.borrow().is_muted();
-        self.output.borrow_mut().open_slot(muted)
+        let slot = self.output.borrow_mut().open_slot(muted);
+        self.opened.set(Some(slot));
+        slot
+    }
+
+    /// The slot that was opened since this was asked last.
+    pub fn take_opened(&self) -> Option<SlotNumber> {
+        self.opened.take()
+    }
+
+    /// Notes what is known of the request that opened the slot; gives it back if it was answered already.
+    pub fn measure(&self, slot: SlotNumber, meter: Meter) -> Option<Meter> {
+        self.output.borrow_mut().measure(slot, meter)
     }
 
     /// Answers the request that opened the slot; frames that were deferred follow.
-    pub fn fill(&self, slot: SlotNumber, reply: &Reply) {
+    /// [`Worker::answer`](crate::server::worker::Worker::answer) counts it too.
+    pub fn fill(&self, slot: SlotNumber, reply: &Reply) -> Meter {
+        self.count_error(reply);
         let protocol = self.session.borrow().protocol;
         let deferred = self.take_deferred();
         let write = |out: &mut Vec<u8>| writer::write(out, protocol, reply);
-        let settled = self.output.borrow_mut().fill(slot, write, &deferred);
+        let (settled, meter) = self.output.borrow_mut().fill(slot, write, &deferred);
         if settled && self.hold.get() == Hold::UntilSettled {
             self.hold.set(Hold::None);
             self.wake();
+        }
+        meter
+    }
+
+    /// Every error reply is in INFO errorstats, one that CLIENT REPLY OFF drops too.
+    fn count_error(&self, reply: &Reply) {
+        if let Reply::Error(error) = reply {
+            self.metrics.note_error(error.code());
         }
     }
 

@@ -88,6 +88,7 @@ impl Worker {
     fn reset(&self, connection: &Rc<Connection>) -> Reply {
         self.pubsub.borrow_mut().drop_subscriber(connection.subscriber());
         self.stop_tracking(connection);
+        self.monitors.remove(connection);
         let default_user = self.acl.users.borrow().default_user().clone();
         connection.session.borrow_mut().reset(default_user);
         Reply::Status("RESET".into())

@@ -2,11 +2,14 @@
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
+use crate::command::value::server::CheckpointCommand;
 use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
+use crate::observe::latency::Event;
 use crate::replication::committer::CommitError;
 use crate::server::ticket::Ticket;
 use crate::server::worker::Worker;
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Between two looks at what is due (Redis's default `hz` 10).
@@ -30,6 +33,35 @@ const GREETING_TIMEOUT_MS: u64 = 10_000;
 /// How long a connection that is to be closed waits for a client that takes nothing of what is left to send.
 const LINGER_MS: u64 = 10_000;
 
+/// What INFO persistence tells of checkpoints.
+pub struct CheckpointLog {
+    /// Milliseconds of the worker's clock, while one is being written.
+    began_ms: Cell<Option<u64>>,
+    /// That the last one took; −1: there was none.
+    pub last_seconds: Cell<i64>,
+    pub failed: Cell<bool>,
+    /// Writes that the last one holds.
+    pub changes: Cell<u64>,
+}
+
+impl Default for CheckpointLog {
+    fn default() -> Self {
+        CheckpointLog {
+            began_ms: Cell::new(None),
+            last_seconds: Cell::new(-1),
+            failed: Cell::new(false),
+            changes: Cell::new(0),
+        }
+    }
+}
+
+impl CheckpointLog {
+    /// Seconds since the one at hand was begun; −1: there is none.
+    pub fn running_seconds(&self, now_ms: u64) -> i64 {
+        self.began_ms.get().map_or(-1, |began_ms| (now_ms.saturating_sub(began_ms) / 1000) as i64)
+    }
+}
+
 impl Worker {
     pub async fn run_cron(&self) {
         let mut ticks = 0u64;
@@ -37,8 +69,12 @@ impl Worker {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
+            if self.cron_paused.get() {
+                continue;
+            }
             ticks += 1;
             self.metrics.tick(self.clock.monotonic_ms());
+            self.stopwatch.adjust();
             self.delete_expired();
             self.forget_ids();
             self.end_pause_if_over();
@@ -85,7 +121,9 @@ impl Worker {
     }
 
     /// A [`KeyWrite::DeleteExpired`] or a [`KeyWrite::ForgetIds`] was applied.
-    pub fn expired(&self, reply: &Reply) {
+    pub fn expired(&self, reply: &Reply, nanoseconds: u64) {
+        self.metrics.expire_nanoseconds.add(nanoseconds);
+        self.note_event(Event::ExpireCycle, nanoseconds);
         self.expiring.set(self.expiring.get() - 1);
         if let Reply::Integer(count) = reply {
             self.metrics.expired_keys.add(*count as u64);
@@ -161,6 +199,23 @@ impl Worker {
         }
     }
 
+    /// The reply to BGSAVE and BGREWRITEAOF, and to SAVE inside a transaction.
+    pub fn begin_checkpoint(&self, command: CheckpointCommand) -> Reply {
+        let is_running = self.checkpointing.get();
+        let text = match command {
+            CheckpointCommand::BackgroundSave { schedule: false } if is_running => {
+                return Reply::error("ERR Background save already in progress");
+            }
+            CheckpointCommand::BackgroundSave { .. } if is_running => "Background saving scheduled",
+            CheckpointCommand::BackgroundSave { .. } => "Background saving started",
+            CheckpointCommand::Rewrite if is_running => "Background append only file rewriting scheduled",
+            CheckpointCommand::Rewrite => "Background append only file rewriting started",
+            CheckpointCommand::Save => "OK",
+        };
+        self.checkpoint_wanted.notify_one();
+        Reply::Status(text.into())
+    }
+
     /// With relaxed durability, syncs what has waited for its interval, until that fails.
     pub async fn run_syncs(&self) -> CommitError {
         loop {
@@ -182,12 +237,20 @@ impl Worker {
             self.checkpoint_wanted.notified().await;
             let asked = self.checkpoint_askers.take();
             self.checkpointing.set(true);
+            let (began_ms, changes) = (self.clock.monotonic_ms(), self.changes());
+            self.checkpoints.began_ms.set(Some(began_ms));
             let result = self.committer().checkpoint(self).await;
             self.checkpointing.set(false);
+            let took_ms = self.clock.monotonic_ms() - began_ms;
+            self.checkpoints.began_ms.set(None);
+            self.checkpoints.last_seconds.set((took_ms / 1000) as i64);
+            self.checkpoints.failed.set(result.is_err());
+            self.note_event(Event::Checkpoint, took_ms * 1_000_000);
             let reply = match result {
                 Ok(()) => {
                     self.last_checkpoint_ms.set(self.now().0);
                     self.metrics.checkpoints.add(1);
+                    self.checkpoints.changes.set(changes);
                     Reply::OK
                 }
                 Err(error) if self.latch.is_tripped() => return error,
@@ -199,8 +262,7 @@ impl Worker {
                 }
             };
             for place in asked {
-                place.fill(&reply);
-                self.queue_flush(&place.connection);
+                self.answer_late(&place, &reply);
             }
         }
     }

@@ -48,18 +48,26 @@ impl Worker {
         };
         if connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI) {
             self.enqueue(connection, row, args);
+            self.stopwatch.lap();
             return Flow::Next;
         }
         let is_paused = self.pause.is_begun()
             && self.pause.holds(row, self.clock.monotonic_ms())
             && !connection.session.borrow().is_subscribed_only();
         connection.session.borrow_mut().last_command = Some(row);
+        let errors_before = self.metrics.errors.get();
+        connection.take_opened();
         let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args, parsed) };
         if flow == Flow::Next {
             if self.tracks.get() {
                 self.end_caching(connection, row);
             }
-            self.metrics.note_call(row.index());
+            let failed = self.metrics.errors.get() != errors_before;
+            let opened = connection.take_opened();
+            self.note_request(connection, row, args, opened, failed);
+            if self.monitors.is_any() && !(row.name == "exec" && opened.is_some()) {
+                self.feed_monitors(connection, row, args);
+            }
         } else {
             // It comes again: a CLIENT REPLY SKIP before it is still meant for it.
             connection.session.borrow_mut().replies = replies_before;
@@ -87,7 +95,6 @@ impl Worker {
         match parsed.unwrap_or_else(|| (row.parse)(args)) {
             Ok(command) => self.execute_command(connection, args, command),
             Err(error) => {
-                self.metrics.note_error(Some(row.index()), error.code());
                 connection.reply(&Reply::Error(error));
                 Flow::Next
             }
@@ -129,7 +136,7 @@ impl Worker {
     ) -> Result<Option<Result<Command<'a>, ReplyError>>, ReplyError> {
         let session = connection.session.borrow();
         let (is_queueing, is_subscribed_only) = (session.queue.is_some(), session.is_subscribed_only());
-        let unrestricted = session.unrestricted;
+        let (unrestricted, is_monitoring) = (session.unrestricted, session.is_monitoring);
         drop(session);
         if !unrestricted {
             self.check_login(connection, row)?;
@@ -151,6 +158,10 @@ impl Worker {
                 row.full_name()
             )));
         }
+        if is_monitoring && reaches_keys(row) {
+            // A monitor counts as a replica there (Redis `processCommand`).
+            return Err(ReplyError::new("ERR Replica can't interact with the keyspace"));
+        }
         Ok(parsed)
     }
 
@@ -163,7 +174,9 @@ impl Worker {
         is_exec: bool,
         error: ReplyError,
     ) {
-        self.metrics.note_rejection(row.map(Row::index), error.code());
+        if let Some(row) = row {
+            self.metrics.note_rejection(row.index());
+        }
         if is_exec {
             let mut session = connection.session.borrow_mut();
             session.queue = None;
@@ -238,6 +251,10 @@ pub const STOPPED: ReplyError = ReplyError::new(
 
 fn is_exec(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"exec")
+}
+
+fn reaches_keys(row: &Row) -> bool {
+    is_write(row) || row.flags.contains(Flags::READONLY)
 }
 
 /// Whether a command may change data, for CLIENT PAUSE WRITE.

@@ -1,14 +1,13 @@
-//! INFO.
+//! INFO: the sections and field names of Redis 7.2, and one section of our own, `streams` (`server::info_streams`).
+//!
+//! The work is bounded by the number of clients, databases and partitions, never by keys. What Redis tells of things that
+//! are not here (forks, scripts, replicas) is 0, for tools that look for the field.
 
 use crate::command::table::TABLE;
-use crate::command::value::Query;
-use crate::command::value::key::KeyQuery;
 use crate::config::load::REDIS_VERSION;
 use crate::model::args::ArgList;
-use crate::model::log::PartitionId;
-use crate::model::reply::Reply;
-use crate::observe::metrics::CallStats;
 use crate::pubsub::registry::Kind;
+use crate::server::memory::human;
 use crate::server::worker::Worker;
 use std::fmt::Write;
 
@@ -26,8 +25,10 @@ const SECTIONS: &[Section] = &[
     ("Modules", true, |_, _| {}),
     ("Commandstats", false, Worker::info_commandstats),
     ("Errorstats", true, Worker::info_errorstats),
+    ("Latencystats", false, Worker::info_latencystats),
     ("Cluster", true, Worker::info_cluster),
     ("Keyspace", true, Worker::info_keyspace),
+    ("Streams", false, Worker::info_streams),
 ];
 
 impl Worker {
@@ -59,9 +60,12 @@ impl Worker {
         line(text, "redis_git_dirty", 0);
         line(text, "redis_build_id", 0);
         line(text, "redis_mode", "standalone");
-        line(text, "os", std::env::consts::OS);
+        line(text, "os", format_args!("{} {}", std::env::consts::OS, std::env::consts::ARCH));
         line(text, "arch_bits", usize::BITS);
+        line(text, "monotonic_clock", "processor counter or POSIX clock_gettime");
         line(text, "multiplexing_api", "tokio");
+        line(text, "atomicvar_api", "rust");
+        line(text, "gcc_version", "0.0.0");
         line(text, "process_id", std::process::id());
         line(text, "process_supervised", "no");
         line(text, "run_id", &self.identity.run_id);
@@ -71,73 +75,143 @@ impl Worker {
         line(text, "uptime_in_days", uptime_seconds / 86_400);
         line(text, "hz", config.hz);
         line(text, "configured_hz", config.hz);
+        line(text, "lru_clock", (self.now().0 / 1000) & LRU_CLOCK_MAX);
         line(text, "executable", &self.identity.executable);
         line(text, "config_file", &self.identity.config_file);
+        line(text, "io_threads_active", 0);
+        if config.port > 0 {
+            let binds: String = config.bind.iter().map(|address| format!("bind={address},")).collect();
+            line(text, "listener0", format_args!("name=tcp,{binds}port={}", config.port));
+        }
         line(text, "partitions", self.router.partitions());
         line(text, "replication_committer", self.committer().name());
         line(text, "durability", config.durability.name());
     }
 
     fn info_clients(&self, text: &mut String) {
-        let registry = self.pubsub.borrow();
         let connections = self.connections();
-        let subscribed =
-            connections.values().filter(|client| client.session.borrow().subscriptions > 0).count();
-        let watching =
-            connections.values().filter(|client| !client.session.borrow().watched.is_empty()).count();
+        let (mut subscribed, mut watching, mut watched) = (0, 0, 0);
+        let (mut input_max, mut output_max) = (0, 0);
+        for client in connections.values() {
+            let session = client.session.borrow();
+            subscribed += usize::from(session.subscriptions > 0);
+            watching += usize::from(!session.watched.is_empty());
+            watched += session.watched.len();
+            input_max = input_max.max(client.input_bytes.get());
+            output_max = output_max.max(client.output_memory());
+        }
+        let waiters = self.waiters.borrow();
         line(text, "connected_clients", connections.len());
         line(text, "cluster_connections", 0);
         line(text, "maxclients", self.config.borrow().maxclients);
-        line(
-            text,
-            "client_recent_max_input_buffer",
-            largest(&connections, |client| client.input_bytes.get()),
-        );
-        line(text, "client_recent_max_output_buffer", largest(&connections, |client| client.output_memory()));
-        line(text, "blocked_clients", self.waiters.borrow().len() + self.pause.held());
+        line(text, "client_recent_max_input_buffer", input_max);
+        line(text, "client_recent_max_output_buffer", output_max);
+        line(text, "blocked_clients", waiters.len() + self.pause.held());
         line(text, "tracking_clients", self.tracking.borrow().totals()[0]);
         line(text, "pubsub_clients", subscribed);
         line(text, "watching_clients", watching);
-        line(text, "clients_in_timeout_table", 0);
-        line(text, "total_watched_keys", 0);
-        line(text, "total_blocking_keys", self.waiters.borrow().keys());
+        line(text, "clients_in_timeout_table", waiters.deadlines());
+        line(text, "total_watched_keys", watched);
+        line(text, "total_blocking_keys", waiters.keys());
         line(text, "total_blocking_keys_on_nokey", 0);
-        drop(registry);
+        line(text, "monitor_clients", self.monitors.len());
     }
 
     fn info_memory(&self, text: &mut String) {
-        let memory = ProcessMemory::read();
-        line(text, "used_memory", memory.resident_bytes);
-        line(text, "used_memory_human", human(memory.resident_bytes));
-        line(text, "used_memory_rss", memory.resident_bytes);
-        line(text, "used_memory_rss_human", human(memory.resident_bytes));
-        line(text, "used_memory_peak", memory.peak_bytes);
-        line(text, "used_memory_peak_human", human(memory.peak_bytes));
-        line(text, "used_memory_lua", 0);
-        line(text, "maxmemory", 0);
-        line(text, "maxmemory_human", "0B");
+        let memory = self.memory();
+        bytes_line(text, "used_memory", memory.used);
+        bytes_line(text, "used_memory_rss", memory.resident);
+        bytes_line(text, "used_memory_peak", memory.peak);
+        line(text, "used_memory_peak_perc", percent(memory.used, memory.peak));
+        line(text, "used_memory_overhead", memory.overhead());
+        line(text, "used_memory_startup", memory.startup);
+        line(text, "used_memory_dataset", memory.dataset());
+        line(
+            text,
+            "used_memory_dataset_perc",
+            percent(memory.dataset(), memory.used - memory.startup.min(memory.used)),
+        );
+        line(text, "allocator_allocated", memory.used);
+        line(text, "allocator_active", memory.used);
+        line(text, "allocator_resident", memory.resident);
+        line(text, "allocator_muzzy", 0);
+        bytes_line(text, "total_system_memory", memory.system);
+        bytes_line(text, "used_memory_lua", 0);
+        line(text, "used_memory_vm_eval", 0);
+        line(text, "used_memory_scripts_eval", 0);
+        line(text, "number_of_cached_scripts", 0);
+        line(text, "number_of_functions", 0);
+        line(text, "number_of_libraries", 0);
+        line(text, "used_memory_vm_functions", 0);
+        bytes_line(text, "used_memory_vm_total", 0);
+        line(text, "used_memory_functions", 0);
+        bytes_line(text, "used_memory_scripts", 0);
+        bytes_line(text, "maxmemory", 0);
         line(text, "maxmemory_policy", "noeviction");
-        line(text, "mem_fragmentation_ratio", "1.00");
-        line(text, "mem_allocator", "system");
+        line(text, "allocator_frag_ratio", "1.00");
+        line(text, "allocator_frag_bytes", 0);
+        line(text, "allocator_rss_ratio", ratio(memory.resident, memory.used));
+        line(text, "allocator_rss_bytes", memory.resident as i64 - memory.used as i64);
+        line(text, "rss_overhead_ratio", "1.00");
+        line(text, "rss_overhead_bytes", 0);
+        line(text, "mem_fragmentation_ratio", ratio(memory.resident, memory.used));
+        line(text, "mem_fragmentation_bytes", memory.resident as i64 - memory.used as i64);
+        line(text, "mem_not_counted_for_evict", 0);
+        line(text, "mem_replication_backlog", 0);
+        line(text, "mem_total_replication_buffers", 0);
+        line(text, "mem_clients_slaves", 0);
+        line(text, "mem_clients_normal", memory.clients);
+        line(text, "mem_cluster_links", 0);
+        line(text, "mem_aof_buffer", 0);
+        line(text, "mem_allocator", "libc");
+        line(text, "active_defrag_running", 0);
+        line(text, "lazyfree_pending_objects", 0);
+        line(text, "lazyfreed_objects", 0);
     }
 
     fn info_persistence(&self, text: &mut String) {
+        let checkpoints = &self.checkpoints;
+        let status = |failed: bool| if failed { "err" } else { "ok" };
+        let running_seconds = checkpoints.running_seconds(self.clock.monotonic_ms());
         line(text, "loading", 0);
         line(text, "async_loading", 0);
-        line(text, "rdb_changes_since_last_save", 0);
+        line(text, "current_cow_peak", 0);
+        line(text, "current_cow_size", 0);
+        line(text, "current_cow_size_age", 0);
+        line(text, "current_fork_perc", "0.00");
+        line(text, "current_save_keys_processed", 0);
+        line(text, "current_save_keys_total", 0);
+        line(text, "rdb_changes_since_last_save", self.changes().saturating_sub(checkpoints.changes.get()));
         line(text, "rdb_bgsave_in_progress", u8::from(self.checkpointing.get()));
         line(text, "rdb_last_save_time", self.last_checkpoint_ms.get() / 1000);
-        line(text, "rdb_last_bgsave_status", "ok");
+        line(text, "rdb_last_bgsave_status", status(checkpoints.failed.get()));
+        line(text, "rdb_last_bgsave_time_sec", checkpoints.last_seconds.get());
+        line(text, "rdb_current_bgsave_time_sec", running_seconds);
+        line(text, "rdb_saves", self.metrics.checkpoints.get());
+        line(text, "rdb_last_cow_size", 0);
+        line(text, "rdb_last_load_keys_expired", 0);
+        line(text, "rdb_last_load_keys_loaded", 0);
         line(text, "aof_enabled", 1);
         line(text, "aof_rewrite_in_progress", 0);
-        line(text, "aof_last_write_status", if self.latch.is_tripped() { "err" } else { "ok" });
+        line(text, "aof_rewrite_scheduled", 0);
+        line(text, "aof_last_rewrite_time_sec", checkpoints.last_seconds.get());
+        line(text, "aof_current_rewrite_time_sec", -1);
+        line(text, "aof_last_bgrewrite_status", status(checkpoints.failed.get()));
+        line(text, "aof_rewrites", self.metrics.checkpoints.get());
+        line(text, "aof_rewrites_consecutive_failures", u8::from(checkpoints.failed.get()));
+        line(text, "aof_last_write_status", status(self.latch.is_tripped()));
+        line(text, "aof_last_cow_size", 0);
+        line(text, "module_fork_in_progress", 0);
+        line(text, "module_fork_last_cow_size", 0);
         line(text, "aof_current_size", self.committer().bytes_since_checkpoint());
+        line(text, "aof_base_size", self.committer().checkpoint_bytes());
+        line(text, "aof_pending_rewrite", 0);
+        line(text, "aof_buffer_length", 0);
+        line(text, "aof_pending_bio_fsync", 0);
+        line(text, "aof_delayed_fsync", 0);
         line(text, "journal_bytes_since_checkpoint", self.committer().bytes_since_checkpoint());
-        line(text, "journal_bytes_written", self.metrics.journal_bytes.get());
-        line(text, "commit_rounds", self.metrics.commits.get());
-        line(text, "flushes", self.metrics.flushes.get());
-        line(text, "flush_usec_average", self.metrics.flush_average());
-        line(text, "flush_usec_max", self.metrics.flush_max());
+        self.metrics.write_commits(&mut |name, value| line(text, name, value));
+        line(text, "commit_flush_usec_average", self.metrics.flush_average());
         line(text, "checkpoints", self.metrics.checkpoints.get());
     }
 
@@ -147,9 +221,13 @@ impl Worker {
         line(text, "pubsub_channels", registry.total(Kind::Channel));
         line(text, "pubsub_patterns", registry.total(Kind::Pattern));
         line(text, "pubsubshard_channels", registry.total(Kind::Shard));
-        line(text, "evicted_keys", 0);
-        line(text, "latest_fork_usec", 0);
-        line(text, "migrate_cached_sockets", 0);
+        line(text, "expire_cycle_cpu_milliseconds", self.metrics.expire_nanoseconds.get() / 1_000_000);
+        for name in STATS_OF_WHAT_IS_NOT_HERE {
+            line(text, name, 0);
+        }
+        line(text, "expired_stale_perc", "0.00");
+        line(text, "instantaneous_input_repl_kbps", "0.00");
+        line(text, "instantaneous_output_repl_kbps", "0.00");
         let [_, keys, items, prefixes] = self.tracking.borrow().totals();
         line(text, "tracking_total_keys", keys);
         line(text, "tracking_total_items", items);
@@ -162,31 +240,44 @@ impl Worker {
         line(text, "master_failover_state", "no-failover");
         line(text, "master_replid", &self.identity.run_id);
         line(text, "master_replid2", "0000000000000000000000000000000000000000");
-        let applied: u64 = self.partitions().map(|partition| partition.borrow().machine().applied().0).sum();
-        line(text, "master_repl_offset", applied);
+        line(text, "master_repl_offset", self.applied());
         line(text, "second_repl_offset", -1);
         line(text, "repl_backlog_active", 0);
+        line(text, "repl_backlog_size", 0);
+        line(text, "repl_backlog_first_byte_offset", 0);
+        line(text, "repl_backlog_histlen", 0);
+    }
+
+    /// Log entries applied, of all partitions: what stands for the replication offset.
+    pub fn applied(&self) -> u64 {
+        self.partitions().map(|partition| partition.borrow().machine().applied().0).sum()
+    }
+
+    /// Writes applied, of all partitions.
+    pub fn changes(&self) -> u64 {
+        self.partitions().map(|partition| partition.borrow().machine().changes()).sum()
     }
 
     fn info_cpu(&self, text: &mut String) {
-        let (system, user) = process_cpu_seconds();
+        let (system, user) = cpu_seconds("/proc/self/stat");
         line(text, "used_cpu_sys", format_args!("{system:.6}"));
         line(text, "used_cpu_user", format_args!("{user:.6}"));
         line(text, "used_cpu_sys_children", "0.000000");
         line(text, "used_cpu_user_children", "0.000000");
+        let (system, user) = cpu_seconds("/proc/thread-self/stat");
+        line(text, "used_cpu_sys_main_thread", format_args!("{system:.6}"));
+        line(text, "used_cpu_user_main_thread", format_args!("{user:.6}"));
     }
 
     fn info_commandstats(&self, text: &mut String) {
-        for (row, stats) in TABLE.iter().zip(self.metrics.call_stats()) {
-            if stats == CallStats::default() {
-                continue;
-            }
-            let name = row.full_name();
-            let per_call = stats.microseconds as f64 / stats.calls.max(1) as f64;
+        for (row, stats) in self.metrics.call_stats() {
+            let name = TABLE[row].full_name();
+            let microseconds = stats.nanoseconds / 1000;
+            let per_call = stats.nanoseconds as f64 / 1000.0 / stats.calls.max(1) as f64;
             let _ = write!(
                 text,
-                "cmdstat_{name}:calls={},usec={},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}\r\n",
-                stats.calls, stats.microseconds, stats.rejected, stats.failed
+                "cmdstat_{name}:calls={},usec={microseconds},usec_per_call={per_call:.2},rejected_calls={},failed_calls={}\r\n",
+                stats.calls, stats.rejected, stats.failed
             );
         }
     }
@@ -197,90 +288,112 @@ impl Worker {
         });
     }
 
+    fn info_latencystats(&self, text: &mut String) {
+        let percentiles = self.config.borrow().latency_percentiles.clone();
+        if percentiles.is_empty() {
+            return;
+        }
+        self.metrics.each_histogram(&mut |row, histogram| {
+            let _ = write!(text, "latency_percentiles_usec_{}:", TABLE[row].full_name());
+            for (at, percent) in percentiles.iter().enumerate() {
+                let comma = if at > 0 { "," } else { "" };
+                let _ = write!(text, "{comma}p{percent}={:.3}", histogram.percentile(*percent));
+            }
+            text.push_str("\r\n");
+        });
+    }
+
     fn info_cluster(&self, text: &mut String) {
         line(text, "cluster_enabled", 0);
     }
 
     fn info_keyspace(&self, text: &mut String) {
-        for database in 0..self.databases() {
-            let mut keys = 0;
-            let mut expires = 0;
-            for id in (0..self.router.partitions()).map(PartitionId) {
-                if let Reply::Integer(count) = self.query(id, database, &Query::Key(KeyQuery::Count)) {
-                    keys += count;
-                }
-                let partition = self.partition(id).borrow();
-                let expiring = partition.machine().databases().find(|(number, _)| *number == database);
-                expires += expiring.map_or(0, |(_, keys)| keys.expiring());
+        let now = self.now();
+        let mut databases = std::collections::BTreeMap::<u32, (usize, usize, u128)>::new();
+        for partition in self.partitions() {
+            let partition = partition.borrow();
+            for (number, keys) in partition.machine().databases() {
+                let (count, expiring, left_ms) = databases.entry(number).or_default();
+                *count += keys.len();
+                *expiring += keys.expiring();
+                let mean = keys.mean_deadline().map_or(0, |at| at.since(now));
+                *left_ms += u128::from(mean) * keys.expiring() as u128;
             }
-            if keys > 0 {
-                let _ = write!(text, "db{database}:keys={keys},expires={expires},avg_ttl=0,subexpiry=0\r\n");
+        }
+        for (number, (count, expiring, left_ms)) in databases {
+            if count > 0 {
+                let average = left_ms.checked_div(expiring as u128).unwrap_or(0);
+                let _ = write!(
+                    text,
+                    "db{number}:keys={count},expires={expiring},avg_ttl={average},subexpiry=0\r\n"
+                );
             }
         }
     }
 }
 
-fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+/// Counters of Redis for what there is none of.
+const STATS_OF_WHAT_IS_NOT_HERE: [&str; 31] = [
+    "total_net_repl_input_bytes",
+    "total_net_repl_output_bytes",
+    "sync_full",
+    "sync_partial_ok",
+    "sync_partial_err",
+    "expired_time_cap_reached_count",
+    "evicted_keys",
+    "evicted_scripts",
+    "total_eviction_exceeded_time",
+    "current_eviction_exceeded_time",
+    "latest_fork_usec",
+    "total_forks",
+    "migrate_cached_sockets",
+    "slave_expires_tracked_keys",
+    "active_defrag_hits",
+    "active_defrag_misses",
+    "active_defrag_key_hits",
+    "active_defrag_key_misses",
+    "total_active_defrag_time",
+    "current_active_defrag_time",
+    "dump_payload_sanitizations",
+    "io_threaded_reads_processed",
+    "io_threaded_writes_processed",
+    "expired_subkeys",
+    "reply_buffer_shrinks",
+    "reply_buffer_expands",
+    "eventloop_cycles",
+    "eventloop_duration_sum",
+    "eventloop_duration_cmd_sum",
+    "instantaneous_eventloop_cycles_per_sec",
+    "instantaneous_eventloop_duration_usec",
+];
+
+/// Bits of the clock in INFO (Redis `LRU_CLOCK_MAX`).
+const LRU_CLOCK_MAX: u64 = (1 << 24) - 1;
+
+pub fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = write!(text, "{name}:{value}\r\n");
 }
 
-fn largest(
-    connections: &std::collections::BTreeMap<u64, std::rc::Rc<crate::server::connection::Connection>>,
-    bytes: impl Fn(&crate::server::connection::Connection) -> usize,
-) -> usize {
-    connections.values().map(|connection| bytes(connection)).max().unwrap_or(0)
+/// A number of bytes, and the same for people.
+fn bytes_line(text: &mut String, name: &str, bytes: u64) {
+    line(text, name, bytes);
+    let _ = write!(text, "{name}_human:{}\r\n", human(bytes));
 }
 
-/// `1.50M`, as Redis's `bytesToHuman` writes it.
-fn human(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["K", "M", "G", "T"];
-    if bytes < 1024 {
-        return format!("{bytes}B");
-    }
-    let mut value = bytes as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.2}{}", UNITS[unit])
+fn percent(part: u64, whole: u64) -> String {
+    format!("{:.2}%", part as f64 * 100.0 / whole.max(1) as f64)
 }
 
-/// Of this process, from the kernel; zero where it does not tell.
-struct ProcessMemory {
-    resident_bytes: u64,
-    peak_bytes: u64,
+fn ratio(part: u64, whole: u64) -> String {
+    format!("{:.2}", part as f64 / whole.max(1) as f64)
 }
 
-impl ProcessMemory {
-    fn read() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let kilobytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(0)
-        };
-        ProcessMemory { resident_bytes: kilobytes("VmRSS:") * 1024, peak_bytes: kilobytes("VmHWM:") * 1024 }
-    }
-}
-
-/// System and user time of this process, from the kernel's clock ticks of 10 ms; zero where it does not tell.
-fn process_cpu_seconds() -> (f64, f64) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+/// System and user time of this process or thread, from the kernel's clock ticks of 10 ms; zero where it does not tell.
+fn cpu_seconds(path: &str) -> (f64, f64) {
+    let stat = std::fs::read_to_string(path).unwrap_or_default();
     // Fields are counted behind the command's closing parenthesis: 14 is utime, 15 stime (proc(5)).
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let seconds =
         |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
     (seconds(12), seconds(11))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_are_written_for_people() {
-        assert_eq!(human(0), "0B");
-        assert_eq!(human(1536), "1.50K");
-        assert_eq!(human(3 * 1024 * 1024), "3.00M");
-    }
 }

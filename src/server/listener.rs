@@ -190,6 +190,7 @@ fn admit(worker: &Rc<Worker>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>
         worker.clock.monotonic_ms(),
         Session::new(default_user),
         write_half,
+        worker.metrics.clone(),
     ));
     connection.last_partition.set(PartitionId(0));
     if is_denied {

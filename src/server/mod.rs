@@ -5,17 +5,24 @@
 
 pub mod acl_commands;
 pub mod address;
+pub mod art;
 pub mod blocking;
 pub mod clients;
 pub mod connection;
 pub mod connection_commands;
 pub mod cron;
 pub mod data;
+pub mod debug;
 pub mod dispatch;
 pub mod gather;
 pub mod info;
+pub mod info_streams;
 pub mod invalidation;
+pub mod latency_commands;
 pub mod listener;
+pub mod memory;
+pub mod meter;
+pub mod monitor;
 pub mod notifications;
 pub mod output;
 pub mod pause;

@@ -4,6 +4,7 @@
 //! opens a slot, and what is answered behind it is held until the slot is filled. Pushes (messages of subscriptions)
 //! are no replies and pass between them.
 
+use crate::server::meter::Meter;
 use std::collections::VecDeque;
 
 /// Names a slot for as long as it is open.
@@ -25,9 +26,9 @@ pub struct Output {
 
 #[derive(Debug)]
 enum Slot {
-    Waiting,
+    Waiting(Meter),
     /// Its reply is dropped (CLIENT REPLY).
-    Muted,
+    Muted(Meter),
     Filled(Vec<u8>),
 }
 
@@ -68,15 +69,39 @@ impl Output {
 
     /// Keeps the place of a reply that comes later.
     pub fn open_slot(&mut self, muted: bool) -> SlotNumber {
-        self.slots.push_back(if muted { Slot::Muted } else { Slot::Waiting });
+        self.slots.push_back({
+            let meter = Meter::default();
+            if muted { Slot::Muted(meter) } else { Slot::Waiting(meter) }
+        });
         SlotNumber(self.first + self.slots.len() as u64 - 1)
     }
 
+    /// Notes what is known of the request that opened the slot; gives it back if the slot was filled already.
+    pub fn measure(&mut self, slot: SlotNumber, meter: Meter) -> Option<Meter> {
+        let index = slot.0.checked_sub(self.first).map(|index| index as usize);
+        match index.and_then(|index| self.slots.get_mut(index)) {
+            Some(Slot::Waiting(known) | Slot::Muted(known)) => {
+                *known = meter;
+                None
+            }
+            _ => Some(meter),
+        }
+    }
+
     /// Writes the reply of an open slot, and right behind it something that is no reply: that comes even if the reply is
-    /// dropped. Returns whether every request is answered now.
-    pub fn fill(&mut self, slot: SlotNumber, write: impl FnOnce(&mut Vec<u8>), behind: &[u8]) -> bool {
+    /// dropped. Returns whether every request is answered now, and what is known of this one.
+    pub fn fill(
+        &mut self,
+        slot: SlotNumber,
+        write: impl FnOnce(&mut Vec<u8>),
+        behind: &[u8],
+    ) -> (bool, Meter) {
         let index = (slot.0 - self.first) as usize;
-        let muted = matches!(self.slots[index], Slot::Muted);
+        let (muted, meter) = match &mut self.slots[index] {
+            Slot::Waiting(meter) => (false, std::mem::take(meter)),
+            Slot::Muted(meter) => (true, std::mem::take(meter)),
+            Slot::Filled(_) => panic!("slot {slot:?} was filled before"),
+        };
         if index > 0 {
             let mut reply = Vec::new();
             if !muted {
@@ -84,9 +109,8 @@ impl Output {
             }
             reply.extend_from_slice(behind);
             self.held += reply.len();
-            let before = std::mem::replace(&mut self.slots[index], Slot::Filled(reply));
-            assert!(!matches!(before, Slot::Filled(_)), "slot {slot:?} was filled before");
-            return false;
+            self.slots[index] = Slot::Filled(reply);
+            return (false, meter);
         }
         if !muted {
             write(&mut self.bytes);
@@ -99,7 +123,7 @@ impl Output {
             self.bytes.extend_from_slice(&reply);
             self.pop();
         }
-        self.slots.is_empty()
+        (self.slots.is_empty(), meter)
     }
 
     /// Writes the reply of a request that is answered at once, behind those before it.
@@ -154,10 +178,10 @@ mod tests {
         let b = output.open_slot(false);
         let c = output.open_slot(false);
         output.reply(text("d"));
-        assert!(!output.fill(c, text("c"), b""));
+        assert!(!output.fill(c, text("c"), b"").0);
         assert_eq!(output.unsent(), b"a");
         assert_eq!(output.unread_bytes(), 3);
-        assert!(output.fill(b, text("b"), b""));
+        assert!(output.fill(b, text("b"), b"").0);
         assert_eq!(output.unsent(), b"abcd");
         output.advance(4);
         assert!(output.is_settled() && output.unread_bytes() == 0);
@@ -191,7 +215,7 @@ mod tests {
         let muted = output.open_slot(true);
         let spoken = output.open_slot(false);
         output.fill(spoken, text("s"), b"");
-        assert!(output.fill(muted, text("m"), b""));
+        assert!(output.fill(muted, text("m"), b"").0);
         assert_eq!(output.unsent(), b"s");
     }
 

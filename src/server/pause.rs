@@ -14,6 +14,13 @@ pub struct Pause {
     held: RefCell<Vec<Rc<Connection>>>,
 }
 
+/// The pause that [`Pause::suspend`] has put aside.
+#[derive(Debug, Clone, Copy)]
+pub struct Suspended {
+    until_ms: u64,
+    writes_only: bool,
+}
+
 impl Pause {
     /// A pause at hand is not shortened, and one of everything is not softened (Redis `pauseActions`).
     pub fn begin(&self, until_ms: u64, now_ms: u64, writes_only: bool) {
@@ -24,6 +31,23 @@ impl Pause {
 
     pub fn end(&self) {
         self.until_ms.set(0);
+        self.release();
+    }
+
+    /// Holds everything until [`Pause::resume`] gets back what this returns.
+    pub fn suspend(&self) -> Suspended {
+        Suspended { until_ms: self.until_ms.replace(u64::MAX), writes_only: self.writes_only.replace(false) }
+    }
+
+    /// What was under way before goes on.
+    pub fn resume(&self, before: Suspended) {
+        self.until_ms.set(before.until_ms);
+        self.writes_only.set(before.writes_only);
+        // Whoever still has to wait is held again.
+        self.release();
+    }
+
+    fn release(&self) {
         for connection in self.held.take() {
             if connection.hold.get() == Hold::Paused {
                 connection.hold.set(Hold::None);

@@ -99,9 +99,7 @@ impl Worker {
     ) -> Result<(), ReplyError> {
         demand(row, args, parsed).check(user).map_err(|denied| {
             self.note_denied(connection, user, row, denied, Context::Multi);
-            let error = denied.error_at_exec();
-            self.metrics.note_error(Some(row.index()), error.code());
-            error
+            denied.error_at_exec()
         })
     }
 

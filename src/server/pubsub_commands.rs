@@ -92,8 +92,7 @@ impl Worker {
             Reply::Error(_) => reply,
             _ => self.deliver(&place.connection, publication),
         };
-        place.fill(&reply);
-        self.queue_flush(&place.connection);
+        self.answer(place, &reply);
     }
 
     /// Hands the message to every subscriber; the number of them is the reply. The publisher's own messages are kept

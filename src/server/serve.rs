@@ -19,10 +19,7 @@ use tokio::io::ReadBuf;
 pub const READ_BYTES: usize = 64 * 1024;
 
 /// Requests of one connection are executed for about so long before others have their turn.
-const TURN_MS: u64 = 5;
-
-/// Requests between two looks at the clock.
-const REQUESTS_PER_LOOK: u32 = 32;
+const TURN_NS: u64 = 5_000_000;
 
 /// Calls before other connections have their turn.
 const READS_PER_TURN: usize = 4;
@@ -254,11 +251,10 @@ fn execute_all(
     let mut consumed = 0;
     let mut limits = request_limits(worker, connection);
     connection.resume.set(false);
-    let started_ms = worker.clock.monotonic_ms();
-    let mut executed = 0u32;
+    worker.stopwatch.start();
+    let started = worker.stopwatch.mark();
     while consumed < bytes.len() && !connection.is_closing() {
-        executed += 1;
-        if executed.is_multiple_of(REQUESTS_PER_LOOK) && worker.clock.monotonic_ms() - started_ms >= TURN_MS {
+        if worker.stopwatch.since(started) >= TURN_NS {
             connection.resume.set(true);
             break;
         }
@@ -294,10 +290,7 @@ fn execute_all(
             Err(error) => {
                 tracing::debug!(peer = %connection.peer, %error, "protocol error");
                 match error.reply() {
-                    Some(reply) => {
-                        worker.metrics.note_error(None, b"ERR");
-                        connection.reply(&Reply::Error(reply));
-                    }
+                    Some(reply) => connection.reply(&Reply::Error(reply)),
                     None => worker.metrics.client_query_buffer_disconnections.add(1),
                 }
                 connection.close_after_replies();

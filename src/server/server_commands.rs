@@ -1,42 +1,59 @@
 //! Commands about the server as a whole: CONFIG, INFO, DEBUG, SHUTDOWN and their like.
 
-use crate::base::{crc, glob};
 use crate::command::describe;
-use crate::command::value::server::{DebugCommand, ServerCommand};
-use crate::command::value::{Query, Write, key::KeyQuery, key::KeyWrite, key::ObjectAspect};
+use crate::command::value::server::{CheckpointCommand, DebugCommand, ServerCommand};
+use crate::command::value::{Write, key::KeyWrite};
 use crate::config::access;
 use crate::config::config::Config;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
+use crate::server::art;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
 use crate::server::ticket::{Place, Ticket};
 use crate::server::tls::offer;
 use crate::server::worker::Worker;
-use crate::state::checkpoint;
 use std::rc::Rc;
-use std::time::Duration;
 
 impl Worker {
-    pub fn execute_server(&self, connection: &Rc<Connection>, command: &ServerCommand<'_>) -> Flow {
+    pub fn execute_server(self: &Rc<Self>, connection: &Rc<Connection>, command: &ServerCommand<'_>) -> Flow {
         match command {
             // What they tell, or do, is about everything before them.
             ServerCommand::Debug(
-                DebugCommand::Reload
-                | DebugCommand::Digest
-                | DebugCommand::DigestValue { .. }
-                | DebugCommand::Object { .. },
+                DebugCommand::Digest | DebugCommand::DigestValue { .. } | DebugCommand::Object { .. },
             )
             | ServerCommand::MemoryUsage { .. }
+            | ServerCommand::Monitor
             | ServerCommand::Info { .. }
                 if !connection.is_settled() =>
             {
                 return Flow::HoldUntilSettled;
             }
-            ServerCommand::Checkpoint { background: false, .. } => {
+            ServerCommand::Monitor => {
+                let reply = self.monitor(connection);
+                connection.reply(&reply);
+            }
+            // Redis refuses it while a checkpoint is being written; here that may be one that nobody has asked for.
+            ServerCommand::Checkpoint(CheckpointCommand::Save) => {
                 self.checkpoint_askers.borrow_mut().push(Place::open(connection));
                 self.checkpoint_wanted.notify_one();
+            }
+            ServerCommand::WaitAof { local: 1.., timeout_ms, .. }
+                if self.committer().sync_due_in().is_some() =>
+            {
+                if !connection.is_settled() {
+                    return Flow::HoldUntilSettled;
+                }
+                self.sync_for(Place::open(connection), *timeout_ms);
+            }
+            ServerCommand::Debug(DebugCommand::Reload) if self.allows_debug(connection) => {
+                self.reload_for(Place::open(connection));
+            }
+            ServerCommand::Debug(DebugCommand::Populate { count, prefix, size })
+                if self.allows_debug(connection) =>
+            {
+                self.populate_for(Place::open(connection), *count, prefix, *size);
             }
             ServerCommand::Shutdown { abort: false, .. } => {
                 tracing::info!(peer = %connection.peer, "SHUTDOWN: stopping");
@@ -80,22 +97,29 @@ impl Worker {
                 self.stop.notify_one();
                 Reply::OK
             }
-            ServerCommand::Checkpoint { answer, .. } => {
-                self.checkpoint_wanted.notify_one();
-                Reply::Status((*answer).into())
-            }
+            ServerCommand::Checkpoint(command) => self.begin_checkpoint(*command),
+            // A transaction must not wait, and what monitors begins to wait (Redis `monitorCommand`).
+            ServerCommand::Monitor => Reply::error("ERR MONITOR isn't allowed for DENY BLOCKING client"),
+            ServerCommand::SlowLog(command) => self.slow_log(*command),
+            ServerCommand::Latency(command) => self.latency(command),
             ServerCommand::LastSave => Reply::Integer((self.last_checkpoint_ms.get() / 1000) as i64),
             // There are no replicas and none can come: waiting would not change the answer.
             ServerCommand::Wait { .. } => Reply::Integer(0),
-            // A reply in its place behind the writes: they are synced.
-            ServerCommand::WaitAof { .. } => Reply::Array(vec![Reply::Integer(1), Reply::Integer(0)]),
-            ServerCommand::Role => {
-                Reply::Array(vec![Reply::Text("master"), Reply::Integer(0), Reply::Array(Vec::new())])
+            // A reply in its place behind the writes: they are synced, unless durability is relaxed.
+            ServerCommand::WaitAof { .. } => synced(self.committer().sync_due_in().is_none()),
+            ServerCommand::Art { columns, rows } => {
+                Reply::Verbatim(art::river(self.entropy.u64(), *columns as usize, *rows as usize))
             }
-            ServerCommand::MemoryUsage { key } => {
+            ServerCommand::Role => Reply::Array(vec![
+                Reply::Text("master"),
+                Reply::Integer(self.applied() as i64),
+                Reply::Array(Vec::new()),
+            ]),
+            ServerCommand::Memory(command) => self.memory_command(*command),
+            ServerCommand::MemoryUsage { key, samples } => {
                 let database = connection.session.borrow().database;
                 let partition = self.partition(self.router.of_key(key)).borrow();
-                match partition.machine().memory_usage(database, self.now(), key) {
+                match partition.machine().memory_usage(database, self.now(), key, *samples) {
                     Some(bytes) => Reply::count(bytes),
                     None => Reply::Nil,
                 }
@@ -109,6 +133,7 @@ impl Worker {
         let changed = access::set(&mut config, in_pairs(pairs))?;
         self.renew_tls(&config, &changed)?;
         self.config.replace(config);
+        self.take_over_settings();
         self.log_stream_settings();
         self.listen_as_configured();
         self.follow_acl_settings();
@@ -163,94 +188,6 @@ impl Worker {
             }
         }
     }
-
-    fn debug(&self, connection: &Connection, command: &DebugCommand<'_>) -> Reply {
-        if !self.config.borrow().enable_debug_command.allows(connection.peer.is_local()) {
-            return Reply::error(
-                "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
-                 from a local connection, otherwise you need to set this option in the configuration file, and then \
-                 restart the server.",
-            );
-        }
-        let database = connection.session.borrow().database;
-        match command {
-            DebugCommand::Sleep { milliseconds } => {
-                std::thread::sleep(Duration::from_millis(*milliseconds));
-                Reply::OK
-            }
-            DebugCommand::SetActiveExpire { on } => {
-                self.expires_actively.set(*on);
-                Reply::OK
-            }
-            DebugCommand::Reload => self.reload(),
-            DebugCommand::Object { key } => self.debug_object(database, key),
-            DebugCommand::Digest => Reply::Status(format!("{:040x}", self.digest()).into()),
-            DebugCommand::DigestValue { keys } => {
-                let digests = keys.iter().map(|key| {
-                    let partition = self.partition(self.router.of_key(key)).borrow();
-                    let image = partition.machine().key_image(database, self.now(), key);
-                    Reply::bulk(format!("{:040x}", image.map_or(0, |image| crc::crc32c(&image))))
-                });
-                Reply::Array(digests.collect())
-            }
-            DebugCommand::Protocol { kind } => protocol_sample(kind),
-            DebugCommand::Log { message } => {
-                tracing::warn!(message = %message.escape_ascii(), "DEBUG LOG");
-                Reply::OK
-            }
-            DebugCommand::StringMatchLength { length, pattern } => {
-                let text = vec![b'a'; usize::try_from(*length).unwrap_or(0).min(STRING_MATCH_BYTES_MAX)];
-                Reply::flag(glob::matches(pattern, &text))
-            }
-            DebugCommand::Accepted => Reply::OK,
-        }
-    }
-
-    /// Drops the memory and rebuilds it from disk.
-    fn reload(&self) -> Reply {
-        if !self.is_idle() || self.checkpointing.get() {
-            return Reply::error(
-                "ERR DEBUG RELOAD wants a moment without a checkpoint and without writes of other clients, try again",
-            );
-        }
-        match self.committer().rebuild(self) {
-            Ok(()) => Reply::OK,
-            Err(error) => {
-                // What is in memory now may be anything.
-                self.latch.trip(format!("DEBUG RELOAD: {error}"));
-                self.stop.notify_one();
-                Reply::Error(ReplyError::owned(format!("ERR Error trying to load the data: {error}")))
-            }
-        }
-    }
-
-    fn debug_object(&self, database: u32, key: &[u8]) -> Reply {
-        let query = Query::Key(KeyQuery::Object { key, aspect: ObjectAspect::Encoding });
-        let partition = self.router.of_key(key);
-        let Reply::Bulk(encoding) = self.query(partition, database, &query) else {
-            return Reply::Error(ReplyError::NO_SUCH_KEY);
-        };
-        let bytes =
-            self.partition(partition).borrow().machine().memory_usage(database, self.now(), key).unwrap_or(0);
-        Reply::Status(
-            format!(
-                "Value at:0x0 refcount:1 encoding:{} serializedlength:{bytes} lru:0 lru_seconds_idle:0",
-                encoding.escape_ascii()
-            )
-            .into(),
-        )
-    }
-
-    /// The same for equal data of all partitions.
-    fn digest(&self) -> u32 {
-        let mut digest = crc::crc32c(b"");
-        for partition in self.partitions() {
-            checkpoint::encode(partition.borrow().machine(), &mut |piece| {
-                digest = crc::extend(digest, piece)
-            });
-        }
-        digest
-    }
 }
 
 fn in_pairs<'a>(list: &ArgList<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
@@ -258,25 +195,7 @@ fn in_pairs<'a>(list: &ArgList<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])
     std::iter::from_fn(move || Some((items.next()?, items.next()?)))
 }
 
-/// DEBUG STRINGMATCH-LEN matches against this many bytes at the most.
-const STRING_MATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// DEBUG PROTOCOL: one of each kind of reply, for authors of clients (Redis `debugCommand`).
-fn protocol_sample(kind: &[u8]) -> Reply {
-    match kind.to_ascii_lowercase().as_slice() {
-        b"string" => Reply::Text("Hello World"),
-        b"integer" => Reply::Integer(12345),
-        b"null" => Reply::Nil,
-        b"array" => Reply::Array((0..3).map(Reply::Integer).collect()),
-        b"set" => Reply::Set((0..3).map(Reply::Integer).collect()),
-        b"map" => {
-            Reply::Map((0..3).map(|number| (Reply::Integer(number), Reply::flag(number == 1))).collect())
-        }
-        b"push" => Reply::Push(vec![Reply::Text("server-cpu-usage"), Reply::Integer(42)]),
-        b"verbatim" => Reply::Verbatim("This is a verbatim\nstring".to_owned()),
-        _ => Reply::error(
-            "ERR Wrong protocol type name. Please use one of the following: \
-             string|integer|null|array|set|map|push|verbatim",
-        ),
-    }
+/// What WAITAOF answers: journals that have it here and on replicas.
+pub fn synced(is_synced: bool) -> Reply {
+    Reply::Array(vec![Reply::flag(is_synced), Reply::Integer(0)])
 }

@@ -29,6 +29,8 @@ pub struct Session {
     /// Subscriptions to channels and patterns, and to shard channels: more than none makes RESP2 a one-way street.
     pub subscriptions: usize,
     pub last_command: Option<&'static Row>,
+    /// Since MONITOR.
+    pub is_monitoring: bool,
 }
 
 /// CLIENT REPLY.
@@ -79,6 +81,7 @@ impl Session {
             watched: Vec::new(),
             subscriptions: 0,
             last_command: None,
+            is_monitoring: false,
         }
     }
 

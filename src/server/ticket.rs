@@ -1,10 +1,12 @@
 //! Who waits for an outcome, and what is to be done with it.
 
+use crate::command::spec::Row;
 use crate::model::args::OwnedArgs;
 use crate::model::reply::Reply;
 use crate::server::blocking::WaiterId;
 use crate::server::connection::Connection;
 use crate::server::gather::Gather;
+use crate::server::meter::Meter;
 use crate::server::output::SlotNumber;
 use crate::server::spread::Chain;
 use bytes::Bytes;
@@ -45,8 +47,9 @@ impl Place {
         Place { connection: connection.clone(), slot: connection.open_slot() }
     }
 
-    pub fn fill(&self, reply: &Reply) {
-        self.connection.fill(self.slot, reply);
+    /// See [`Connection::fill`].
+    pub fn fill(&self, reply: &Reply) -> Meter {
+        self.connection.fill(self.slot, reply)
     }
 }
 
@@ -58,6 +61,8 @@ pub struct Publication {
 
 /// The commands of an EXEC in order.
 pub struct ExecPlan {
+    pub requests: Rc<Vec<(&'static Row, OwnedArgs)>>,
+    /// One for each request.
     pub steps: Vec<ExecStep>,
 }
 
@@ -65,7 +70,7 @@ pub enum ExecStep {
     /// The next reply of the transaction op. `keys`: what it reads, if clients track.
     Data { keys: Vec<Bytes> },
     /// Executed when the transaction was applied: PUBLISH, CLIENT, PING and their like.
-    Other(OwnedArgs),
+    Other,
     /// Refused by the parser: only its own reply fails.
     Refused(Reply),
 }

@@ -112,7 +112,8 @@ impl Worker {
             self.tracks.set(true);
             self.hears.set(true);
         }
-        for (row, request) in &queue.requests {
+        let requests = Rc::new(queue.requests);
+        for (row, request) in &*requests {
             let parsed = (row.parse)(request.as_args());
             // The others are looked at when it is their turn.
             if !foresight.user.allows_everything()
@@ -143,7 +144,7 @@ impl Worker {
                     if let Some(selected) = self.selects(&command) {
                         database = selected;
                     }
-                    steps.push(ExecStep::Other(request.clone()));
+                    steps.push(ExecStep::Other);
                 }
                 Err(error) => steps.push(ExecStep::Refused(Reply::Error(error))),
             }
@@ -160,7 +161,8 @@ impl Worker {
                 return;
             }
         };
-        let ticket = Ticket::Exec { place: Place::open(connection), plan: Box::new(ExecPlan { steps }) };
+        let plan = ExecPlan { requests: requests.clone(), steps };
+        let ticket = Ticket::Exec { place: Place::open(connection), plan: Box::new(plan) };
         let nothing_to_log = watched.is_empty() && commands.is_empty();
         {
             let mut partition = self.partition(partition).borrow_mut();
@@ -184,8 +186,16 @@ impl Worker {
         self.request_round();
     }
 
-    /// The op of a transaction was applied: the rest of it follows.
-    pub fn finish_exec(&self, place: &Place, plan: ExecPlan, reply: Reply, effects: &[Effect]) {
+    /// The op of a transaction was applied, which took so long: the rest of it follows. The machine has no clock, so that
+    /// its commands are counted with equal shares of that time.
+    pub fn finish_exec(
+        &self,
+        place: &Place,
+        plan: ExecPlan,
+        reply: Reply,
+        effects: &[Effect],
+        applied_ns: u64,
+    ) {
         let connection = &place.connection;
         let mut data = match reply {
             Reply::Array(replies) => replies.into_iter(),
@@ -193,35 +203,45 @@ impl Worker {
             Reply::Status(_) => Vec::new().into_iter(),
             // A watched key has changed, or the log has failed.
             refused => {
-                place.fill(&refused);
-                self.queue_flush(connection);
+                self.answer(place, &refused);
                 return;
             }
         };
         // Each command's events take their place among what the others do.
         let mut effects = effects.chunk_by(|one, next| one.step == next.step).peekable();
         let mut step_number = 0;
-        let replies: Vec<Reply> = plan
-            .steps
-            .into_iter()
-            .map(|step| match step {
+        let share_ns = applied_ns / data.len().max(1) as u64;
+        let mut total_ns = applied_ns;
+        let mut replies = Vec::with_capacity(plan.steps.len());
+        for (step, (row, request)) in plan.steps.into_iter().zip(&*plan.requests) {
+            let args = request.as_args();
+            let (reply, nanoseconds) = match step {
                 ExecStep::Data { keys } => {
                     self.remember(connection, keys.iter().map(|key| &key[..]));
                     if let Some(done) = effects.next_if(|done| done[0].step == step_number) {
                         self.announce(done, Some(connection));
                     }
                     step_number += 1;
-                    data.next().expect("the machine answers each command")
+                    (data.next().expect("the machine answers each command"), share_ns)
                 }
-                ExecStep::Refused(reply) => reply,
-                ExecStep::Other(request) => self.execute_inside_exec(connection, &request),
-            })
-            .collect();
+                ExecStep::Refused(reply) => (reply, 0),
+                ExecStep::Other => {
+                    let reply = self.execute_inside_exec(connection, request);
+                    let nanoseconds = self.stopwatch.lap();
+                    total_ns += nanoseconds;
+                    (reply, nanoseconds)
+                }
+            };
+            self.note_inside_exec(connection, row, args, nanoseconds, &reply);
+            if self.monitors.is_any() {
+                self.feed_monitors(connection, row, args);
+            }
+            replies.push(reply);
+        }
         if self.tracks.get() {
             self.tracking.borrow_mut().end_caching(connection.id);
         }
-        place.fill(&Reply::Array(replies));
-        self.queue_flush(connection);
+        self.answer_exec(place, &Reply::Array(replies), total_ns, share_ns);
     }
 
     fn selects(&self, command: &Command<'_>) -> Option<u32> {

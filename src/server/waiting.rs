@@ -280,7 +280,7 @@ impl Worker {
         drop(waiters);
         let refused =
             self.permit_waiting(&connection, row, first_argument.as_deref(), decode(&read)).err()?;
-        self.metrics.note_rejection(Some(row.index()), refused.code());
+        self.metrics.note_rejection(row.index());
         Some(Reply::Error(refused))
     }
 
@@ -428,8 +428,7 @@ impl Worker {
         if self.tracks.get() && waiter.kind == WaiterKind::Read && matches!(reply, Reply::Streams(_)) {
             self.remember(&waiter.place.connection, waiter.keys.iter().map(|key| &key[..]));
         }
-        waiter.place.fill(reply);
-        self.queue_flush(&waiter.place.connection);
+        self.answer_late(&waiter.place, reply);
     }
 
     /// Ends waits whose time is over, and looks again after those who would claim, as they come due.
@@ -464,10 +463,7 @@ impl Worker {
 
     pub fn finish_gathered(&self, target: Target, reply: Reply) {
         match target {
-            Target::Client(place) => {
-                place.fill(&reply);
-                self.queue_flush(&place.connection);
-            }
+            Target::Client(place) => self.answer(&place, &reply),
             Target::Waiter(id) => self.waiter_came_back(id, reply),
         }
     }

@@ -6,19 +6,26 @@
 use crate::acl::acl::Acl;
 use crate::base::latch::Latch;
 use crate::config::config::Config;
+use crate::env::allocator;
 use crate::env::clock::Clock;
 use crate::env::entropy::Entropy;
 use crate::model::key_events::EventClasses;
 use crate::model::log::{LogIndex, PartitionId};
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
+use crate::observe::latency::Event;
 use crate::observe::metrics::Metrics;
+use crate::observe::stopwatch::Stopwatch;
 use crate::partition::partition::{Partition, Sealed};
 use crate::partition::router::Router;
 use crate::pubsub::registry::Registry;
 use crate::replication::committer::{Applier, CommitError, Committer};
 use crate::server::blocking::Waiters;
 use crate::server::connection::Connection;
+use crate::server::cron::CheckpointLog;
+use crate::server::info_streams::Survey;
+use crate::server::meter::SlowCommands;
+use crate::server::monitor::Monitors;
 use crate::server::pause::Pause;
 use crate::server::ticket::{Place, Ticket};
 use crate::server::tracking::Tracking;
@@ -35,7 +42,14 @@ pub struct Worker {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub config: RefCell<Config>,
-    pub metrics: Metrics,
+    pub metrics: Rc<Metrics>,
+    pub stopwatch: Stopwatch,
+    pub slow: SlowCommands,
+    pub monitors: Monitors,
+    pub checkpoints: CheckpointLog,
+    pub stream_survey: RefCell<Survey>,
+    /// Memory in use before there was data.
+    pub startup_bytes: u64,
     pub router: Router,
     pub pubsub: RefCell<Registry>,
     pub waiters: RefCell<Waiters>,
@@ -50,6 +64,8 @@ pub struct Worker {
     pub stop: Notify,
     /// The active expiry of keys (DEBUG SET-ACTIVE-EXPIRE).
     pub expires_actively: Cell<bool>,
+    /// DEBUG PAUSE-CRON
+    pub cron_paused: Cell<bool>,
     /// Ask for a checkpoint of every partition (SAVE).
     pub checkpoint_wanted: Notify,
     /// Who asked for it and waits until it is written.
@@ -86,6 +102,8 @@ pub struct Worker {
 struct Returned {
     ticket: Ticket,
     reply: Reply,
+    /// That its part took.
+    nanoseconds: u64,
     /// What the op has done; nothing while nobody hears.
     effects: Vec<Effect>,
 }
@@ -117,12 +135,18 @@ impl Worker {
     pub fn new(parts: Parts) -> Worker {
         let partitions: Vec<_> = (0..).map(PartitionId).zip(parts.machines).collect();
         let key_events = parts.config.notify_keyspace_events;
-        Worker {
+        let worker = Worker {
+            stopwatch: Stopwatch::new(parts.clock.clone()),
+            slow: SlowCommands::default(),
+            monitors: Monitors::default(),
+            checkpoints: CheckpointLog::default(),
+            stream_survey: RefCell::default(),
+            startup_bytes: allocator::allocated_bytes(),
             last_checkpoint_ms: Cell::new(parts.clock.now().0),
             clock: parts.clock,
             entropy: parts.entropy,
             config: RefCell::new(parts.config),
-            metrics: Metrics::default(),
+            metrics: Rc::default(),
             router: Router::new(partitions.len() as u16),
             pubsub: RefCell::default(),
             waiters: RefCell::default(),
@@ -133,6 +157,7 @@ impl Worker {
             latch: parts.latch,
             stop: Notify::new(),
             expires_actively: Cell::new(true),
+            cron_paused: Cell::new(false),
             checkpoint_wanted: Notify::new(),
             checkpoint_askers: RefCell::default(),
             checkpointing: Cell::new(false),
@@ -154,7 +179,9 @@ impl Worker {
             hears: Cell::new(key_events.is_on()),
             tracks: Cell::new(false),
             tracking: RefCell::default(),
-        }
+        };
+        worker.take_over_settings();
+        worker
     }
 
     pub fn now(&self) -> TimeMs {
@@ -208,6 +235,8 @@ impl Worker {
 
     async fn round(&self) -> Result<(), CommitError> {
         let now = self.now();
+        self.stopwatch.start();
+        let sealed = self.stopwatch.mark();
         let mut bytes = 0;
         for (id, partition) in (0..).map(PartitionId).zip(&self.partitions) {
             loop {
@@ -233,9 +262,12 @@ impl Worker {
         self.flush_connections();
         if bytes > 0 {
             self.metrics.note_commit(bytes);
+            self.stopwatch.lap();
+            self.note_event(Event::Commit, self.stopwatch.since(sealed));
         }
         if let Some(took) = self.committer.take_last_sync() {
             self.metrics.note_flush(took.as_micros() as u64);
+            self.note_event(Event::Sync, took.as_nanos() as u64);
         }
         Ok(())
     }
@@ -244,12 +276,12 @@ impl Worker {
     /// at work is released.
     fn done(&self, ticket: Ticket, reply: Reply) {
         match ticket {
-            Ticket::Client(place) => {
-                place.fill(&reply);
-                self.queue_flush(&place.connection);
+            Ticket::Client(place) => self.answer(&place, &reply),
+            other => {
+                let nanoseconds = self.stopwatch.lap();
+                let returned = Returned { ticket: other, reply, nanoseconds, effects: Vec::new() };
+                self.returned.borrow_mut().push(returned);
             }
-            Ticket::Internal => {}
-            other => self.returned.borrow_mut().push(Returned { ticket: other, reply, effects: Vec::new() }),
         }
     }
 
@@ -258,7 +290,8 @@ impl Worker {
     fn returned(&self, hears: bool, ticket: Ticket, reply: Reply, effects: &mut Effects) {
         if hears {
             let effects = effects.take();
-            self.returned.borrow_mut().push(Returned { ticket, reply, effects });
+            let nanoseconds = self.stopwatch.lap();
+            self.returned.borrow_mut().push(Returned { ticket, reply, nanoseconds, effects });
         } else {
             self.done(ticket, reply);
         }
@@ -282,8 +315,8 @@ impl Worker {
                 break;
             }
             let mut heard = Vec::new();
-            for Returned { ticket, reply, effects } in returned {
-                self.finish(ticket, reply, &effects);
+            for Returned { ticket, reply, nanoseconds, effects } in returned {
+                self.finish(ticket, reply, nanoseconds, &effects);
                 heard.extend(effects);
             }
             self.report(heard);
@@ -293,12 +326,11 @@ impl Worker {
         }
     }
 
-    fn finish(&self, ticket: Ticket, reply: Reply, effects: &[Effect]) {
+    fn finish(&self, ticket: Ticket, reply: Reply, nanoseconds: u64, effects: &[Effect]) {
         match ticket {
             Ticket::Client(place) => {
                 self.announce(effects, Some(&place.connection));
-                place.fill(&reply);
-                self.queue_flush(&place.connection);
+                self.answer_after(&place, &reply, nanoseconds);
             }
             Ticket::Part { gather, part } => {
                 self.announce(effects, gather.asker());
@@ -321,9 +353,9 @@ impl Worker {
                 self.waiter_came_back(id, reply);
             }
             Ticket::Publish { place, message } => self.publish_at(&place, &message, reply),
-            Ticket::Exec { place, plan } => self.finish_exec(&place, *plan, reply, effects),
+            Ticket::Exec { place, plan } => self.finish_exec(&place, *plan, reply, effects, nanoseconds),
             Ticket::Expired => {
-                self.expired(&reply);
+                self.expired(&reply, nanoseconds);
                 self.announce(effects, None);
             }
             Ticket::Internal => self.announce(effects, None),
@@ -356,6 +388,7 @@ impl Worker {
         self.connections.borrow_mut().remove(&connection.id);
         self.pause.forget(connection);
         self.stop_tracking(connection);
+        self.monitors.remove(connection);
         self.pubsub.borrow_mut().drop_subscriber(connection.subscriber());
         self.end_wait(connection, crate::server::blocking::Ending::Disconnected);
     }
@@ -436,6 +469,7 @@ impl Applier for Worker {
     fn apply_own(&self, partition: PartitionId, index: LogIndex) {
         let mut effects = self.effects();
         let hears = self.hears.get();
+        self.stopwatch.start();
         let mut done = |ticket, reply, effects: &mut Effects| self.returned(hears, ticket, reply, effects);
         self.partition(partition).borrow_mut().apply_own(index, &mut effects, &mut done);
         self.finish_returned();

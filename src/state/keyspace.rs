@@ -85,6 +85,8 @@ pub struct Keyspace {
     order: BTreeMap<KeySequence, Bytes>,
     deadlines: BTreeSet<(TimeMs, KeySequence)>,
     forgettings: BTreeSet<(TimeMs, KeySequence)>,
+    /// Of all deadlines, for their mean.
+    deadline_sum: u128,
     next_sequence: u64,
 }
 
@@ -150,6 +152,7 @@ impl Keyspace {
         self.order.remove(&entry.sequence);
         if let Some(at) = entry.expires_at {
             self.deadlines.remove(&(at, entry.sequence));
+            self.deadline_sum -= u128::from(at.0);
         }
         if let Some(at) = entry.forgets_at {
             self.forgettings.remove(&(at, entry.sequence));
@@ -197,9 +200,11 @@ impl Keyspace {
         let Some(entry) = self.keys.get_mut(key) else { return };
         if let Some(old) = entry.expires_at {
             self.deadlines.remove(&(old, entry.sequence));
+            self.deadline_sum -= u128::from(old.0);
         }
         if let Some(new) = at {
             self.deadlines.insert((new, entry.sequence));
+            self.deadline_sum += u128::from(new.0);
         }
         entry.expires_at = at;
     }
@@ -207,6 +212,17 @@ impl Keyspace {
     /// The earliest deadline, for whoever asks the machine to delete what is due.
     pub fn next_deadline(&self) -> Option<TimeMs> {
         self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The mean of all deadlines.
+    pub fn mean_deadline(&self) -> Option<TimeMs> {
+        let mean = self.deadline_sum.checked_div(self.deadlines.len() as u128)?;
+        Some(TimeMs(u64::try_from(mean).unwrap_or(u64::MAX)))
+    }
+
+    /// Keys that fit before the table of them grows, for DEBUG HTSTATS.
+    pub fn capacity(&self) -> usize {
+        self.keys.capacity()
     }
 
     /// The first key that is due, if any.
@@ -266,6 +282,8 @@ impl Keyspace {
         }
         assert_eq!(self.forgettings.len(), forgetting, "forgettings hold nothing else");
         assert_eq!(self.deadlines.len(), expiring, "deadlines hold nothing else");
+        let sum: u128 = self.deadlines.iter().map(|(at, _)| u128::from(at.0)).sum();
+        assert_eq!(self.deadline_sum, sum, "the sum is that of the deadlines");
     }
 
     /// Removes all keys; the order of creation goes on, so that a cursor from before does not meet an older place.
@@ -274,5 +292,6 @@ impl Keyspace {
         self.order.clear();
         self.deadlines.clear();
         self.forgettings.clear();
+        self.deadline_sum = 0;
     }
 }

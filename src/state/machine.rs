@@ -161,12 +161,18 @@ impl Machine {
         self.databases.iter().map(|(database, keys)| (*database, keys))
     }
 
-    /// Bytes that a key and its value take, about; `None` if there is no such key.
-    pub fn memory_usage(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<usize> {
+    /// Writes applied so far, those that changed nothing too.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Bytes that a key and its value take, about; `None` if there is no such key. Of what a stream is made of, at most
+    /// `samples` of each kind are looked at and stand for the others; 0: all.
+    pub fn memory_usage(&self, database: u32, now: TimeMs, key: &[u8], samples: usize) -> Option<usize> {
         let entry = self.view(database, now).entry(key)?;
         let value = match &entry.value {
             Value::String(text) => text.bytes.len(),
-            Value::Stream(stream) => stream.memory(),
+            Value::Stream(stream) => stream.memory(samples),
         };
         Some(key.len() + size_of::<KeyEntry>() + value)
     }

@@ -11,6 +11,7 @@ mod connections;
 mod data_dir;
 mod differential;
 mod hostile;
+mod info;
 mod kill;
 mod recorded;
 mod redis_rs;

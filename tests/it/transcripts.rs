@@ -45,10 +45,10 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    acl_checks acl_commands acl_rules
-    autoclaim blocking claim claiming_read client databases dump expire groups hello idempotency keys nack notifications notifications_expiry partitions pending
-    protocol pubsub read_limits resp3 scan select strings tracking transactions trim watch xackdel xadd xdel xdelex xinfo xrange xread
-    xsetid
+    acl_checks acl_commands acl_rules admin autoclaim blocking claim claiming_read client databases dump expire groups
+    hello idempotency info keys latency monitor nack notifications notifications_expiry partitions pending protocol
+    pubsub read_limits resp3 scan select slowlog strings tracking transactions trim watch xackdel xadd xdel xdelex
+    xinfo xrange xread xsetid
 }
 
 fn folder() -> PathBuf {

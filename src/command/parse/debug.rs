@@ -2,10 +2,11 @@
 
 use crate::command::parse::cursor::{at, is, list, subcommand_syntax};
 use crate::command::parse::help;
-use crate::command::parse::number::integer;
+use crate::command::parse::number::{integer, integer_between};
 use crate::command::value::Command;
 use crate::command::value::server::{DebugCommand, ServerCommand};
 use crate::model::args::Args;
+use crate::model::limits::STRING_BYTES_MAX;
 use crate::model::reply::ReplyError;
 
 /// DEBUG SLEEP at the most: an hour, so that a slip does not stop a server for ever.
@@ -33,7 +34,20 @@ pub fn debug(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             length: u64::try_from(integer(at(args, 2))?).map_err(|_| ReplyError::NOT_AN_INTEGER)?,
             pattern: at(args, 3),
         },
-        () if takes("REPLYBUFFER", 2, 2) || takes("PAUSE-CRON", 1, 1) => DebugCommand::Accepted,
+        () if takes("POPULATE", 1, 3) => DebugCommand::Populate {
+            count: u64::try_from(integer(at(args, 2))?).map_err(|_| ReplyError::NOT_AN_INTEGER)?,
+            prefix: args.get(3).unwrap_or(b"key"),
+            size: match args.get(4) {
+                None => None,
+                Some(size) => Some(
+                    usize::try_from(integer_between(size, 0, STRING_BYTES_MAX as i64)?)
+                        .map_err(|_| ReplyError::NOT_AN_INTEGER)?,
+                ),
+            },
+        },
+        () if takes("HTSTATS", 1, 2) => DebugCommand::TableStatistics { database: integer(at(args, 2))? },
+        () if takes("PAUSE-CRON", 1, 1) => DebugCommand::PauseCron { paused: integer(at(args, 2))? != 0 },
+        () if takes("REPLYBUFFER", 2, 2) => DebugCommand::Accepted,
         () => return Err(subcommand_syntax(args)),
     };
     Ok(Command::Server(ServerCommand::Debug(command)))

@@ -108,8 +108,29 @@ pub const CONFIG: Lines = &[
     ("SET <directive> <value> [...]", "Change settings."),
 ];
 
+pub const LATENCY: Lines = &[
+    ("DOCTOR", "Report what took long, and what can be done."),
+    ("GRAPH <event>", "Draw the samples of an event."),
+    ("HISTOGRAM [<command> ...]", "Tell how many calls took how long."),
+    ("HISTORY <event>", "Return the samples of an event."),
+    ("LATEST", "Return the latest sample of each event."),
+    ("RESET [<event> ...]", "Forget the samples of events, or of all."),
+];
+
+pub const SLOWLOG: Lines = &[
+    (
+        "GET [<count>]",
+        "Return the newest slow commands (default 10, -1 for all): id, Unix time, microseconds, arguments, client, name.",
+    ),
+    ("LEN", "Count the commands in the slow log."),
+    ("RESET", "Empty the slow log."),
+];
+
 pub const MEMORY: Lines = &[
     ("DOCTOR", "Report memory problems."),
+    ("MALLOC-STATS", "Tell the figures of the allocator."),
+    ("PURGE", "Give memory that is not in use back to the system."),
+    ("STATS", "Tell where memory goes."),
     ("USAGE <key> [SAMPLES <count>]", "Estimate the memory of a key."),
 ];
 
@@ -129,9 +150,12 @@ pub const FUNCTION: Lines = &[
 pub const DEBUG: Lines = &[
     ("DIGEST", "Hash the whole keyspace."),
     ("DIGEST-VALUE <key> [<key> ...]", "Hash the values of keys."),
+    ("HTSTATS <dbid> [full]", "Describe the tables of a database."),
     ("LOADAOF", "Drop memory and rebuild it from disk."),
     ("LOG <message>", "Write a message to the log."),
     ("OBJECT <key>", "Describe how a value is kept."),
+    ("PAUSE-CRON (0|1)", "Stop what is done by the clock, and go on with it."),
+    ("POPULATE <count> [<prefix>] [<size>]", "Make string keys."),
     ("PROTOCOL <type>", "Reply with a sample of the type."),
     ("RELOAD", "Drop memory and rebuild it from disk."),
     ("SET-ACTIVE-EXPIRE (0|1)", "Turn active expiry off and on."),

@@ -14,6 +14,7 @@ pub mod group;
 pub mod help;
 pub mod introspection;
 pub mod key;
+pub mod latency;
 pub mod number;
 pub mod pubsub;
 pub mod server;

@@ -2,16 +2,14 @@
 
 use crate::command::parse::cursor::{Cursor, at, is, list};
 use crate::command::parse::help;
-use crate::command::parse::number::{integer, integer_between, timeout_ms};
+use crate::command::parse::number::{at_least_zero, integer, integer_between, timeout_ms};
 use crate::command::value::key::{KeyQuery, KeyWrite};
-use crate::command::value::server::ServerCommand;
+use crate::command::value::server::{CheckpointCommand, MemoryCommand, ServerCommand};
 use crate::command::value::{Command, Data, Query, Write};
 use crate::model::args::Args;
 use crate::model::reply::{Reply, ReplyError};
 
 const NO_CLUSTER: ReplyError = ReplyError::new("ERR This instance has cluster support disabled");
-const DOCTOR: &str = "Nothing is known to be wrong. INFO memory says what is used.";
-const LOLWUT: &str = "Headwater: where streams begin.\n";
 
 fn server(command: ServerCommand<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Server(command))
@@ -122,23 +120,22 @@ pub fn shutdown(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 
 /// SAVE
 pub fn save(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    server(ServerCommand::Checkpoint { background: false, answer: "OK" })
+    server(ServerCommand::Checkpoint(CheckpointCommand::Save))
 }
 
 /// BGSAVE
 pub fn background_save(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    match (args.len(), args.get(1)) {
-        (1, _) => {}
-        (2, Some(word)) if is(word, "SCHEDULE") => {}
+    let schedule = match (args.len(), args.get(1)) {
+        (1, _) => false,
+        (2, Some(word)) if is(word, "SCHEDULE") => true,
         _ => return Err(ReplyError::SYNTAX),
-    }
-    server(ServerCommand::Checkpoint { background: true, answer: "Background saving started" })
+    };
+    server(ServerCommand::Checkpoint(CheckpointCommand::BackgroundSave { schedule }))
 }
 
 /// BGREWRITEAOF
 pub fn background_rewrite(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    let answer = "Background append only file rewriting started";
-    server(ServerCommand::Checkpoint { background: true, answer })
+    server(ServerCommand::Checkpoint(CheckpointCommand::Rewrite))
 }
 
 /// LASTSAVE
@@ -164,21 +161,37 @@ pub fn wait_aof(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     server(ServerCommand::WaitAof { local, replicas, timeout_ms: timeout_ms(at(args, 3))? })
 }
 
-/// MEMORY USAGE; SAMPLES is read, but nothing is sampled here.
+/// MEMORY USAGE
 pub fn memory_usage(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    /// What is looked at when no number is given (Redis `OBJ_COMPUTE_SIZE_DEF_SAMPLES`).
+    const SAMPLES_DEFAULT: usize = 5;
     let mut cursor = Cursor::new(args, 3);
+    let mut samples = SAMPLES_DEFAULT;
     while cursor.left() > 0 {
-        let Some(samples) = cursor.take_option("SAMPLES") else { return Err(ReplyError::SYNTAX) };
-        if integer(samples)? < 0 {
-            return Err(ReplyError::SYNTAX);
-        }
+        let Some(given) = cursor.take_option("SAMPLES") else { return Err(ReplyError::SYNTAX) };
+        samples = usize::try_from(integer(given)?).map_err(|_| ReplyError::SYNTAX)?;
     }
-    server(ServerCommand::MemoryUsage { key: at(args, 2) })
+    server(ServerCommand::MemoryUsage { key: at(args, 2), samples })
 }
 
 /// MEMORY DOCTOR
 pub fn memory_doctor(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    fixed(Reply::Verbatim(DOCTOR.to_owned()))
+    server(ServerCommand::Memory(MemoryCommand::Doctor))
+}
+
+/// MEMORY STATS
+pub fn memory_stats(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::Memory(MemoryCommand::Stats))
+}
+
+/// MEMORY PURGE
+pub fn memory_purge(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::Memory(MemoryCommand::Purge))
+}
+
+/// MEMORY MALLOC-STATS
+pub fn memory_malloc_stats(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    server(ServerCommand::Memory(MemoryCommand::MallocStats))
 }
 
 /// MEMORY HELP
@@ -187,8 +200,20 @@ pub fn memory_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
 }
 
 /// LOLWUT
-pub fn lolwut(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    fixed(Reply::Verbatim(LOLWUT.to_owned()))
+pub fn lolwut(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
+    const COLUMNS_DEFAULT: u64 = 66;
+    const ROWS_DEFAULT: u64 = 8;
+    let mut cursor = Cursor::new(args, 1);
+    if let Some(version) = cursor.take_option("VERSION") {
+        // There is one picture for all versions.
+        integer(version)?;
+    }
+    let mut size = |default: u64, max: u64| match cursor.take() {
+        None => Ok(default),
+        Some(given) => integer(given).map(|given| at_least_zero(given).clamp(1, max)),
+    };
+    let (columns, rows) = (size(COLUMNS_DEFAULT, 1000)?, size(ROWS_DEFAULT, 100)?);
+    server(ServerCommand::Art { columns, rows })
 }
 
 /// MODULE LIST

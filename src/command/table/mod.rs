@@ -5,6 +5,7 @@ pub mod acl;
 pub mod connection;
 pub mod group;
 pub mod keys;
+pub mod latency;
 pub mod pubsub;
 pub mod server;
 pub mod stream;
@@ -14,7 +15,7 @@ pub mod transaction;
 use crate::command::spec::Row;
 use std::sync::LazyLock;
 
-const FAMILIES: [&[Row]; 10] = [
+const FAMILIES: [&[Row]; 11] = [
     stream::ROWS,
     group::ROWS,
     keys::ROWS,
@@ -24,6 +25,7 @@ const FAMILIES: [&[Row]; 10] = [
     connection::ROWS,
     server::ROWS,
     acl::ROWS,
+    latency::ROWS,
     absent::ROWS,
 ];
 

@@ -445,6 +445,39 @@ pub const ROWS: &[Row] = &[
         ..SERVER
     },
     Row {
+        name: "stats",
+        container: Some("memory"),
+        since: "4.0.0",
+        arity: 2,
+        summary: "Tells where memory goes.",
+        complexity: "O(N) in the clients",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        parse: server::memory_stats,
+        ..SERVER
+    },
+    Row {
+        name: "purge",
+        container: Some("memory"),
+        since: "4.0.0",
+        arity: 2,
+        summary: "Gives memory that is not in use back to the system.",
+        complexity: "Depends on how much that is",
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        parse: server::memory_purge,
+        ..SERVER
+    },
+    Row {
+        name: "malloc-stats",
+        container: Some("memory"),
+        since: "4.0.0",
+        arity: 2,
+        summary: "Tells the figures of the allocator.",
+        complexity: "O(N) in the clients",
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        parse: server::memory_malloc_stats,
+        ..SERVER
+    },
+    Row {
         name: "help",
         container: Some("memory"),
         since: "4.0.0",

@@ -65,7 +65,7 @@ impl Command<'_> {
         match self {
             Command::Data(data) | Command::Blocking { read: data, .. } => data.keys(),
             Command::Transaction(TransactionCommand::Watch { keys }) => Keys::All(keys.iter()),
-            Command::Server(ServerCommand::MemoryUsage { key }) => Keys::one(key),
+            Command::Server(ServerCommand::MemoryUsage { key, .. }) => Keys::one(key),
             Command::Server(ServerCommand::Debug(DebugCommand::Object { key })) => Keys::one(key),
             Command::Server(ServerCommand::Debug(DebugCommand::DigestValue { keys })) => {
                 Keys::All(keys.iter())

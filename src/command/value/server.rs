@@ -27,11 +27,7 @@ pub enum ServerCommand<'a> {
         force: bool,
         abort: bool,
     },
-    /// SAVE, BGSAVE, BGREWRITEAOF: a checkpoint. Holds the status text to answer.
-    Checkpoint {
-        background: bool,
-        answer: &'static str,
-    },
+    Checkpoint(CheckpointCommand),
     LastSave,
     /// WAIT: how many replicas have what this connection wrote. `timeout_ms` 0: for ever.
     Wait {
@@ -46,9 +42,70 @@ pub enum ServerCommand<'a> {
     Role,
     MemoryUsage {
         key: &'a [u8],
+        /// Parts of the value that are looked at; 0: all.
+        samples: usize,
     },
-    /// Commands with one fixed answer (HELP, MODULE LIST, LOLWUT, …).
+    Memory(MemoryCommand),
+    Monitor,
+    SlowLog(SlowLogCommand),
+    Latency(LatencyCommand<'a>),
+    /// LOLWUT
+    Art {
+        columns: u64,
+        rows: u64,
+    },
+    /// Commands with one fixed answer (HELP, MODULE LIST, …).
     Fixed(Reply),
+}
+
+/// What asks for a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointCommand {
+    /// SAVE: answered when it is written.
+    Save,
+    /// BGSAVE. `schedule`: after the one at hand, if there is one.
+    BackgroundSave { schedule: bool },
+    /// BGREWRITEAOF
+    Rewrite,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryCommand {
+    Stats,
+    Doctor,
+    /// Gives back what the allocator keeps.
+    Purge,
+    MallocStats,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SlowLogCommand {
+    /// The newest first; `None`: all.
+    Get {
+        count: Option<u64>,
+    },
+    Len,
+    Reset,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LatencyCommand<'a> {
+    Latest,
+    History {
+        event: &'a [u8],
+    },
+    /// No event: all.
+    Reset {
+        events: ArgList<'a>,
+    },
+    Graph {
+        event: &'a [u8],
+    },
+    Doctor,
+    /// No command: all that were called.
+    Histogram {
+        commands: ArgList<'a>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -98,6 +155,21 @@ pub enum DebugCommand<'a> {
     StringMatchLength {
         length: u64,
         pattern: &'a [u8],
+    },
+    /// Makes keys `prefix:0` and so on that do not exist yet.
+    Populate {
+        count: u64,
+        prefix: &'a [u8],
+        /// Bytes of each value; `None`: as many as it takes to name it.
+        size: Option<usize>,
+    },
+    /// Describes the tables of a database.
+    TableStatistics {
+        database: i64,
+    },
+    /// What is done by the clock stops.
+    PauseCron {
+        paused: bool,
     },
     /// Accepted, without effect.
     Accepted,

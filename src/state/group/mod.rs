@@ -11,6 +11,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::time::TimeMs;
 use crate::state::group::pending::{Pending, PendingList};
 use crate::state::id_map::IdMap;
+use crate::state::stream::sampled;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
@@ -116,9 +117,9 @@ impl Group {
         self.pending.len()
     }
 
-    /// Bytes of consumers and pending entries, about.
-    pub fn memory(&self) -> usize {
-        let names: usize = self.numbers.keys().map(Bytes::len).sum();
+    /// Bytes of consumers and pending entries, about; the names of `samples` consumers stand for all, 0: all are counted.
+    pub fn memory(&self, samples: usize) -> usize {
+        let names = sampled(self.numbers.keys().map(Bytes::len), self.numbers.len(), samples);
         names + self.consumers.len() * size_of::<Consumer>() + self.pending.memory()
     }
 

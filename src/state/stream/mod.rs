@@ -66,12 +66,19 @@ impl Stream {
         }
     }
 
-    /// Bytes of entries, groups and producers, about.
-    pub fn memory(&self) -> usize {
-        let nodes: usize =
-            self.log.each_node().map(|node| node.buffer_bytes() + size_of::<node::Node>()).sum();
-        let groups: usize = self.groups.iter().map(|(name, group)| name.len() + group.memory()).sum();
-        nodes + groups + self.producers.memory()
+    /// Bytes of entries, groups and producers, about. Of nodes, groups and consumers at most `samples` each are looked at and stand
+    /// for the others; 0: all.
+    pub fn memory(&self, samples: usize) -> usize {
+        let node_bytes = |node: &node::Node| node.buffer_bytes() + size_of::<node::Node>();
+        // The last node is rarely full.
+        let last = self.log.nodes.last().map_or(0, |(_, node)| node_bytes(node));
+        let whole = self.log.nodes().saturating_sub(1);
+        let nodes = sampled(self.log.each_node().take(whole).map(node_bytes), whole, samples);
+        let group_bytes = |(name, group): (&Bytes, &Arc<Group>)| name.len() + group.memory(samples);
+        nodes
+            + last
+            + sampled(self.groups.iter().map(group_bytes), self.groups.len(), samples)
+            + self.producers.memory()
     }
 
     pub fn decode(reader: &mut Reader<'_>) -> Result<Stream, Malformed> {
@@ -92,5 +99,27 @@ impl Stream {
         self.log.check();
         self.groups.values().for_each(|group| group.check());
         self.producers.check();
+    }
+}
+
+/// The sum of `count` sizes, of which the first `samples` stand for the others; 0: all are added.
+pub(in crate::state) fn sampled(sizes: impl Iterator<Item = usize>, count: usize, samples: usize) -> usize {
+    if samples == 0 || count <= samples {
+        return sizes.sum();
+    }
+    let seen: usize = sizes.take(samples).sum();
+    (seen as u128 * count as u128 / samples as u128) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sampled;
+
+    #[test]
+    fn some_sizes_stand_for_all() {
+        assert_eq!(sampled([1, 2, 3, 4].into_iter(), 4, 0), 10);
+        assert_eq!(sampled([1, 2, 3, 4].into_iter(), 4, 5), 10);
+        assert_eq!(sampled([1, 3, 100, 100].into_iter(), 4, 2), 8);
+        assert_eq!(sampled([].into_iter(), 0, 1), 0);
     }
 }

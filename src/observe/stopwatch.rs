@@ -1,0 +1,76 @@
+//! Where the worker's time goes, from one reading of the clock to the next.
+
+use crate::env::clock::Clock;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// The end of one piece of work is the beginning of the next, so that a run of requests costs one reading for each.
+pub struct Stopwatch {
+    clock: Arc<dyn Clock>,
+    last: Cell<u64>,
+    /// [`Clock::tick_length`]
+    tick_length: Cell<u64>,
+}
+
+impl Stopwatch {
+    pub fn new(clock: Arc<dyn Clock>) -> Stopwatch {
+        let tick_length = clock.tick_length();
+        Stopwatch { last: Cell::new(clock.ticks()), tick_length: Cell::new(tick_length), clock }
+    }
+
+    /// Work begins: what was before is nobody's.
+    #[inline]
+    pub fn start(&self) {
+        self.last.set(self.clock.ticks());
+    }
+
+    /// Nanoseconds since the last reading.
+    #[inline]
+    pub fn lap(&self) -> u64 {
+        let now = self.clock.ticks();
+        self.nanoseconds(now.saturating_sub(self.last.replace(now)))
+    }
+
+    /// The last reading, for [`Stopwatch::since`].
+    #[inline]
+    pub fn mark(&self) -> u64 {
+        self.last.get()
+    }
+
+    /// Nanoseconds from an earlier reading to the last one. The clock is not read.
+    #[inline]
+    pub fn since(&self, mark: u64) -> u64 {
+        self.nanoseconds(self.last.get().saturating_sub(mark))
+    }
+
+    /// Learns anew how long a tick is. Call now and then.
+    pub fn adjust(&self) {
+        self.tick_length.set(self.clock.tick_length());
+    }
+
+    #[inline]
+    fn nanoseconds(&self, ticks: u64) -> u64 {
+        ((u128::from(ticks) * u128::from(self.tick_length.get())) >> 32) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::clock::ManualClock;
+    use crate::model::time::TimeMs;
+
+    #[test]
+    fn a_lap_begins_where_the_one_before_ended() {
+        let clock = Arc::new(ManualClock::new(TimeMs(0)));
+        let watch = Stopwatch::new(clock.clone());
+        clock.advance(5);
+        watch.start();
+        let mark = watch.mark();
+        clock.advance(2);
+        assert_eq!(watch.lap(), 2_000_000);
+        assert_eq!(watch.lap(), 0);
+        clock.advance(1);
+        assert_eq!((watch.lap(), watch.since(mark)), (1_000_000, 3_000_000));
+    }
+}
