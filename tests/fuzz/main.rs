@@ -6,6 +6,7 @@
 #[path = "../support/random.rs"]
 mod random;
 
+mod acl;
 mod commands;
 mod engine;
 mod patterns;
