@@ -4,6 +4,7 @@ pub mod access;
 #[allow(clippy::module_inception)] // a file is one noun, and this room has the noun of its name
 pub mod config;
 pub mod load;
+pub mod rewrite;
 pub mod setting;
 pub mod settings;
 pub mod value;

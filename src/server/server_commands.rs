@@ -3,8 +3,8 @@
 use crate::command::describe;
 use crate::command::value::server::{CheckpointCommand, DebugCommand, ServerCommand};
 use crate::command::value::{Write, key::KeyWrite};
-use crate::config::access;
 use crate::config::config::Config;
+use crate::config::{access, rewrite};
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
@@ -83,7 +83,7 @@ impl Worker {
                 self.metrics.reset();
                 Reply::OK
             }
-            ServerCommand::ConfigRewrite => Reply::error("ERR The server is running without a config file"),
+            ServerCommand::ConfigRewrite => self.config_rewrite(),
             ServerCommand::Info { sections } => Reply::Verbatim(self.info(sections)),
             ServerCommand::Time => {
                 let now = self.clock.now_micros();
@@ -125,6 +125,23 @@ impl Worker {
                 }
             }
             ServerCommand::Fixed(reply) => reply.clone(),
+        }
+    }
+
+    fn config_rewrite(&self) -> Reply {
+        let config = self.config.borrow();
+        let Some(path) = &config.config_file else {
+            return Reply::error("ERR The server is running without a config file");
+        };
+        match rewrite::rewrite(&config, path) {
+            Ok(()) => {
+                tracing::info!(path = %path.display(), "CONFIG REWRITE executed with success");
+                Reply::OK
+            }
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "CONFIG REWRITE failed");
+                Reply::Error(ReplyError::owned(format!("ERR Rewriting config file: {error}")))
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod support;
 
 mod acl;
 mod configurations;
+mod config_rewrite;
 mod connections;
 mod data_dir;
 mod differential;
