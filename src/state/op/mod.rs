@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod codec;
 mod codec_query;
+mod codec_string;
 mod codec_write;
 #[cfg(test)]
 pub mod random;

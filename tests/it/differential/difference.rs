@@ -159,6 +159,7 @@ impl Known {
                 value => value,
             },
             "MEMORY" | "FUNCTION" if !value.is_null() => same_kind(&value, "it depends"),
+            "LATENCY" if sub_name(command) == "DOCTOR" => same_kind(&value, "it depends"),
             "SLOWLOG" if sub_name(command) == "LEN" => same_kind(&value, "it depends"),
             // Nothing is measured, and nothing shared.
             "OBJECT"

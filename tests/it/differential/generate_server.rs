@@ -106,7 +106,14 @@ impl Maker<'_> {
                 "MEMORY USAGE {key}{}",
                 self.of(&["", " SAMPLES 5", " SAMPLES 0", " SAMPLES abc", " BAD 1"])
             ),
-            _ => self.of(&["OBJECT HELP", "MEMORY HELP", "MEMORY DOCTOR", "MEMORY STATS"]),
+            _ => self.of(&[
+                "OBJECT HELP",
+                "MEMORY HELP",
+                "MEMORY DOCTOR",
+                "MEMORY STATS",
+                "MEMORY PURGE",
+                "MEMORY MALLOC-STATS",
+            ]),
         })
     }
 
