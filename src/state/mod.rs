@@ -20,6 +20,8 @@ pub mod checkpoint;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
+mod machine_properties;
+#[cfg(test)]
 mod machine_tests;
 #[cfg(test)]
 mod model_tests;
