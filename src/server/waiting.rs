@@ -3,8 +3,10 @@
 use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::KeyWrite;
 use crate::command::value::stream::{Add, NewId, StreamQuery};
+use crate::command::value::string::{SetCondition, StringWrite};
 use crate::command::value::{Data, Query, Write};
 use crate::model::args::Args;
+use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::partition::router::Router;
 use crate::server::blocking::{Ending, Waiter, WaiterId, WaiterKind};
@@ -190,6 +192,7 @@ impl Worker {
                     of_source.chain(of_target).collect()
                 }
                 // What is gone serves nobody, but those who read for a group are told.
+                Write::String(write) if !replaces_streams(write) => return,
                 Write::Key(KeyWrite::Delete { .. }) | Write::String(_) => {
                     write.keys().flat_map(|key| waiters.on_key(database, key)).filter(group_reader).collect()
                 }
@@ -221,12 +224,16 @@ impl Worker {
         }
     }
 
-    /// Whether an XADD will be refused for its id, whatever is on its way: nobody needs to ride behind it.
+    /// Whether an XADD will be refused for its id, whatever is on its way, or makes no stream: nobody needs to ride behind it.
+    /// (Should what is on its way make the stream first, whoever waits rides behind that, or hears of the effect.)
     fn is_refused(&self, database: u32, add: &Add<'_>) -> bool {
         let last = || {
             let partition = self.partition(self.router.of_key(add.key)).borrow();
             partition.machine().last_id(database, self.now(), add.key)
         };
+        if !add.make_stream && last() == EntryId::MIN {
+            return true;
+        }
         match add.id {
             NewId::Auto => false,
             NewId::AutoSequence { ms } => ms < last().ms,
@@ -466,6 +473,15 @@ impl Worker {
             Target::Client(place) => self.answer(&place, &reply),
             Target::Waiter(id) => self.waiter_came_back(id, reply),
         }
+    }
+}
+
+/// Whether a string may take the place of a stream: all others find a key that holds the wrong kind of value, or leave it.
+fn replaces_streams(write: &StringWrite<'_>) -> bool {
+    match write {
+        StringWrite::Set(set) => set.condition != SetCondition::IfAbsent && !set.get,
+        StringWrite::SetMany { .. } => true,
+        _ => false,
     }
 }
 
