@@ -6,7 +6,6 @@ use crate::command::value::stream::{Add, NewId, StreamQuery};
 use crate::command::value::string::{SetCondition, StringWrite};
 use crate::command::value::{Data, Query, Write};
 use crate::model::args::Args;
-use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::partition::router::Router;
 use crate::server::blocking::{Ending, Waiter, WaiterId, WaiterKind};
@@ -227,17 +226,15 @@ impl Worker {
     /// Whether an XADD will be refused for its id, whatever is on its way, or makes no stream: nobody needs to ride behind it.
     /// (Should what is on its way make the stream first, whoever waits rides behind that, or hears of the effect.)
     fn is_refused(&self, database: u32, add: &Add<'_>) -> bool {
-        let last = || {
-            let partition = self.partition(self.router.of_key(add.key)).borrow();
-            partition.machine().last_id(database, self.now(), add.key)
-        };
-        if !add.make_stream && last() == EntryId::MIN {
+        let partition = self.partition(self.router.of_key(add.key)).borrow();
+        let (machine, now) = (partition.machine(), self.now());
+        if !add.make_stream && !machine.has_key(database, now, add.key) {
             return true;
         }
         match add.id {
             NewId::Auto => false,
-            NewId::AutoSequence { ms } => ms < last().ms,
-            NewId::Explicit(id) => id <= last(),
+            NewId::AutoSequence { ms } => ms < machine.last_id(database, now, add.key).ms,
+            NewId::Explicit(id) => id <= machine.last_id(database, now, add.key),
         }
     }
 

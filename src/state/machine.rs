@@ -128,6 +128,11 @@ impl Machine {
         stream.map_or(EntryId::MIN, |stream| stream.log.last_id)
     }
 
+    /// Whether there is such a key.
+    pub fn has_key(&self, database: u32, now: TimeMs, key: &[u8]) -> bool {
+        self.view(database, now).entry(key).is_some()
+    }
+
     /// Pushes what the query looks for in vain, if that is wanted.
     pub fn note_misses(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) {
         if effects.are_misses_wanted() {
