@@ -57,6 +57,8 @@ impl Transport {
 pub fn binary_under_test() -> PathBuf {
     std::env::var_os("HEADWATER_TEST_SERVER")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_headwater")), PathBuf::from)
+        .canonicalize()
+        .expect("the server under test")
 }
 
 pub fn is_redis(binary: &Path) -> bool {
@@ -336,6 +338,10 @@ fn wait_for_exit(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
 
 fn command(binary: &Path, port: u16, dir: &Path, flags: &[String]) -> Command {
     let mut command = Command::new(binary);
+    // Not here: a server would take up, and CONFIG REWRITE would write, the settings file of the repository.
+    if let Some(folder) = dir.parent().filter(|folder| folder.is_dir()) {
+        command.current_dir(folder);
+    }
     command.stdin(Stdio::null()).args(["--port", &port.to_string()]);
     if !flags.iter().any(|flag| flag == "--bind") {
         command.args(["--bind", "127.0.0.1"]);
