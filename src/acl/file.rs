@@ -4,6 +4,7 @@ use crate::acl::rule::{RuleError, has_blanks, is_blank, merge_selectors};
 use crate::acl::user::User;
 use crate::acl::users::{DEFAULT_USER, Users};
 use crate::env::fs::{Fs, OpenMode};
+use crate::env::replace::replace_file;
 use std::fmt::Write as _;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,27 +53,7 @@ impl UserFile {
 
     /// Writes the users: after an error, or a crash at any moment, the file is the one before or the one after.
     pub fn save(&self, users: &Users) -> io::Result<()> {
-        let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(".tmp");
-        let temporary = self.path.with_file_name(name);
-        let written = self.write(&temporary, &users.describe());
-        if written.is_err() {
-            let _ = self.fs.remove_file(&temporary);
-        }
-        written
-    }
-
-    fn write(&self, temporary: &Path, text: &[u8]) -> io::Result<()> {
-        if self.fs.exists(temporary)? {
-            // Of a save that did not end.
-            self.fs.remove_file(temporary)?;
-        }
-        let file = self.fs.open(temporary, OpenMode::CreateNew)?;
-        file.write_at(text, 0)?;
-        file.sync_data()?;
-        self.fs.rename(temporary, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        self.fs.sync_dir(folder.unwrap_or(Path::new(".")))
+        replace_file(&*self.fs, &self.path, &users.describe())
     }
 }
 

@@ -44,6 +44,9 @@ pub trait Fs: Send + Sync + Debug {
     /// Takes the exclusive lock of a lock file, which is made if it is missing. Held until dropped.
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError>;
 
+    /// Lets those read and write `to` who may read and write `from`.
+    fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()>;
+
     /// Bytes that the file system of `path` still has for us.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 }
@@ -144,6 +147,10 @@ impl Fs for RealFs {
         file.set_len(0)?;
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
         Ok(Box::new(RealLock { _file: file }))
+    }
+
+    fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::set_permissions(to, fs::metadata(from)?.permissions())
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {

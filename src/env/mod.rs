@@ -6,4 +6,5 @@ pub mod entropy;
 pub mod fs;
 pub mod priority;
 pub mod process;
+pub mod replace;
 pub mod sim_fs;

@@ -395,6 +395,11 @@ impl Fs for SimFs {
         Ok(Box::new(SimLock { fs: self.clone(), path: path.to_owned(), incarnation }))
     }
 
+    fn copy_permissions(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        // Everybody may do everything here.
+        Ok(())
+    }
+
     fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
         let disk = self.disk();
         let full = disk.faults.full_at_write.is_some_and(|at| disk.writes + 1 >= at);
