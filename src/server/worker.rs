@@ -345,8 +345,7 @@ impl Worker {
             Ticket::Read { place, keys } => {
                 self.remember(&place.connection, keys.iter().map(|key| &key[..]));
                 self.announce(effects, Some(&place.connection));
-                place.fill(&reply);
-                self.queue_flush(&place.connection);
+                self.answer_after(&place, &reply, nanoseconds);
             }
             Ticket::Waiter(id) => {
                 self.announce(effects, None);
