@@ -23,6 +23,8 @@ pub struct Waiter {
     pub first_argument: Option<Bytes>,
     pub database: u32,
     pub keys: Vec<Bytes>,
+    /// Which a group read reads for.
+    pub group: Option<Bytes>,
     /// The read to try again, encoded as in the log.
     pub read: Vec<u8>,
     pub kind: WaiterKind,
@@ -59,10 +61,39 @@ pub enum Ending {
 pub struct Waiters {
     next_id: u64,
     waiters: BTreeMap<WaiterId, Waiter>,
-    by_key: AHashMap<u32, AHashMap<Bytes, BTreeSet<WaiterId>>>,
+    by_key: AHashMap<u32, AHashMap<Bytes, OnKey>>,
     by_connection: AHashMap<u64, WaiterId>,
     by_deadline: BTreeSet<(u64, WaiterId)>,
     by_wake: BTreeSet<(u64, WaiterId)>,
+}
+
+/// Who waits for one key.
+#[derive(Default)]
+struct OnKey {
+    all: BTreeSet<WaiterId>,
+    /// Those among them that read for a group.
+    by_group: BTreeMap<Bytes, BTreeSet<WaiterId>>,
+}
+
+impl OnKey {
+    fn insert(&mut self, id: WaiterId, waiter: &Waiter) {
+        self.all.insert(id);
+        if let Some(group) = &waiter.group {
+            self.by_group.entry(group.clone()).or_default().insert(id);
+        }
+    }
+
+    fn remove(&mut self, id: WaiterId, waiter: &Waiter) {
+        self.all.remove(&id);
+        if let Some(group) = &waiter.group
+            && let Some(ids) = self.by_group.get_mut(group)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_group.remove(group);
+            }
+        }
+    }
 }
 
 impl Waiters {
@@ -79,7 +110,7 @@ impl Waiters {
         let id = WaiterId(self.next_id);
         let keys = self.by_key.entry(waiter.database).or_default();
         for key in &waiter.keys {
-            keys.entry(key.clone()).or_default().insert(id);
+            keys.entry(key.clone()).or_default().insert(id, &waiter);
         }
         if let Some(deadline) = waiter.deadline_ms {
             self.by_deadline.insert((deadline, id));
@@ -106,9 +137,9 @@ impl Waiters {
         let waiter = self.waiters.remove(&id)?;
         if let Some(keys) = self.by_key.get_mut(&waiter.database) {
             for key in &waiter.keys {
-                if let Some(ids) = keys.get_mut(key) {
-                    ids.remove(&id);
-                    if ids.is_empty() {
+                if let Some(on_key) = keys.get_mut(key) {
+                    on_key.remove(id, &waiter);
+                    if on_key.all.is_empty() {
                         keys.remove(key);
                     }
                 }
@@ -126,15 +157,24 @@ impl Waiters {
 
     /// Those who wait for the key, first come first.
     pub fn on_key(&self, database: u32, key: &[u8]) -> impl Iterator<Item = WaiterId> + '_ {
-        self.by_key.get(&database).and_then(|keys| keys.get(key)).into_iter().flatten().copied()
+        self.at(database, key).into_iter().flat_map(|on_key| &on_key.all).copied()
     }
 
-    /// The first group reader that waits for the key and is not on its way yet.
-    pub fn first_idle_group_reader(&self, database: u32, key: &[u8]) -> Option<WaiterId> {
-        self.on_key(database, key).find(|id| {
-            let waiter = &self.waiters[id];
-            waiter.kind == WaiterKind::GroupRead && !waiter.in_flight
+    /// Of each group that is read for on the key, the first reader that waits and is not on its way yet.
+    pub fn first_idle_of_groups(
+        &self,
+        database: u32,
+        key: &[u8],
+    ) -> impl Iterator<Item = (&Bytes, WaiterId)> + '_ {
+        let groups = self.at(database, key).into_iter().flat_map(|on_key| &on_key.by_group);
+        groups.filter_map(|(group, ids)| {
+            let idle = ids.iter().find(|id| !self.waiters[id].in_flight)?;
+            Some((group, *idle))
         })
+    }
+
+    fn at(&self, database: u32, key: &[u8]) -> Option<&OnKey> {
+        self.by_key.get(&database)?.get(key)
     }
 
     pub fn all(&self) -> impl Iterator<Item = WaiterId> + '_ {

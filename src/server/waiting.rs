@@ -2,10 +2,11 @@
 
 use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::KeyWrite;
-use crate::command::value::stream::{Add, NewId, StreamQuery};
+use crate::command::value::stream::{Add, NewId, ReadFrom, StreamQuery};
 use crate::command::value::string::{SetCondition, StringWrite};
 use crate::command::value::{Data, Query, Write};
 use crate::model::args::Args;
+use crate::model::entry_id::EntryId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::partition::router::Router;
 use crate::server::blocking::{Ending, Waiter, WaiterId, WaiterKind};
@@ -25,15 +26,21 @@ const CLAIM_LOOK_MS_MAX: u64 = 3_600_000;
 
 impl Waiter {
     fn reads_for(&self, group: &[u8]) -> bool {
-        matches!(decode(&self.read), Data::Write(Write::GroupRead(read)) if read.group == group)
+        self.group.as_deref() == Some(group)
+    }
+
+    /// Whether it is an XREAD that would get the entry of an XADD.
+    fn may_read(&self, add: &Add<'_>) -> bool {
+        let Data::Query(Query::Stream(StreamQuery::Read(read))) = decode(&self.read) else { return false };
+        read.streams.iter().any(|(key, from)| {
+            *key == add.key && !matches!(from, ReadFrom::After(id) if *id >= highest_id(add))
+        })
     }
 
     /// Whether it reads for the group, with CLAIM.
     fn claims_for(&self, group: &[u8]) -> bool {
-        matches!(
-            decode(&self.read),
-            Data::Write(Write::GroupRead(read)) if read.group == group && read.claim.is_some()
-        )
+        self.reads_for(group)
+            && matches!(decode(&self.read), Data::Write(Write::GroupRead(read)) if read.claim.is_some())
     }
 }
 
@@ -109,6 +116,7 @@ impl Worker {
             first_argument,
             database,
             keys: read.keys().map(Bytes::copy_from_slice).collect(),
+            group: group_of(read).map(Bytes::copy_from_slice),
             read: encoded,
             kind,
             deadline_ms,
@@ -166,8 +174,9 @@ impl Worker {
     }
 
     /// A write is on its way to keys that somebody may wait for: the readers concerned ride behind it, and see what it leaves and
-    /// nothing of what comes after it, as Redis serves them between two commands. Of the group readers that wait for an added entry only
-    /// the first rides, so that both take one commit.
+    /// nothing of what comes after it, as Redis serves them between two commands. Of the readers of a group that wait for an added entry
+    /// only the first rides, so that both take one commit; nobody rides behind an entry that he would not get, for he could not ride behind
+    /// the next one then.
     pub fn ride_behind(&self, database: u32, write: &Write<'_>) {
         let riders: Vec<WaiterId> = {
             let waiters = self.waiters.borrow();
@@ -178,9 +187,13 @@ impl Worker {
                 Write::Add(add) if waiters.on_key(database, add.key).next().is_none() => return,
                 Write::Add(add) if self.is_refused(database, add) => return,
                 Write::Add(add) => {
-                    let reader = |id: &WaiterId| idle(id) && is(id, WaiterKind::Read);
+                    let reader = |id: &WaiterId| {
+                        idle(id) && waiters.get(*id).is_some_and(|waiter| waiter.may_read(add))
+                    };
                     let readers = waiters.on_key(database, add.key).filter(reader);
-                    readers.chain(waiters.first_idle_group_reader(database, add.key)).collect()
+                    let of_groups = waiters.first_idle_of_groups(database, add.key);
+                    let served = of_groups.filter(|(group, _)| self.may_deliver(database, add, group));
+                    readers.chain(served.map(|(_, id)| id)).collect()
                 }
                 Write::Key(KeyWrite::Copy { to, database: other, .. }) => {
                     waiters.on_key(other.unwrap_or(database), to).filter(idle).collect()
@@ -236,6 +249,13 @@ impl Worker {
             NewId::AutoSequence { ms } => ms < machine.last_id(database, now, add.key).ms,
             NewId::Explicit(id) => id <= machine.last_id(database, now, add.key),
         }
+    }
+
+    /// Whether the group may be given the entry of an XADD: as far as can be told, it is not ahead of it.
+    fn may_deliver(&self, database: u32, add: &Add<'_>, group: &[u8]) -> bool {
+        let partition = self.partition(self.router.of_key(add.key)).borrow();
+        let last = partition.machine().group_last_id(database, self.now(), add.key, group);
+        last.is_none_or(|last| last < highest_id(add))
     }
 
     /// Puts an XREAD behind the writes of the open batch; one over several partitions is left to the effects.
@@ -479,6 +499,22 @@ fn replaces_streams(write: &StringWrite<'_>) -> bool {
         StringWrite::Set(set) => set.condition != SetCondition::IfAbsent && !set.get,
         StringWrite::SetMany { .. } => true,
         _ => false,
+    }
+}
+
+/// No id that the entry of an XADD may get is above this.
+fn highest_id(add: &Add<'_>) -> EntryId {
+    match add.id {
+        NewId::Auto => EntryId::MAX,
+        NewId::AutoSequence { ms } => EntryId { ms, seq: u64::MAX },
+        NewId::Explicit(id) => id,
+    }
+}
+
+fn group_of<'a>(read: &Data<'a>) -> Option<&'a [u8]> {
+    match read {
+        Data::Write(Write::GroupRead(read)) => Some(read.group),
+        _ => None,
     }
 }
 

@@ -128,6 +128,12 @@ impl Machine {
         stream.map_or(EntryId::MIN, |stream| stream.log.last_id)
     }
 
+    /// The id up to which a group was given entries, if there is such a group.
+    pub fn group_last_id(&self, database: u32, now: TimeMs, key: &[u8], group: &[u8]) -> Option<EntryId> {
+        let stream = self.view(database, now).stream(key).ok().flatten()?;
+        stream.group(group).map(|group| group.last_id)
+    }
+
     /// Whether there is such a key.
     pub fn has_key(&self, database: u32, now: TimeMs, key: &[u8]) -> bool {
         self.view(database, now).entry(key).is_some()
