@@ -152,7 +152,8 @@ impl Sequence {
     }
 
     /// The commands in runs of one connection each; a run never leaves a transaction open, and the subscribers are asked after each
-    /// run that may have told them something.
+    /// run that may have told them something. Nobody is killed in a run that has published: Redis takes back what it has not sent yet,
+    /// Headwater may have sent it, so a run begins there (and in a transaction the killing is left out).
     pub fn exchanges(&self) -> Vec<(usize, How, Vec<Action>)> {
         let mut runs: Vec<(usize, How, Vec<Action>)> = Vec::new();
         for step in &self.steps {
@@ -160,19 +161,22 @@ impl Sequence {
                 Some((connection, How::Plain, commands))
                     if *connection == step.connection && step.how == How::Plain =>
                 {
-                    commands.push(step.command.clone());
+                    let kills_after_publishing = is_kill(&step.command) && commands.iter().any(is_publish);
+                    if !kills_after_publishing {
+                        commands.push(step.command.clone());
+                    } else if !commands.iter().any(is_multi) {
+                        runs.push((step.connection, step.how, vec![step.command.clone()]));
+                    }
                 }
                 _ => runs.push((step.connection, step.how, vec![step.command.clone()])),
             }
         }
         let mut out = Vec::new();
         for (connection, how, mut commands) in runs {
-            if commands.iter().any(|command| command[0] == b"MULTI") {
+            if commands.iter().any(is_multi) {
                 commands.push(words("DISCARD"));
             }
-            let tells = commands
-                .iter()
-                .any(|command| command[0].ends_with(b"PUBLISH") || full_name(command) == "client|kill");
+            let tells = commands.iter().any(|command| is_publish(command) || is_kill(command));
             out.push((connection, how, commands));
             if tells {
                 out.extend(SUBSCRIBERS.map(|subscriber| (subscriber, How::Plain, Vec::new())));
@@ -180,6 +184,18 @@ impl Sequence {
         }
         out
     }
+}
+
+fn is_multi(command: &Action) -> bool {
+    command[0] == b"MULTI"
+}
+
+fn is_publish(command: &Action) -> bool {
+    command[0].ends_with(b"PUBLISH")
+}
+
+fn is_kill(command: &Action) -> bool {
+    full_name(command) == "client|kill"
 }
 
 /// `xadd`, `xgroup|create`.
