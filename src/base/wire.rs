@@ -112,6 +112,7 @@ impl<'a> Reader<'a> {
         Malformed { offset: self.at, what }
     }
 
+    #[inline]
     pub fn raw(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         if len > self.remaining() {
             return Err(self.malformed("truncated bytes"));
@@ -127,6 +128,7 @@ impl<'a> Reader<'a> {
         Ok(array)
     }
 
+    #[inline]
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         Ok(self.array::<1>()?[0])
     }
@@ -151,7 +153,19 @@ impl<'a> Reader<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
+        match self.all.get(self.at) {
+            // Most are lengths of a few bytes.
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -171,7 +185,19 @@ impl<'a> Reader<'a> {
         Ok(((raw >> 1) as i64) ^ -((raw & 1) as i64))
     }
 
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
+        // Most are short.
+        if let Some((&len @ ..0x80, behind)) = self.rest().split_first()
+            && let Some(taken) = behind.get(..usize::from(len))
+        {
+            self.at += 1 + taken.len();
+            return Ok(taken);
+        }
+        self.long_bytes()
+    }
+
+    fn long_bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let len = self.varint()?;
         let len = usize::try_from(len).map_err(|_| self.malformed("length over the address space"))?;
         self.raw(len)

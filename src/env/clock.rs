@@ -21,6 +21,11 @@ pub trait Clock: Send + Sync {
     /// differences mean anything; see [`Clock::tick_length`].
     fn ticks(&self) -> u64;
 
+    /// Whether [`Clock::ticks`] are [`cycles`]: whoever asks with every request reads those without a detour.
+    fn counts_cycles(&self) -> bool {
+        false
+    }
+
     /// Nanoseconds of one of [`Clock::ticks`], times 2³². The longer the process runs, the more exact.
     fn tick_length(&self) -> u64;
 }
@@ -70,9 +75,13 @@ impl Clock for SystemClock {
     #[inline]
     fn ticks(&self) -> u64 {
         match self.start_cycles {
-            Some(_) => cycles::read(),
+            Some(_) => cycles(),
             None => self.start.elapsed().as_nanos() as u64,
         }
+    }
+
+    fn counts_cycles(&self) -> bool {
+        self.start_cycles.is_some()
     }
 
     fn tick_length(&self) -> u64 {
@@ -80,13 +89,19 @@ impl Clock for SystemClock {
         while self.start.elapsed() < CALIBRATION {
             std::hint::spin_loop();
         }
-        let counted = u128::from(cycles::read().saturating_sub(start).max(1));
+        let counted = u128::from(cycles().saturating_sub(start).max(1));
         let length = (self.start.elapsed().as_nanos() << 32) / counted;
         u64::try_from(length).unwrap_or(NANOSECOND)
     }
 }
 
-/// The processor's own counter: a quarter of what asking the system for the time costs.
+/// The processor's own counter: a quarter of what asking the system for the time costs. Only where
+/// [`Clock::counts_cycles`].
+#[inline]
+pub fn cycles() -> u64 {
+    cycles::read()
+}
+
 #[cfg(target_arch = "x86_64")]
 mod cycles {
     use std::arch::x86_64::{__cpuid, _rdtsc};

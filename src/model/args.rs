@@ -129,6 +129,20 @@ impl<'a> ArgList<'a> {
         }
     }
 
+    /// The strings two by two: fields and values, keys and values. One without a partner at the end is left out.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let mut strings = self.iter();
+        std::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
+    }
+
+    /// The bytes of all strings together are no more than this; cheaper than to count them.
+    pub fn bytes_at_most(&self) -> usize {
+        match self {
+            ArgList::Args(args) => args.iter().map(<[u8]>::len).sum(),
+            ArgList::Packed { bytes, .. } => bytes.len(),
+        }
+    }
+
     pub fn encode(&self, writer: &mut Writer<'_>) {
         writer.varint(self.len() as u64);
         for arg in self.iter() {
@@ -194,6 +208,10 @@ mod tests {
             let packed = ArgList::decode(&mut reader).unwrap();
             prop_assert!(reader.finish().is_ok());
             prop_assert_eq!(packed, args);
+            prop_assert!(packed.bytes_at_most() >= list.iter().map(Vec::len).sum());
+            let pairs: Vec<_> = packed.pairs().collect();
+            let expected: Vec<(&[u8], &[u8])> = list.chunks_exact(2).map(|pair| (&pair[0][..], &pair[1][..])).collect();
+            prop_assert_eq!(pairs, expected);
         }
     }
 }

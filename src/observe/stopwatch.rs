@@ -1,12 +1,14 @@
 //! Where the worker's time goes, from one reading of the clock to the next.
 
-use crate::env::clock::Clock;
+use crate::env::clock::{self, Clock};
 use std::cell::Cell;
 use std::sync::Arc;
 
 /// The end of one piece of work is the beginning of the next, so that a run of requests costs one reading for each.
 pub struct Stopwatch {
     clock: Arc<dyn Clock>,
+    /// [`Clock::counts_cycles`]
+    counts_cycles: bool,
     last: Cell<u64>,
     /// [`Clock::tick_length`]
     tick_length: Cell<u64>,
@@ -15,19 +17,29 @@ pub struct Stopwatch {
 impl Stopwatch {
     pub fn new(clock: Arc<dyn Clock>) -> Stopwatch {
         let tick_length = clock.tick_length();
-        Stopwatch { last: Cell::new(clock.ticks()), tick_length: Cell::new(tick_length), clock }
+        Stopwatch {
+            last: Cell::new(clock.ticks()),
+            tick_length: Cell::new(tick_length),
+            counts_cycles: clock.counts_cycles(),
+            clock,
+        }
+    }
+
+    #[inline]
+    fn read(&self) -> u64 {
+        if self.counts_cycles { clock::cycles() } else { self.clock.ticks() }
     }
 
     /// Work begins: what was before is nobody's.
     #[inline]
     pub fn start(&self) {
-        self.last.set(self.clock.ticks());
+        self.last.set(self.read());
     }
 
     /// Nanoseconds since the last reading.
     #[inline]
     pub fn lap(&self) -> u64 {
-        let now = self.clock.ticks();
+        let now = self.read();
         self.nanoseconds(now.saturating_sub(self.last.replace(now)))
     }
 

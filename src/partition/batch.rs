@@ -1,6 +1,6 @@
 //! One round's worth of work for a partition, and who waits for which part of it.
 
-use crate::command::value::Query;
+use crate::command::value::{Query, Write};
 use crate::state::op::Op;
 use crate::state::op::batch::BatchWriter;
 use crate::state::op::codec;
@@ -43,6 +43,11 @@ impl<T> Batch<T> {
     /// Bytes that will be logged.
     pub fn bytes(&self) -> usize {
         self.ops.bytes()
+    }
+
+    pub fn push_write(&mut self, database: u32, write: &Write<'_>, ticket: T) {
+        self.ops.push_write(database, write);
+        self.items.push(Item::Op(ticket));
     }
 
     pub fn push_op(&mut self, op: &Op<'_>, ticket: T) {

@@ -1,6 +1,6 @@
 //! A partition on this node: its machine, the batch being gathered, the batches on their way through the log.
 
-use crate::command::value::Query;
+use crate::command::value::{Query, Write};
 use crate::model::limits::BATCH_BYTES_MAX;
 use crate::model::log::{LogIndex, PartitionId};
 use crate::model::reply::{Reply, ReplyError};
@@ -73,9 +73,19 @@ impl<T> Partition<T> {
         self.machine = machine;
     }
 
-    /// Puts an op into the open batch.
-    pub fn write(&mut self, op: &Op<'_>, ticket: T) {
+    /// Puts a write into the open batch.
+    pub fn write(&mut self, database: u32, write: &Write<'_>, ticket: T) {
+        self.open.push_write(database, write, ticket);
+        self.close_if_full();
+    }
+
+    /// Puts a transaction, or any other op, into the open batch.
+    pub fn write_op(&mut self, op: &Op<'_>, ticket: T) {
         self.open.push_op(op, ticket);
+        self.close_if_full();
+    }
+
+    fn close_if_full(&mut self) {
         if self.open.bytes() >= BATCH_BYTES_MAX {
             let next = self.spare.pop().unwrap_or_default();
             self.full.push_back(std::mem::replace(&mut self.open, next));

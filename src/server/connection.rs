@@ -31,6 +31,8 @@ pub struct Connection {
     socket: RefCell<WriteHalf>,
     waker: RefCell<Option<Waker>>,
     closing: Cell<Closing>,
+    /// One of the next two is not empty.
+    has_deferred: Cell<bool>,
     /// Frames that go out behind the reply at hand: messages that the client has sent to itself.
     deferred: RefCell<Vec<u8>>,
     /// The same of CLIENT TRACKING: they go first.
@@ -91,6 +93,7 @@ impl Connection {
             socket: RefCell::new(socket),
             waker: RefCell::default(),
             closing: Cell::new(Closing::No),
+            has_deferred: Cell::new(false),
             deferred: RefCell::default(),
             deferred_invalidations: RefCell::default(),
             flush_queued: Cell::new(false),
@@ -168,15 +171,20 @@ impl Connection {
 
     /// Keeps a frame until the next reply is written ([`Connection::fill`], [`Connection::send_deferred`]).
     pub fn defer_own(&self, frame: &[u8]) {
+        self.has_deferred.set(true);
         self.deferred.borrow_mut().extend_from_slice(frame);
     }
 
     /// The same for what the client is told of keys that it may have cached.
     pub fn defer_invalidation(&self, frame: &[u8]) {
+        self.has_deferred.set(true);
         self.deferred_invalidations.borrow_mut().extend_from_slice(frame);
     }
 
     fn take_deferred(&self) -> Vec<u8> {
+        if !self.has_deferred.replace(false) {
+            return Vec::new();
+        }
         let mut deferred = self.deferred_invalidations.take();
         let messages = self.deferred.take();
         if deferred.is_empty() {

@@ -97,7 +97,7 @@ impl Worker {
             if due.is_some_and(|at| at <= now) {
                 self.expiring.set(self.expiring.get() + 1);
                 let write = Write::Key(KeyWrite::DeleteExpired { limit: EXPIRE_LIMIT });
-                self.write(id, 0, write, Ticket::Expired);
+                self.write(id, 0, &write, Ticket::Expired);
             }
         }
     }
@@ -115,7 +115,7 @@ impl Worker {
             if due.is_some_and(|at| now.since(at) >= FORGET_AFTER_MS) {
                 self.expiring.set(self.expiring.get() + 1);
                 let write = Write::Key(KeyWrite::ForgetIds { limit: FORGET_LIMIT });
-                self.write(id, 0, write, Ticket::Expired);
+                self.write(id, 0, &write, Ticket::Expired);
             }
         }
     }

@@ -4,7 +4,7 @@ use crate::command::value::group::GroupRead;
 use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
 use crate::command::value::reach::Reach;
 use crate::command::value::refusal::{Look, Refusal};
-use crate::command::value::stream::{Read, ReadFrom, ReadLimits, StreamQuery};
+use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
 use crate::command::value::{Data, Query, Write};
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
@@ -13,9 +13,8 @@ use crate::resp::writer::Protocol;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
 use crate::server::gather::{Gather, Merge, Target};
-use crate::server::ticket::{Place, Ticket};
+use crate::server::ticket::{Place, Ticket, TrackedRead};
 use crate::server::worker::Worker;
-use crate::state::op::Op;
 use crate::state::rdb::payload;
 use std::rc::Rc;
 
@@ -24,26 +23,23 @@ const DATABASE_OUT_OF_RANGE: ReplyError = ReplyError::new("ERR DB index is out o
 impl Worker {
     /// Executes a command on keys for a client. Queries are answered at once if nothing of this connection is on its
     /// way, and behind it otherwise.
-    pub fn execute_data(&self, connection: &Rc<Connection>, data: Data<'_>) -> Flow {
+    pub fn execute_data(&self, connection: &Rc<Connection>, data: &mut Data<'_>) -> Flow {
         let (database, protocol) = {
             let session = connection.session.borrow();
             (session.database, session.protocol)
         };
-        let data = match self.complete(data, protocol) {
-            Ok(data) => data,
-            Err(error) => {
-                connection.reply(&Reply::Error(error));
-                return Flow::Next;
-            }
-        };
-        match self.place_of(&data) {
+        if let Err(error) = self.complete(data, protocol) {
+            connection.reply(&Reply::Error(error));
+            return Flow::Next;
+        }
+        match self.place_of(data) {
             Err(error) => connection.reply(&Reply::Error(error)),
             Ok(Whereabouts::One(partition)) => self.execute_in(connection, database, partition, data),
             Ok(Whereabouts::Everywhere | Whereabouts::PerStream) if !connection.is_settled() => {
                 return Flow::HoldUntilSettled;
             }
-            Ok(Whereabouts::Everywhere) => self.execute_everywhere(connection, database, &data),
-            Ok(Whereabouts::PerStream) => self.execute_per_stream(connection, database, &data),
+            Ok(Whereabouts::Everywhere) => self.execute_everywhere(connection, database, data),
+            Ok(Whereabouts::PerStream) => self.execute_per_stream(connection, database, data),
         }
         Flow::Next
     }
@@ -51,67 +47,75 @@ impl Worker {
     /// Adds what a command on keys needs to know of the server and the client: chance for RANDOMKEY, the version of RDB for
     /// DUMP, whether there is such a database for COPY, MOVE and SWAPDB, the protocol for MAXSIZE. Looks through the payload
     /// of RESTORE, so that only what can be restored is logged.
-    pub fn complete<'a>(&self, data: Data<'a>, protocol: Protocol) -> Result<Data<'a>, ReplyError> {
-        let fill = |limits: &mut ReadLimits| {
-            if let Some(max) = &mut limits.max_size {
-                max.protocol = protocol;
+    pub fn complete(&self, data: &mut Data<'_>, protocol: Protocol) -> Result<(), ReplyError> {
+        let limits = match data {
+            Data::Write(Write::GroupRead(read)) => &mut read.limits,
+            Data::Query(Query::Stream(StreamQuery::Read(read))) => &mut read.limits,
+            Data::Write(Write::Key(_)) | Data::Query(Query::Key(_)) => {
+                return self.complete_key_command(data);
             }
+            _ => return Ok(()),
         };
+        if let Some(max) = &mut limits.max_size {
+            max.protocol = protocol;
+        }
+        Ok(())
+    }
+
+    fn complete_key_command(&self, data: &mut Data<'_>) -> Result<(), ReplyError> {
         match data {
-            Data::Write(Write::GroupRead(mut read)) => {
-                fill(&mut read.limits);
-                Ok(Data::Write(Write::GroupRead(read)))
-            }
-            Data::Query(Query::Stream(StreamQuery::Read(mut read))) => {
-                fill(&mut read.limits);
-                Ok(Data::Query(Query::Stream(StreamQuery::Read(read))))
-            }
-            Data::Query(Query::Key(KeyQuery::Random { .. })) => {
-                Ok(Data::Query(Query::Key(KeyQuery::Random { chance: self.entropy.u64() })))
-            }
-            Data::Query(Query::Key(KeyQuery::Dump { key, .. })) => {
-                let rdb_version = self.config.borrow().dump_rdb_version;
-                Ok(Data::Query(Query::Key(KeyQuery::Dump { key, rdb_version })))
+            Data::Query(Query::Key(KeyQuery::Random { chance })) => *chance = self.entropy.u64(),
+            Data::Query(Query::Key(KeyQuery::Dump { rdb_version, .. })) => {
+                *rdb_version = self.config.borrow().dump_rdb_version;
             }
             Data::Write(Write::Key(
                 KeyWrite::Copy { database: Some(database), .. } | KeyWrite::Move { database, .. },
-            )) if database >= self.databases() => Err(DATABASE_OUT_OF_RANGE),
+            )) if *database >= self.databases() => return Err(DATABASE_OUT_OF_RANGE),
             Data::Write(Write::Key(KeyWrite::SwapDatabases { first, second }))
-                if first.max(second) >= self.databases() =>
+                if (*first).max(*second) >= self.databases() =>
             {
-                Err(DATABASE_OUT_OF_RANGE)
+                return Err(DATABASE_OUT_OF_RANGE);
             }
             Data::Write(Write::Key(KeyWrite::Restore { key, payload, replace, .. })) => {
                 let limits = self.partition(self.router.of_key(key)).borrow().machine().idempotency_limits();
                 match payload::restore(payload, self.now(), limits) {
-                    Ok(_) => Ok(data),
-                    Err(error) if replace => Err(error),
-                    Err(error) => Ok(Data::Query(Query::Refused(Refusal { key, look: Look::Vacant, error }))),
+                    Ok(_) => {}
+                    Err(error) if *replace => return Err(error),
+                    Err(error) => {
+                        *data = Data::Query(Query::Refused(Refusal { key, look: Look::Vacant, error }))
+                    }
                 }
             }
-            data => Ok(data),
+            _ => {}
         }
+        Ok(())
     }
 
-    fn execute_in(&self, connection: &Rc<Connection>, database: u32, partition: PartitionId, data: Data<'_>) {
+    fn execute_in(
+        &self,
+        connection: &Rc<Connection>,
+        database: u32,
+        partition: PartitionId,
+        data: &Data<'_>,
+    ) {
         match data {
             Data::Query(query) if connection.is_settled() => {
-                let reply = self.query(partition, database, &query);
+                let reply = self.query(partition, database, query);
                 connection.reply(&reply);
                 if self.hears.get() {
-                    self.hear_read(connection, database, &query);
+                    self.hear_read(connection, database, query);
                 }
             }
             Data::Query(query) => {
                 let place = Place::open(connection);
-                let ticket = match self.keys_to_remember(connection, &query) {
-                    Some(keys) => Ticket::Read { place, keys },
+                let ticket = match self.keys_to_remember(connection, query) {
+                    Some(keys) => Ticket::Read(Box::new(TrackedRead { place, keys })),
                     None => Ticket::Client(place),
                 };
-                self.partition(partition).borrow_mut().ride(database, &query, ticket);
+                self.partition(partition).borrow_mut().ride(database, query, ticket);
                 self.request_round();
             }
-            Data::Write(Write::GroupRead(ref read))
+            Data::Write(Write::GroupRead(read))
                 if connection.is_settled() && !self.would_change(partition, database, read) =>
             {
                 // Finds nothing and changes nothing: it need not be logged to say so.
@@ -141,12 +145,9 @@ impl Worker {
     }
 
     /// Puts a write into its partition's open batch, and behind it whoever waits for what it does.
-    pub fn write(&self, partition: PartitionId, database: u32, write: Write<'_>, ticket: Ticket) {
-        let op = Op::Write { database, write };
-        self.partition(partition).borrow_mut().write(&op, ticket);
-        if !self.waiters.borrow().is_empty()
-            && let Op::Write { write, .. } = &op
-        {
+    pub fn write(&self, partition: PartitionId, database: u32, write: &Write<'_>, ticket: Ticket) {
+        self.partition(partition).borrow_mut().write(database, write, ticket);
+        if !self.waiters.borrow().is_empty() {
             self.ride_behind(database, write);
         }
         self.request_round();
@@ -192,7 +193,7 @@ impl Worker {
         let gather = Rc::new(Gather::new(usize::from(partitions), how, target));
         for id in 0..partitions {
             let ticket = Ticket::Part { gather: gather.clone(), part: usize::from(id) };
-            self.write(PartitionId(id), database, write.clone(), ticket);
+            self.write(PartitionId(id), database, write, ticket);
         }
     }
 

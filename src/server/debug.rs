@@ -155,7 +155,7 @@ impl Worker {
                         value.resize(size, 0);
                     }
                     let write = Write::String(StringWrite::SetIfAbsent { key: &key, value: &value });
-                    worker.write(worker.router.of_key(&key), database, write, Ticket::Internal);
+                    worker.write(worker.router.of_key(&key), database, &write, Ticket::Internal);
                 }
                 next = end;
                 worker.next_rounds().await;

@@ -31,7 +31,10 @@ impl Worker {
             connection.close_unanswered();
             return Flow::Next;
         }
-        let replies_before = connection.session.borrow_mut().next_request();
+        let (replies_before, is_plain) = {
+            let mut session = connection.session.borrow_mut();
+            (session.next_request(), session.is_plain())
+        };
         let row = match lookup::find(args) {
             Ok(row) => row,
             Err(error) => {
@@ -39,17 +42,17 @@ impl Worker {
                 return Flow::Next;
             }
         };
-        let parsed = match self.check(connection, row, args) {
-            Ok(parsed) => parsed,
-            Err(error) => {
+        // A plain session passes all that is checked, and queues nothing.
+        if !is_plain {
+            if let Err(error) = self.check(connection, row, args) {
                 self.refuse(connection, Some(row), is_exec(name), error);
                 return Flow::Next;
             }
-        };
-        if connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI) {
-            self.enqueue(connection, row, args);
-            self.stopwatch.lap();
-            return Flow::Next;
+            if connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI) {
+                self.enqueue(connection, row, args);
+                self.stopwatch.lap();
+                return Flow::Next;
+            }
         }
         let is_paused = self.pause.is_begun()
             && self.pause.holds(row, self.clock.monotonic_ms())
@@ -57,7 +60,7 @@ impl Worker {
         connection.session.borrow_mut().last_command = Some(row);
         let errors_before = self.metrics.errors.get();
         connection.take_opened();
-        let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args, parsed) };
+        let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args) };
         if flow == Flow::Next {
             if self.tracks.get() {
                 self.end_caching(connection, row);
@@ -84,18 +87,12 @@ impl Worker {
         }
     }
 
-    /// Parses, unless that was done already, and executes.
-    fn execute(
-        self: &Rc<Self>,
-        connection: &Rc<Connection>,
-        row: &'static Row,
-        args: Args<'_>,
-        parsed: Option<Result<Command<'_>, ReplyError>>,
-    ) -> Flow {
-        match parsed.unwrap_or_else(|| (row.parse)(args)) {
+    /// Parses and executes.
+    fn execute(self: &Rc<Self>, connection: &Rc<Connection>, row: &'static Row, args: Args<'_>) -> Flow {
+        match &mut (row.parse)(args) {
             Ok(command) => self.execute_command(connection, args, command),
             Err(error) => {
-                connection.reply(&Reply::Error(error));
+                connection.reply(&Reply::Error(error.clone()));
                 Flow::Next
             }
         }
@@ -105,11 +102,11 @@ impl Worker {
         self: &Rc<Self>,
         connection: &Rc<Connection>,
         args: Args<'_>,
-        command: Command<'_>,
+        command: &mut Command<'_>,
     ) -> Flow {
         match command {
             Command::Data(data) => {
-                if let Data::Write(_) = data
+                if let Data::Write(_) = &*data
                     && self.latch.is_tripped()
                 {
                     connection.reply(&Reply::Error(STOPPED));
@@ -118,22 +115,17 @@ impl Worker {
                 self.execute_data(connection, data)
             }
             Command::Blocking { read, timeout_ms } => {
-                self.execute_blocking(connection, args, read, timeout_ms)
+                self.execute_blocking(connection, args, read, *timeout_ms)
             }
-            Command::PubSub(command) => self.execute_pubsub(connection, &command),
-            Command::Transaction(command) => self.execute_transaction(connection, &command),
-            Command::Connection(command) => self.execute_connection(connection, &command),
-            Command::Server(command) => self.execute_server(connection, &command),
+            Command::PubSub(command) => self.execute_pubsub(connection, command),
+            Command::Transaction(command) => self.execute_transaction(connection, command),
+            Command::Connection(command) => self.execute_connection(connection, command),
+            Command::Server(command) => self.execute_server(connection, command),
         }
     }
 
-    /// What every command must pass. For a user that may not do everything the request is parsed here.
-    fn check<'a>(
-        &self,
-        connection: &Connection,
-        row: &'static Row,
-        args: Args<'a>,
-    ) -> Result<Option<Result<Command<'a>, ReplyError>>, ReplyError> {
+    /// What every command must pass. For a user that may not do everything the request is parsed for it.
+    fn check(&self, connection: &Connection, row: &'static Row, args: Args<'_>) -> Result<(), ReplyError> {
         let session = connection.session.borrow();
         let (is_queueing, is_subscribed_only) = (session.queue.is_some(), session.is_subscribed_only());
         let (unrestricted, is_monitoring) = (session.unrestricted, session.is_monitoring);
@@ -144,13 +136,9 @@ impl Worker {
         if is_queueing && row.flags.contains(Flags::NO_MULTI) {
             return Err(ReplyError::new("ERR Command not allowed inside a transaction"));
         }
-        let parsed = if unrestricted {
-            None
-        } else {
-            let parsed = (row.parse)(args);
-            self.permit(connection, row, args, &parsed)?;
-            Some(parsed)
-        };
+        if !unrestricted {
+            self.permit(connection, row, args, &(row.parse)(args))?;
+        }
         if is_subscribed_only && !row.flags.contains(Flags::WHILE_SUBSCRIBED) {
             return Err(ReplyError::owned(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -162,7 +150,7 @@ impl Worker {
             // A monitor counts as a replica there (Redis `processCommand`).
             return Err(ReplyError::new("ERR Replica can't interact with the keyspace"));
         }
-        Ok(parsed)
+        Ok(())
     }
 
     /// Refuses a request before it is executed. In a transaction this spoils EXEC; refusing EXEC itself ends the

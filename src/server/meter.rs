@@ -8,7 +8,6 @@
 //! The clock is read once at the end of each piece, which is the beginning of the next one, and once when a run of pieces
 //! begins. What is to be told of a request whose reply is owed is kept in the slot of that reply.
 
-use crate::base::wire::{Reader, Writer};
 use crate::command::redact;
 use crate::command::spec::{Flags, Row};
 use crate::command::table::TABLE;
@@ -32,9 +31,12 @@ pub struct Meter {
     args: u16,
     /// Spent on it so far.
     nanoseconds: u32,
-    /// Its arguments as the slow log shows them, one [`Writer::bytes`] after the other; empty if they are not kept.
-    kept: Vec<u8>,
+    /// Its arguments as the slow log shows them, if they are kept.
+    kept: Option<Box<KeptArgs>>,
 }
+
+#[derive(Debug)]
+struct KeptArgs(Vec<Vec<u8>>);
 
 impl Meter {
     fn row(&self) -> Option<&'static Row> {
@@ -43,18 +45,14 @@ impl Meter {
 
     /// The arguments that were kept, or else the name alone and how many there were besides.
     fn args(&self, row: &Row) -> Vec<Vec<u8>> {
-        let mut reader = Reader::new(&self.kept);
-        let mut args = Vec::new();
-        while !reader.is_empty() {
-            args.push(reader.bytes().expect("written below").to_vec());
+        if let Some(kept) = &self.kept {
+            return kept.0.clone();
         }
-        if args.is_empty() {
-            let name = row.full_name().to_ascii_uppercase();
-            args.extend(name.split('|').map(|part| part.as_bytes().to_vec()));
-            match usize::from(self.args).saturating_sub(args.len()) {
-                0 => {}
-                more => args.push(format!("... ({more} more arguments)").into_bytes()),
-            }
+        let name = row.full_name().to_ascii_uppercase();
+        let mut args: Vec<Vec<u8>> = name.split('|').map(|part| part.as_bytes().to_vec()).collect();
+        match usize::from(self.args).saturating_sub(args.len()) {
+            0 => {}
+            more => args.push(format!("... ({more} more arguments)").into_bytes()),
         }
         args
     }
@@ -125,7 +123,7 @@ impl Worker {
                 row: row.index() as u16 + 1,
                 args: u16::try_from(args.len()).unwrap_or(u16::MAX),
                 nanoseconds: u32::try_from(nanoseconds).unwrap_or(u32::MAX),
-                kept: if self.keeps_args(row, args) { keep(row, args) } else { Vec::new() },
+                kept: self.keeps_args(row, args).then(|| Box::new(KeptArgs(shown(row, args).collect()))),
             };
             if let Some(answered) = connection.measure(slot, meter) {
                 self.finish_measured(connection, &answered, 0, failed);
@@ -262,12 +260,4 @@ fn may_take_long(row: &Row, args: Args<'_>) -> bool {
 /// A request as the slow log shows it.
 fn shown<'a>(row: &Row, args: Args<'a>) -> impl Iterator<Item = Vec<u8>> {
     slow_log::shorten(redact::shown(row, args.first(slow_log::ARGS_MAX)), args.len())
-}
-
-fn keep(row: &Row, args: Args<'_>) -> Vec<u8> {
-    let mut kept =
-        Vec::with_capacity(args.iter().take(slow_log::ARGS_MAX).map(|arg| arg.len().min(160) + 2).sum());
-    let mut writer = Writer::new(&mut kept);
-    shown(row, args).for_each(|arg| writer.bytes(&arg));
-    kept
 }

@@ -73,7 +73,7 @@ impl Worker {
     /// A read has found a key due: it is deleted now and not by the clock, so that its event follows soon.
     fn delete_due(&self, effect: &Effect) {
         let write = Write::Key(KeyWrite::DeleteIfDue { key: &effect.key });
-        self.write(self.router.of_key(&effect.key), effect.database, write, Ticket::Internal);
+        self.write(self.router.of_key(&effect.key), effect.database, &write, Ticket::Internal);
     }
 
     fn notify(&self, effect: &Effect, origin: Option<&Connection>) {

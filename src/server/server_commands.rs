@@ -196,12 +196,12 @@ impl Worker {
             let known = self.partition(id).borrow().machine().node_limits();
             if (known.entries, known.bytes) != (entries, bytes) {
                 let write = Write::Key(KeyWrite::SetStreamNodeLimits { entries, bytes });
-                self.write(id, 0, write, Ticket::Internal);
+                self.write(id, 0, &write, Ticket::Internal);
             }
             let known = self.partition(id).borrow().machine().idempotency_limits();
             if (known.duration_s, known.ids) != (duration_s, ids) {
                 let write = Write::Key(KeyWrite::SetIdempotencyLimits { duration_s, ids });
-                self.write(id, 0, write, Ticket::Internal);
+                self.write(id, 0, &write, Ticket::Internal);
             }
         }
     }

@@ -98,6 +98,11 @@ impl Session {
         self.protocol == Protocol::Resp2 && self.subscriptions > 0
     }
 
+    /// It is in no state in which a command may be refused, or done otherwise than at once.
+    pub fn is_plain(&self) -> bool {
+        self.unrestricted && self.queue.is_none() && self.subscriptions == 0 && !self.is_monitoring
+    }
+
     /// The reply to the request at hand is dropped.
     pub fn is_muted(&self) -> bool {
         matches!(self.replies, Replies::Off | Replies::Skip)

@@ -65,7 +65,7 @@ impl Worker {
         for (part, stream) in read.streams.iter().enumerate() {
             let ticket = Ticket::Part { gather: gather.clone(), part };
             let one = Write::GroupRead(of_stream(read, stream));
-            self.write(self.router.of_key(stream.0), database, one, ticket);
+            self.write(self.router.of_key(stream.0), database, &one, ticket);
         }
     }
 
@@ -81,7 +81,7 @@ impl Worker {
                 chain.next.set(chain.next.get() + 1);
                 let one = GroupRead { limits, ..of_stream(&read, stream) };
                 let ticket = Ticket::Link(chain.clone());
-                self.write(self.router.of_key(stream.0), chain.database, Write::GroupRead(one), ticket);
+                self.write(self.router.of_key(stream.0), chain.database, &Write::GroupRead(one), ticket);
             }
             None => {
                 let found = chain.found.take();

@@ -17,7 +17,7 @@ pub enum Ticket {
     /// The reply is for a client.
     Client(Place),
     /// The reply is for a client that tracks the keys it reads.
-    Read { place: Place, keys: Vec<Bytes> },
+    Read(Box<TrackedRead>),
     /// One part of a command that was spread over partitions.
     Part { gather: Rc<Gather>, part: usize },
     /// One stream of a read that goes from partition to partition.
@@ -51,6 +51,11 @@ impl Place {
     pub fn fill(&self, reply: &Reply) -> Meter {
         self.connection.fill(self.slot, reply)
     }
+}
+
+pub struct TrackedRead {
+    pub place: Place,
+    pub keys: Vec<Bytes>,
 }
 
 pub struct Publication {

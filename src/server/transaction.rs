@@ -125,9 +125,9 @@ impl Worker {
                 continue;
             }
             match parsed {
-                Ok(Command::Data(data) | Command::Blocking { read: data, .. }) => {
-                    match self.complete(data, protocol) {
-                        Ok(data) => {
+                Ok(Command::Data(mut data) | Command::Blocking { read: mut data, .. }) => {
+                    match self.complete(&mut data, protocol) {
+                        Ok(()) => {
                             let keys = match &data {
                                 Data::Query(query) if self.tracks.get() => remembered(query),
                                 _ => Vec::new(),
@@ -170,7 +170,7 @@ impl Worker {
                 partition.pass(ticket);
             } else {
                 partition
-                    .write(&Op::Transaction(Transaction { watched, commands: commands.clone() }), ticket);
+                    .write_op(&Op::Transaction(Transaction { watched, commands: commands.clone() }), ticket);
             }
         }
         connection.last_partition.set(partition);

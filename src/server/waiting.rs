@@ -50,7 +50,7 @@ impl Worker {
         &self,
         connection: &Rc<Connection>,
         args: Args<'_>,
-        read: Data<'_>,
+        read: &mut Data<'_>,
         timeout_ms: u64,
     ) -> Flow {
         if !connection.is_settled() {
@@ -60,14 +60,11 @@ impl Worker {
             let session = connection.session.borrow();
             (session.database, session.protocol)
         };
-        let read = match self.complete(read, protocol) {
-            Ok(read) => read,
-            Err(error) => {
-                connection.reply(&Reply::Error(error));
-                return Flow::Next;
-            }
-        };
-        match &read {
+        if let Err(error) = self.complete(read, protocol) {
+            connection.reply(&Reply::Error(error));
+            return Flow::Next;
+        }
+        match &*read {
             Data::Query(Query::Stream(StreamQuery::Read(read))) => {
                 let resolved = self.resolve_new(database, read);
                 let reply = self.read_per_stream(database, &resolved, false);
@@ -83,7 +80,7 @@ impl Worker {
                 self.wait(connection, args, WaiterKind::Read, &read, timeout_ms);
             }
             Data::Write(Write::GroupRead(_)) => {
-                let id = self.wait(connection, args, WaiterKind::GroupRead, &read, timeout_ms);
+                let id = self.wait(connection, args, WaiterKind::GroupRead, read, timeout_ms);
                 self.try_group_read(id);
             }
             other => unreachable!("{other:?} does not block"),
@@ -382,7 +379,7 @@ impl Worker {
             unreachable!("a group reader sends group reads")
         };
         match single_partition(&self.router, &read.streams) {
-            Some(partition) => self.write(partition, database, Write::GroupRead(read), Ticket::Waiter(id)),
+            Some(partition) => self.write(partition, database, &Write::GroupRead(read), Ticket::Waiter(id)),
             None => self.group_read_per_stream(database, &read, Target::Waiter(id)),
         }
     }

@@ -27,7 +27,7 @@ use crate::server::info_streams::Survey;
 use crate::server::meter::SlowCommands;
 use crate::server::monitor::Monitors;
 use crate::server::pause::Pause;
-use crate::server::ticket::{Place, Ticket};
+use crate::server::ticket::{Place, Ticket, TrackedRead};
 use crate::server::tracking::Tracking;
 use crate::state::effects::{Effect, Effects};
 use crate::state::machine::Machine;
@@ -342,7 +342,8 @@ impl Worker {
                 self.announce(effects, None);
                 self.link_came_back(chain, reply);
             }
-            Ticket::Read { place, keys } => {
+            Ticket::Read(read) => {
+                let TrackedRead { place, keys } = *read;
                 self.remember(&place.connection, keys.iter().map(|key| &key[..]));
                 self.announce(effects, Some(&place.connection));
                 self.answer_after(&place, &reply, nanoseconds);

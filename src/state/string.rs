@@ -36,7 +36,7 @@ pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Reply, Re
             Ok(Reply::OK)
         }
         StringWrite::SetManyIfAbsent { pairs } => {
-            let absent = !pairs.iter().step_by(2).any(|key| scope.exists(key));
+            let absent = !pairs.pairs().any(|(key, _)| scope.exists(key));
             if absent {
                 put_pairs(scope, pairs);
             }
@@ -79,8 +79,7 @@ fn put(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) {
 }
 
 fn put_pairs(scope: &mut Scope<'_>, pairs: &ArgList<'_>) {
-    let mut pairs = pairs.iter();
-    while let (Some(key), Some(value)) = (pairs.next(), pairs.next()) {
+    for (key, value) in pairs.pairs() {
         scope.expire_if_due(key);
         put(scope, key, value);
     }

@@ -3,6 +3,7 @@
 //! Format: version (u8), time (u64, fixed so that it can be filled in when the batch is sealed), then ops to the end.
 
 use crate::base::wire::{Malformed, Reader, Writer};
+use crate::command::value::Write;
 use crate::model::time::TimeMs;
 use crate::state::op::Op;
 use crate::state::op::codec;
@@ -21,6 +22,12 @@ impl BatchWriter {
     pub fn push(&mut self, op: &Op<'_>) {
         self.open();
         codec::encode_op(op, &mut self.buffer);
+    }
+
+    /// The op of one write.
+    pub fn push_write(&mut self, database: u32, write: &Write<'_>) {
+        self.open();
+        codec::encode_write(database, write, &mut self.buffer);
     }
 
     pub fn is_empty(&self) -> bool {

@@ -3,7 +3,6 @@
 //! A change of what is written here is a new format of [`crate::state::op::batch`].
 
 use crate::base::wire::{Malformed, Reader, Writer};
-use crate::command::value::stream::Add;
 use crate::command::value::{Data, Query, Write};
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::codec_query::{read_query, write_query};
@@ -19,15 +18,10 @@ const DATA_WRITE: u8 = 0;
 const DATA_QUERY: u8 = 1;
 
 pub fn encode_op(op: &Op<'_>, out: &mut Vec<u8>) {
-    let mut writer = Writer::new(out);
     match op {
-        Op::Write { database, write: Write::Add(add) } => encode_add(*database, add, &mut writer),
-        Op::Write { database, write } => {
-            writer.u8(WRITE);
-            writer.varint(u64::from(*database));
-            write_write(&mut writer, write);
-        }
+        Op::Write { database, write } => encode_write(*database, write, out),
         Op::Transaction(transaction) => {
+            let mut writer = Writer::new(out);
             writer.u8(TRANSACTION);
             writer.varint(transaction.watched.len() as u64);
             for watched in &transaction.watched {
@@ -44,10 +38,21 @@ pub fn encode_op(op: &Op<'_>, out: &mut Vec<u8>) {
     }
 }
 
-fn encode_add(database: u32, add: &Add<'_>, writer: &mut Writer<'_>) {
-    writer.u8(ADD);
-    writer.varint(u64::from(database));
-    write_add(writer, add);
+/// The op of one write.
+pub fn encode_write(database: u32, write: &Write<'_>, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    match write {
+        Write::Add(add) => {
+            writer.u8(ADD);
+            writer.varint(u64::from(database));
+            write_add(&mut writer, add);
+        }
+        other => {
+            writer.u8(WRITE);
+            writer.varint(u64::from(database));
+            write_write(&mut writer, other);
+        }
+    }
 }
 
 /// Takes one op off the front.
@@ -131,6 +136,7 @@ fn read_database(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::value::stream::Add;
     use crate::command::value::stream::{Idempotency, NewId};
     use crate::model::args::ArgList;
     use crate::state::op::random::{pool, random_op, random_query, random_write};

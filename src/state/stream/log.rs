@@ -85,9 +85,8 @@ impl Log {
     /// Appends an entry. The id is above `last_id`: the caller has refused any other.
     pub fn append(&mut self, id: EntryId, fields: &ArgList<'_>, limits: NodeLimits) {
         assert!(id > self.last_id, "{id} is not above {}", self.last_id);
-        let payload: usize = fields.iter().map(<[u8]>::len).sum();
         match self.nodes.last_mut() {
-            Some(node) if has_room(node, payload, limits) => Arc::make_mut(node).append(id, fields),
+            Some(node) if has_room(node, fields, limits) => Arc::make_mut(node).append(id, fields),
             last => {
                 // The next node will be much as this one is.
                 let capacity = last.map_or(0, |node| {
@@ -327,11 +326,13 @@ fn live_slots(node: &Node, slots: std::ops::Range<usize>) -> impl DoubleEndedIte
 }
 
 /// Where Redis goes on in the same listpack (`streamAppendItem`).
-fn has_room(node: &Node, payload: usize, limits: NodeLimits) -> bool {
+fn has_room(node: &Node, fields: &ArgList<'_>, limits: NodeLimits) -> bool {
     let bytes_max = match limits.bytes as usize {
         0 => listpack::BYTES_MAX,
         bytes => bytes.min(listpack::BYTES_MAX),
     };
-    node.listpack_bytes() + payload < bytes_max
+    let left = bytes_max.saturating_sub(node.listpack_bytes());
+    let payload = || fields.iter().map(<[u8]>::len).sum::<usize>();
+    (fields.bytes_at_most() < left || payload() < left)
         && (limits.entries == 0 || node.slots() < limits.entries as usize)
 }

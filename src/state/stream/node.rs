@@ -46,7 +46,7 @@ impl Node {
             listpack::EMPTY_BYTES + listpack::integer_bytes(count as i64) + listpack::integer_bytes(0);
         let mut writer = Writer::new(&mut node.buffer);
         writer.varint(count as u64);
-        for field in fields.iter().step_by(2) {
+        for (field, _) in fields.pairs() {
             writer.bytes(field);
             bytes += listpack::string_bytes(field);
         }
@@ -59,7 +59,7 @@ impl Node {
     pub fn append(&mut self, id: EntryId, fields: &ArgList<'_>) {
         let count = fields.len() / 2;
         if self.has_fields_of(fields) {
-            self.append_values(id, fields.iter().skip(1).step_by(2), count);
+            self.append_values(id, fields.pairs().map(|(_, value)| value), count);
             return;
         }
         let mut bytes = self.open_slot(id);
@@ -110,7 +110,7 @@ impl Node {
     fn has_fields_of(&self, fields: &ArgList<'_>) -> bool {
         let mut mine = Reader::new(&self.buffer);
         let same_count = mine.varint().is_ok_and(|count| count == (fields.len() / 2) as u64);
-        same_count && fields.iter().step_by(2).all(|field| mine.bytes().is_ok_and(|my| my == field))
+        same_count && fields.pairs().all(|(field, _)| mine.bytes().is_ok_and(|my| my == field))
     }
 
     pub fn first(&self) -> EntryId {
