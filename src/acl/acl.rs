@@ -4,11 +4,13 @@ use crate::acl::file::UserFile;
 use crate::acl::log::Log;
 use crate::acl::password::PasswordHash;
 use crate::acl::throttle::{Limits, Throttle};
-use crate::acl::users::Users;
+use crate::acl::user::User;
+use crate::acl::users::{DEFAULT_USER, Users};
 use crate::config::config::Config;
 use crate::env::fs::Fs;
 use std::cell::RefCell;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Users that the server does not start with.
@@ -62,6 +64,34 @@ impl Acl {
     /// Reads the users of the file again, without taking them over. `None`: there is no file.
     pub fn reload(&self, config: &Config) -> Option<Result<Users, String>> {
         self.file.as_ref().map(|file| load(file, config))
+    }
+
+    /// The users at hand as `user` settings, for CONFIG REWRITE. `None`: they are kept in a file, or are as the settings at hand
+    /// make them.
+    ///
+    /// # Errors
+    ///
+    /// A user whose name or patterns are not text; settings are.
+    pub fn as_settings(&self, config: &Config) -> Result<Option<Vec<String>>, String> {
+        let users = self.users.borrow();
+        let is_as_configured =
+            || configured(config).is_ok_and(|configured| configured.describe() == users.describe());
+        if self.file.is_some() || is_as_configured() {
+            return Ok(None);
+        }
+        let initial = initial(config);
+        let is_given = |user: &&Rc<User>| {
+            user.name() != DEFAULT_USER || user.describe() != initial.default_user().describe()
+        };
+        let lines = users.iter().filter(is_given).map(|user| {
+            let mut line = user.describe();
+            line.drain(.."user ".len());
+            String::from_utf8(line).map_err(|_| {
+                let name = user.name().escape_ascii();
+                format!("the rules of user '{name}' are not UTF-8, keep users in an aclfile")
+            })
+        });
+        lines.collect::<Result<_, _>>().map(Some)
     }
 
     /// Whether the password in `requirepass` is still one of the default user's.

@@ -13,7 +13,7 @@ pub const REDIS_VERSION: &str = "8.10.0";
 
 /// Defines a user: `user = ["ann on >secret ~news.* +@stream"]`, `--user "ann on …"`. Not a row, because it may stand
 /// there more than once and CONFIG GET does not tell it.
-const USER: &str = "user";
+pub const USER: &str = "user";
 
 /// What the command line asked for.
 #[derive(Debug)]

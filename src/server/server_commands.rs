@@ -14,6 +14,7 @@ use crate::server::dispatch::Flow;
 use crate::server::ticket::{Place, Ticket};
 use crate::server::tls::offer;
 use crate::server::worker::Worker;
+use std::io;
 use std::rc::Rc;
 
 impl Worker {
@@ -129,12 +130,19 @@ impl Worker {
     }
 
     fn config_rewrite(&self) -> Reply {
-        let config = self.config.borrow();
-        let Some(path) = &config.config_file else {
+        let mut config = self.config.borrow_mut();
+        let Some(path) = config.config_file.clone() else {
             return Reply::error("ERR The server is running without a config file");
         };
-        match rewrite::rewrite(&config, path) {
-            Ok(()) => {
+        let written = self.acl.as_settings(&config).map_err(io::Error::other).and_then(|users| {
+            rewrite::rewrite(&config, users.as_deref(), &path)?;
+            Ok(users)
+        });
+        match written {
+            Ok(users) => {
+                if let Some(users) = users {
+                    config.users = users;
+                }
                 tracing::info!(path = %path.display(), "CONFIG REWRITE executed with success");
                 Reply::OK
             }
