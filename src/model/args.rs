@@ -59,7 +59,7 @@ impl std::fmt::Debug for Args<'_> {
 }
 
 /// Owned arguments: a request that is kept (queued in MULTI, built by a test), readable as [`Args`].
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnedArgs {
     buffer: Vec<u8>,
     spans: Vec<Span>,
@@ -67,7 +67,12 @@ pub struct OwnedArgs {
 
 impl OwnedArgs {
     pub fn copy(args: Args<'_>) -> Self {
-        args.iter().collect()
+        let mut owned = OwnedArgs {
+            buffer: Vec::with_capacity(args.iter().map(<[u8]>::len).sum()),
+            spans: Vec::with_capacity(args.len()),
+        };
+        args.iter().for_each(|arg| owned.push(arg));
+        owned
     }
 
     pub fn push(&mut self, arg: &[u8]) {

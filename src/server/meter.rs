@@ -31,12 +31,17 @@ pub struct Meter {
     args: u16,
     /// Spent on it so far.
     nanoseconds: u32,
-    /// Its arguments as the slow log shows them, if they are kept.
+    /// Its arguments, if they are kept.
     kept: Option<Box<KeptArgs>>,
 }
 
 #[derive(Debug)]
-struct KeptArgs(Vec<Vec<u8>>);
+enum KeptArgs {
+    /// As they came, the first [`slow_log::ARGS_MAX`].
+    Whole(OwnedArgs),
+    /// As the slow log shows them.
+    Shown(Vec<Vec<u8>>),
+}
 
 impl Meter {
     fn row(&self) -> Option<&'static Row> {
@@ -45,8 +50,13 @@ impl Meter {
 
     /// The arguments that were kept, or else the name alone and how many there were besides.
     fn args(&self, row: &Row) -> Vec<Vec<u8>> {
-        if let Some(kept) = &self.kept {
-            return kept.0.clone();
+        match self.kept.as_deref() {
+            Some(KeptArgs::Whole(args)) => {
+                let shown = redact::shown(row, args.as_args());
+                return slow_log::shorten(shown, usize::from(self.args)).collect();
+            }
+            Some(KeptArgs::Shown(args)) => return args.clone(),
+            None => {}
         }
         let name = row.full_name().to_ascii_uppercase();
         let mut args: Vec<Vec<u8>> = name.split('|').map(|part| part.as_bytes().to_vec()).collect();
@@ -91,6 +101,9 @@ const EVERYTHING_BELOW_NS: u64 = 1_000_000;
 /// A write of constant time for each argument may take long from so many on.
 const SHORT_ARGS_MAX: usize = 64;
 
+/// Arguments of no more bytes are kept as they are: that is soon done.
+const WHOLE_BYTES_MAX: usize = 1024;
+
 impl Worker {
     /// The settings that are looked at with every command, in the form in which they are. Call whenever settings change.
     pub fn take_over_settings(&self) {
@@ -123,7 +136,7 @@ impl Worker {
                 row: row.index() as u16 + 1,
                 args: u16::try_from(args.len()).unwrap_or(u16::MAX),
                 nanoseconds: u32::try_from(nanoseconds).unwrap_or(u32::MAX),
-                kept: self.keeps_args(row, args).then(|| Box::new(KeptArgs(shown(row, args).collect()))),
+                kept: self.keeps_args(row, args).then(|| Box::new(keep(row, args))),
             };
             if let Some(answered) = connection.measure(slot, meter) {
                 self.finish_measured(connection, &answered, 0, failed);
@@ -260,4 +273,13 @@ fn may_take_long(row: &Row, args: Args<'_>) -> bool {
 /// A request as the slow log shows it.
 fn shown<'a>(row: &Row, args: Args<'a>) -> impl Iterator<Item = Vec<u8>> {
     slow_log::shorten(redact::shown(row, args.first(slow_log::ARGS_MAX)), args.len())
+}
+
+fn keep(row: &Row, args: Args<'_>) -> KeptArgs {
+    let first = args.first(slow_log::ARGS_MAX);
+    if first.iter().map(<[u8]>::len).sum::<usize>() <= WHOLE_BYTES_MAX {
+        KeptArgs::Whole(OwnedArgs::copy(first))
+    } else {
+        KeptArgs::Shown(shown(row, args).collect())
+    }
 }

@@ -108,9 +108,9 @@ impl Worker {
             }
         } else {
             let mut message = Message::new(channel, payload);
-            for (subscriber, delivery) in registry.publish(channel) {
+            registry.publish(channel).for_each(|(subscriber, delivery)| {
                 reached += self.send_message(Some(publisher), subscriber, delivery, &mut message);
-            }
+            });
         }
         Reply::Integer(reached)
     }
