@@ -1,20 +1,24 @@
 //! The machine as bytes, exactly: the same state gives the same bytes, whatever way led to it through a checkpoint.
 //!
 //! Format: version (u8), applied index, time, count of changes, node limits, limits of idempotency, databases in order; each with its keys in the
-//! order of creation. Integrity (a checksum) is the business of whoever stores it; what does not decode is refused.
+//! order of creation; removals (since format 2). Integrity (a checksum) is the business of whoever stores it; what does not decode is refused.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::machine::Machine;
+use crate::state::removals::Removals;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
 use bytes::Bytes;
 use std::sync::Arc;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
+
+/// Without removals; still read.
+const FORMAT_BEFORE: u8 = 1;
 
 /// Bytes that are handed on in one piece, more or less.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -45,6 +49,7 @@ pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
             encode_key(key, entry, &mut pieces);
         }
     }
+    machine.removals.encode(&mut Writer::new(&mut pieces.buffer));
     pieces.flush();
 }
 
@@ -116,7 +121,8 @@ fn encode_stream(stream: &Stream, pieces: &mut Pieces<'_>) {
 /// Reads a machine back; refuses bytes that no machine has written.
 pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
     let mut reader = Reader::new(bytes);
-    if reader.u8()? != FORMAT {
+    let format = reader.u8()?;
+    if ![FORMAT, FORMAT_BEFORE].contains(&format) {
         return Err(Malformed { offset: 0, what: "checkpoint of an unknown format" });
     }
     let mut machine = Machine {
@@ -137,6 +143,9 @@ pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
         }
         let keys = decode_keys(&mut reader, machine.changes)?;
         machine.databases.insert(database, keys);
+    }
+    if format == FORMAT {
+        machine.removals = Removals::decode(&mut reader, machine.changes)?;
     }
     reader.finish()?;
     Ok(machine)

@@ -25,7 +25,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
             let mut deleted = 0;
             for key in keys.iter() {
                 scope.expire_if_due(key);
-                if scope.keys.remove(key).is_some() {
+                if scope.remove(key).is_some() {
                     deleted += 1;
                     scope.push(key, KeyEvent::Delete);
                 }
@@ -69,7 +69,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
 pub fn flush(scope: &mut Scope<'_>) {
     // Told even when there was nothing, as Redis does: what a client has cached may be gone for long.
     scope.push(b"", KeyEvent::Flush);
-    scope.keys.clear();
+    scope.clear();
 }
 
 /// `expireGenericCommand` of Redis 7.2.
@@ -109,7 +109,7 @@ fn restore(
     let at = expires.map(|deadline| moment(deadline, scope.time));
     if at.is_some_and(|at| at <= scope.time) {
         if exists {
-            scope.keys.remove(key);
+            scope.remove(key);
             scope.push(key, KeyEvent::Delete);
         }
         return Ok(Reply::OK);
@@ -135,7 +135,7 @@ fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -
     if scope.exists(to) && only_if_absent {
         return Ok(Reply::Integer(0));
     }
-    let entry = scope.keys.remove(from).expect("just seen");
+    let entry = scope.remove(from).expect("just seen");
     let deadline = entry.expires_at();
     let overwritten = scope.keys.get_mut(to).map(|before| !before.value.is_like(&entry.value));
     // In Redis the key in the way is deleted, and what comes is new.

@@ -35,9 +35,19 @@ impl Text {
     }
 }
 
-/// Counts the changes of a machine; that of a key tells WATCH whether the key is still what it was. 0: no such key.
+/// Counts the changes of a machine; that of a key tells WATCH whether the key is still what it was. From [`KeyVersion::ABSENT`] on it
+/// stands for a key that is not there: see [`crate::state::removals`]. 0: a key that never was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct KeyVersion(pub u64);
+
+impl KeyVersion {
+    const ABSENT: u64 = 1 << 63;
+
+    /// `change`: the last one that may have taken the key away, 0 if there was none.
+    pub fn absent_since(change: u64) -> KeyVersion {
+        KeyVersion(if change == 0 { 0 } else { change | KeyVersion::ABSENT })
+    }
+}
 
 /// The place of a key in the order of creation; what SCAN's cursor counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +79,7 @@ impl KeyEntry {
         }
     }
 
-    fn is_due(&self, now: TimeMs) -> bool {
+    pub fn is_due(&self, now: TimeMs) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
 }
@@ -110,6 +120,11 @@ impl Keyspace {
         self.keys.get(key).filter(|entry| !entry.is_due(now))
     }
 
+    /// The same, even if it is due.
+    pub fn get_due_too(&self, key: &[u8]) -> Option<&KeyEntry> {
+        self.keys.get(key)
+    }
+
     /// Whether the key is there, even if it is due.
     pub fn holds(&self, key: &[u8]) -> bool {
         self.keys.contains_key(key)
@@ -122,11 +137,11 @@ impl Keyspace {
     }
 
     /// Removes the key if it is due: the first thing that every write does with a key.
-    pub fn remove_if_due(&mut self, key: &[u8], now: TimeMs) -> bool {
+    pub fn remove_if_due(&mut self, key: &[u8], now: TimeMs) -> Option<KeyEntry> {
         if self.deadlines.is_empty() || !self.keys.get(key).is_some_and(|entry| entry.is_due(now)) {
-            return false;
+            return None;
         }
-        self.remove(key).is_some()
+        self.remove(key)
     }
 
     /// Puts a value; a key that existed keeps its place in the order and loses its deadline.

@@ -18,6 +18,7 @@ use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
 use crate::state::op::{Op, Transaction};
 use crate::state::query::View;
+use crate::state::removals::Removals;
 use crate::state::scope::Scope;
 use crate::state::stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
@@ -38,6 +39,7 @@ pub struct Machine {
     /// For streams to come.
     pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
+    pub(in crate::state) removals: Removals,
 }
 
 impl Default for Machine {
@@ -52,6 +54,7 @@ impl Default for Machine {
                 ids: IDEMPOTENCY_IDS_DEFAULT,
             },
             databases: BTreeMap::new(),
+            removals: Removals::default(),
         }
     }
 }
@@ -198,7 +201,12 @@ impl Machine {
 
     /// A query sees time as the machine does, or later: a due key stays gone.
     fn view(&self, database: u32, now: TimeMs) -> View<'_> {
-        View { keys: self.databases.get(&database), now: now.max(self.time) }
+        View {
+            keys: self.databases.get(&database),
+            now: now.max(self.time),
+            database,
+            removals: &self.removals,
+        }
     }
 
     fn scope<'m>(&'m mut self, database: u32, effects: &'m mut Effects) -> Scope<'m> {
@@ -209,6 +217,7 @@ impl Machine {
             version: KeyVersion(self.changes),
             limits: self.limits,
             idempotency: self.idempotency,
+            removals: &mut self.removals,
             effects,
         }
     }
@@ -319,8 +328,7 @@ impl Machine {
         if !self.scope(from, effects).exists(key) || self.scope(to, effects).exists(key) {
             return Ok(Reply::Integer(0));
         }
-        let source = self.scope(from, effects);
-        let entry = source.keys.remove(key).expect("just seen");
+        let entry = self.scope(from, effects).remove(key).expect("just seen");
         let mut target = self.scope(to, effects);
         let deadline = entry.expires_at();
         target.insert_new(key, entry.value);
@@ -351,7 +359,8 @@ impl Machine {
             while deleted < limit
                 && let Some(key) = keys.first_due(now).cloned()
             {
-                keys.remove(&key);
+                let entry = keys.remove(&key).expect("just seen");
+                self.removals.note(*database, &key, entry.version);
                 effects.push(*database, &key, KeyEvent::Expired);
                 deleted += 1;
             }
@@ -373,13 +382,12 @@ impl Machine {
         }
     }
 
-    /// EXEC. A key that was gone when it was watched (or due, which is the same) has version 0, and still has when it has
-    /// been deleted since.
+    /// EXEC. A key that was due when it was watched counts as gone, and its deletion as no change.
     fn transaction(&mut self, transaction: &Transaction<'_>, effects: &mut Effects) -> Reply {
-        let unchanged = transaction.watched.iter().all(|watched| {
-            let entry = self.view(watched.database, self.time).entry(watched.key);
-            entry.map_or(KeyVersion(0), |entry| entry.version) == watched.version
-        });
+        let unchanged = transaction
+            .watched
+            .iter()
+            .all(|watched| self.view(watched.database, self.time).version(watched.key) == watched.version);
         if !unchanged {
             return Reply::NilArray;
         }

@@ -9,8 +9,9 @@ use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::group;
 use crate::state::key::BUSY_KEY;
-use crate::state::keyspace::{KeyEntry, KeySequence, Keyspace, Text, Value};
+use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::rdb::payload;
+use crate::state::removals::Removals;
 use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
@@ -26,11 +27,24 @@ pub struct View<'m> {
     /// `None`: a database that was never written to.
     pub keys: Option<&'m Keyspace>,
     pub now: TimeMs,
+    pub database: u32,
+    pub removals: &'m Removals,
 }
 
 impl<'m> View<'m> {
     pub fn entry(&self, key: &[u8]) -> Option<&'m KeyEntry> {
         self.keys?.get(key, self.now)
+    }
+
+    /// What WATCH remembers: it is another one after every change, also if the key is gone before and after.
+    pub fn version(&self, key: &[u8]) -> KeyVersion {
+        match self.keys.and_then(|keys| keys.get_due_too(key)) {
+            Some(entry) if entry.is_due(self.now) => {
+                self.removals.version_when_gone(self.database, key, entry.version)
+            }
+            Some(entry) => entry.version,
+            None => self.removals.version(self.database, key),
+        }
     }
 
     pub fn stream(&self, key: &[u8]) -> Result<Option<&'m Stream>, ReplyError> {
@@ -133,9 +147,8 @@ impl<'m> View<'m> {
                 Some(entry) => object(&entry.value, *aspect)?,
             },
             KeyQuery::Count => Reply::count(self.keys.map_or(0, Keyspace::len)),
-            KeyQuery::Version { key } => {
-                Reply::Integer(self.entry(key).map_or(0, |entry| entry.version.0 as i64))
-            }
+            // One of a key that is gone turns up as a negative number, and is turned back by who has asked.
+            KeyQuery::Version { key } => Reply::Integer(self.version(key).0 as i64),
         })
     }
 

@@ -3,7 +3,8 @@
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::effects::{Effects, KeyEvent};
-use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
+use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
+use crate::state::removals::Removals;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
@@ -18,6 +19,7 @@ pub struct Scope<'m> {
     pub limits: NodeLimits,
     /// For streams that are made.
     pub idempotency: IdempotencyLimits,
+    pub removals: &'m mut Removals,
     pub effects: &'m mut Effects,
 }
 
@@ -28,9 +30,26 @@ impl Scope<'_> {
 
     /// Deletes the key if it is due: the first thing that every write does with a key.
     pub fn expire_if_due(&mut self, key: &[u8]) {
-        if self.keys.remove_if_due(key, self.time) {
+        if let Some(entry) = self.keys.remove_if_due(key, self.time) {
+            self.removals.note(self.database, key, entry.version);
             self.push(key, KeyEvent::Expired);
         }
+    }
+
+    /// Takes a key away, for whatever reason but that it is due.
+    pub fn remove(&mut self, key: &[u8]) -> Option<KeyEntry> {
+        let entry = self.keys.remove(key)?;
+        self.removals.note(self.database, key, self.version);
+        Some(entry)
+    }
+
+    /// Takes all keys away.
+    pub fn clear(&mut self) {
+        for (key, entry) in self.keys.from_sequence(KeySequence(0)) {
+            let version = if entry.is_due(self.time) { entry.version } else { self.version };
+            self.removals.note(self.database, key, version);
+        }
+        self.keys.clear();
     }
 
     pub fn entry(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {

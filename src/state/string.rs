@@ -26,7 +26,7 @@ pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Reply, Re
         StringWrite::GetDelete { key } => {
             let Some(text) = scope.text(key)? else { return Ok(Reply::Nil) };
             let value = text.bytes.clone();
-            scope.keys.remove(key);
+            scope.remove(key);
             scope.push(key, KeyEvent::Delete);
             Ok(Reply::Bulk(value))
         }
@@ -111,7 +111,7 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Reply
 /// Sets a deadline, or deletes at once if it has passed.
 pub fn expire_at(scope: &mut Scope<'_>, key: &[u8], at: TimeMs) {
     if at <= scope.time {
-        scope.keys.remove(key);
+        scope.remove(key);
         scope.push(key, KeyEvent::Delete);
     } else {
         scope.keys.set_deadline(key, Some(at));

@@ -1,0 +1,103 @@
+//! Removed keys, as far as WATCH asks for them: a key that was not there may have come and gone again.
+//!
+//! Names are thrown into buckets; of each bucket the version of its last removal is kept. So a transaction is now and then refused
+//! because another key was removed, which WATCH allows: whoever uses it tries again.
+
+use crate::base::crc;
+use crate::base::wire::{Malformed, Reader, Writer};
+use crate::state::keyspace::KeyVersion;
+
+/// 128 KiB once a key was removed; a removal is taken for that of another key once in as many.
+const BUCKETS: usize = 16 * 1024;
+
+/// Part of the replicated state: every machine must decide alike.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Removals {
+    /// Nothing, or one for each bucket; 0: none was removed.
+    versions: Vec<u64>,
+}
+
+impl Removals {
+    /// A key went, by a write of this version. Of one that was due it is the version that the key had: then it makes no difference
+    /// when it is deleted.
+    pub fn note(&mut self, database: u32, key: &[u8], version: KeyVersion) {
+        if self.versions.is_empty() {
+            self.versions.resize(BUCKETS, 0);
+        }
+        let last = &mut self.versions[bucket(database, key)];
+        *last = version.0.max(*last);
+    }
+
+    /// What stands for a key that is not there: it differs if the key, or one of its bucket, has come and gone meanwhile.
+    pub fn version(&self, database: u32, key: &[u8]) -> KeyVersion {
+        KeyVersion::absent_since(self.versions.get(bucket(database, key)).copied().unwrap_or(0))
+    }
+
+    /// The same for a key that is due and was not deleted yet.
+    pub fn version_when_gone(&self, database: u32, key: &[u8], version: KeyVersion) -> KeyVersion {
+        self.version(database, key).max(KeyVersion::absent_since(version.0))
+    }
+
+    pub fn encode(&self, writer: &mut Writer<'_>) {
+        let noted = self.versions.iter().enumerate().filter(|(_, version)| **version > 0);
+        writer.varint(noted.clone().count() as u64);
+        for (bucket, version) in noted {
+            writer.u16(bucket as u16);
+            writer.varint(*version);
+        }
+    }
+
+    /// `changes`: no version is above it.
+    pub fn decode(reader: &mut Reader<'_>, changes: u64) -> Result<Removals, Malformed> {
+        let mut removals = Removals::default();
+        let mut next = 0;
+        for _ in 0..reader.count()? {
+            let bucket = usize::from(reader.u16()?);
+            if !(next..BUCKETS).contains(&bucket) {
+                return Err(reader.malformed("removals are not in order"));
+            }
+            next = bucket + 1;
+            let version = reader.varint()?;
+            if !(1..=changes).contains(&version) {
+                return Err(reader.malformed("version of a removal that was never given"));
+            }
+            removals.versions.resize(BUCKETS, 0);
+            removals.versions[bucket] = version;
+        }
+        Ok(removals)
+    }
+}
+
+fn bucket(database: u32, key: &[u8]) -> usize {
+    crc::extend(crc::crc32c(&database.to_le_bytes()), key) as usize % BUCKETS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_is_seen_and_survives_a_checkpoint() {
+        let mut removals = Removals::default();
+        let before = removals.version(0, b"k");
+        assert_eq!(before, KeyVersion(0));
+        removals.note(0, b"k", KeyVersion(7));
+        let after = removals.version(0, b"k");
+        assert!(after != before && after != KeyVersion(7), "a version that no key has");
+        assert_eq!(removals.version(1, b"k"), before, "in another database");
+        removals.note(0, b"k", KeyVersion(6));
+        assert_eq!(removals.version(0, b"k"), after);
+        let mut bytes = Vec::new();
+        removals.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(Removals::decode(&mut Reader::new(&bytes), 7).unwrap(), removals);
+        assert!(Removals::decode(&mut Reader::new(&bytes), 6).is_err());
+    }
+
+    #[test]
+    fn a_due_key_is_gone_whether_it_was_deleted_or_not() {
+        let mut removals = Removals::default();
+        let due = removals.version_when_gone(0, b"k", KeyVersion(3));
+        removals.note(0, b"k", KeyVersion(3));
+        assert_eq!(removals.version(0, b"k"), due);
+    }
+}
