@@ -33,8 +33,9 @@ pub struct Waiter {
     /// When to look at it again although nothing was reported: something pending may have become claimable. By the
     /// worker's clock.
     pub wake_ms: Option<u64>,
-    /// Its read is on its way through the partition: it cannot end otherwise until that comes back.
-    pub in_flight: bool,
+    /// How often its read is on its way through the partition: it cannot end otherwise until all have come back, or one with
+    /// entries. A group read goes once at a time, for it takes what it finds.
+    pub in_flight: u32,
     /// What to answer instead of waiting on, should the read on its way come back empty.
     pub ended: Option<Ending>,
 }
@@ -45,6 +46,19 @@ pub enum WaiterKind {
     Read,
     /// XREADGROUP: goes through the log.
     GroupRead,
+}
+
+/// As often an XREAD goes at a time: behind a RENAME that may be refused, say, and behind the XADD after it.
+const READS_IN_FLIGHT_MAX: u32 = 4;
+
+impl Waiter {
+    /// Whether its read may be sent, maybe once more.
+    pub fn can_ride(&self) -> bool {
+        match self.kind {
+            WaiterKind::Read => self.in_flight < READS_IN_FLIGHT_MAX,
+            WaiterKind::GroupRead => self.in_flight == 0,
+        }
+    }
 }
 
 /// How a wait ends without entries.
@@ -168,7 +182,7 @@ impl Waiters {
     ) -> impl Iterator<Item = (&Bytes, WaiterId)> + '_ {
         let groups = self.at(database, key).into_iter().flat_map(|on_key| &on_key.by_group);
         groups.filter_map(|(group, ids)| {
-            let idle = ids.iter().find(|id| !self.waiters[id].in_flight)?;
+            let idle = ids.iter().find(|id| self.waiters[id].can_ride())?;
             Some((group, *idle))
         })
     }

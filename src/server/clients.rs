@@ -50,7 +50,13 @@ impl Worker {
             session.name.escape_ascii(),
             now_ms.saturating_sub(connection.created_at_ms) / 1000,
             now_ms.saturating_sub(connection.last_active_ms.get()) / 1000,
-            flags(&session, tracking.tracker(connection.id), blocked, connection),
+            flags(
+                &session,
+                tracking.tracker(connection.id),
+                blocked,
+                self.is_any_changed(&session.watched),
+                connection,
+            ),
             session.database,
             subscriptions[0],
             subscriptions[1],
@@ -108,6 +114,7 @@ fn flags(
     session: &crate::server::session::Session,
     tracker: Option<&Tracker>,
     blocked: bool,
+    spoilt: bool,
     connection: &Connection,
 ) -> String {
     let mut flags = String::new();
@@ -119,6 +126,7 @@ fn flags(
         (tracker.is_some(), 't'),
         (tracker.is_some_and(|tracker| tracker.is_redirect_broken), 'R'),
         (tracker.is_some_and(|tracker| tracker.mode == TrackingMode::Broadcast), 'B'),
+        (spoilt, 'd'),
         (connection.is_closing(), 'c'),
         (connection.peer.is_unix(), 'U'),
         (session.no_evict, 'e'),

@@ -146,9 +146,12 @@ impl Worker {
 
     /// Puts a write into its partition's open batch, and behind it whoever waits for what it does.
     pub fn write(&self, partition: PartitionId, database: u32, write: &Write<'_>, ticket: Ticket) {
-        self.partition(partition).borrow_mut().write(database, write, ticket);
+        let mut at = self.partition(partition).borrow_mut();
+        let is_first = at.is_idle();
+        at.write(database, write, ticket);
+        drop(at);
         if !self.waiters.borrow().is_empty() {
-            self.ride_behind(database, write);
+            self.ride_behind(database, write, is_first);
         }
         self.request_round();
     }

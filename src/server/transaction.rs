@@ -57,16 +57,24 @@ impl Worker {
             if session.watched.iter().any(|watched| watched.database == database && watched.key == key) {
                 continue;
             }
-            let query = Query::Key(KeyQuery::Version { key });
-            let version = match self.query(self.router.of_key(key), database, &query) {
-                Reply::Integer(version) => KeyVersion(version as u64),
-                other => unreachable!("a version is not {other:?}"),
-            };
+            let version = self.version_of(database, key);
             session.watched.push(WatchedKey { database, key: key.to_vec(), version });
         }
         drop(session);
         connection.reply(&Reply::OK);
         Flow::Next
+    }
+
+    fn version_of(&self, database: u32, key: &[u8]) -> KeyVersion {
+        match self.query(self.router.of_key(key), database, &Query::Key(KeyQuery::Version { key })) {
+            Reply::Integer(version) => KeyVersion(version as u64),
+            other => unreachable!("a version is not {other:?}"),
+        }
+    }
+
+    /// Whether EXEC would be refused as things stand.
+    pub fn is_any_changed(&self, watched: &[WatchedKey]) -> bool {
+        watched.iter().any(|watched| self.version_of(watched.database, &watched.key) != watched.version)
     }
 
     fn exec(self: &Rc<Self>, connection: &Rc<Connection>) -> Flow {
@@ -177,7 +185,7 @@ impl Worker {
         if !self.waiters.borrow().is_empty() {
             for (database, data) in &commands {
                 if let Data::Write(write) = data {
-                    self.ride_behind(*database, write);
+                    self.ride_behind(*database, write, false);
                 }
             }
         }

@@ -118,7 +118,7 @@ impl Worker {
             kind,
             deadline_ms,
             wake_ms: None,
-            in_flight: false,
+            in_flight: 0,
             ended: None,
         };
         let id = self.waiters.borrow_mut().register(waiter);
@@ -173,11 +173,11 @@ impl Worker {
     /// A write is on its way to keys that somebody may wait for: the readers concerned ride behind it, and see what it leaves and
     /// nothing of what comes after it, as Redis serves them between two commands. Of the readers of a group that wait for an added entry
     /// only the first rides, so that both take one commit; nobody rides behind an entry that he would not get, for he could not ride behind
-    /// the next one then.
-    pub fn ride_behind(&self, database: u32, write: &Write<'_>) {
+    /// the next one then. `is_first`: nothing is on its way before the write, and what is applied tells whether it will be refused.
+    pub fn ride_behind(&self, database: u32, write: &Write<'_>, is_first: bool) {
         let riders: Vec<WaiterId> = {
             let waiters = self.waiters.borrow();
-            let idle = |id: &WaiterId| waiters.get(*id).is_some_and(|waiter| !waiter.in_flight);
+            let idle = |id: &WaiterId| waiters.get(*id).is_some_and(Waiter::can_ride);
             let is = |id: &WaiterId, kind| waiters.get(*id).is_some_and(|waiter| waiter.kind == kind);
             let group_reader = |id: &WaiterId| idle(id) && is(id, WaiterKind::GroupRead);
             match write {
@@ -191,6 +191,11 @@ impl Worker {
                     let of_groups = waiters.first_idle_of_groups(database, add.key);
                     let served = of_groups.filter(|(group, _)| self.may_deliver(database, add, group));
                     readers.chain(served.map(|(_, id)| id)).collect()
+                }
+                Write::Key(KeyWrite::Copy { from, .. } | KeyWrite::Rename { from, .. })
+                    if is_first && !self.has_key(database, from) =>
+                {
+                    return;
                 }
                 Write::Key(KeyWrite::Copy { to, database: other, .. }) => {
                     waiters.on_key(other.unwrap_or(database), to).filter(idle).collect()
@@ -224,13 +229,18 @@ impl Worker {
         };
         for id in riders {
             // A key named twice names its readers twice.
-            let kind = self.waiters.borrow().get(id).filter(|w| !w.in_flight).map(|waiter| waiter.kind);
+            let kind = self.waiters.borrow().get(id).filter(|w| w.can_ride()).map(|waiter| waiter.kind);
             match kind {
                 Some(WaiterKind::Read) => self.ride_with_read(id),
                 Some(WaiterKind::GroupRead) => self.send_group_read(id),
                 None => {}
             }
         }
+    }
+
+    fn has_key(&self, database: u32, key: &[u8]) -> bool {
+        let partition = self.partition(self.router.of_key(key)).borrow();
+        partition.machine().has_key(database, self.now(), key)
     }
 
     /// Whether an XADD will be refused for its id, whatever is on its way, or makes no stream: nobody needs to ride behind it.
@@ -266,7 +276,7 @@ impl Worker {
         if let Ok(Some(partition)) = self.router.of_keys(read.streams.iter().map(|(key, _)| *key)) {
             self.partition(partition).borrow_mut().ride(waiter.database, query, Ticket::Waiter(id));
             drop(data);
-            waiter.in_flight = true;
+            waiter.in_flight += 1;
         }
     }
 
@@ -310,7 +320,7 @@ impl Worker {
     fn try_group_read(&self, id: WaiterId) {
         let (is_due, wake_in_ms) = {
             let waiters = self.waiters.borrow();
-            let Some(waiter) = waiters.get(id).filter(|waiter| !waiter.in_flight) else { return };
+            let Some(waiter) = waiters.get(id).filter(|waiter| waiter.in_flight == 0) else { return };
             let data = decode(&waiter.read);
             let Data::Write(Write::GroupRead(read)) = &data else {
                 unreachable!("{data:?} is not what a group reader waits for")
@@ -352,7 +362,7 @@ impl Worker {
             waiters.set_wake(id, None);
             let Some(waiter) = waiters.get(id) else { return };
             let is_on_its_way =
-                |other: WaiterId| other != id && waiters.get(other).is_some_and(|w| w.in_flight);
+                |other: WaiterId| other != id && waiters.get(other).is_some_and(|w| w.in_flight > 0);
             waiter.keys.iter().any(|key| waiters.on_key(waiter.database, key).any(is_on_its_way))
         };
         if others_are_on_their_way {
@@ -370,8 +380,8 @@ impl Worker {
         let (database, encoded) = {
             let mut waiters = self.waiters.borrow_mut();
             let waiter = waiters.get_mut(id).expect("looked up just now");
-            assert!(!waiter.in_flight, "{id:?} is on its way already");
-            waiter.in_flight = true;
+            assert_eq!(waiter.in_flight, 0, "{id:?} is on its way already");
+            waiter.in_flight = 1;
             (waiter.database, waiter.read.clone())
         };
         let data = decode(&encoded);
@@ -386,11 +396,12 @@ impl Worker {
 
     /// A read that was on its way has been executed.
     pub fn waiter_came_back(&self, id: WaiterId, reply: Reply) {
-        let (kind, ended) = {
+        // Served by one that was on its way before it, if there is none any more.
+        let (kind, ended, is_last) = {
             let mut waiters = self.waiters.borrow_mut();
             let Some(waiter) = waiters.get_mut(id) else { return };
-            waiter.in_flight = false;
-            (waiter.kind, waiter.ended)
+            waiter.in_flight -= 1;
+            (waiter.kind, waiter.ended, waiter.in_flight == 0)
         };
         let found_nothing = match kind {
             WaiterKind::GroupRead => reply == Reply::NilArray,
@@ -398,6 +409,7 @@ impl Worker {
             WaiterKind::Read => !matches!(reply, Reply::Streams(_)),
         };
         match (found_nothing, ended, kind) {
+            (true, _, _) if !is_last => {}
             // A group reader's rights were looked at when it was sent; what it was given is the client's.
             (false, _, WaiterKind::GroupRead) => self.end_with(id, &reply),
             (false, _, WaiterKind::Read) => {
@@ -423,7 +435,7 @@ impl Worker {
     pub fn end_wait_of_closed(&self, connection: &Connection) -> bool {
         let id = self.waiters.borrow().of_connection(connection.id);
         let Some(id) = id else { return false };
-        let in_flight = self.waiters.borrow().get(id).is_some_and(|waiter| waiter.in_flight);
+        let in_flight = self.waiters.borrow().get(id).is_some_and(|waiter| waiter.in_flight > 0);
         self.end_without_entries(id, Ending::Disconnected);
         !in_flight
     }
@@ -432,10 +444,10 @@ impl Worker {
         let in_flight = {
             let mut waiters = self.waiters.borrow_mut();
             let Some(waiter) = waiters.get_mut(id) else { return };
-            if waiter.in_flight {
+            if waiter.in_flight > 0 {
                 waiter.ended = Some(ending);
             }
-            waiter.in_flight
+            waiter.in_flight > 0
         };
         if in_flight {
             self.waiters.borrow_mut().forget_deadline(id);
