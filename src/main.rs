@@ -3,11 +3,14 @@
 use headwater::config::load::{self, Invocation};
 use headwater::node::node;
 use headwater::observe::tracing;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let flags: Vec<String> = std::env::args().skip(1).collect();
-    let config = match load::load(&flags, std::env::vars()) {
+    let text = |os: OsString| os.to_string_lossy().into_owned();
+    let flags: Vec<String> = std::env::args_os().skip(1).map(text).collect();
+    let environment: Vec<_> = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    let config = match load::load(&flags, environment.iter().cloned()) {
         Ok(Invocation::Print(text)) => {
             println!("{}", text.trim_end());
             return ExitCode::SUCCESS;
@@ -17,6 +20,9 @@ fn main() -> ExitCode {
     };
     if let Err(error) = tracing::install(config.loglevel, &config.logfile) {
         return fail(&format!("cannot write the log file {}: {error}", config.logfile));
+    }
+    for name in load::unknown_variables(&environment) {
+        ::tracing::warn!(name, "no setting is named like this variable of the environment; ignored");
     }
     let logs_to_file = !config.logfile.is_empty();
     match node::run(config) {

@@ -208,7 +208,7 @@ fn keys_of(request: ArgList<'_>, with_flags: bool) -> Result<Reply, ReplyError> 
     let request: OwnedArgs = request.iter().collect();
     let args = request.as_args();
     let row = lookup::row_of(args).ok_or(INVALID_COMMAND)?;
-    if row.keys.is_empty() {
+    if row.keys.iter().all(|spec| spec.has(KeyFlag::NotKey)) {
         return Err(NO_KEYS);
     }
     if !row.accepts(args.len()) {
@@ -306,6 +306,7 @@ mod tests {
         assert_eq!(found_with_flags, Ok(Reply::Array(vec![expected])));
         assert_eq!(keys("NOPE a"), Err(INVALID_COMMAND));
         assert_eq!(keys("PING"), Err(NO_KEYS));
+        assert_eq!(keys("SPUBLISH c m"), Err(NO_KEYS));
         assert_eq!(keys("GET"), Err(INVALID_NUMBER));
         assert_eq!(keys("XREAD STREAMS a b 0"), Err(INVALID_ARGUMENTS));
         assert_eq!(keys("XREAD BAD STREAMS a 0"), Err(INVALID_ARGUMENTS));

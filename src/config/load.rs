@@ -15,6 +15,9 @@ pub const REDIS_VERSION: &str = "8.10.0";
 /// there more than once and CONFIG GET does not tell it.
 pub const USER: &str = "user";
 
+/// Of settings in the environment.
+const PREFIX: &str = "HEADWATER_";
+
 /// What the command line asked for.
 #[derive(Debug)]
 pub enum Invocation {
@@ -57,7 +60,7 @@ pub fn load(
     let environment: Vec<_> = environment
         .into_iter()
         .filter_map(|(name, value)| {
-            let name = name.strip_prefix("HEADWATER_")?.to_ascii_lowercase().replace('_', "-");
+            let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace('_', "-");
             // Other tools of the project have variables with this prefix: what is no setting is not ours.
             (name == "config" || settings::find(&name).is_some()).then_some((name, value))
         })
@@ -76,6 +79,15 @@ pub fn load(
         }
     }
     Ok(Invocation::Run(Box::new(config)))
+}
+
+/// Variables that look like settings and are none, for a warning: one that is misspelt must not go unnoticed.
+pub fn unknown_variables(environment: &[(String, String)]) -> impl Iterator<Item = &str> {
+    let is_unknown = |name: &str| {
+        let setting = name.strip_prefix(PREFIX).map(|name| name.to_ascii_lowercase().replace('_', "-"));
+        setting.is_some_and(|name| name != "config" && settings::find(&name).is_none())
+    };
+    environment.iter().map(|(name, _)| name.as_str()).filter(move |name| is_unknown(name))
 }
 
 /// `--name value …` as Redis has it: the values reach to the next `--`; also `--name=value`.
@@ -316,6 +328,13 @@ mod tests {
         assert_eq!((config.port, config.maxclients, config.databases), (3, 22, 3));
         assert_eq!(config.bind, ["::1", "127.0.0.1"]);
         assert!(!config.protected_mode);
+    }
+
+    #[test]
+    fn misspelt_variables_are_found() {
+        let environment = ["HEADWATER_REQUIREPAS", "HEADWATER_PORT", "HEADWATER_CONFIG", "HOME"];
+        let environment: Vec<_> = environment.map(|name| (name.to_owned(), "1".to_owned())).into();
+        assert_eq!(unknown_variables(&environment).collect::<Vec<_>>(), ["HEADWATER_REQUIREPAS"]);
     }
 
     #[test]

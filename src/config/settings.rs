@@ -231,7 +231,17 @@ pub static SETTINGS: &[Setting] = &[
         "dir",
         "data",
         immutable,
-        Kind::Text { get: |c| c.dir.to_string_lossy().into_owned(), set: |c, v| c.dir = PathBuf::from(v) },
+        Kind::Parsed {
+            get: |c| c.dir.to_string_lossy().into_owned(),
+            set: |c, v| {
+                if v.is_empty() || v.contains('\0') {
+                    return Err(Refused("the name of a directory is wanted".into()));
+                }
+                c.dir = PathBuf::from(v);
+                Ok(())
+            },
+            values: "text"
+        },
         "The data directory; made if missing, locked while in use."
     ),
     row!(

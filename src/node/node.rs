@@ -199,6 +199,8 @@ async fn serve(worker: &Rc<Worker>, listeners: Vec<Listener>) -> Result<(), Node
         |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
+    // The end of the terminal that it was started from is no reason to stop (as in Redis): whoever is asked for does not kill.
+    let _hangup = signals(SignalKind::hangup())?;
     let failed = tokio::select! {
         biased;
         error = worker.run_rounds() => Some(error),

@@ -36,6 +36,11 @@ impl SlowLog {
     pub fn push(&mut self, command: SlowCommand, len_max: u64) {
         self.commands.push_front(SlowCommand { id: self.next_id, ..command });
         self.next_id += 1;
+        self.shorten_to(len_max);
+    }
+
+    /// Drops the oldest beyond `len_max`.
+    pub fn shorten_to(&mut self, len_max: u64) {
         self.commands.truncate(usize::try_from(len_max).unwrap_or(usize::MAX));
     }
 

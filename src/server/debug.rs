@@ -6,6 +6,7 @@ use crate::command::value::server::DebugCommand;
 use crate::command::value::string::StringWrite;
 use crate::command::value::{Query, Write};
 use crate::model::reply::{Reply, ReplyError};
+use crate::resp::writer::Protocol;
 use crate::server::connection::Connection;
 use crate::server::server_commands;
 use crate::server::ticket::{Place, Ticket};
@@ -21,6 +22,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Keys that DEBUG POPULATE makes between two looks.
 const POPULATE_AT_ONCE: u64 = 1000;
 
+const NOT_ALLOWED: ReplyError = ReplyError::new(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
+     from a local connection, otherwise you need to set this option in the configuration file, and then \
+     restart the server.",
+);
+
 impl Worker {
     pub fn allows_debug(&self, connection: &Connection) -> bool {
         self.config.borrow().enable_debug_command.allows(connection.peer.is_local())
@@ -29,11 +36,7 @@ impl Worker {
     /// The reply inside EXEC, or of what is answered at once.
     pub fn debug(&self, connection: &Connection, command: &DebugCommand<'_>) -> Reply {
         if !self.allows_debug(connection) {
-            return Reply::error(
-                "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
-                 from a local connection, otherwise you need to set this option in the configuration file, and then \
-                 restart the server.",
-            );
+            return NOT_ALLOWED.into();
         }
         let database = connection.session.borrow().database;
         match command {
@@ -56,7 +59,7 @@ impl Worker {
                 });
                 Reply::Array(digests.collect())
             }
-            DebugCommand::Protocol { kind } => protocol_sample(kind),
+            DebugCommand::Protocol { kind } => protocol_sample(kind, connection.session.borrow().protocol),
             DebugCommand::Log { message } => {
                 tracing::warn!(message = %message.escape_ascii(), "DEBUG LOG");
                 Reply::OK
@@ -235,7 +238,7 @@ impl Worker {
 const STRING_MATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// DEBUG PROTOCOL: one of each kind of reply, for authors of clients (Redis `debugCommand`).
-fn protocol_sample(kind: &[u8]) -> Reply {
+fn protocol_sample(kind: &[u8], protocol: Protocol) -> Reply {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => Reply::Text("Hello World"),
         b"integer" => Reply::Integer(12345),
@@ -245,6 +248,7 @@ fn protocol_sample(kind: &[u8]) -> Reply {
         b"map" => {
             Reply::Map((0..3).map(|number| (Reply::Integer(number), Reply::flag(number == 1))).collect())
         }
+        b"push" if protocol == Protocol::Resp2 => Reply::error("ERR RESP2 is not supported by this command"),
         b"push" => Reply::Push(vec![Reply::Text("server-cpu-usage"), Reply::Integer(42)]),
         b"verbatim" => Reply::Verbatim("This is a verbatim\nstring".to_owned()),
         _ => Reply::error(

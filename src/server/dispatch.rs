@@ -38,10 +38,13 @@ impl Worker {
         let row = match lookup::find(args) {
             Ok(row) => row,
             Err(error) => {
-                self.refuse(connection, None, is_exec(name), error);
+                let row = lookup::row_of(args);
+                connection.session.borrow_mut().last_command = row;
+                self.refuse(connection, row, is_exec(name), error);
                 return Flow::Next;
             }
         };
+        connection.session.borrow_mut().last_command = Some(row);
         // A plain session passes all that is checked, and queues nothing.
         if !is_plain {
             if let Err(error) = self.check(connection, row, args) {
@@ -57,7 +60,6 @@ impl Worker {
         let is_paused = self.pause.is_begun()
             && self.pause.holds(row, self.clock.monotonic_ms())
             && !connection.session.borrow().is_subscribed_only();
-        connection.session.borrow_mut().last_command = Some(row);
         let errors_before = self.metrics.errors.get();
         connection.take_opened();
         let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args) };
@@ -65,7 +67,8 @@ impl Worker {
             if self.tracks.get() {
                 self.end_caching(connection, row);
             }
-            let failed = self.metrics.errors.get() != errors_before;
+            // CONFIG RESETSTAT sets it back.
+            let failed = self.metrics.errors.get() > errors_before;
             let opened = connection.take_opened();
             self.note_request(connection, row, args, opened, failed);
             if self.monitors.is_any() && !(row.name == "exec" && opened.is_some()) {

@@ -114,6 +114,7 @@ impl Worker {
             0 => OFF,
             milliseconds => milliseconds.saturating_mul(1_000_000),
         };
+        self.slow.log.borrow_mut().shorten_to(config.slowlog_max_len);
         self.slow.slow_ns.set(slow_ns);
         self.slow.spike_ns.set(spike_ns);
         self.slow.attention_ns.set(slow_ns.min(spike_ns));

@@ -90,7 +90,8 @@ impl Session {
     pub fn reset(&mut self, default_user: Rc<User>) {
         let library_name = std::mem::take(&mut self.library_name);
         let library_version = std::mem::take(&mut self.library_version);
-        *self = Session { library_name, library_version, ..Session::new(default_user) };
+        let last_command = self.last_command;
+        *self = Session { library_name, library_version, last_command, ..Session::new(default_user) };
     }
 
     /// RESP2 with subscriptions: only the commands about subscriptions are allowed.

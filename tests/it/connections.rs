@@ -47,6 +47,18 @@ fn replies_after_shutdown(server: &Server, lines: &[&str]) -> String {
 }
 
 #[test]
+fn a_hangup_of_the_terminal_does_not_stop_the_server() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let sent = std::process::Command::new("kill").args(["-HUP", &server.pid().to_string()]).status();
+    assert!(sent.expect("kill -HUP").success());
+    // The next one would not be the same process.
+    for _ in 0..3 {
+        assert_eq!(client.line("SET k v").text(), "OK");
+    }
+}
+
+#[test]
 fn a_half_closed_client_gets_the_replies_to_what_it_sent() {
     let server = Server::start();
     let replies = replies_after_shutdown(&server, &["XADD s 1-1 a 1", "XLEN s", "SET k v", "GET k", "PING"]);

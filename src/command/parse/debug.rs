@@ -12,6 +12,8 @@ use crate::model::reply::ReplyError;
 /// DEBUG SLEEP at the most: an hour, so that a slip does not stop a server for ever.
 const SLEEP_SECONDS_MAX: f64 = 3600.0;
 
+const NOT_POSITIVE: ReplyError = ReplyError::new("ERR value is out of range, must be positive");
+
 /// DEBUG (Redis `debugCommand`): sub-commands are not rows of the table, as in Redis.
 pub fn debug(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let name = at(args, 1);
@@ -24,7 +26,18 @@ pub fn debug(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         }
         () if takes("SLEEP", 1, 1) => DebugCommand::Sleep { milliseconds: sleep_ms(at(args, 2)) },
         () if takes("SET-ACTIVE-EXPIRE", 1, 1) => DebugCommand::SetActiveExpire { on: at(args, 2) != b"0" },
-        () if takes("RELOAD", 0, any) || takes("LOADAOF", 0, 0) => DebugCommand::Reload,
+        () if takes("RELOAD", 0, any) => {
+            // Nothing is saved, merged or flushed here: memory is rebuilt from what is on disk.
+            let is_known =
+                |option: &[u8]| ["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|known| is(option, known));
+            if !list(args, 2).iter().all(is_known) {
+                return Err(ReplyError::new(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+            DebugCommand::Reload
+        }
+        () if takes("LOADAOF", 0, 0) => DebugCommand::Reload,
         () if takes("OBJECT", 1, any) => DebugCommand::Object { key: at(args, 2) },
         () if takes("DIGEST", 0, 0) => DebugCommand::Digest,
         () if takes("DIGEST-VALUE", 1, any) => DebugCommand::DigestValue { keys: list(args, 2) },
@@ -35,7 +48,7 @@ pub fn debug(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             pattern: at(args, 3),
         },
         () if takes("POPULATE", 1, 3) => DebugCommand::Populate {
-            count: u64::try_from(integer(at(args, 2))?).map_err(|_| ReplyError::NOT_AN_INTEGER)?,
+            count: u64::try_from(integer(at(args, 2))?).map_err(|_| NOT_POSITIVE)?,
             prefix: args.get(3).unwrap_or(b"key"),
             size: match args.get(4) {
                 None => None,
