@@ -36,6 +36,10 @@ pub struct Waiter {
     /// How often its read is on its way through the partition: it cannot end otherwise until all have come back, or one with
     /// entries. A group read goes once at a time, for it takes what it finds.
     pub in_flight: u32,
+    /// The group read on its way may come back empty: see [`Worker::must_wait_for_riders`].
+    ///
+    /// [`Worker::must_wait_for_riders`]: crate::server::worker::Worker::must_wait_for_riders
+    pub may_be_in_vain: bool,
     /// What to answer instead of waiting on, should the read on its way come back empty.
     pub ended: Option<Ending>,
 }

@@ -32,6 +32,12 @@ impl Worker {
             connection.reply(&Reply::Error(error));
             return Flow::Next;
         }
+        if let Data::Write(write) = data
+            && !connection.is_settled()
+            && self.must_wait_for_riders(database, write)
+        {
+            return Flow::HoldUntilSettled;
+        }
         match self.place_of(data) {
             Err(error) => connection.reply(&Reply::Error(error)),
             Ok(Whereabouts::One(partition)) => self.execute_in(connection, database, partition, data),

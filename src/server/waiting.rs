@@ -119,6 +119,7 @@ impl Worker {
             deadline_ms,
             wake_ms: None,
             in_flight: 0,
+            may_be_in_vain: false,
             ended: None,
         };
         let id = self.waiters.borrow_mut().register(waiter);
@@ -232,9 +233,41 @@ impl Worker {
             let kind = self.waiters.borrow().get(id).filter(|w| w.can_ride()).map(|waiter| waiter.kind);
             match kind {
                 Some(WaiterKind::Read) => self.ride_with_read(id),
-                Some(WaiterKind::GroupRead) => self.send_group_read(id),
+                Some(WaiterKind::GroupRead) => {
+                    self.send_group_read(id);
+                    self.note_doubt(id, is_first, write);
+                }
                 None => {}
             }
+        }
+    }
+
+    /// Notes whether a group read that rides behind the write may find nothing. It will find the entry of an XADD; with an id of its
+    /// own, and writes on its way before it, that may be refused after all.
+    fn note_doubt(&self, id: WaiterId, is_first: bool, write: &Write<'_>) {
+        let is_certain = match write {
+            Write::Add(add) => is_first || add.id == NewId::Auto,
+            _ => false,
+        };
+        if let Some(waiter) = self.waiters.borrow_mut().get_mut(id) {
+            waiter.may_be_in_vain = !is_certain;
+        }
+    }
+
+    /// Whether a write should wait until the requests of its pipeline are answered: it concerns somebody whose group read is on its
+    /// way and may come back empty. Then that can ride behind this one.
+    pub fn must_wait_for_riders(&self, database: u32, write: &Write<'_>) -> bool {
+        let waiters = self.waiters.borrow();
+        let is_in_doubt = |id: WaiterId| waiters.get(id).is_some_and(|w| w.in_flight > 0 && w.may_be_in_vain);
+        match write {
+            _ if waiters.is_empty() => false,
+            Write::Key(KeyWrite::FlushAll | KeyWrite::FlushDatabase | KeyWrite::SwapDatabases { .. }) => {
+                waiters.all().any(is_in_doubt)
+            }
+            Write::Key(KeyWrite::Copy { to, database: Some(other), .. }) => {
+                waiters.on_key(*other, to).any(is_in_doubt)
+            }
+            _ => write.keys().flat_map(|key| waiters.on_key(database, key)).any(is_in_doubt),
         }
     }
 
@@ -382,6 +415,7 @@ impl Worker {
             let waiter = waiters.get_mut(id).expect("looked up just now");
             assert_eq!(waiter.in_flight, 0, "{id:?} is on its way already");
             waiter.in_flight = 1;
+            waiter.may_be_in_vain = true;
             (waiter.database, waiter.read.clone())
         };
         let data = decode(&encoded);

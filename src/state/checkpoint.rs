@@ -181,3 +181,27 @@ fn decode_keys(reader: &mut Reader<'_>, changes: u64) -> Result<Keyspace, Malfor
     keys.restore_next_sequence(next);
     Ok(keys)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of(machine: &Machine) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode(machine, &mut |piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+
+    #[test]
+    fn the_format_before_is_still_read() {
+        let now = bytes_of(&Machine::new());
+        let mut before = now.clone();
+        before[0] = FORMAT_BEFORE;
+        assert_eq!(before.pop(), Some(0), "no removals");
+        assert_eq!(bytes_of(&decode(&before).unwrap()), now);
+        before[0] = FORMAT;
+        assert!(decode(&before).is_err());
+        before[0] = FORMAT + 1;
+        assert!(decode(&before).is_err());
+    }
+}
