@@ -91,6 +91,10 @@ impl Selector {
     pub fn parse(rule: &[u8], all_channels: bool) -> Result<Selector, RuleError> {
         let mut selector = Selector::new(all_channels);
         for word in rule[1..rule.len() - 1].split(|&byte| is_blank(byte)).filter(|word| !word.is_empty()) {
+            if word.ends_with(b")") {
+                // A line of rules would end the selector there.
+                return Err(RuleError::Syntax);
+            }
             selector.apply(word)?;
         }
         Ok(selector)
@@ -317,7 +321,12 @@ impl Selector {
         if self.all_keys {
             return b"~*".to_vec();
         }
-        self.keys.iter().map(KeyPattern::describe).collect::<Vec<_>>().join(&b' ')
+        // `~*` would make an end of the others.
+        let describe = |key: &KeyPattern| match &key.describe()[..] {
+            b"~*" if self.keys.len() > 1 => b"%RW~*".to_vec(),
+            rule => rule.to_vec(),
+        };
+        self.keys.iter().map(describe).collect::<Vec<_>>().join(&b' ')
     }
 
     /// `&a &b`
@@ -353,6 +362,17 @@ mod tests {
             selector.apply(rule.as_bytes()).unwrap_or_else(|error| panic!("{rule}: {error}"));
         }
         selector
+    }
+
+    #[test]
+    fn what_is_described_can_be_read_again() {
+        for rules in ["%RW~* ~b", "~b %RW~*", "%RW~*", "%R~* %W~*"] {
+            let described = selector(rules).describe();
+            let again = selector(std::str::from_utf8(&described).unwrap());
+            assert_eq!(again.describe(), described, "{rules}");
+        }
+        assert_eq!(Selector::parse(b"(~a) +get)", false), Err(RuleError::Syntax));
+        assert_eq!(Selector::parse(b"( ~))", false), Err(RuleError::Syntax));
     }
 
     fn commands(rules: &str) -> String {
