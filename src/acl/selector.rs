@@ -91,11 +91,11 @@ impl Selector {
     pub fn parse(rule: &[u8], all_channels: bool) -> Result<Selector, RuleError> {
         let mut selector = Selector::new(all_channels);
         for word in rule[1..rule.len() - 1].split(|&byte| is_blank(byte)).filter(|word| !word.is_empty()) {
+            selector.apply(word)?;
             if word.ends_with(b")") {
                 // A line of rules would end the selector there.
                 return Err(RuleError::Syntax);
             }
-            selector.apply(word)?;
         }
         Ok(selector)
     }

@@ -210,7 +210,7 @@ fn random_rules_mean_the_same_to_redis() {
     assert!(pair.requests.len() > 100, "Redis knows only {} of the commands", pair.requests.len());
     let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
     let (mut allowed, mut denied) = (0, 0);
-    for _ in 0..from_environment("HEADWATER_DIFF_SEQUENCES", 300) {
+    'users: for _ in 0..from_environment("HEADWATER_DIFF_SEQUENCES", 300) {
         pair.both(&words("ACL DELUSER u"));
         let mut history = Vec::new();
         for _ in 0..1 + pair.random.below(4) {
@@ -225,6 +225,11 @@ fn random_rules_mean_the_same_to_redis() {
             }
             history.push(set[3..].to_vec());
             let (left, right) = pair.both(&set);
+            // Redis takes a word that ends with a bracket inside of a selector (compat/differences.md).
+            let brackets = set.iter().flat_map(|word| word.bytes()).filter(|byte| *byte == b')').count();
+            if left != right && brackets > 1 && left.text().ends_with(")': Syntax error") {
+                continue 'users;
+            }
             assert_eq!(left, right, "{history:#?}");
         }
         let (left, right) = pair.both(&words("ACL GETUSER u"));
