@@ -173,6 +173,10 @@ impl Sequence {
         }
         let mut out = Vec::new();
         for (connection, how, mut commands) in runs {
+            // Its command went into another run, or was left out when the sequence was made shorter.
+            if commands.last().is_some_and(|command| *command == words("CLIENT REPLY SKIP")) {
+                commands.pop();
+            }
             if commands.iter().any(is_multi) {
                 commands.push(words("DISCARD"));
             }
