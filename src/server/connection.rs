@@ -314,6 +314,12 @@ impl Connection {
         self.wake();
     }
 
+    /// The same, and the client can tell from now on: who has killed it may go on as if it were gone.
+    pub fn close_now(&self) {
+        self.close();
+        self.socket.borrow_mut().hang_up();
+    }
+
     /// Closes as soon as its task runs; what was not sent until now is not sent any more.
     pub fn close_unanswered(&self) {
         self.output.borrow_mut().discard_unsent();

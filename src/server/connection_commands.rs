@@ -230,7 +230,7 @@ impl Worker {
         if by.id == client.id {
             client.close_after_replies();
         } else {
-            client.close();
+            client.close_now();
             self.remove_connection(client);
         }
     }

@@ -105,6 +105,17 @@ impl WriteHalf {
         }
     }
 
+    /// Tells the client at once that it is over, before its task gets to close the socket.
+    pub fn hang_up(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        // A shutdown is done when it is asked for; of an error the task learns too.
+        let _ = match self {
+            WriteHalf::Tcp(socket) => Pin::new(socket).poll_shutdown(&mut context),
+            WriteHalf::Unix(socket) => Pin::new(socket).poll_shutdown(&mut context),
+            WriteHalf::Tls(_) => return,
+        };
+    }
+
     /// Whether the client has closed its side, though what it sent before is not read yet.
     pub fn has_peer_closed(&self) -> bool {
         match self {
