@@ -125,11 +125,6 @@ impl Keyspace {
         self.keys.get(key)
     }
 
-    /// Whether the key is there, even if it is due.
-    pub fn holds(&self, key: &[u8]) -> bool {
-        self.keys.contains_key(key)
-    }
-
     /// Like [`Keyspace::get`]; the caller sets [`KeyEntry::version`] when it changes the value. A due key must have been
     /// removed before ([`Keyspace::remove_if_due`]).
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {

@@ -153,7 +153,7 @@ impl Machine {
     pub fn note_miss(&self, database: u32, now: TimeMs, key: &[u8], effects: &mut Effects) {
         let view = self.view(database, now);
         if effects.are_misses_wanted() && view.entry(key).is_none() {
-            if view.keys.is_some_and(|keys| keys.holds(key)) {
+            if view.keys.is_some_and(|keys| keys.get_due_too(key).is_some()) {
                 effects.push(database, key, KeyEvent::Due);
             }
             effects.push(database, key, KeyEvent::Miss);
