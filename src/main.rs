@@ -18,14 +18,15 @@ fn main() -> ExitCode {
         Ok(Invocation::Run(config)) => *config,
         Err(error) => return fail(&error),
     };
-    if let Err(error) = tracing::install(config.loglevel, &config.logfile) {
-        return fail(&format!("cannot write the log file {}: {error}", config.logfile));
-    }
+    let log_levels = match tracing::install(config.loglevel, &config.logfile) {
+        Ok(log_levels) => log_levels,
+        Err(error) => return fail(&format!("cannot write the log file {}: {error}", config.logfile)),
+    };
     for name in load::unknown_variables(&environment) {
         ::tracing::warn!(name, "no setting is named like this variable of the environment; ignored");
     }
     let logs_to_file = !config.logfile.is_empty();
-    match node::run(config) {
+    match node::run(config, log_levels) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if logs_to_file {

@@ -6,15 +6,18 @@ use crate::config::settings::{self, SETTINGS};
 use crate::model::reply::ReplyError;
 
 /// Names and values of the settings that match one of the patterns, in the order of the rows; nothing for a name
-/// that there is not. Names are matched in any case, older names are told if they are what matched.
-pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) -> Vec<(&'static str, String)> {
-    let patterns: Vec<_> = patterns.into_iter().map(<[u8]>::to_ascii_lowercase).collect();
+/// that there is not. Names are matched in any case. A name that is no pattern is told as it was written (Redis 7.0).
+pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) -> Vec<(&'p [u8], String)> {
+    let patterns: Vec<_> =
+        patterns.into_iter().map(|pattern| (pattern, pattern.to_ascii_lowercase())).collect();
+    let told = |name: &'static str| {
+        let (written, _) = patterns.iter().find(|(_, lower)| glob::matches(lower, name.as_bytes()))?;
+        let is_name = written.eq_ignore_ascii_case(name.as_bytes());
+        Some(if is_name { *written } else { name.as_bytes() })
+    };
     let names =
         SETTINGS.iter().flat_map(|s| [Some(s.name), s.alias].into_iter().flatten().map(move |n| (s, n)));
-    names
-        .filter(|(_, name)| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes())))
-        .map(|(setting, name)| (name, setting.get(config)))
-        .collect()
+    names.filter_map(|(setting, name)| Some((told(name)?, setting.get(config)))).collect()
 }
 
 /// Takes all pairs or, on error, none. Returns the names of the settings that were set (Redis 7.2's texts).
@@ -63,13 +66,13 @@ mod tests {
     #[test]
     fn get_matches_patterns_and_ignores_what_is_unknown() {
         let config = Config::default();
-        let got = get(&config, [&b"STREAM-NODE*"[..], b"nope", b"slave-read-only"]);
+        let got = get(&config, [&b"STREAM-NODE*"[..], b"nope", b"slave-READ-only"]);
         let expected = [
             ("stream-node-max-entries", "100"),
             ("stream-node-max-bytes", "4096"),
-            ("slave-read-only", "yes"),
+            ("slave-READ-only", "yes"),
         ];
-        assert_eq!(got, expected.map(|(n, v)| (n, v.to_owned())));
+        assert_eq!(got, expected.map(|(n, v)| (n.as_bytes(), v.to_owned())));
         assert_eq!(get(&config, [&b"nope"[..]]), []);
     }
 

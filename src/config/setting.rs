@@ -1,7 +1,10 @@
 //! What a setting is, and how its value is read, told and checked. The rows are in [`crate::config::settings`].
 
 use crate::config::config::{Config, OutputLimit, OutputLimits};
-use crate::config::value::{Refused, Unit, parse_output_limits, parse_percentiles, refuse};
+use crate::config::value::{
+    Refused, Unit, parse_choice, parse_flag, parse_output_limits, parse_percentiles, parse_save_points,
+    parse_text, refuse, tell_flag,
+};
 
 /// One setting.
 pub struct Setting {
@@ -58,15 +61,54 @@ pub enum Kind {
     Fixed {
         accepts: &'static [&'static str],
     },
-    /// Accepted and told by CONFIG GET, without any effect.
-    Ignored,
+    /// Accepted and told by CONFIG GET if it is a value that Redis would take, without any effect.
+    Ignored(Grammar),
 }
+
+/// What a setting without an effect may be.
+pub enum Grammar {
+    Flag,
+    Number {
+        min: i64,
+        max: i64,
+        unit: Unit,
+    },
+    Names(&'static [&'static str]),
+    /// `3600 1 300 100`: seconds and changes, or nothing.
+    SavePoints,
+    Text,
+}
+
+impl Grammar {
+    /// The value as CONFIG GET tells it.
+    fn normal(&self, value: &str) -> Result<String, Refused> {
+        Ok(match self {
+            Grammar::Flag => tell_flag(parse_flag(value)?).to_owned(),
+            Grammar::Number { min, max, unit } => unit.tell(unit.parse_within(value, *min..=*max)?),
+            Grammar::Names(names) => names[parse_choice(names, value)?].to_owned(),
+            Grammar::SavePoints => parse_save_points(value)?,
+            Grammar::Text => parse_text(value)?,
+        })
+    }
+
+    fn values(&self) -> String {
+        match self {
+            Grammar::Flag => FLAG_VALUES.into(),
+            Grammar::Number { min, max, unit } => unit.bounds(*min, *max),
+            Grammar::Names(names) => names.join("|"),
+            Grammar::SavePoints => "(seconds changes)...".into(),
+            Grammar::Text => "text".into(),
+        }
+    }
+}
+
+const FLAG_VALUES: &str = "yes|no";
 
 impl Setting {
     /// The value as CONFIG GET tells it.
     pub fn get(&self, config: &Config) -> String {
         match &self.kind {
-            Kind::Flag { get, .. } => if get(config) { "yes" } else { "no" }.to_owned(),
+            Kind::Flag { get, .. } => tell_flag(get(config)).to_owned(),
             Kind::Number { get, unit, .. } => unit.tell(get(config)),
             Kind::Choice { names, get, .. } => names[get(config)].to_owned(),
             Kind::Text { get, .. } | Kind::Parsed { get, .. } => get(config),
@@ -82,43 +124,17 @@ impl Setting {
                 config.latency_percentiles.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
             }
             Kind::Fixed { .. } => self.default.to_owned(),
-            Kind::Ignored => config.accepted.get(self.name).map_or(self.default, |v| v).to_owned(),
+            Kind::Ignored(_) => config.accepted.get(self.name).map_or(self.default, |v| v).to_owned(),
         }
     }
 
     /// Takes a value as text, from wherever. On refusal nothing has changed.
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), Refused> {
         match &self.kind {
-            Kind::Flag { set, .. } => match value.to_ascii_lowercase().as_str() {
-                // Redis knows the first of each; environments tend to have the second.
-                "yes" | "true" => set(config, true),
-                "no" | "false" => set(config, false),
-                _ => return refuse("argument must be 'yes' or 'no'"),
-            },
-            Kind::Number { set, min, max, unit, .. } => {
-                let number = unit.parse(value)?;
-                if !(*min..=*max).contains(&number) {
-                    let (min, max) = (unit.tell(*min), unit.tell(*max));
-                    return refuse(format!("argument must be between {min} and {max} inclusive"));
-                }
-                set(config, number);
-            }
-            Kind::Choice { names, set, .. } => {
-                match names.iter().position(|name| name.eq_ignore_ascii_case(value)) {
-                    Some(choice) => set(config, choice),
-                    None => {
-                        return refuse(format!(
-                            "argument(s) must be one of the following: {}",
-                            names.join(", ")
-                        ));
-                    }
-                }
-            }
-            Kind::Text { set, .. } if value.contains('\0') => {
-                let _ = set;
-                return refuse("argument must not contain a NUL");
-            }
-            Kind::Text { set, .. } => set(config, value.to_owned()),
+            Kind::Flag { set, .. } => set(config, parse_flag(value)?),
+            Kind::Number { set, min, max, unit, .. } => set(config, unit.parse_within(value, *min..=*max)?),
+            Kind::Choice { names, set, .. } => set(config, parse_choice(names, value)?),
+            Kind::Text { set, .. } => set(config, parse_text(value)?),
             Kind::List { names, separator, set, .. } => {
                 let mut list = Vec::new();
                 for word in value.split([' ', *separator]).filter(|word| !word.is_empty()) {
@@ -140,11 +156,13 @@ impl Setting {
                     return refuse(format!("Headwater supports only {} here", accepts.join(", ")));
                 }
             }
-            Kind::Ignored if value == self.default => {
-                config.accepted.remove(self.name);
-            }
-            Kind::Ignored => {
-                config.accepted.insert(self.name, value.to_owned());
+            Kind::Ignored(grammar) => {
+                let value = grammar.normal(value)?;
+                if value == self.default {
+                    config.accepted.remove(self.name);
+                } else {
+                    config.accepted.insert(self.name, value);
+                }
             }
         }
         Ok(())
@@ -158,13 +176,11 @@ impl Setting {
     /// What may be written, for people.
     pub fn values(&self) -> String {
         match &self.kind {
-            Kind::Flag { .. } => "yes|no".into(),
-            Kind::Number { min, max: i64::MAX, unit, .. } => format!("{} >= {min}", unit.word()),
-            Kind::Number { min, max, unit, .. } => {
-                format!("{} {}..{}", unit.word(), unit.tell(*min), unit.tell(*max))
-            }
+            Kind::Flag { .. } => FLAG_VALUES.into(),
+            Kind::Number { min, max, unit, .. } => unit.bounds(*min, *max),
             Kind::Choice { names, .. } => names.join("|"),
-            Kind::Text { .. } | Kind::Ignored => "text".into(),
+            Kind::Text { .. } => "text".into(),
+            Kind::Ignored(grammar) => grammar.values(),
             Kind::List { names, separator, .. } => names.join(&separator.to_string()),
             Kind::Parsed { values, .. } => (*values).into(),
             Kind::Percentiles => "numbers 0..100".into(),

@@ -3,7 +3,7 @@
 use crate::config::config::{
     ClientCertificates, DebugCommands, Durability, FlushPolicy, LogLevel, Replication,
 };
-use crate::config::setting::{Kind, Setting};
+use crate::config::setting::{Grammar, Kind, Setting};
 use crate::config::value::{Refused, Unit};
 use crate::model::key_events::EventClasses;
 use std::path::PathBuf;
@@ -71,7 +71,14 @@ macro_rules! list {
         }
     };
 }
+macro_rules! ignored {
+    ($min:expr, $max:expr, $unit:ident) => {
+        Kind::Ignored(Grammar::Number { min: $min as i64, max: $max as i64, unit: Unit::$unit })
+    };
+}
 
+const IGNORED_FLAG: Kind = Kind::Ignored(Grammar::Flag);
+const IGNORED_TEXT: Kind = Kind::Ignored(Grammar::Text);
 const NO: Kind = Kind::Fixed { accepts: &["no"] };
 const EMPTY: Kind = Kind::Fixed { accepts: &[""] };
 const OFF: Kind = Kind::Fixed { accepts: &["off"] };
@@ -208,20 +215,26 @@ pub static SETTINGS: &[Setting] = &[
         number!(tls.session_cache_size, 0, 1_000_000, Plain),
         "Sessions remembered for that; 0 takes the default."
     ),
-    row!("tls-session-cache-timeout", "300", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!(
+        "tls-session-cache-timeout",
+        "300",
+        mutable,
+        ignored!(0, i32::MAX, Plain),
+        "Accepted, without effect."
+    ),
     row!("tls-dh-params-file", "", mutable, EMPTY, "Keys are agreed on elliptic curves only."),
     row!(
         "tls-client-cert-file",
         "",
         mutable,
-        Kind::Ignored,
+        IGNORED_TEXT,
         "Accepted, without effect: the server is nobody's client."
     ),
     row!(
         "tls-client-key-file",
         "",
         mutable,
-        Kind::Ignored,
+        IGNORED_TEXT,
         "Accepted, without effect: the server is nobody's client."
     ),
     row!("tls-client-key-file-pass", "", mutable, EMPTY, "Keys with a password are not read."),
@@ -373,13 +386,6 @@ pub static SETTINGS: &[Setting] = &[
         immutable,
         choice!(flush_policy, FlushPolicy, "auto" = Auto, "inline" = Inline, "thread" = Thread),
         "Where the journal is synced: inline while the disk is quick, else on a thread of its own."
-    ),
-    row!(
-        "write-timeout",
-        "5000",
-        mutable,
-        number!(write_timeout_ms, 1, 3_600_000, Milliseconds),
-        "A write that is not committed by then is answered -UNKNOWN."
     ),
     row!(
         "journal-file-bytes",
@@ -535,28 +541,40 @@ pub static SETTINGS: &[Setting] = &[
         "save",
         "",
         mutable,
-        Kind::Ignored,
+        Kind::Ignored(Grammar::SavePoints),
         "Accepted, without effect: checkpoints follow checkpoint-journal-bytes."
     ),
-    row!("aof-use-rdb-preamble", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("no-appendfsync-on-rewrite", "no", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("auto-aof-rewrite-percentage", "100", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("auto-aof-rewrite-min-size", "67108864", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("aof-use-rdb-preamble", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!("no-appendfsync-on-rewrite", "no", mutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!(
+        "auto-aof-rewrite-percentage",
+        "100",
+        mutable,
+        ignored!(0, i32::MAX, Plain),
+        "Accepted, without effect."
+    ),
+    row!(
+        "auto-aof-rewrite-min-size",
+        "67108864",
+        mutable,
+        ignored!(0, i64::MAX, Bytes),
+        "Accepted, without effect."
+    ),
     row!(
         "dbfilename",
         "dump.rdb",
         immutable,
-        Kind::Ignored,
+        IGNORED_TEXT,
         "Accepted, without effect: there is no RDB file."
     ),
-    row!("appenddirname", "appendonlydir", immutable, Kind::Ignored, "Accepted, without effect."),
-    row!("rdbcompression", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("rdbchecksum", "yes", immutable, Kind::Ignored, "Accepted, without effect."),
+    row!("appenddirname", "appendonlydir", immutable, IGNORED_TEXT, "Accepted, without effect."),
+    row!("rdbcompression", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!("rdbchecksum", "yes", immutable, IGNORED_FLAG, "Accepted, without effect."),
     row!(
         "stop-writes-on-bgsave-error",
         "yes",
         mutable,
-        Kind::Ignored,
+        IGNORED_FLAG,
         "Accepted, without effect: the server stops when its journal cannot be written."
     ),
     row!("maxmemory", "0", mutable, ZERO, "Nothing is ever evicted."),
@@ -590,21 +608,21 @@ pub static SETTINGS: &[Setting] = &[
         number!(hz, 1, 500, Plain),
         "Rounds of background work (expiry, idle clients) in a second."
     ),
-    row!("dynamic-hz", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("activedefrag", "no", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("lazyfree-lazy-user-del", "no", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("dynamic-hz", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!("activedefrag", "no", mutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!("lazyfree-lazy-user-del", "no", mutable, IGNORED_FLAG, "Accepted, without effect."),
     row!(
         "list-max-listpack-size",
         "-2",
         mutable,
-        Kind::Ignored,
+        ignored!(i32::MIN, i32::MAX, Plain),
         "Accepted, without effect: there are no lists."
     ),
     row!(
         "set-max-intset-entries",
         "512",
         mutable,
-        Kind::Ignored,
+        ignored!(0, i32::MAX, Plain),
         "Accepted, without effect: there are no sets."
     ),
     row!(
@@ -614,18 +632,24 @@ pub static SETTINGS: &[Setting] = &[
         number!(tracking_table_max_keys, 0, i64::MAX, Plain),
         "Keys remembered for CLIENT TRACKING; beyond that the oldest are invalidated. 0 is no bound."
     ),
-    row!("lua-time-limit" or "busy-reply-threshold", "5000", mutable, Kind::Ignored, "Accepted, without effect: there are no scripts."),
-    row!("replica-read-only" or "slave-read-only", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("replica-serve-stale-data" or "slave-serve-stale-data", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("lua-time-limit" or "busy-reply-threshold", "5000", mutable, ignored!(0, i32::MAX, Plain), "Accepted, without effect: there are no scripts."),
+    row!("replica-read-only" or "slave-read-only", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!("replica-serve-stale-data" or "slave-serve-stale-data", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
     row!("min-replicas-to-write" or "min-slaves-to-write", "0", mutable, ZERO, "Replicas are Raft's business."),
-    row!("repl-diskless-sync", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
-    row!("repl-diskless-sync-delay", "5", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!("repl-diskless-sync", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!("repl-diskless-sync-delay", "5", mutable, ignored!(0, i32::MAX, Plain), "Accepted, without effect."),
     row!("cluster-enabled", "no", immutable, NO, "Redis Cluster's bus is not spoken."),
     row!("daemonize", "no", immutable, NO, "The server stays in the foreground: let a supervisor keep it."),
-    row!("supervised", "no", immutable, Kind::Ignored, "Accepted, without effect."),
-    row!("pidfile", "", immutable, Kind::Ignored, "Accepted, without effect."),
-    row!("always-show-logo", "no", immutable, Kind::Ignored, "Accepted, without effect."),
-    row!("set-proc-title", "yes", mutable, Kind::Ignored, "Accepted, without effect."),
+    row!(
+        "supervised",
+        "no",
+        immutable,
+        Kind::Ignored(Grammar::Names(&["upstart", "systemd", "auto", "no"])),
+        "Accepted, without effect."
+    ),
+    row!("pidfile", "", immutable, IGNORED_TEXT, "Accepted, without effect."),
+    row!("always-show-logo", "no", immutable, IGNORED_FLAG, "Accepted, without effect."),
+    row!("set-proc-title", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
     row!("syslog-enabled", "no", immutable, NO, "Log to standard output or to logfile."),
-    row!("io-threads", "1", immutable, Kind::Ignored, "Accepted, without effect: see workers."),
+    row!("io-threads", "1", immutable, ignored!(1, 128, Plain), "Accepted, without effect: see workers."),
 ];

@@ -1,6 +1,7 @@
 //! Values of settings as text: numbers with units, limits of output.
 
 use crate::config::config::{OutputLimit, OutputLimits};
+use std::ops::RangeInclusive;
 
 /// A value that was refused: Redis 7.2's words where it has some.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +64,63 @@ impl Unit {
             _ => return refuse(refused),
         };
         number.checked_mul(factor).ok_or_else(|| Refused(refused.into()))
+    }
+
+    pub fn parse_within(self, text: &str, bounds: RangeInclusive<i64>) -> Result<i64, Refused> {
+        let number = self.parse(text)?;
+        if !bounds.contains(&number) {
+            let (min, max) = (self.tell(*bounds.start()), self.tell(*bounds.end()));
+            return refuse(format!("argument must be between {min} and {max} inclusive"));
+        }
+        Ok(number)
+    }
+
+    /// What may be written, for people.
+    pub fn bounds(self, min: i64, max: i64) -> String {
+        match max {
+            i64::MAX => format!("{} >= {}", self.word(), self.tell(min)),
+            _ => format!("{} {}..{}", self.word(), self.tell(min), self.tell(max)),
+        }
+    }
+}
+
+pub fn tell_flag(flag: bool) -> &'static str {
+    if flag { "yes" } else { "no" }
+}
+
+pub fn parse_flag(text: &str) -> Result<bool, Refused> {
+    match text.to_ascii_lowercase().as_str() {
+        // Redis knows the first of each; environments tend to have the second.
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        _ => refuse("argument must be 'yes' or 'no'"),
+    }
+}
+
+/// The place of a name among those that there are.
+pub fn parse_choice(names: &[&str], text: &str) -> Result<usize, Refused> {
+    let place = names.iter().position(|name| name.eq_ignore_ascii_case(text));
+    place.ok_or_else(|| Refused(format!("argument(s) must be one of the following: {}", names.join(", "))))
+}
+
+pub fn parse_text(text: &str) -> Result<String, Refused> {
+    if text.contains('\0') {
+        return refuse("argument must not contain a NUL");
+    }
+    Ok(text.to_owned())
+}
+
+/// Pairs of seconds, at least 1, and changes, with one blank between; or nothing (Redis 7.2 `setConfigSaveOption`).
+pub fn parse_save_points(text: &str) -> Result<String, Refused> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let numbers: Option<Vec<u32>> = text.split(' ').map(|word| word.parse().ok()).collect();
+    let is_in_order =
+        |numbers: &Vec<u32>| numbers.len().is_multiple_of(2) && numbers.iter().step_by(2).all(|s| *s > 0);
+    match numbers.filter(is_in_order) {
+        Some(numbers) => Ok(numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
+        None => refuse("Invalid save parameters"),
     }
 }
 

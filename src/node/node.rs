@@ -8,6 +8,7 @@ use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
 use crate::node::unix_socket::{self, BindError, SocketFile};
+use crate::observe::tracing::LogLevels;
 use crate::replication::committer::{CommitError, Committer, OpenError};
 use crate::server::dispatch::UNKNOWN;
 use crate::server::listener::{self, Listener};
@@ -49,7 +50,7 @@ pub enum NodeError {
 }
 
 /// Runs a node until it is asked to stop.
-pub fn run(config: Config) -> Result<(), NodeError> {
+pub fn run(config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
     let started = Instant::now();
     raise_file_limit(&config);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
@@ -78,6 +79,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
             clock,
             entropy,
             config: config.clone(),
+            log_levels,
             acl,
             latch,
             committer,

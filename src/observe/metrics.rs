@@ -212,7 +212,7 @@ impl Metrics {
         self.flush_buckets.borrow_mut()[bucket.min(LAST_BUCKET)] += 1;
     }
 
-    /// Takes a sample of the rates. Call about ten times a second.
+    /// Takes a sample of the rates. Call ten times a second, or as often as there are rounds.
     pub fn tick(&self, monotonic_ms: u64) {
         let Some(last) = self.ticked_ms.replace(Some(monotonic_ms)) else { return };
         let elapsed = monotonic_ms.saturating_sub(last).max(1);

@@ -3,15 +3,27 @@
 use crate::config::config::LogLevel;
 use std::io::{self, Write};
 use std::sync::Mutex;
+use tracing_subscriber::Registry;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// Sets how much is logged while the process runs.
+pub struct LogLevels(reload::Handle<Targets, Registry>);
+
+impl LogLevels {
+    pub fn set(&self, level: LogLevel) {
+        // Fails only when the log is gone with the process.
+        let _ = self.0.reload(targets(level));
+    }
+}
 
 /// The log of the process: plain lines to `logfile` (appended; empty is standard output), from `level` on.
 ///
 /// Fields may hold what clients sent, so control characters never reach the file as they are (reliability P14).
 /// Fails if the file cannot be opened; does nothing if a log was set up before (as in tests).
-pub fn install(level: LogLevel, logfile: &str) -> io::Result<()> {
+pub fn install(level: LogLevel, logfile: &str) -> io::Result<LogLevels> {
     let out: Box<dyn Write + Send> = if logfile.is_empty() {
         Box::new(io::stdout())
     } else {
@@ -21,9 +33,13 @@ pub fn install(level: LogLevel, logfile: &str) -> io::Result<()> {
         .with_ansi(false)
         .with_target(false)
         .with_writer(Mutex::new(Escaping(out)));
-    let levels = Targets::new().with_default(filter(level)).with_target("openraft", openraft(level));
-    let _ = tracing_subscriber::registry().with(lines).with(levels).try_init();
-    Ok(())
+    let (levels, handle) = reload::Layer::new(targets(level));
+    let _ = tracing_subscriber::registry().with(levels).with(lines).try_init();
+    Ok(LogLevels(handle))
+}
+
+fn targets(level: LogLevel) -> Targets {
+    Targets::new().with_default(filter(level)).with_target("openraft", openraft(level))
 }
 
 /// openraft tells at INFO what operators cannot use, and at DEBUG a page for every commit.

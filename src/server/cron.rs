@@ -12,10 +12,11 @@ use crate::server::worker::Worker;
 use std::cell::Cell;
 use std::time::Duration;
 
-/// Between two looks at what is due (Redis's default `hz` 10).
-const TICK: Duration = Duration::from_millis(100);
+/// Between two samples of the rates that INFO tells (Redis `run_with_period(100)`).
+const SAMPLE_MS: u64 = 100;
 
-const TICKS_PER_SECOND: u64 = 10;
+/// Between two looks at every connection, and at the journal.
+const LOOK_MS: u64 = 1000;
 
 /// Keys that one op deletes at the most, so that a round stays short.
 const EXPIRE_LIMIT: u32 = 1000;
@@ -62,24 +63,47 @@ impl CheckpointLog {
     }
 }
 
+/// Something that is done from time to time.
+struct Every {
+    period_ms: u64,
+    due_ms: u64,
+}
+
+impl Every {
+    fn new(period_ms: u64) -> Every {
+        Every { period_ms, due_ms: 0 }
+    }
+
+    /// Whether it is time, by a clock that only goes on. What was missed is not caught up with.
+    fn is_due(&mut self, now_ms: u64) -> bool {
+        let is_due = now_ms >= self.due_ms;
+        if is_due {
+            self.due_ms = now_ms + self.period_ms;
+        }
+        is_due
+    }
+}
+
 impl Worker {
+    /// Goes round `hz` times a second. What is due more seldom is done in the first round after it.
     pub async fn run_cron(&self) {
-        let mut ticks = 0u64;
-        let mut interval = tokio::time::interval(TICK);
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut sample, mut look) = (Every::new(SAMPLE_MS), Every::new(LOOK_MS));
         loop {
-            interval.tick().await;
+            let hz = self.config.borrow().hz;
+            tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
             if self.cron_paused.get() {
                 continue;
             }
-            ticks += 1;
-            self.metrics.tick(self.clock.monotonic_ms());
-            self.stopwatch.adjust();
             self.delete_expired();
             self.forget_ids();
             self.end_pause_if_over();
             self.evict_clients();
-            if ticks.is_multiple_of(TICKS_PER_SECOND) {
+            let now_ms = self.clock.monotonic_ms();
+            if sample.is_due(now_ms) {
+                self.metrics.tick(now_ms);
+                self.stopwatch.adjust();
+            }
+            if look.is_due(now_ms) {
                 self.close_idle_connections();
                 self.want_checkpoint_if_due();
             }
@@ -265,5 +289,21 @@ impl Worker {
                 self.answer_late(&place, &reply);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_seldom_is_done_in_the_first_round_after_it_is_due() {
+        let mut every = Every::new(100);
+        let done: Vec<u64> =
+            (1..=100).map(|round| round * 70).filter(|&now_ms| every.is_due(now_ms)).collect();
+        assert_eq!(done[..4], [70, 210, 350, 490]);
+        let mut every = Every::new(100);
+        let rounds = (1..=500).filter(|round| every.is_due(round * 2)).count();
+        assert_eq!(rounds, 10);
     }
 }

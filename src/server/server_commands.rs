@@ -76,7 +76,7 @@ impl Worker {
             ServerCommand::ConfigGet { patterns } => {
                 let pairs = access::get(&self.config.borrow(), patterns.iter());
                 Reply::Map(
-                    pairs.into_iter().map(|(name, value)| (Reply::Text(name), Reply::bulk(value))).collect(),
+                    pairs.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect(),
                 )
             }
             ServerCommand::ConfigSet { pairs } => self.config_set(connection, pairs).into(),
@@ -162,6 +162,9 @@ impl Worker {
         self.log_stream_settings();
         self.listen_as_configured();
         self.follow_acl_settings();
+        if changed.contains(&"loglevel") {
+            self.log_levels.set(self.config.borrow().loglevel);
+        }
         if changed.contains(&"requirepass") {
             tracing::info!("requirepass was set");
             self.set_default_password(connection);

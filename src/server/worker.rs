@@ -16,6 +16,7 @@ use crate::model::time::TimeMs;
 use crate::observe::latency::Event;
 use crate::observe::metrics::Metrics;
 use crate::observe::stopwatch::Stopwatch;
+use crate::observe::tracing::LogLevels;
 use crate::partition::partition::{Partition, Sealed};
 use crate::partition::router::Router;
 use crate::pubsub::registry::Registry;
@@ -42,6 +43,7 @@ pub struct Worker {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub config: RefCell<Config>,
+    pub log_levels: LogLevels,
     pub metrics: Rc<Metrics>,
     pub stopwatch: Stopwatch,
     pub slow: SlowCommands,
@@ -123,6 +125,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub config: Config,
+    pub log_levels: LogLevels,
     pub acl: Acl,
     pub identity: Identity,
     pub tls: Option<Arc<ServerConfig>>,
@@ -146,6 +149,7 @@ impl Worker {
             clock: parts.clock,
             entropy: parts.entropy,
             config: RefCell::new(parts.config),
+            log_levels: parts.log_levels,
             metrics: Rc::default(),
             router: Router::new(partitions.len() as u16),
             pubsub: RefCell::default(),

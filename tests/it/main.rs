@@ -6,6 +6,7 @@
 mod support;
 
 mod acl;
+mod config_effects;
 mod configurations;
 mod config_rewrite;
 mod connections;

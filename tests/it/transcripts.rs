@@ -45,7 +45,7 @@ macro_rules! transcripts {
 }
 
 transcripts! {
-    acl_checks acl_commands acl_rules admin autoclaim blocking claim claiming_read client databases dump expire groups
+    acl_checks acl_commands acl_rules admin autoclaim blocking claim claiming_read client config databases dump expire groups
     hello idempotency info keys latency monitor nack notifications notifications_expiry partitions pending protocol
     pubsub read_limits resp3 scan select slowlog strings tracking transactions trim watch xackdel xadd xdel xdelex
     xinfo xrange xread xsetid
