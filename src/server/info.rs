@@ -4,6 +4,7 @@
 //! are not here (forks, scripts, replicas) is 0, for tools that look for the field.
 
 use crate::command::table::TABLE;
+use crate::config::config::Config;
 use crate::config::load::REDIS_VERSION;
 use crate::model::args::ArgList;
 use crate::pubsub::registry::Kind;
@@ -30,6 +31,20 @@ const SECTIONS: &[Section] = &[
     ("Keyspace", true, Worker::info_keyspace),
     ("Streams", false, Worker::info_streams),
 ];
+
+/// What the server listens on, each under its number of Redis 7.2 (`getListensInfoString`).
+fn listeners(text: &mut String, config: &Config) {
+    let binds: String = config.bind.iter().map(|address| format!(",bind={address}")).collect();
+    if config.port > 0 {
+        line(text, "listener0", format_args!("name=tcp{binds},port={}", config.port));
+    }
+    if !config.unixsocket.is_empty() {
+        line(text, "listener1", format_args!("name=unix,bind={}", config.unixsocket));
+    }
+    if config.tls.port > 0 {
+        line(text, "listener2", format_args!("name=tls{binds},port={}", config.tls.port));
+    }
+}
 
 impl Worker {
     /// The text of the sections named (all that are shown by default, if none is), each once.
@@ -79,10 +94,7 @@ impl Worker {
         line(text, "executable", &self.identity.executable);
         line(text, "config_file", &self.identity.config_file);
         line(text, "io_threads_active", 0);
-        if config.port > 0 {
-            let binds: String = config.bind.iter().map(|address| format!("bind={address},")).collect();
-            line(text, "listener0", format_args!("name=tcp,{binds}port={}", config.port));
-        }
+        listeners(text, &config);
         line(text, "partitions", self.router.partitions());
         line(text, "replication_committer", self.committer().name());
         line(text, "durability", config.durability.name());

@@ -16,6 +16,7 @@ mod hostile;
 mod info;
 mod kill;
 mod recorded;
+mod redirected;
 mod redis_rs;
 mod soak;
 mod tls;

@@ -67,10 +67,10 @@ fn both_versions_are_served() {
     let mut client = server.connect();
     assert_eq!(client.line("CONFIG GET port").elements()[1], Value::bulk("0"));
     let tcp_port = format!("tcp_port:{}\r\n", server.port());
-    assert!(
-        client.line("INFO server").text().contains(&tcp_port),
-        "Redis tells the TLS port where there is no other"
-    );
+    let info = client.line("INFO server").text();
+    assert!(info.contains(&tcp_port), "Redis tells the TLS port where there is no other");
+    let listener = format!("\r\nlistener2:name=tls,bind=127.0.0.1,port={}\r\n", server.port());
+    assert!(info.contains(&listener) && !info.contains("listener0"), "{info}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ fn clients_are_told_by_the_path() {
     assert!(info.contains(&format!(" addr={path}:0 laddr={path}:0 ")), "{info}");
     assert!(info.contains(" flags=U "), "{info}");
     assert_eq!(client.line("CONFIG GET unixsocket").elements()[1], Value::bulk(&path));
+    let info = client.line("INFO server").text();
+    assert!(info.contains(&format!("\r\nlistener1:name=unix,bind={path}\r\n")), "{info}");
     // It is on this machine, whatever protected mode says of others.
     assert_eq!(client.line("CONFIG GET protected-mode").elements()[1], Value::bulk("yes"));
     assert_eq!(client.line("DEBUG SLEEP 0"), Value::ok());
