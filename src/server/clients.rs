@@ -41,12 +41,13 @@ impl Worker {
         let mut line = String::new();
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=0 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
              watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} \
              events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0",
             connection.id,
             connection.peer,
             connection.local,
+            connection.descriptor(),
             session.name.escape_ascii(),
             now_ms.saturating_sub(connection.created_at_ms) / 1000,
             now_ms.saturating_sub(connection.last_active_ms.get()) / 1000,

@@ -11,6 +11,7 @@ use crate::server::output::{Output, SlotNumber};
 use crate::server::session::Session;
 use crate::server::socket::WriteHalf;
 use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -334,6 +335,11 @@ impl Connection {
             self.close();
         }
         is_news
+    }
+
+    /// As in [`WriteHalf::descriptor`].
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.borrow().descriptor()
     }
 
     /// Whether the client has closed its side, though what it sent before is not read yet.

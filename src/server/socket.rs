@@ -6,6 +6,7 @@
 use crate::server::tls::stream::TlsStream;
 use std::cell::RefCell;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -114,6 +115,15 @@ impl WriteHalf {
             WriteHalf::Unix(socket) => Pin::new(socket).poll_shutdown(&mut context),
             WriteHalf::Tls(_) => return,
         };
+    }
+
+    /// The number by which the system knows the socket.
+    pub fn descriptor(&self) -> RawFd {
+        match self {
+            WriteHalf::Tcp(socket) => socket.as_ref().as_raw_fd(),
+            WriteHalf::Unix(socket) => socket.as_ref().as_raw_fd(),
+            WriteHalf::Tls(stream) => stream.borrow().descriptor(),
+        }
     }
 
     /// Whether the client has closed its side, though what it sent before is not read yet.

@@ -247,6 +247,22 @@ fn quit_waits_for_the_writes_before_it() {
     assert_eq!(server.connect().line("GET n"), Value::bulk("5000"));
 }
 
+/// So that what `lsof` and `ss` tell of the process can be matched to its clients.
+#[test]
+fn clients_are_told_with_their_descriptors() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let others: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    let list = client.line("CLIENT LIST").text();
+    let numbers: std::collections::BTreeSet<&str> =
+        list.split(' ').filter_map(|field| field.strip_prefix("fd=")).collect();
+    assert_eq!(numbers.len(), 1 + others.len(), "{list}");
+    for number in numbers {
+        let target = std::fs::read_link(format!("/proc/{}/fd/{number}", server.pid())).expect("an open file");
+        assert!(target.to_string_lossy().starts_with("socket:"), "{number}: {target:?}");
+    }
+}
+
 #[test]
 fn a_pause_holds_and_lets_go() {
     let server = Server::start();

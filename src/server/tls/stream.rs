@@ -3,6 +3,7 @@
 use rustls::{ServerConfig, ServerConnection};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -140,6 +141,10 @@ impl TlsStream {
     pub fn say_goodbye(&mut self) {
         self.session.send_close_notify();
         let _ = self.send(None);
+    }
+
+    pub fn descriptor(&self) -> RawFd {
+        self.tcp.as_raw_fd()
     }
 
     /// Whether the client has closed its side.
