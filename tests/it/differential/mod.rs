@@ -10,6 +10,7 @@ mod events;
 mod generate;
 mod generate_keys;
 mod generate_server;
+mod generate_streams;
 mod partitioned;
 mod rows;
 mod run;
