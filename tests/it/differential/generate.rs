@@ -139,15 +139,7 @@ impl Sequence {
             common.contains(&name) || !is_of_redis(&name)
         };
         steps.retain(|step| is_known(&step.command));
-        // 7.0 ends a wait when an entry was added, also if trimming took it away again.
-        let mut waits = false;
-        let trims = |command: &Action| {
-            command[0] == b"XADD" && command.iter().any(|arg| arg == b"MAXLEN" || arg == b"MINID")
-        };
-        steps.retain(|step| {
-            waits |= step.how == How::Blocks;
-            !(waits && trims(&step.command))
-        });
+        leave_out_what_is_trimmed_at_once(&mut steps);
         Sequence { steps }
     }
 
@@ -188,6 +180,26 @@ impl Sequence {
         }
         out
     }
+}
+
+/// 7.0 ends a wait when an entry was added, also if it was taken away again before anybody looked: by the trimming of XADD, or
+/// inside a transaction.
+fn leave_out_what_is_trimmed_at_once(steps: &mut Vec<Step>) {
+    let (mut waits, mut is_queueing) = (false, false);
+    steps.retain(|Step { command, how, .. }| {
+        waits |= *how == How::Blocks;
+        match command[0].as_slice() {
+            b"MULTI" => is_queueing = true,
+            b"EXEC" | b"DISCARD" | b"RESET" => is_queueing = false,
+            _ => {}
+        }
+        let trims = match command[0].as_slice() {
+            b"XADD" => command.iter().any(|arg| arg == b"MAXLEN" || arg == b"MINID"),
+            b"XTRIM" | b"XDEL" => is_queueing,
+            _ => false,
+        };
+        !(waits && trims)
+    });
 }
 
 fn is_multi(command: &Action) -> bool {

@@ -221,7 +221,8 @@ fn connect(server: &Server, protocol: u8) -> Client {
     if protocol == 3 { server.connect3() } else { server.connect() }
 }
 
-fn closed() -> Value {
+/// Stands at the end of what came from a connection that the server has closed.
+pub fn closed() -> Value {
     Value::Error(b"connection closed".to_vec())
 }
 
