@@ -269,7 +269,7 @@ impl Worker {
     fn execute_per_stream(&self, connection: &Rc<Connection>, database: u32, data: &Data<'_>) {
         match data {
             Data::Query(Query::Stream(StreamQuery::Read(read))) => {
-                let reply = self.read_per_stream(database, read, false);
+                let reply = self.read_per_stream(database, read);
                 connection.reply(&reply);
                 if self.hears.get() {
                     self.hear_read(connection, database, &Query::Stream(StreamQuery::Read(read.clone())));
@@ -291,7 +291,7 @@ impl Worker {
             }
             other => (key, other),
         });
-        Read { limits: read.limits, streams: streams.collect() }
+        Read { streams: streams.collect(), ..*read }
     }
 
     /// When the clock of the next batch will stand, for deadlines.

@@ -28,16 +28,16 @@ pub struct Chain {
 impl Worker {
     /// XREAD over any streams, each from its own partition. Blocked readers wait on where a key holds something else
     /// meanwhile: then errors count as nothing found.
-    pub fn read_per_stream(&self, database: u32, read: &Read<'_>, errors_are_nothing: bool) -> Reply {
+    pub fn read_per_stream(&self, database: u32, read: &Read<'_>) -> Reply {
         let mut found = Vec::new();
         for stream in &read.streams {
             // What is refused is refused, wherever it stands.
             let left = read.limits.after(&found);
-            let one = Read { limits: left.unwrap_or(read.limits), streams: vec![*stream] };
+            let one = Read { limits: left.unwrap_or(read.limits), streams: vec![*stream], ..*read };
             let query = Query::Stream(StreamQuery::Read(one));
             match self.query(self.router.of_key(stream.0), database, &query) {
                 Reply::Streams(more) if left.is_some() => found.extend(more),
-                error @ Reply::Error(_) if !errors_are_nothing => return error,
+                error @ Reply::Error(_) => return error,
                 _ => {}
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::KeyWrite;
-use crate::command::value::stream::{Add, NewId, ReadFrom, StreamQuery};
+use crate::command::value::stream::{Add, NewId, Read, ReadFrom, StreamQuery};
 use crate::command::value::string::{SetCondition, StringWrite};
 use crate::command::value::{Data, Query, Write};
 use crate::model::args::Args;
@@ -67,7 +67,7 @@ impl Worker {
         match &*read {
             Data::Query(Query::Stream(StreamQuery::Read(read))) => {
                 let resolved = self.resolve_new(database, read);
-                let reply = self.read_per_stream(database, &resolved, false);
+                let reply = self.read_per_stream(database, &resolved);
                 if reply != Reply::NilArray {
                     connection.reply(&reply);
                     if self.hears.get() {
@@ -75,7 +75,8 @@ impl Worker {
                     }
                     return Flow::Next;
                 }
-                let read = Data::Query(Query::Stream(StreamQuery::Read(resolved)));
+                let read = Read { skips_others: true, ..resolved };
+                let read = Data::Query(Query::Stream(StreamQuery::Read(read)));
                 self.remember(connection, read.keys());
                 self.wait(connection, args, WaiterKind::Read, &read, timeout_ms);
             }
@@ -321,8 +322,7 @@ impl Worker {
             let Data::Query(Query::Stream(StreamQuery::Read(read))) = &data else {
                 unreachable!("{data:?} is not what a reader waits for")
             };
-            // A key that holds something else meanwhile is no error: the reader waits on.
-            self.read_per_stream(waiter.database, read, true)
+            self.read_per_stream(waiter.database, read)
         };
         if reply != Reply::NilArray {
             let reply = self.refusal(id).unwrap_or(reply);
@@ -437,11 +437,7 @@ impl Worker {
             waiter.in_flight -= 1;
             (waiter.kind, waiter.ended, waiter.in_flight == 0)
         };
-        let found_nothing = match kind {
-            WaiterKind::GroupRead => reply == Reply::NilArray,
-            // A key that holds something else is no error: see `try_read`.
-            WaiterKind::Read => !matches!(reply, Reply::Streams(_)),
-        };
+        let found_nothing = reply == Reply::NilArray;
         match (found_nothing, ended, kind) {
             (true, _, _) if !is_last => {}
             // A group reader's rights were looked at when it was sent; what it was given is the client's.

@@ -425,7 +425,7 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         };
         streams.push((key, from));
     }
-    let read = Data::Query(Query::Stream(StreamQuery::Read(Read { limits, streams })));
+    let read = Data::Query(Query::Stream(StreamQuery::Read(Read { skips_others: false, limits, streams })));
     Ok(match block {
         None => Command::Data(read),
         Some(timeout_ms) => Command::Blocking { read, timeout_ms },

@@ -146,6 +146,8 @@ pub struct Range<'a> {
 /// XREAD.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read<'a> {
+    /// Whether a key that holds something else is passed over, and no error: of a read that has waited.
+    pub skips_others: bool,
     pub limits: ReadLimits,
     pub streams: Vec<(&'a [u8], ReadFrom)>,
 }

@@ -97,7 +97,7 @@ fn read_refusal<'a>(r: &mut Reader<'a>) -> Taken<Refusal<'a>> {
 
 pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
     Ok(match r.u8()? {
-        tag @ 0..=5 => Query::Stream(read_stream_query(r, tag)?),
+        tag @ (0..=5 | 7) => Query::Stream(read_stream_query(r, tag)?),
         6 => Query::Pending(PendingQuery {
             key: r.bytes()?,
             group: r.bytes()?,
@@ -135,7 +135,7 @@ fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
             w.bool(range.reverse);
         }
         StreamQuery::Read(read) => {
-            w.u8(2);
+            w.u8(if read.skips_others { 7 } else { 2 });
             write_limits(w, &read.limits);
             w.varint(read.streams.len() as u64);
             for (key, from) in &read.streams {
@@ -181,7 +181,7 @@ fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> 
             count: r.option(Reader::varint)?,
             reverse: r.bool()?,
         }),
-        2 => {
+        2 | 7 => {
             let limits = read_limits(r)?;
             let mut streams = Vec::new();
             for _ in 0..r.count()? {
@@ -195,7 +195,7 @@ fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> 
                 };
                 streams.push((key, from));
             }
-            StreamQuery::Read(Read { limits, streams })
+            StreamQuery::Read(Read { skips_others: tag == 7, limits, streams })
         }
         3 => StreamQuery::Info { key: r.bytes()?, full: r.option(Reader::varint)? },
         4 => StreamQuery::Groups { key: r.bytes()? },

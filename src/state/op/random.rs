@@ -329,6 +329,7 @@ pub fn random_query<'a>(random: &mut Random, pool: &'a Pool) -> Query<'a> {
             reverse: random.flag(),
         })),
         5 => Query::Stream(StreamQuery::Read(Read {
+            skips_others: random.flag(),
             limits: limits(random),
             streams: vec![
                 (key, ReadFrom::After(small_id(random))),

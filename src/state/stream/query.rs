@@ -42,7 +42,10 @@ pub fn read<'s>(
     let mut budget = Budget::new(read.limits);
     let mut streams = Vec::new();
     for (key, from) in &read.streams {
-        let found = stream(key)?;
+        let found = match stream(key) {
+            Err(_) if read.skips_others => None,
+            found => found?,
+        };
         match from {
             ReadFrom::Refused(b'>') => return Err(NEW_IN_XREAD),
             ReadFrom::Refused(_) => return Err(ReplyError::INVALID_STREAM_ID),
