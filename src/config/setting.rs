@@ -57,10 +57,10 @@ pub enum Kind {
         values: &'static str,
     },
     Percentiles,
-    /// Only these values are possible here; each is accepted and the default is what stands.
-    Fixed {
-        accepts: &'static [&'static str],
-    },
+    /// Only the default is possible here.
+    Fixed,
+    /// What Redis would take is accepted, and the default is what stands.
+    Overruled(Grammar),
     /// Accepted and told by CONFIG GET if it is a value that Redis would take, without any effect.
     Ignored(Grammar),
 }
@@ -123,7 +123,7 @@ impl Setting {
             Kind::Percentiles => {
                 config.latency_percentiles.iter().map(f64::to_string).collect::<Vec<_>>().join(" ")
             }
-            Kind::Fixed { .. } => self.default.to_owned(),
+            Kind::Fixed | Kind::Overruled(_) => self.default.to_owned(),
             Kind::Ignored(_) => config.accepted.get(self.name).map_or(self.default, |v| v).to_owned(),
         }
     }
@@ -149,12 +149,10 @@ impl Setting {
             Kind::Parsed { set, .. } => set(config, value)?,
             Kind::Percentiles => config.latency_percentiles = parse_percentiles(value)?,
             Kind::OutputLimits => config.output_limits = parse_output_limits(config.output_limits, value)?,
-            Kind::Fixed { accepts } => {
-                if !accepts.iter().any(|accepted| accepted.eq_ignore_ascii_case(value)) {
-                    let accepts: Vec<_> =
-                        accepts.iter().map(|v| if v.is_empty() { "\"\"" } else { v }).collect();
-                    return refuse(format!("Headwater supports only {} here", accepts.join(", ")));
-                }
+            Kind::Fixed if value.eq_ignore_ascii_case(self.default) => {}
+            Kind::Fixed => return refuse(format!("Headwater supports only {} here", told(self.default))),
+            Kind::Overruled(grammar) => {
+                grammar.normal(value)?;
             }
             Kind::Ignored(grammar) => {
                 let value = grammar.normal(value)?;
@@ -180,14 +178,17 @@ impl Setting {
             Kind::Number { min, max, unit, .. } => unit.bounds(*min, *max),
             Kind::Choice { names, .. } => names.join("|"),
             Kind::Text { .. } => "text".into(),
-            Kind::Ignored(grammar) => grammar.values(),
+            Kind::Ignored(grammar) | Kind::Overruled(grammar) => grammar.values(),
             Kind::List { names, separator, .. } => names.join(&separator.to_string()),
             Kind::Parsed { values, .. } => (*values).into(),
             Kind::Percentiles => "numbers 0..100".into(),
             Kind::OutputLimits => "(normal|slave|pubsub hard soft seconds)...".into(),
-            Kind::Fixed { accepts } => {
-                accepts.iter().map(|v| if v.is_empty() { "\"\"" } else { v }).collect::<Vec<_>>().join("|")
-            }
+            Kind::Fixed => told(self.default).into(),
         }
     }
+}
+
+/// A value as a person would write it.
+fn told(value: &str) -> &str {
+    if value.is_empty() { "\"\"" } else { value }
 }

@@ -79,10 +79,6 @@ macro_rules! ignored {
 
 const IGNORED_FLAG: Kind = Kind::Ignored(Grammar::Flag);
 const IGNORED_TEXT: Kind = Kind::Ignored(Grammar::Text);
-const NO: Kind = Kind::Fixed { accepts: &["no"] };
-const EMPTY: Kind = Kind::Fixed { accepts: &[""] };
-const OFF: Kind = Kind::Fixed { accepts: &["off"] };
-const ZERO: Kind = Kind::Fixed { accepts: &["0"] };
 const GIB: i64 = 1 << 30;
 
 /// What there is of TLS; older versions are broken and not spoken.
@@ -144,7 +140,7 @@ pub static SETTINGS: &[Setting] = &[
         text!(tls.key_file),
         "The key of that certificate, PEM without a password: RSA, ECDSA P-256 or P-384, Ed25519."
     ),
-    row!("tls-key-file-pass", "", mutable, EMPTY, "Keys with a password are not read."),
+    row!("tls-key-file-pass", "", mutable, Kind::Fixed, "Keys with a password are not read."),
     row!(
         "tls-ca-cert-file",
         "",
@@ -172,7 +168,7 @@ pub static SETTINGS: &[Setting] = &[
         ),
         "Whether clients must show a certificate of one of those authorities, or may."
     ),
-    row!("tls-auth-clients-user", "off", mutable, OFF, "Certificates name no users; clients log in."),
+    row!("tls-auth-clients-user", "off", mutable, Kind::Fixed, "Certificates name no users; clients log in."),
     row!(
         "tls-protocols",
         "",
@@ -222,7 +218,7 @@ pub static SETTINGS: &[Setting] = &[
         ignored!(0, i32::MAX, Plain),
         "Accepted, without effect."
     ),
-    row!("tls-dh-params-file", "", mutable, EMPTY, "Keys are agreed on elliptic curves only."),
+    row!("tls-dh-params-file", "", mutable, Kind::Fixed, "Keys are agreed on elliptic curves only."),
     row!(
         "tls-client-cert-file",
         "",
@@ -237,9 +233,9 @@ pub static SETTINGS: &[Setting] = &[
         IGNORED_TEXT,
         "Accepted, without effect: the server is nobody's client."
     ),
-    row!("tls-client-key-file-pass", "", mutable, EMPTY, "Keys with a password are not read."),
-    row!("tls-replication", "no", immutable, NO, "There are no replicas yet."),
-    row!("tls-cluster", "no", immutable, NO, "Redis Cluster's bus is not spoken."),
+    row!("tls-client-key-file-pass", "", mutable, Kind::Fixed, "Keys with a password are not read."),
+    row!("tls-replication", "no", immutable, Kind::Fixed, "There are no replicas yet."),
+    row!("tls-cluster", "no", immutable, Kind::Fixed, "Redis Cluster's bus is not spoken."),
     row!(
         "dir",
         "data",
@@ -276,9 +272,9 @@ pub static SETTINGS: &[Setting] = &[
         "resetchannels",
         mutable,
         Kind::Choice {
-            names: &["resetchannels", "allchannels"],
-            get: |c| usize::from(c.acl_all_channels),
-            set: |c, v| c.acl_all_channels = v == 1,
+            names: &["allchannels", "resetchannels"],
+            get: |c| usize::from(!c.acl_all_channels),
+            set: |c, v| c.acl_all_channels = v == 0,
         },
         "Channels that a new user may use without being given any."
     ),
@@ -527,14 +523,14 @@ pub static SETTINGS: &[Setting] = &[
         "appendonly",
         "yes",
         mutable,
-        Kind::Fixed { accepts: &["yes", "no"] },
+        Kind::Overruled(Grammar::Flag),
         "Accepted, without effect: writes are always journaled."
     ),
     row!(
         "appendfsync",
         "always",
         mutable,
-        Kind::Fixed { accepts: &["always", "everysec", "no"] },
+        Kind::Overruled(Grammar::Names(&["everysec", "always", "no"])),
         "Accepted, without effect: use durability, which this never weakens."
     ),
     row!(
@@ -577,14 +573,8 @@ pub static SETTINGS: &[Setting] = &[
         IGNORED_FLAG,
         "Accepted, without effect: the server stops when its journal cannot be written."
     ),
-    row!("maxmemory", "0", mutable, ZERO, "Nothing is ever evicted."),
-    row!(
-        "maxmemory-policy",
-        "noeviction",
-        mutable,
-        Kind::Fixed { accepts: &["noeviction"] },
-        "Nothing is ever evicted."
-    ),
+    row!("maxmemory", "0", mutable, Kind::Fixed, "Nothing is ever evicted."),
+    row!("maxmemory-policy", "noeviction", mutable, Kind::Fixed, "Nothing is ever evicted."),
     row!(
         "notify-keyspace-events",
         "",
@@ -622,7 +612,7 @@ pub static SETTINGS: &[Setting] = &[
         "set-max-intset-entries",
         "512",
         mutable,
-        ignored!(0, i32::MAX, Plain),
+        ignored!(0, i64::MAX, Plain),
         "Accepted, without effect: there are no sets."
     ),
     row!(
@@ -632,14 +622,20 @@ pub static SETTINGS: &[Setting] = &[
         number!(tracking_table_max_keys, 0, i64::MAX, Plain),
         "Keys remembered for CLIENT TRACKING; beyond that the oldest are invalidated. 0 is no bound."
     ),
-    row!("lua-time-limit" or "busy-reply-threshold", "5000", mutable, ignored!(0, i32::MAX, Plain), "Accepted, without effect: there are no scripts."),
+    row!("lua-time-limit" or "busy-reply-threshold", "5000", mutable, ignored!(0, i64::MAX, Plain), "Accepted, without effect: there are no scripts."),
     row!("replica-read-only" or "slave-read-only", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
     row!("replica-serve-stale-data" or "slave-serve-stale-data", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
-    row!("min-replicas-to-write" or "min-slaves-to-write", "0", mutable, ZERO, "Replicas are Raft's business."),
+    row!("min-replicas-to-write" or "min-slaves-to-write", "0", mutable, Kind::Fixed, "Replicas are Raft's business."),
     row!("repl-diskless-sync", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
     row!("repl-diskless-sync-delay", "5", mutable, ignored!(0, i32::MAX, Plain), "Accepted, without effect."),
-    row!("cluster-enabled", "no", immutable, NO, "Redis Cluster's bus is not spoken."),
-    row!("daemonize", "no", immutable, NO, "The server stays in the foreground: let a supervisor keep it."),
+    row!("cluster-enabled", "no", immutable, Kind::Fixed, "Redis Cluster's bus is not spoken."),
+    row!(
+        "daemonize",
+        "no",
+        immutable,
+        Kind::Fixed,
+        "The server stays in the foreground: let a supervisor keep it."
+    ),
     row!(
         "supervised",
         "no",
@@ -650,6 +646,6 @@ pub static SETTINGS: &[Setting] = &[
     row!("pidfile", "", immutable, IGNORED_TEXT, "Accepted, without effect."),
     row!("always-show-logo", "no", immutable, IGNORED_FLAG, "Accepted, without effect."),
     row!("set-proc-title", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
-    row!("syslog-enabled", "no", immutable, NO, "Log to standard output or to logfile."),
+    row!("syslog-enabled", "no", immutable, Kind::Fixed, "Log to standard output or to logfile."),
     row!("io-threads", "1", immutable, ignored!(1, 128, Plain), "Accepted, without effect: see workers."),
 ];

@@ -53,6 +53,11 @@ impl Unit {
         let digits = text.trim_start_matches('-').bytes().take_while(u8::is_ascii_digit).count();
         let (number, suffix) = text.split_at(digits + usize::from(text.starts_with('-')).min(text.len()));
         let number: i64 = number.parse().map_err(|_| Refused(refused.into()))?;
+        if let Unit::Bytes = self
+            && number < 0
+        {
+            return refuse(refused);
+        }
         let factor = match (self, suffix.to_ascii_lowercase().as_str()) {
             (_, "") | (Unit::Bytes, "b") | (Unit::Milliseconds, "ms") => 1,
             (Unit::Bytes, "k") | (Unit::Milliseconds, "s") => 1000,
@@ -128,7 +133,8 @@ pub fn parse_save_points(text: &str) -> Result<String, Refused> {
 pub fn parse_percentiles(text: &str) -> Result<Vec<f64>, Refused> {
     let percentile = |word: &str| match word.parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
-        _ => refuse("argument must be a list of numbers between 0.0 and 100.0"),
+        Ok(_) => refuse("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"),
+        Err(_) => refuse("Invalid latency-tracking-info-percentiles parameters"),
     };
     let percentiles: Vec<f64> = text.split_ascii_whitespace().map(percentile).collect::<Result<_, _>>()?;
     if percentiles.len() > PERCENTILES_MAX {
