@@ -82,7 +82,8 @@ pub fn run(name: &str, flags: &[&str]) {
     }
     let all_flags = [flags, own_flags.as_deref().unwrap_or_default()].concat();
     let server = Server::with(&all_flags);
-    let is_tagged = own_flags.is_none() && server.is_partitioned();
+    let is_partitioned_itself = own_flags.is_some_and(|flags| flags.contains(&"--partitions"));
+    let is_tagged = server.is_partitioned() && !is_partitioned_itself;
     let mut session = Session::new(&server, is_tagged);
     let mut written = String::new();
     let mut failures = String::new();

@@ -13,6 +13,14 @@ pub fn tagged(args: &[Vec<u8>]) -> Vec<Vec<u8>> {
     for place in key_places(args).into_iter().chain(pattern_place(args)) {
         out[place].splice(0..0, TAG.bytes());
     }
+    if name(args).ends_with("SUBSCRIBE") {
+        // The channel of a key's events.
+        for channel in out.iter_mut().filter(|arg| arg.starts_with(b"__keyspace@")) {
+            if let Some(colon) = channel.iter().position(|byte| *byte == b':') {
+                channel.splice(colon + 1..colon + 1, TAG.bytes());
+            }
+        }
+    }
     out
 }
 
@@ -20,6 +28,12 @@ pub fn tagged(args: &[Vec<u8>]) -> Vec<Vec<u8>> {
 pub fn tagged_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
+    while let Some((line, length)) = inline(&bytes[at..]) {
+        let words: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        out.extend(tagged(&words).join(&b' '));
+        out.extend(b"\r\n");
+        at += length;
+    }
     while let Ok(Some((Value::Array(items), length))) = Value::decode(&bytes[at..]) {
         let args: Option<Vec<Vec<u8>>> = items
             .into_iter()
@@ -40,6 +54,14 @@ pub fn tagged_bytes(bytes: &[u8]) -> Vec<u8> {
     }
     out.extend_from_slice(&bytes[at..]);
     out
+}
+
+/// The inline request at the front and its length, if it is written in no odd way.
+fn inline(bytes: &[u8]) -> Option<(&str, usize)> {
+    let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?;
+    let is_plain = |word: &str| !word.is_empty() && !word.contains(['*', '"', '\'']);
+    line.split(' ').all(is_plain).then_some((line, end + 2))
 }
 
 /// A line of a reply without the tag.
@@ -110,4 +132,6 @@ fn keys_are_tagged_and_nothing_else() {
     assert_eq!(line("XREAD COUNT 1"), "XREAD COUNT 1");
     let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n";
     assert_eq!(tagged_bytes(bytes), b"*2\r\n$3\r\nGET\r\n$6\r\n{tag}a\r\nPING\r\n");
+    assert_eq!(tagged_bytes(b"SET a b\r\nGET  a\r\n"), b"SET {tag}a b\r\nGET  a\r\n");
+    assert_eq!(line("SUBSCRIBE __keyspace@0__:a"), "SUBSCRIBE __keyspace@0__:{tag}a");
 }

