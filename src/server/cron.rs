@@ -130,21 +130,21 @@ impl Worker {
     /// op a second. An id that is due is found by nobody already; this gives its memory back, on all replicas at the same
     /// place of the log.
     fn forget_ids(&self) {
-        if !self.expires_actively.get() || self.latch.is_tripped() || self.expiring.get() > 0 {
+        if !self.expires_actively.get() || self.latch.is_tripped() || self.forgetting.get() > 0 {
             return;
         }
         let now = self.now();
         for id in (0..self.router.partitions()).map(PartitionId) {
             let due = self.partition(id).borrow().machine().next_forgetting();
             if due.is_some_and(|at| now.since(at) >= FORGET_AFTER_MS) {
-                self.expiring.set(self.expiring.get() + 1);
+                self.forgetting.set(self.forgetting.get() + 1);
                 let write = Write::Key(KeyWrite::ForgetIds { limit: FORGET_LIMIT });
-                self.write(id, 0, &write, Ticket::Expired);
+                self.write(id, 0, &write, Ticket::Forgotten);
             }
         }
     }
 
-    /// A [`KeyWrite::DeleteExpired`] or a [`KeyWrite::ForgetIds`] was applied.
+    /// A [`KeyWrite::DeleteExpired`] was applied.
     pub fn expired(&self, reply: &Reply, nanoseconds: u64) {
         self.metrics.expire_nanoseconds.add(nanoseconds);
         self.note_event(Event::ExpireCycle, nanoseconds);
@@ -152,6 +152,11 @@ impl Worker {
         if let Reply::Integer(count) = reply {
             self.metrics.expired_keys.add(*count as u64);
         }
+    }
+
+    /// A [`KeyWrite::ForgetIds`] was applied.
+    pub fn forgotten(&self) {
+        self.forgetting.set(self.forgetting.get() - 1);
     }
 
     fn end_pause_if_over(&self) {

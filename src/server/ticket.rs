@@ -30,6 +30,8 @@ pub enum Ticket {
     Exec { place: Place, plan: Box<ExecPlan> },
     /// The server's own op that deletes what is due.
     Expired,
+    /// The server's own op that forgets idempotent ids.
+    Forgotten,
     /// The server's own op; nobody waits.
     Internal,
 }

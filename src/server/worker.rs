@@ -78,6 +78,8 @@ pub struct Worker {
     pub last_checkpoint_ms: Cell<u64>,
     /// Ops on their way that delete keys which are due.
     pub expiring: Cell<u32>,
+    /// Ops on their way that forget idempotent ids.
+    pub forgetting: Cell<u32>,
     partitions: Vec<RefCell<Partition<Ticket>>>,
     committer: Committer,
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
@@ -166,6 +168,7 @@ impl Worker {
             checkpoint_askers: RefCell::default(),
             checkpointing: Cell::new(false),
             expiring: Cell::new(0),
+            forgetting: Cell::new(0),
             partitions: partitions
                 .into_iter()
                 .map(|(id, machine)| RefCell::new(Partition::new(id, machine)))
@@ -362,6 +365,7 @@ impl Worker {
                 self.expired(&reply, nanoseconds);
                 self.announce(effects, None);
             }
+            Ticket::Forgotten => self.forgotten(),
             Ticket::Internal => self.announce(effects, None),
         }
     }

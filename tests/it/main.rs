@@ -12,6 +12,7 @@ mod config_rewrite;
 mod connections;
 mod data_dir;
 mod differential;
+mod forgetting;
 mod hostile;
 mod info;
 mod kill;
