@@ -139,9 +139,14 @@ fn set(config: &mut Config, place: &str, name: &str, value: &str) -> Result<(), 
     setting.set(config, value).map_err(|refused| LoadError::Value {
         place: place.into(),
         name: name.into(),
-        value: if name == "requirepass" { "…".into() } else { value.into() },
+        value: if is_secret(name) { "…".into() } else { value.into() },
         why: refused.0,
     })
+}
+
+/// What is shown to nobody who looks over a shoulder or at a log.
+fn is_secret(name: &str) -> bool {
+    name == "requirepass" || name == "user" || name.ends_with("-file-pass")
 }
 
 fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {

@@ -46,9 +46,6 @@ pub trait Fs: Send + Sync + Debug {
 
     /// Lets those read and write `to` who may read and write `from`.
     fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()>;
-
-    /// Bytes that the file system of `path` still has for us.
-    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// An open file. Shared, because a sync may run on another thread while the owner goes on writing.
@@ -152,11 +149,6 @@ impl Fs for RealFs {
     fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::set_permissions(to, fs::metadata(from)?.permissions())
     }
-
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        let stat = rustix::fs::statvfs(path)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-    }
 }
 
 #[derive(Debug)]
@@ -216,7 +208,6 @@ mod tests {
         assert_eq!(&buffer[..read], b"hello world");
         assert!(RealFs.open(&path, OpenMode::CreateNew).is_err());
         assert_eq!(RealFs.read_dir(dir.path()).unwrap(), ["a"]);
-        assert!(RealFs.free_bytes(dir.path()).unwrap() > 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The outside world as traits: files, clock, entropy. The only room with `unsafe` and the only one that maps files.
+//! The outside world as traits: files, clock, entropy. The only room with `unsafe`.
 
 pub mod allocator;
 pub mod clock;

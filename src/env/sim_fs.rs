@@ -399,12 +399,6 @@ impl Fs for SimFs {
         // Everybody may do everything here.
         Ok(())
     }
-
-    fn free_bytes(&self, _path: &Path) -> io::Result<u64> {
-        let disk = self.disk();
-        let full = disk.faults.full_at_write.is_some_and(|at| disk.writes + 1 >= at);
-        Ok(if full { 0 } else { 1 << 40 })
-    }
 }
 
 #[derive(Debug)]

@@ -1,8 +1,5 @@
 //! The bounds of the house, on one page. Redis's own where it has one (Redis 8.0 `config.c`, `networking.c`).
 
-/// Databases that SELECT knows unless `databases` says otherwise.
-pub const DATABASES_DEFAULT: u32 = 16;
-
 /// `partitions` of a data directory at the most.
 pub const PARTITIONS_MAX: u16 = 256;
 

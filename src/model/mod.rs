@@ -1,4 +1,4 @@
-//! The nouns that every room speaks: entry ids, names, slots, log ids, limits, replies.
+//! The nouns that every room speaks: arguments, entries and their ids, key events, slots, log ids, times, limits, replies.
 
 pub mod args;
 pub mod entries;

@@ -84,6 +84,7 @@ impl ReplyError {
     pub const WRONG_TYPE: ReplyError =
         ReplyError::new("WRONGTYPE Operation against a key holding the wrong kind of value");
     pub const NO_SUCH_KEY: ReplyError = ReplyError::new("ERR no such key");
+    pub const DATABASE_OUT_OF_RANGE: ReplyError = ReplyError::new("ERR DB index is out of range");
     pub const INVALID_STREAM_ID: ReplyError =
         ReplyError::new("ERR Invalid stream ID specified as stream command argument");
     pub const CROSS_SLOT: ReplyError =

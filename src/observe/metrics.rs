@@ -221,7 +221,8 @@ impl Metrics {
         self.output_rate.sample(self.output_bytes.get(), elapsed);
     }
 
-    pub fn commands_per_second(&self) -> u64 {
+    #[cfg(test)]
+    fn commands_per_second(&self) -> u64 {
         self.command_rate.get()
     }
 
@@ -261,7 +262,8 @@ impl Metrics {
     }
 
     /// Codes and how often, sorted by code.
-    pub fn error_stats(&self) -> Vec<(Box<[u8]>, u64)> {
+    #[cfg(test)]
+    fn error_stats(&self) -> Vec<(Box<[u8]>, u64)> {
         self.error_codes.borrow().iter().map(|(code, count)| (code.clone(), *count)).collect()
     }
 

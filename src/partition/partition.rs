@@ -65,11 +65,7 @@ impl<T> Partition<T> {
 
     /// Replaces the machine by one that was rebuilt from disk. Nothing may be on its way.
     pub fn replace_machine(&mut self, machine: Machine) {
-        assert!(
-            self.open.is_empty() && self.in_flight.is_empty(),
-            "work is on its way through {:?}",
-            self.id
-        );
+        assert!(self.is_idle(), "work is on its way through {:?}", self.id);
         self.machine = machine;
     }
 

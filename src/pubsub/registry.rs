@@ -171,6 +171,7 @@ impl Registry {
     }
 
     /// Whether a subscriber has any subscription.
+    #[cfg(test)]
     pub fn is_subscribed(&self, id: SubscriberId) -> bool {
         self.subscribers.contains_key(&id)
     }

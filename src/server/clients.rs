@@ -14,14 +14,17 @@ use std::rc::Rc;
 const WATCH_BYTES: usize = 64;
 
 impl Worker {
-    /// Bytes that a client takes, about: its request and replies, its transaction, what it watches and is subscribed to.
+    /// Bytes that a client takes, about: its request and replies, its transaction, what it watches and is subscribed to, and what
+    /// every connection takes.
     pub fn client_memory(&self, connection: &Connection) -> usize {
         let session = connection.session.borrow();
         let queue = session.queue.as_ref().map_or(0, |queue| queue.bytes);
         let watched: usize = session.watched.iter().map(|watched| watched.key.len() + WATCH_BYTES).sum();
         let subscriptions =
             if session.subscriptions == 0 { 0 } else { self.pubsub.borrow().bytes(connection.subscriber()) };
-        connection.input_bytes.get() + connection.output_memory() + queue + watched + subscriptions
+        let contents =
+            connection.input_bytes.get() + connection.output_memory() + queue + watched + subscriptions;
+        contents + size_of::<Connection>()
     }
 
     /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its end.
@@ -70,7 +73,7 @@ impl Worker {
             output_memory,
             output,
             output,
-            output_memory + connection.input_bytes.get() + multi_memory + size_of::<Connection>(),
+            self.client_memory(connection),
             if output > 0 { "rw" } else { "r" },
             session.last_command.map_or("NULL", |row| row.full_name()),
             session.user.name().escape_ascii(),

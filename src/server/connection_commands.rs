@@ -81,7 +81,7 @@ impl Worker {
                 connection.session.borrow_mut().database = database;
                 Reply::OK
             }
-            _ => Reply::error("ERR DB index is out of range"),
+            _ => Reply::Error(ReplyError::DATABASE_OUT_OF_RANGE),
         }
     }
 

@@ -8,7 +8,6 @@ use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
 use crate::command::value::{Data, Query, Write};
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
-use crate::model::time::TimeMs;
 use crate::resp::writer::Protocol;
 use crate::server::connection::Connection;
 use crate::server::dispatch::Flow;
@@ -17,8 +16,6 @@ use crate::server::ticket::{Place, Ticket, TrackedRead};
 use crate::server::worker::Worker;
 use crate::state::rdb::payload;
 use std::rc::Rc;
-
-const DATABASE_OUT_OF_RANGE: ReplyError = ReplyError::new("ERR DB index is out of range");
 
 impl Worker {
     /// Executes a command on keys for a client. Queries are answered at once if nothing of this connection is on its
@@ -76,11 +73,11 @@ impl Worker {
             }
             Data::Write(Write::Key(
                 KeyWrite::Copy { database: Some(database), .. } | KeyWrite::Move { database, .. },
-            )) if *database >= self.databases() => return Err(DATABASE_OUT_OF_RANGE),
+            )) if *database >= self.databases() => return Err(ReplyError::DATABASE_OUT_OF_RANGE),
             Data::Write(Write::Key(KeyWrite::SwapDatabases { first, second }))
                 if (*first).max(*second) >= self.databases() =>
             {
-                return Err(DATABASE_OUT_OF_RANGE);
+                return Err(ReplyError::DATABASE_OUT_OF_RANGE);
             }
             Data::Write(Write::Key(KeyWrite::Restore { key, payload, replace, .. })) => {
                 let limits = self.partition(self.router.of_key(key)).borrow().machine().idempotency_limits();
@@ -292,11 +289,6 @@ impl Worker {
             other => (key, other),
         });
         Read { streams: streams.collect(), ..*read }
-    }
-
-    /// When the clock of the next batch will stand, for deadlines.
-    pub fn next_deadline(&self) -> Option<TimeMs> {
-        self.partitions().filter_map(|partition| partition.borrow().machine().next_deadline()).min()
     }
 }
 

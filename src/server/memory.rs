@@ -3,7 +3,6 @@
 use crate::command::value::server::MemoryCommand;
 use crate::env::allocator;
 use crate::model::reply::Reply;
-use crate::server::connection::Connection;
 use crate::server::worker::Worker;
 use crate::state::keyspace::KeyEntry;
 
@@ -49,7 +48,7 @@ impl Worker {
                 partition.borrow().machine().databases().map(|(_, keys)| keys.len()).sum::<usize>()
             })
             .sum();
-        let clients: usize = self.connections().values().map(|client| client_bytes(client)).sum();
+        let clients: usize = self.connections().values().map(|client| self.client_memory(client)).sum();
         Memory {
             used: allocator::allocated_bytes(),
             peak: allocator::peak_bytes(),
@@ -191,12 +190,6 @@ impl Worker {
         }
         format!("Something about the memory of this server could be better:\n\n{report}")
     }
-}
-
-/// Memory that a connection takes.
-pub fn client_bytes(client: &Connection) -> usize {
-    let queued = client.session.borrow().queue.as_ref().map_or(0, |queue| queue.bytes);
-    client.output_memory() + client.input_bytes.get() + queued + size_of::<Connection>()
 }
 
 /// A line of a file that the kernel makes, `name <number> kB`; 0 if it is not there.

@@ -247,8 +247,8 @@ impl<'a> Session<'a> {
 
     /// Returns when the server says that as many clients wait as this transcript has left waiting.
     fn wait_for_blocked(&mut self) {
-        let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(2) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
             let info = self.control.line("INFO clients").text();
             let line = info.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
             if line
@@ -257,6 +257,7 @@ impl<'a> Session<'a> {
             {
                 return;
             }
+            assert!(Instant::now() < deadline, "{} were to wait: {info}", self.blocked);
             std::thread::sleep(Duration::from_millis(1));
         }
     }

@@ -16,7 +16,6 @@ use crate::model::reply::ReplyError;
 const NX_AND_OTHERS: ReplyError =
     ReplyError::new("ERR NX and XX, GT or LT options at the same time are not compatible");
 const GT_AND_LT: ReplyError = ReplyError::new("ERR GT and LT options at the same time are not compatible");
-const DATABASE_OUT_OF_RANGE: ReplyError = ReplyError::new("ERR DB index is out of range");
 const SAME_OBJECT: ReplyError = ReplyError::new("ERR source and destination objects are the same");
 
 /// SCAN without COUNT.
@@ -158,7 +157,7 @@ pub fn copy(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             replace = true;
         } else if let Some(text) = cursor.take_option("DB") {
             let index = integer_between(text, i64::from(i32::MIN), i64::from(i32::MAX))?;
-            database = Some(u32::try_from(index).map_err(|_| DATABASE_OUT_OF_RANGE)?);
+            database = Some(u32::try_from(index).map_err(|_| ReplyError::DATABASE_OUT_OF_RANGE)?);
         } else {
             return Err(ReplyError::SYNTAX);
         }
@@ -172,7 +171,7 @@ pub fn copy(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 /// MOVE. How many databases there are is the server's knowledge, and which one is selected the session's.
 pub fn move_key(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let index = integer_between(at(args, 2), i64::from(i32::MIN), i64::from(i32::MAX))?;
-    let database = u32::try_from(index).map_err(|_| DATABASE_OUT_OF_RANGE)?;
+    let database = u32::try_from(index).map_err(|_| ReplyError::DATABASE_OUT_OF_RANGE)?;
     write(KeyWrite::Move { key: at(args, 1), database })
 }
 

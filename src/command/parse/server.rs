@@ -86,7 +86,7 @@ pub fn swap_db(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         (Ok(first), Ok(second)) => {
             Ok(Command::Data(Data::Write(Write::Key(KeyWrite::SwapDatabases { first, second }))))
         }
-        _ => Err(ReplyError::new("ERR DB index is out of range")),
+        _ => Err(ReplyError::DATABASE_OUT_OF_RANGE),
     }
 }
 

@@ -200,12 +200,10 @@ fn in_a_pipeline() {
 }
 
 fn may_be_queued(server: &Server, request: &Request) -> bool {
-    !request.row.flags.contains(Flags::IMMEDIATE_IN_MULTI)
-        && !request.row.flags.contains(Flags::NO_MULTI)
-        && !(server.is_partitioned()
-            && concerns_all_slots(
-                &request.words.iter().map(|word| word.clone().into_bytes()).collect::<Vec<_>>(),
-            ))
+    let words: Vec<Vec<u8>> = request.words.iter().map(|word| word.clone().into_bytes()).collect();
+    let spans_partitions = server.is_partitioned() && concerns_all_slots(&words);
+    let stays_out = [Flags::IMMEDIATE_IN_MULTI, Flags::NO_MULTI];
+    !spans_partitions && !stays_out.into_iter().any(|flag| request.row.flags.contains(flag))
 }
 
 /// The rules change after MULTI: what is not allowed any more is refused when it is queued, and spoils EXEC.
