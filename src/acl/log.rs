@@ -11,6 +11,9 @@ const GROUPED_AMONG: usize = 10;
 /// Bytes kept of what clients have named: users, keys, channels.
 const NAME_BYTES_MAX: usize = 1024;
 
+/// Bytes kept of the description of a client, in which its names stand.
+const CLIENT_BYTES_MAX: usize = 4096;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     Command,
@@ -81,7 +84,11 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn note(&mut self, mut event: Event, client: String, now_ms: u64, entries_max: usize) {
+    pub fn note(&mut self, mut event: Event, mut client: String, now_ms: u64, entries_max: usize) {
+        if client.len() > CLIENT_BYTES_MAX {
+            // Names in it are escaped: every byte is a character.
+            client = client.chars().take(CLIENT_BYTES_MAX).collect();
+        }
         event.object.truncate(NAME_BYTES_MAX);
         event.user.truncate(NAME_BYTES_MAX);
         let same =

@@ -42,6 +42,8 @@ pub struct Waiter {
     pub may_be_in_vain: bool,
     /// What to answer instead of waiting on, should the read on its way come back empty.
     pub ended: Option<Ending>,
+    /// CLIENT TRACKING remembers what it reads.
+    pub is_remembered: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +57,15 @@ pub enum WaiterKind {
 /// As often an XREAD goes at a time: behind a RENAME that may be refused, say, and behind the XADD after it.
 const READS_IN_FLIGHT_MAX: u32 = 4;
 
+/// Bytes that a key takes that is waited for, besides its name, about.
+const KEY_BYTES: usize = 160;
+
 impl Waiter {
+    /// Bytes that it takes, about.
+    pub fn bytes(&self) -> usize {
+        self.read.len() + self.keys.iter().map(|key| KEY_BYTES + 2 * key.len()).sum::<usize>()
+    }
+
     /// Whether its read may be sent, maybe once more.
     pub fn can_ride(&self) -> bool {
         match self.kind {

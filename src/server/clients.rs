@@ -3,6 +3,7 @@
 use crate::command::value::connection::{ClientClass, ClientFilter};
 use crate::pubsub::registry::Kind;
 use crate::resp::writer::Protocol;
+use crate::server::blocking::Waiter;
 use crate::server::connection::{Connection, Hold};
 use crate::server::invalidation::redirection;
 use crate::server::tracking::{Tracker, TrackingMode};
@@ -22,8 +23,12 @@ impl Worker {
         let watched: usize = session.watched.iter().map(|watched| watched.key.len() + WATCH_BYTES).sum();
         let subscriptions =
             if session.subscriptions == 0 { 0 } else { self.pubsub.borrow().bytes(connection.subscriber()) };
-        let contents =
-            connection.input_bytes.get() + connection.output_memory() + queue + watched + subscriptions;
+        let names = session.name.len() + session.library_name.len() + session.library_version.len();
+        let waiters = self.waiters.borrow();
+        let waiter = waiters.of_connection(connection.id).and_then(|id| waiters.get(id));
+        let waiting = waiter.map_or(0, Waiter::bytes);
+        let buffers = connection.input_bytes.get() + connection.output_memory();
+        let contents = buffers + queue + watched + subscriptions + names + waiting;
         contents + size_of::<Connection>()
     }
 

@@ -7,6 +7,7 @@ use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
 use crate::observe::latency::Event;
 use crate::replication::committer::CommitError;
+use crate::server::connection::Hold;
 use crate::server::ticket::Ticket;
 use crate::server::worker::Worker;
 use std::cell::Cell;
@@ -200,13 +201,16 @@ impl Worker {
         let timeout_ms = self.config.borrow().timeout_seconds.saturating_mul(1000);
         for connection in self.connections().values() {
             let session = connection.session.borrow();
-            let subscribed = session.subscriptions > 0;
+            let (subscribed, is_monitoring) = (session.subscriptions > 0, session.is_monitoring);
             let waiting = self.waiters.borrow().of_connection(connection.id).is_some();
             let idle_ms = now_ms.saturating_sub(connection.last_active_ms.get());
             let login_is_late = !self.is_let_in(&session) && idle_ms > LOGIN_TIMEOUT_MS;
             drop(session);
-            // Redis never times out subscribers and blocked clients (`clientsCronHandleTimeout`).
-            let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !subscribed && !waiting;
+            // Redis never times out subscribers, monitors and blocked clients, to which those belong that a pause holds
+            // (`clientsCronHandleTimeout`).
+            let is_expected_to_be_idle =
+                subscribed || waiting || connection.hold.get() == Hold::Paused || is_monitoring;
+            let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !is_expected_to_be_idle;
             let age_ms = now_ms.saturating_sub(connection.created_at_ms);
             let greeting_is_late = connection.is_greeting.get() && age_ms > GREETING_TIMEOUT_MS;
             let lingers = connection.is_closing() && idle_ms > LINGER_MS;

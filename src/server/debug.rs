@@ -85,12 +85,17 @@ impl Worker {
     pub fn reload_for(self: &Rc<Self>, place: Place) {
         let worker = self.clone();
         tokio::task::spawn_local(async move {
+            // Another one keeps the pause that was under way before both.
+            while worker.reloading.replace(true) {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
             let before = worker.pause.suspend();
             while (!worker.is_idle() || worker.checkpointing.get()) && !worker.latch.is_tripped() {
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
             let reply = worker.reload();
             worker.pause.resume(before);
+            worker.reloading.set(false);
             worker.answer_late(&place, &reply);
         });
     }

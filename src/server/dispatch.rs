@@ -64,12 +64,13 @@ impl Worker {
         connection.take_opened();
         let flow = if is_paused { Flow::HoldPaused } else { self.execute(connection, row, args) };
         if flow == Flow::Next {
-            if self.tracks.get() {
-                self.end_caching(connection, row);
-            }
             // CONFIG RESETSTAT sets it back.
             let failed = self.metrics.errors.get() > errors_before;
             let opened = connection.take_opened();
+            // An EXEC on its way ends it itself, behind its commands.
+            if self.tracks.get() && !(row.name == "exec" && opened.is_some()) {
+                self.end_caching(connection, Some(row));
+            }
             self.note_request(connection, row, args, opened, failed);
             if self.monitors.is_any() && !(row.name == "exec" && opened.is_some()) {
                 self.feed_monitors(connection, row, args);
@@ -81,11 +82,11 @@ impl Worker {
         flow
     }
 
-    /// CLIENT CACHING concerns the next command that is not CLIENT, or the whole of a transaction; EXEC ends that itself
-    /// (Redis `resetClient`).
-    fn end_caching(&self, connection: &Connection, row: &Row) {
-        let is_exec = row.name == "exec";
-        if row.container_name() != "client" && !is_exec && connection.session.borrow().queue.is_none() {
+    /// CLIENT CACHING concerns the next request that is not CLIENT, refused or not, or the whole of a transaction (Redis
+    /// `resetClient`).
+    fn end_caching(&self, connection: &Connection, row: Option<&Row>) {
+        let is_client = row.is_some_and(|row| row.container_name() == "client");
+        if !is_client && connection.session.borrow().queue.is_none() {
             self.tracking.borrow_mut().end_caching(connection.id);
         }
     }
@@ -172,7 +173,11 @@ impl Worker {
             let mut session = connection.session.borrow_mut();
             session.queue = None;
             session.watched.clear();
-            drop(session);
+        }
+        if self.tracks.get() {
+            self.end_caching(connection, row);
+        }
+        if is_exec {
             let why = error.as_bytes().strip_prefix(b"ERR ").unwrap_or(error.as_bytes());
             let text = [b"EXECABORT Transaction discarded because of: ", why].concat();
             connection.reply(&Reply::Error(ReplyError::owned(text)));

@@ -73,9 +73,21 @@ impl Worker {
         ])
     }
 
-    /// The connection has begun to read: these keys, in this order.
+    /// Whether what the connection's request at hand reads is remembered.
+    pub fn remembers(&self, connection: &Connection) -> bool {
+        self.tracks.get() && self.tracking.borrow().remembers(connection.id)
+    }
+
+    /// The request at hand reads these keys, in this order.
     pub fn remember<'k>(&self, connection: &Connection, keys: impl Iterator<Item = &'k [u8]>) {
-        if !self.tracks.get() || !self.tracking.borrow().remembers(connection.id) {
+        if self.remembers(connection) {
+            self.remember_at_its_place(connection, keys);
+        }
+    }
+
+    /// A request that was found to be remembered reads these keys now: CLIENT CACHING may say something else by then.
+    pub fn remember_at_its_place<'k>(&self, connection: &Connection, keys: impl Iterator<Item = &'k [u8]>) {
+        if !self.tracking.borrow().tracks_reads(connection.id) {
             return;
         }
         let keys_max = self.config.borrow().tracking_table_max_keys;
@@ -89,9 +101,9 @@ impl Worker {
         }
     }
 
-    /// The keys of a read that is not answered at once, for [`Worker::remember`] at its place.
+    /// The keys of a read that is not answered at once, for [`Worker::remember_at_its_place`].
     pub fn keys_to_remember(&self, connection: &Connection, query: &Query<'_>) -> Option<Vec<Bytes>> {
-        (self.tracks.get() && self.tracking.borrow().remembers(connection.id)).then(|| remembered(query))
+        self.remembers(connection).then(|| remembered(query))
     }
 
     /// The key holds something else now.

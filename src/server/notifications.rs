@@ -20,7 +20,7 @@ impl Worker {
     pub fn listen_as_configured(&self) {
         let events = self.config.borrow().notify_keyspace_events;
         self.key_events.set(events);
-        self.tracks.set(!self.tracking.borrow().is_off());
+        self.tracks.set(!self.tracking.borrow().is_off() || self.tracking_transactions.get() > 0);
         self.hears.set(events.is_on() || self.tracks.get());
     }
 

@@ -219,7 +219,11 @@ impl Worker {
     /// What the requests of a transaction are executed as, one after the other: a login or a change of users among them
     /// counts for those behind.
     pub fn foresee(&self, connection: &Connection) -> Foresight<'_> {
-        Foresight { worker: self, users: None, user: connection.session.borrow().user.clone() }
+        let (address, now_ms) = (connection.peer.ip(), self.clock.monotonic_ms());
+        let limits = login_limits(&self.config.borrow());
+        let may_log_in = self.acl.throttle.borrow().check(address, now_ms, limits).is_ok();
+        let user = connection.session.borrow().user.clone();
+        Foresight { worker: self, users: None, may_log_in, user }
     }
 }
 
@@ -247,6 +251,9 @@ pub struct Foresight<'w> {
     worker: &'w Worker,
     /// The users as they will be, once something changes them.
     users: Option<Users>,
+    /// A login may succeed. Of one that fails here the throttle hears only when it is executed: until then none is tried again,
+    /// for what the requests behind may do would tell whether it is the right one.
+    may_log_in: bool,
     pub user: Rc<User>,
 }
 
@@ -254,17 +261,23 @@ impl Foresight<'_> {
     /// A request of the transaction will be executed.
     pub fn note(&mut self, row: &'static Row, args: Args<'_>, command: &Command<'_>) {
         let login = match command {
-            Command::Connection(ConnectionCommand::Auth { user, password }) => {
-                Some((user.unwrap_or(DEFAULT_USER), *password))
+            Command::Connection(ConnectionCommand::Auth { user, password }) => Some((*user, *password)),
+            Command::Connection(ConnectionCommand::Hello(hello)) => {
+                hello.auth.map(|(user, password)| (Some(user), password))
             }
-            Command::Connection(ConnectionCommand::Hello(hello)) => hello.auth,
             _ => None,
         };
         if let Some((name, password)) = login {
             let users = self.worker.acl.users.borrow();
             let users = self.users.as_ref().unwrap_or(&users);
-            if let Some(user) = users.authenticate(name, password) {
-                self.user = user.clone();
+            // As in `log_in`.
+            if name.is_none() && users.default_user().needs_no_password() {
+                return;
+            }
+            match users.authenticate(name.unwrap_or(DEFAULT_USER), password) {
+                Some(user) if self.may_log_in => self.user = user.clone(),
+                Some(_) => {}
+                None => self.may_log_in = false,
             }
             return;
         }

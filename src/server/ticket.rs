@@ -71,6 +71,8 @@ pub struct ExecPlan {
     pub requests: Rc<Vec<(&'static Row, OwnedArgs)>>,
     /// One for each request.
     pub steps: Vec<ExecStep>,
+    /// CLIENT TRACKING is among them.
+    pub has_tracking: bool,
 }
 
 pub enum ExecStep {

@@ -185,6 +185,11 @@ impl Tracking {
         }
     }
 
+    /// Whether the client tracks what it reads, some of it or all.
+    pub fn tracks_reads(&self, client: ClientId) -> bool {
+        self.trackers.get(&client).is_some_and(|tracker| tracker.mode != TrackingMode::Broadcast)
+    }
+
     /// Whether what the client reads now is remembered.
     pub fn remembers(&self, client: ClientId) -> bool {
         self.trackers.get(&client).is_some_and(|tracker| match tracker.mode {

@@ -17,6 +17,7 @@ use crate::server::worker::Worker;
 use crate::state::effects::Effect;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Op, Transaction, Watched};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 impl Worker {
@@ -53,8 +54,10 @@ impl Worker {
         }
         let mut session = connection.session.borrow_mut();
         let database = session.database;
+        let mut known: BTreeSet<Vec<u8>> =
+            session.watched.iter().filter(|it| it.database == database).map(|it| it.key.clone()).collect();
         for key in keys.iter() {
-            if session.watched.iter().any(|watched| watched.database == database && watched.key == key) {
+            if !known.insert(key.to_vec()) {
                 continue;
             }
             let version = self.version_of(database, key);
@@ -115,11 +118,7 @@ impl Worker {
         let mut commands = Vec::new();
         let mut steps = Vec::new();
         let mut foresight = self.foresee(connection);
-        // A CLIENT TRACKING in it must find that effects were kept when it is executed.
-        if queue.requests.iter().any(|(row, _)| row.full_name() == "client|tracking") {
-            self.tracks.set(true);
-            self.hears.set(true);
-        }
+        let has_tracking = queue.requests.iter().any(|(row, _)| row.full_name() == "client|tracking");
         let requests = Rc::new(queue.requests);
         for (row, request) in &*requests {
             let parsed = (row.parse)(request.as_args());
@@ -137,7 +136,7 @@ impl Worker {
                     match self.complete(&mut data, protocol) {
                         Ok(()) => {
                             let keys = match &data {
-                                Data::Query(query) if self.tracks.get() => remembered(query),
+                                Data::Query(query) if has_tracking || self.tracks.get() => remembered(query),
                                 _ => Vec::new(),
                             };
                             commands.push((database, data));
@@ -169,7 +168,11 @@ impl Worker {
                 return;
             }
         };
-        let plan = ExecPlan { requests: requests.clone(), steps };
+        if has_tracking {
+            self.tracking_transactions.set(self.tracking_transactions.get() + 1);
+            self.listen_as_configured();
+        }
+        let plan = ExecPlan { requests: requests.clone(), steps, has_tracking };
         let ticket = Ticket::Exec { place: Place::open(connection), plan: Box::new(plan) };
         let nothing_to_log = watched.is_empty() && commands.is_empty();
         {
@@ -205,12 +208,14 @@ impl Worker {
         applied_ns: u64,
     ) {
         let connection = &place.connection;
+        let has_tracking = plan.has_tracking;
         let mut data = match reply {
             Reply::Array(replies) => replies.into_iter(),
             // Nothing was for the machine.
             Reply::Status(_) => Vec::new().into_iter(),
             // A watched key has changed, or the log has failed.
             refused => {
+                self.end_tracking_transaction(connection, has_tracking);
                 self.answer(place, &refused);
                 return;
             }
@@ -246,10 +251,18 @@ impl Worker {
             }
             replies.push(reply);
         }
+        self.end_tracking_transaction(connection, has_tracking);
+        self.answer_exec(place, &Reply::Array(replies), total_ns, share_ns);
+    }
+
+    fn end_tracking_transaction(&self, connection: &Connection, has_tracking: bool) {
         if self.tracks.get() {
             self.tracking.borrow_mut().end_caching(connection.id);
         }
-        self.answer_exec(place, &Reply::Array(replies), total_ns, share_ns);
+        if has_tracking {
+            self.tracking_transactions.set(self.tracking_transactions.get() - 1);
+            self.listen_as_configured();
+        }
     }
 
     fn selects(&self, command: &Command<'_>) -> Option<u32> {

@@ -86,7 +86,10 @@ impl Worker {
             }
             other => unreachable!("{other:?} does not block"),
         }
-        connection.hold.set(Hold::UntilSettled);
+        // It may be answered already: then nothing would let it go on.
+        if !connection.is_settled() {
+            connection.hold.set(Hold::UntilSettled);
+        }
         Flow::Next
     }
 
@@ -122,6 +125,7 @@ impl Worker {
             in_flight: 0,
             may_be_in_vain: false,
             ended: None,
+            is_remembered: kind == WaiterKind::Read && self.remembers(connection),
         };
         let id = self.waiters.borrow_mut().register(waiter);
         if deadline_ms.is_some() {
@@ -488,8 +492,8 @@ impl Worker {
 
     fn end_with(&self, id: WaiterId, reply: &Reply) {
         let Some(waiter) = self.waiters.borrow_mut().remove(id) else { return };
-        if self.tracks.get() && waiter.kind == WaiterKind::Read && matches!(reply, Reply::Streams(_)) {
-            self.remember(&waiter.place.connection, waiter.keys.iter().map(|key| &key[..]));
+        if waiter.is_remembered && matches!(reply, Reply::Streams(_)) {
+            self.remember_at_its_place(&waiter.place.connection, waiter.keys.iter().map(|key| &key[..]));
         }
         self.answer_late(&waiter.place, reply);
     }

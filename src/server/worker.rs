@@ -66,6 +66,8 @@ pub struct Worker {
     pub stop: Notify,
     /// The active expiry of keys (DEBUG SET-ACTIVE-EXPIRE).
     pub expires_actively: Cell<bool>,
+    /// DEBUG RELOAD is at work.
+    pub reloading: Cell<bool>,
     /// DEBUG PAUSE-CRON
     pub cron_paused: Cell<bool>,
     /// Ask for a checkpoint of every partition (SAVE).
@@ -100,6 +102,8 @@ pub struct Worker {
     /// Some client tracks keys, or is about to.
     pub tracks: Cell<bool>,
     pub tracking: RefCell<Tracking>,
+    /// Transactions on their way in which CLIENT TRACKING stands: it must find that effects were kept when it is executed.
+    pub tracking_transactions: Cell<u32>,
 }
 
 /// An outcome that waits for its partition.
@@ -164,6 +168,7 @@ impl Worker {
             stop: Notify::new(),
             expires_actively: Cell::new(true),
             cron_paused: Cell::new(false),
+            reloading: Cell::new(false),
             checkpoint_wanted: Notify::new(),
             checkpoint_askers: RefCell::default(),
             checkpointing: Cell::new(false),
@@ -186,6 +191,7 @@ impl Worker {
             hears: Cell::new(key_events.is_on()),
             tracks: Cell::new(false),
             tracking: RefCell::default(),
+            tracking_transactions: Cell::new(0),
         };
         worker.take_over_settings();
         worker
@@ -351,7 +357,7 @@ impl Worker {
             }
             Ticket::Read(read) => {
                 let TrackedRead { place, keys } = *read;
-                self.remember(&place.connection, keys.iter().map(|key| &key[..]));
+                self.remember_at_its_place(&place.connection, keys.iter().map(|key| &key[..]));
                 self.announce(effects, Some(&place.connection));
                 self.answer_after(&place, &reply, nanoseconds);
             }

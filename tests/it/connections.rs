@@ -384,3 +384,76 @@ fn many_patterns_of_one_client() {
     await_reply(&mut other, "PUBSUB NUMPAT", |reply| *reply == Value::Integer(0));
     assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
 }
+
+/// A pause is not the client's idleness, and who monitors has nothing to say.
+#[test]
+fn who_is_held_or_monitors_is_not_idle() {
+    let server = Server::start();
+    let (mut held, mut monitor, mut other) = (server.connect(), server.connect(), server.connect());
+    assert_eq!(monitor.line("MONITOR"), Value::ok());
+    assert_eq!(other.line("CONFIG SET timeout 1"), Value::ok());
+    assert_eq!(other.line("CLIENT PAUSE 3500 ALL"), Value::ok());
+    let began = Instant::now();
+    held.send(&["PING"]).expect("sent");
+    assert_eq!(held.receive(PATIENCE).expect("a reply").text(), "PONG");
+    assert!(began.elapsed() > Duration::from_secs(3), "the pause was no pause");
+    let told = monitor.receive(PATIENCE).expect("what is monitored").text();
+    assert!(told.contains("] \"CONFIG\"") || told.contains("] \"PING\""), "{told}");
+}
+
+#[test]
+fn two_reloads_at_once_let_everybody_go_on() {
+    let server = Server::with(&["--enable-debug-command", "local"]);
+    if server.is_redis() {
+        return;
+    }
+    let (mut client, mut other) = (server.connect(), server.connect());
+    client.send_bytes(&encoded(&["SET x 1", "DEBUG RELOAD", "DEBUG RELOAD"])).expect("sent");
+    for _ in 0..3 {
+        assert_eq!(client.receive(PATIENCE).expect("a reply"), Value::ok());
+    }
+    assert_eq!(other.line("GET x"), Value::bulk("1"));
+}
+
+/// Each key was compared with all before it once: half a minute in which nobody was served.
+#[test]
+fn many_keys_are_watched_at_once() {
+    let server = Server::start();
+    let mut client = server.connect();
+    let keys: Vec<String> = (0..100_000).map(|key| format!("{{x}}{key}")).collect();
+    let watch: Vec<&str> = ["WATCH"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+    if server.is_redis() {
+        return;
+    }
+    let began = Instant::now();
+    assert_eq!(client.command(&watch), Value::ok());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(client.line("CLIENT INFO").text().contains(" watch=100000 "));
+}
+
+/// What a client names and waits for is part of what it takes.
+#[test]
+fn names_and_keys_waited_for_are_counted() {
+    let server = Server::start();
+    if server.is_redis() {
+        return;
+    }
+    let total = |line: &str| -> usize {
+        let field = line.split(' ').find_map(|field| field.strip_prefix("tot-mem=")).expect("tot-mem");
+        field.parse().expect("a number")
+    };
+    let (mut client, mut other) = (server.connect(), server.connect());
+    let id = client.line("CLIENT ID").text();
+    let list = format!("CLIENT LIST ID {id}");
+    let before = total(&other.line(&list).text());
+    client.line(&format!("CLIENT SETNAME {}", "n".repeat(100_000)));
+    let named = total(&other.line(&list).text());
+    assert!(named >= before + 100_000, "{before} {named}");
+    let keys = (0..1_000).map(|key| format!("key-{key}")).collect::<Vec<_>>();
+    let ids = vec!["0".to_owned(); keys.len()];
+    let read = [vec!["XREAD".into(), "BLOCK".into(), "0".into(), "STREAMS".into()], keys, ids].concat();
+    client.send(&read).expect("sent");
+    await_info(&mut other, "blocked_clients:1");
+    let waiting = total(&other.line(&list).text());
+    assert!(waiting >= named + 100 * 1_000, "{named} {waiting}");
+}

@@ -1,8 +1,10 @@
 //! CLIENT TRACKING with REDIRECT: a client of RESP2 has its invalidations sent to another connection.
 
 use crate::support::client::{Client, PATIENCE};
+use crate::support::notation::{encode, split};
 use crate::support::server::Server;
 use crate::support::value::Value;
+use std::time::Duration;
 
 /// A connection of RESP2 that takes messages for others, and its id.
 fn target(server: &Server) -> (Client, String) {
@@ -123,4 +125,35 @@ fn a_target_that_has_gone_is_told_of() {
     assert_eq!((info[2].text(), info[3].text()), ("redirect".to_owned(), id));
     let line = client.line("CLIENT INFO").text();
     assert!(line.contains(" flags=tR "), "{line}");
+}
+
+/// The round in which a transaction begins to track is also that of the change, and of somebody who stops to track: all three are read
+/// after a sleep, in the order in which they came.
+#[test]
+fn tracking_that_begins_in_a_transaction_misses_nothing() {
+    let server = Server::with(&["--enable-debug-command", "local"]);
+    let mut clients = [server.connect(), server.connect3(), server.connect3(), server.connect()];
+    clients[2].line("CLIENT TRACKING ON");
+    clients[1].line("PING");
+    let requests = [
+        &["DEBUG SLEEP 0.3"][..],
+        &["MULTI", "CLIENT TRACKING ON", "GET k", "EXEC"],
+        &["CLIENT TRACKING OFF"],
+        &["SET k 2"],
+    ];
+    for (client, requests) in clients.iter_mut().zip(requests) {
+        let mut bytes = Vec::new();
+        requests.iter().for_each(|line| encode(&split(line), &mut bytes));
+        client.send_bytes(&bytes).expect("sent");
+        // Each comes in its turn.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let [_, tracking, stopped, changing] = &mut clients;
+    assert_eq!(changing.receive(PATIENCE).expect("a reply"), Value::ok());
+    assert_eq!(stopped.receive(PATIENCE).expect("a reply"), Value::ok());
+    for _ in 0..4 {
+        tracking.receive(PATIENCE).expect("a reply");
+    }
+    let push = tracking.push(PATIENCE).expect("a push").elements();
+    assert_eq!((push[0].text(), push[1].elements()), ("invalidate".to_owned(), vec![Value::bulk("k")]));
 }

@@ -78,3 +78,33 @@ fn it_can_be_turned_off() {
     assert_eq!(client.line("CONFIG SET login-failures-free 0"), Value::ok());
     assert_eq!(client.line("AUTH ann wrong").text(), WRONG);
 }
+
+/// What the commands behind a login may do is known when EXEC begins: it must not tell what the throttle keeps secret.
+#[test]
+fn a_transaction_does_not_tell_a_password_that_is_put_off() {
+    let server = Server::with(&["--login-failures-free", "3"]);
+    let mut admin = server.connect();
+    admin.line("ACL SETUSER app on >right ~app* +@all");
+    admin.line("ACL SETUSER bob on >b ~pub* +get +multi +exec +auth");
+    let mut bob = server.connect();
+    assert_eq!(bob.line("AUTH bob b"), Value::ok());
+    let guesses = |bob: &mut Client, guesses: &[&str]| {
+        bob.line("MULTI");
+        for guess in guesses {
+            bob.line(&format!("AUTH app {guess}"));
+            bob.line("GET pub1");
+        }
+        bob.line("EXEC").elements()
+    };
+    // Many in one transaction: the right one is among those that come too early.
+    let many = guesses(&mut bob, &["1", "2", "3", "4", "5", "6", "right"]);
+    let gets: Vec<bool> = many.iter().skip(1).step_by(2).map(Value::is_error).collect();
+    assert_eq!(gets, [false; 7], "a wrong login must change nothing for the GET behind it");
+    assert!(many[12].text().starts_with("ERR Too many failed logins"), "{}", many[12]);
+    // And one by one.
+    for guess in ["wrong", "right"] {
+        let told = guesses(&mut bob, &[guess]);
+        assert!(told[0].text().starts_with("ERR Too many failed logins"), "{guess}: {}", told[0]);
+        assert!(told[1].is_null(), "{guess}: {}", told[1]);
+    }
+}
