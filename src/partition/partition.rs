@@ -93,6 +93,13 @@ impl<T> Partition<T> {
         self.open.push_query(database, query, ticket);
     }
 
+    /// Bytes that the answer to a query takes which rides now, about: of what is applied, or of what is about to be.
+    pub fn riding_bytes(&self, database: u32, now: TimeMs, query: &Query<'_>) -> usize {
+        let unapplied: usize =
+            self.full.iter().chain([&self.open]).chain(&self.in_flight).map(Batch::bytes).sum();
+        self.machine.answer_bytes(database, now, query).max(unapplied)
+    }
+
     /// Has the ticket come back when everything before it was applied.
     pub fn pass(&mut self, ticket: T) {
         self.open.push_pass(ticket);

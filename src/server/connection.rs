@@ -44,6 +44,8 @@ pub struct Connection {
     pub resume: Cell<bool>,
     /// Where its latest command on keys went: what must come behind that goes the same way.
     pub last_partition: Cell<PartitionId>,
+    /// Bytes of the answers to queries on their way, about.
+    pub riding_bytes: Cell<usize>,
     /// Since when the soft limit of the output buffer has been exceeded.
     pub over_soft_limit_since_ms: Cell<Option<u64>>,
     /// The slot that the request at hand has opened, if it did.
@@ -100,6 +102,7 @@ impl Connection {
             flush_queued: Cell::new(false),
             resume: Cell::new(false),
             last_partition: Cell::new(PartitionId(0)),
+            riding_bytes: Cell::new(0),
             over_soft_limit_since_ms: Cell::new(None),
             opened: Cell::new(None),
             metrics,

@@ -6,6 +6,7 @@ use crate::command::value::reach::Reach;
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
 use crate::command::value::{Data, Query, Write};
+use crate::model::limits::RIDING_BYTES_MAX;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::resp::writer::Protocol;
@@ -37,7 +38,12 @@ impl Worker {
         }
         match self.place_of(data) {
             Err(error) => connection.reply(&Reply::Error(error)),
-            Ok(Whereabouts::One(partition)) => self.execute_in(connection, database, partition, data),
+            Ok(Whereabouts::One(partition)) => {
+                if !self.may_ride(connection, database, partition, data) {
+                    return Flow::HoldUntilSettled;
+                }
+                self.execute_in(connection, database, partition, data);
+            }
             Ok(Whereabouts::Everywhere | Whereabouts::PerStream) if !connection.is_settled() => {
                 return Flow::HoldUntilSettled;
             }
@@ -92,6 +98,41 @@ impl Worker {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Whether the command may go behind what is on its way: a query whose answer would be one too many waits until the others
+    /// are answered, so that a client that does not read cannot take the server's memory with them.
+    fn may_ride(
+        &self,
+        connection: &Connection,
+        database: u32,
+        partition: PartitionId,
+        data: &Data<'_>,
+    ) -> bool {
+        match data {
+            _ if connection.is_settled() => {
+                connection.riding_bytes.set(0);
+                true
+            }
+            Data::Query(query) => {
+                let bytes = self.partition(partition).borrow().riding_bytes(database, self.now(), query);
+                let riding = connection.riding_bytes.get().saturating_add(bytes);
+                connection.riding_bytes.set(riding);
+                riding <= RIDING_BYTES_MAX
+            }
+            // Whose value a key gets by them is not known yet: nothing rides behind it.
+            Data::Write(Write::Key(
+                KeyWrite::Copy { .. }
+                | KeyWrite::Rename { .. }
+                | KeyWrite::Move { .. }
+                | KeyWrite::Restore { .. }
+                | KeyWrite::SwapDatabases { .. },
+            )) => {
+                connection.riding_bytes.set(RIDING_BYTES_MAX + 1);
+                true
+            }
+            Data::Write(_) => true,
+        }
     }
 
     fn execute_in(

@@ -107,6 +107,11 @@ impl Machine {
         self.view(database, now).answer(query).into()
     }
 
+    /// See [`View::answer_bytes`].
+    pub fn answer_bytes(&self, database: u32, now: TimeMs, query: &Query<'_>) -> usize {
+        self.view(database, now).answer_bytes(query)
+    }
+
     /// Whether an XREADGROUP must be applied: it would find something, make a consumer, or be refused.
     pub fn would_change(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> bool {
         let view = self.view(database, now);

@@ -115,6 +115,37 @@ fn replies_that_nobody_reads() {
     probe.assert_served();
 }
 
+/// Nor do the replies to reads that ride behind a write, which come all at once when it is on disk; and none is lost.
+#[test]
+fn replies_behind_writes_that_nobody_reads() {
+    const READS: usize = 1_000;
+    let server = Server::start();
+    let value = "v".repeat(1 << 20);
+    let mut client = server.connect();
+    let before = server.resident_bytes();
+    let probe = Probe::start(&server);
+    let mut pipeline = Vec::new();
+    encode(&["SET", "big", &value], &mut pipeline);
+    for _ in 0..READS {
+        encode(&["GET", "big"], &mut pipeline);
+    }
+    client.send_bytes(&pipeline).expect("sent");
+    let mut other = server.connect();
+    let deadline = Instant::now() + PATIENCE;
+    while other.line("STRLEN big").integer() == 0 {
+        assert!(Instant::now() < deadline, "the write does not come");
+    }
+    assert_eq!(other.line("PING").text(), "PONG");
+    if !server.is_redis() {
+        assert_grew_less(&server, before, 256);
+    }
+    assert_eq!(client.receive(PATIENCE).expect("a reply"), Value::ok());
+    for read in 0..READS {
+        assert!(client.receive(PATIENCE).expect("a reply") == Value::bulk(&value), "read {read}");
+    }
+    probe.assert_served();
+}
+
 /// M1: a subscriber that does not read is disconnected at its limit; the publisher and other subscribers do not feel it.
 #[test]
 fn subscribers_that_never_read() {
