@@ -112,8 +112,10 @@ impl Worker {
     }
 
     /// Has the machines delete what is due. The op is logged, so that replicas agree on when a key went.
+    /// Not while writes are paused: then the data stays as it is (Redis `PAUSE_ACTION_EXPIRE`).
     fn delete_expired(&self) {
-        if !self.expires_actively.get() || self.latch.is_tripped() || self.expiring.get() > 0 {
+        let is_paused = self.pause.is_on(self.clock.monotonic_ms());
+        if is_paused || !self.expires_actively.get() || self.latch.is_tripped() || self.expiring.get() > 0 {
             return;
         }
         let now = self.now();

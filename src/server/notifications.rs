@@ -70,8 +70,12 @@ impl Worker {
         connection.send_deferred();
     }
 
-    /// A read has found a key due: it is deleted now and not by the clock, so that its event follows soon.
+    /// A read has found a key due: it is deleted now and not by the clock, so that its event follows soon. Not while writes are
+    /// paused.
     fn delete_due(&self, effect: &Effect) {
+        if self.pause.is_on(self.clock.monotonic_ms()) {
+            return;
+        }
         let write = Write::Key(KeyWrite::DeleteIfDue { key: &effect.key });
         self.write(self.router.of_key(&effect.key), effect.database, &write, Ticket::Internal);
     }

@@ -34,6 +34,7 @@ enum Slot {
 
 /// Memory that an idle connection keeps for its replies.
 const KEPT_BYTES: usize = 4 * 1024;
+const KEPT_SLOTS: usize = 256;
 
 impl Output {
     /// No request waits for its reply.
@@ -160,6 +161,9 @@ impl Output {
     fn pop(&mut self) {
         self.slots.pop_front();
         self.first += 1;
+        if self.slots.is_empty() && self.slots.capacity() > KEPT_SLOTS {
+            self.slots.shrink_to(KEPT_SLOTS);
+        }
     }
 }
 
@@ -169,6 +173,18 @@ mod tests {
 
     fn text(text: &'static str) -> impl FnOnce(&mut Vec<u8>) {
         move |out| out.extend_from_slice(text.as_bytes())
+    }
+
+    #[test]
+    fn what_a_deep_pipeline_took_is_given_back() {
+        let mut output = Output::default();
+        let slots: Vec<_> = (0..10_000).map(|_| output.open_slot(false)).collect();
+        assert!(output.memory() > 10_000 * size_of::<Slot>());
+        for slot in slots {
+            output.fill(slot, text("a"), b"");
+        }
+        output.discard_unsent();
+        assert!(output.slots.capacity() <= 2 * KEPT_SLOTS, "{}", output.slots.capacity());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::KeyWrite;
-use crate::command::value::stream::{Add, NewId, Read, ReadFrom, StreamQuery};
+use crate::command::value::stream::{Add, NewId, Read, ReadFrom, StreamQuery, TrimUntil};
 use crate::command::value::string::{SetCondition, StringWrite};
 use crate::command::value::{Data, Query, Write};
 use crate::model::args::Args;
@@ -78,6 +78,8 @@ impl Worker {
                 let read = Read { skips_others: true, ..resolved };
                 let read = Data::Query(Query::Stream(StreamQuery::Read(read)));
                 self.remember(connection, read.keys());
+                // What had to be forgotten for it is not kept for its reply, which may never come.
+                connection.send_deferred();
                 self.wait(connection, args, WaiterKind::Read, &read, timeout_ms);
             }
             Data::Write(Write::GroupRead(_)) => {
@@ -188,20 +190,35 @@ impl Worker {
             let group_reader = |id: &WaiterId| idle(id) && is(id, WaiterKind::GroupRead);
             match write {
                 Write::Add(add) if waiters.on_key(database, add.key).next().is_none() => return,
-                Write::Add(add) if self.is_refused(database, add) => return,
+                Write::Add(add) if is_first && self.is_refused(database, add) => return,
                 Write::Add(add) => {
                     let reader = |id: &WaiterId| {
                         idle(id) && waiters.get(*id).is_some_and(|waiter| waiter.may_read(add))
                     };
                     let readers = waiters.on_key(database, add.key).filter(reader);
                     let of_groups = waiters.first_idle_of_groups(database, add.key);
-                    let served = of_groups.filter(|(group, _)| self.may_deliver(database, add, group));
+                    let served =
+                        of_groups.filter(|(group, _)| !is_first || self.may_deliver(database, add, group));
                     readers.chain(served.map(|(_, id)| id)).collect()
                 }
                 Write::Key(KeyWrite::Copy { from, .. } | KeyWrite::Rename { from, .. })
                     if is_first && !self.has_key(database, from) =>
                 {
                     return;
+                }
+                Write::Key(KeyWrite::Restore { key, .. }) => {
+                    waiters.on_key(database, key).filter(idle).collect()
+                }
+                Write::Key(KeyWrite::Move { key, database: other }) => {
+                    let of_source = waiters.on_key(database, key).filter(group_reader);
+                    let of_target = waiters.on_key(*other, key).filter(idle);
+                    of_source.chain(of_target).collect()
+                }
+                Write::Key(KeyWrite::SwapDatabases { first, second }) => {
+                    let is_here = |id: &WaiterId| {
+                        waiters.get(*id).is_some_and(|w| w.database == *first || w.database == *second)
+                    };
+                    waiters.all().filter(idle).filter(is_here).collect()
                 }
                 Write::Key(KeyWrite::Copy { to, database: other, .. }) => {
                     waiters.on_key(other.unwrap_or(database), to).filter(idle).collect()
@@ -240,18 +257,22 @@ impl Worker {
                 Some(WaiterKind::Read) => self.ride_with_read(id),
                 Some(WaiterKind::GroupRead) => {
                     self.send_group_read(id);
-                    self.note_doubt(id, is_first, write);
+                    self.note_doubt(id, database, is_first, write);
                 }
                 None => {}
             }
         }
     }
 
-    /// Notes whether a group read that rides behind the write may find nothing. It will find the entry of an XADD; with an id of its
-    /// own, and writes on its way before it, that may be refused after all.
-    fn note_doubt(&self, id: WaiterId, is_first: bool, write: &Write<'_>) {
+    /// Notes whether a group read that rides behind the write may find nothing. It will find the entry of an XADD, unless that
+    /// trims it; with an id of its own, or a group that is ahead, and writes on their way before it, it may not.
+    fn note_doubt(&self, id: WaiterId, database: u32, is_first: bool, write: &Write<'_>) {
+        let group = self.waiters.borrow().get(id).and_then(|waiter| waiter.group.clone());
         let is_certain = match write {
-            Write::Add(add) => is_first || add.id == NewId::Auto,
+            Write::Add(add) => {
+                let may_deliver = || group.is_some_and(|group| self.may_deliver(database, add, &group));
+                (is_first || add.id == NewId::Auto) && may_deliver() && !self.may_trim_itself(database, add)
+            }
             _ => false,
         };
         if let Some(waiter) = self.waiters.borrow_mut().get_mut(id) {
@@ -293,6 +314,18 @@ impl Worker {
             NewId::Auto => false,
             NewId::AutoSequence { ms } => ms < machine.last_id(database, now, add.key).ms,
             NewId::Explicit(id) => id <= machine.last_id(database, now, add.key),
+        }
+    }
+
+    /// Whether the trimming of an XADD may take its own entry away.
+    fn may_trim_itself(&self, database: u32, add: &Add<'_>) -> bool {
+        match add.trim.map(|trim| trim.until) {
+            None | Some(TrimUntil::MaxLength(1..)) => false,
+            Some(TrimUntil::MaxLength(0)) => true,
+            Some(TrimUntil::MinId(id)) => {
+                let partition = self.partition(self.router.of_key(add.key)).borrow();
+                id > partition.machine().last_id(database, self.now(), add.key)
+            }
         }
     }
 

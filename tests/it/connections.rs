@@ -457,3 +457,19 @@ fn names_and_keys_waited_for_are_counted() {
     let waiting = total(&other.line(&list).text());
     assert!(waiting >= named + 100 * 1_000, "{named} {waiting}");
 }
+
+/// While writes are paused keys that are due are gone for readers and nothing is written, as in Redis.
+#[test]
+fn nothing_is_deleted_while_writes_are_paused() {
+    let server = Server::start();
+    let (mut client, mut listener) = (server.connect(), server.connect());
+    client.line("CONFIG SET notify-keyspace-events Ex");
+    listener.line("SUBSCRIBE __keyevent@0__:expired");
+    client.line("SET k v PX 100");
+    assert_eq!(client.line("CLIENT PAUSE 1200 WRITE"), Value::ok());
+    let began = Instant::now();
+    await_reply(&mut client, "GET k", Value::is_null);
+    let message = listener.receive(PATIENCE).expect("a message").elements();
+    assert_eq!(message[2], Value::bulk("k"));
+    assert!(began.elapsed() >= Duration::from_millis(1_150), "told after {:?}", began.elapsed());
+}
