@@ -4,6 +4,7 @@ use headwater::config::load::{self, Invocation};
 use headwater::node::node;
 use headwater::observe::tracing;
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -12,8 +13,10 @@ fn main() -> ExitCode {
     let environment: Vec<_> = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
     let config = match load::load(&flags, environment.iter().cloned()) {
         Ok(Invocation::Print(text)) => {
-            println!("{}", text.trim_end());
-            return ExitCode::SUCCESS;
+            return match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&error),
+            };
         }
         Ok(Invocation::Run(config)) => *config,
         Err(error) => return fail(&error),

@@ -155,9 +155,7 @@ impl Denied<'_> {
         let why = match self {
             Denied::Command => "no permission to execute the command or subcommand",
             Denied::Key(_) => "no permission to touch the specified keys",
-            Denied::Channel(_) => {
-                "no permission to access one of the channels used as argument to the command"
-            }
+            Denied::Channel(_) => "no permission to access one of the channels used as arguments",
         };
         ReplyError::owned(format!(
             "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command \

@@ -2,6 +2,7 @@
 
 use crate::base::glob;
 use crate::config::config::Config;
+use crate::config::setting::Setting;
 use crate::config::settings::{self, SETTINGS};
 use crate::model::reply::ReplyError;
 
@@ -20,20 +21,17 @@ pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) ->
     names.filter_map(|(setting, name)| Some((told(name)?, setting.get(config)))).collect()
 }
 
-/// Takes all pairs or, on error, none. Returns the names of the settings that were set (Redis 7.2's texts).
+/// Takes all pairs or, on error, none; names are looked at before values. Returns the names of the settings that were set (Redis 7.2's texts).
 pub fn set<'p>(
     config: &mut Config,
     pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>,
 ) -> Result<Vec<&'static str>, ReplyError> {
-    let mut changed = config.clone();
-    let mut names = Vec::new();
+    let failed = |name: &[u8], why: &str| {
+        let name = name.escape_ascii();
+        ReplyError::owned(format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"))
+    };
+    let mut settings: Vec<(&[u8], &Setting, &[u8])> = Vec::new();
     for (name, value) in pairs {
-        let failed = |why: &str| {
-            let name = name.escape_ascii();
-            ReplyError::owned(format!(
-                "ERR CONFIG SET failed (possibly related to argument '{name}') - {why}"
-            ))
-        };
         let Some(setting) = std::str::from_utf8(name).ok().and_then(settings::find) else {
             let name = name.escape_ascii();
             return Err(ReplyError::owned(format!(
@@ -41,17 +39,20 @@ pub fn set<'p>(
             )));
         };
         if !setting.mutable {
-            return Err(failed("can't set immutable config"));
+            return Err(failed(name, "can't set immutable config"));
         }
-        if names.contains(&setting.name) {
-            return Err(failed("duplicate parameter"));
+        if settings.iter().any(|(_, known, _)| known.name == setting.name) {
+            return Err(failed(name, "duplicate parameter"));
         }
-        let value = std::str::from_utf8(value).map_err(|_| failed("argument must be UTF-8"))?;
-        setting.set(&mut changed, value).map_err(|refused| failed(&refused.0))?;
-        names.push(setting.name);
+        settings.push((name, setting, value));
+    }
+    let mut changed = config.clone();
+    for (name, setting, value) in &settings {
+        let value = std::str::from_utf8(value).map_err(|_| failed(name, "argument must be UTF-8"))?;
+        setting.set(&mut changed, value).map_err(|refused| failed(name, &refused.0))?;
     }
     *config = changed;
-    Ok(names)
+    Ok(settings.into_iter().map(|(_, setting, _)| setting.name).collect())
 }
 
 #[cfg(test)]

@@ -148,7 +148,7 @@ const PERCENTILES_MAX: usize = 16;
 /// Classes that are not named keep their limit, as in Redis.
 pub fn parse_output_limits(mut limits: OutputLimits, text: &str) -> Result<OutputLimits, Refused> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
-    if words.is_empty() || !words.len().is_multiple_of(4) {
+    if !words.len().is_multiple_of(4) {
         return refuse("Wrong number of arguments in buffer limit configuration.");
     }
     for class in words.chunks_exact(4) {

@@ -16,6 +16,7 @@ use crate::server::tls::offer::{self, TlsError};
 use crate::server::worker::{Identity, Parts, Worker};
 use crate::state::machine::Machine;
 use crate::storage::data_dir::{DataDir, DataDirError};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,9 +51,9 @@ pub enum NodeError {
 }
 
 /// Runs a node until it is asked to stop.
-pub fn run(config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
+pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
     let started = Instant::now();
-    raise_file_limit(&config);
+    fit_clients_to_files(&mut config);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -97,21 +98,17 @@ const EVENT_INTERVAL: u32 = 61;
 /// How long clients have to take their last replies.
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// Descriptors beside those of clients: listeners, the journal, checkpoints, the runtime's own (Redis
-/// `CONFIG_MIN_RESERVED_FDS`).
-const FILES_RESERVED: u64 = 32;
-
-/// As many clients as `maxclients` says need as many descriptors; the limit that most shells start with is 1024.
-fn raise_file_limit(config: &Config) {
-    let wanted = config.maxclients as u64 + FILES_RESERVED;
-    let allowed = process::raise_file_limit(wanted);
-    if allowed < wanted {
+/// As many clients as `maxclients` says need as many descriptors; the limit that most shells start with is 1024. Where fewer are
+/// allowed there are fewer clients: the journal must never want for one (Redis `adjustOpenFilesLimit`).
+fn fit_clients_to_files(config: &mut Config) {
+    let clients = process::files_for_clients(config.maxclients as u64);
+    if clients < config.maxclients as u64 {
         tracing::warn!(
-            allowed,
-            wanted,
-            "fewer open files are allowed than maxclients wants: clients beyond them will wait to be accepted; raise the \
-             limit (ulimit -n) or lower maxclients"
+            wanted = config.maxclients,
+            maxclients = clients,
+            "fewer open files are allowed than maxclients wants, so it was lowered; raise the limit (ulimit -n)"
         );
+        config.maxclients = clients as usize;
     }
 }
 
@@ -255,7 +252,9 @@ async fn say_goodbye(worker: &Worker) {
 }
 
 fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started: Instant) {
-    println!(
+    // Whoever started it may not listen any more.
+    let _ = writeln!(
+        std::io::stdout(),
         "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
         env!("CARGO_PKG_VERSION"),
         names.join(", "),

@@ -214,6 +214,12 @@ impl Waiters {
         self.by_key.values().map(|keys| keys.len()).sum()
     }
 
+    /// Those of them that somebody reads for a group, who is told when the key goes.
+    pub fn keys_of_groups(&self) -> usize {
+        let keys = self.by_key.values().flat_map(|keys| keys.values());
+        keys.filter(|on_key| !on_key.by_group.is_empty()).count()
+    }
+
     /// Waiters that do not wait for ever.
     pub fn deadlines(&self) -> usize {
         self.by_deadline.len()

@@ -119,7 +119,7 @@ impl Worker {
     fn debug_object(&self, database: u32, key: &[u8]) -> Reply {
         let query = Query::Key(KeyQuery::Object { key, aspect: ObjectAspect::Encoding });
         let partition = self.router.of_key(key);
-        let Reply::Bulk(encoding) = self.query(partition, database, &query) else {
+        let Reply::Text(encoding) = self.query(partition, database, &query) else {
             return Reply::Error(ReplyError::NO_SUCH_KEY);
         };
         let bytes = self
@@ -130,8 +130,8 @@ impl Worker {
             .unwrap_or(0);
         Reply::Status(
             format!(
-                "Value at:0x0 refcount:1 encoding:{} serializedlength:{bytes} lru:0 lru_seconds_idle:0",
-                encoding.escape_ascii()
+                "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:0 \
+                 lru_seconds_idle:0"
             )
             .into(),
         )

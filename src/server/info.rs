@@ -10,6 +10,7 @@ use crate::model::args::ArgList;
 use crate::pubsub::registry::Kind;
 use crate::server::memory::human;
 use crate::server::worker::Worker;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// A section: its name, whether it is shown when none is asked for, and who writes it.
@@ -102,13 +103,13 @@ impl Worker {
 
     fn info_clients(&self, text: &mut String) {
         let connections = self.connections();
-        let (mut subscribed, mut watching, mut watched) = (0, 0, 0);
+        let (mut subscribed, mut watching, mut watched) = (0, 0, BTreeSet::new());
         let (mut input_max, mut output_max) = (0, 0);
         for client in connections.values() {
             let session = client.session.borrow();
             subscribed += usize::from(session.subscriptions > 0);
             watching += usize::from(!session.watched.is_empty());
-            watched += session.watched.len();
+            watched.extend(session.watched.iter().map(|watched| (watched.database, watched.key.clone())));
             input_max = input_max.max(client.input_bytes.get());
             output_max = output_max.max(client.output_memory());
         }
@@ -123,9 +124,9 @@ impl Worker {
         line(text, "pubsub_clients", subscribed);
         line(text, "watching_clients", watching);
         line(text, "clients_in_timeout_table", waiters.deadlines());
-        line(text, "total_watched_keys", watched);
+        line(text, "total_watched_keys", watched.len());
         line(text, "total_blocking_keys", waiters.keys());
-        line(text, "total_blocking_keys_on_nokey", 0);
+        line(text, "total_blocking_keys_on_nokey", waiters.keys_of_groups());
         line(text, "monitor_clients", self.monitors.len());
     }
 
@@ -302,7 +303,7 @@ impl Worker {
 
     fn info_latencystats(&self, text: &mut String) {
         let percentiles = self.config.borrow().latency_percentiles.clone();
-        if percentiles.is_empty() {
+        if percentiles.is_empty() || !self.config.borrow().latency_tracking {
             return;
         }
         self.metrics.each_histogram(&mut |row, histogram| {

@@ -5,6 +5,7 @@ use crate::command::value::server::{CheckpointCommand, DebugCommand, ServerComma
 use crate::command::value::{Write, key::KeyWrite};
 use crate::config::config::Config;
 use crate::config::{access, rewrite};
+use crate::env::process;
 use crate::model::args::ArgList;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
@@ -156,6 +157,15 @@ impl Worker {
     fn config_set(&self, connection: &Connection, pairs: &ArgList<'_>) -> Result<Reply, ReplyError> {
         let mut config = self.config.borrow().clone();
         let changed = access::set(&mut config, in_pairs(pairs))?;
+        if changed.contains(&"maxclients") {
+            let possible = process::files_for_clients(config.maxclients as u64);
+            if possible < config.maxclients as u64 {
+                return Err(ReplyError::owned(format!(
+                    "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to \
+                     handle the specified number of clients, try with {possible}"
+                )));
+            }
+        }
         self.renew_tls(&config, &changed)?;
         self.config.replace(config);
         self.take_over_settings();

@@ -2,9 +2,11 @@
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::notation::{encode, split};
-use crate::support::server::Server;
+use crate::support::server::{Server, binary_under_test, is_redis};
 use crate::support::value::Value;
+use std::fs::Permissions;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 fn encoded(lines: &[&str]) -> Vec<u8> {
@@ -472,4 +474,38 @@ fn nothing_is_deleted_while_writes_are_paused() {
     let message = listener.receive(PATIENCE).expect("a message").elements();
     assert_eq!(message[2], Value::bulk("k"));
     assert!(began.elapsed() >= Duration::from_millis(1_150), "told after {:?}", began.elapsed());
+}
+
+/// The journal needs descriptors too: where few are allowed there are fewer clients, and none of them can stop the server.
+#[test]
+fn clients_leave_the_journal_its_files() {
+    let binary = binary_under_test();
+    if is_redis(&binary) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("headwater");
+    std::fs::write(&script, format!("#!/bin/sh\nulimit -n 64\nexec {} \"$@\"\n", binary.display()))
+        .expect("a script");
+    std::fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("executable");
+    let server = Server::of(script, &["--journal-file-bytes", "1mb"]);
+    let mut client = server.connect();
+    let clients = client.line("CONFIG GET maxclients").elements()[1].text();
+    if clients == "10000" {
+        eprintln!("SKIPPED: this user may raise every limit");
+        return;
+    }
+    assert_eq!(clients, "32");
+    let refused = client.line("CONFIG SET maxclients 5000").text();
+    assert!(
+        refused.ends_with("not able to handle the specified number of clients, try with 32"),
+        "{refused}"
+    );
+    let crowd: Vec<_> = (0..80).filter_map(|_| server.try_connect().ok()).collect();
+    let value = "v".repeat(100_000);
+    for key in 0..60 {
+        assert_eq!(client.command(&["SET", &format!("k{key}"), &value]), Value::ok());
+    }
+    assert_eq!(client.line("SAVE"), Value::ok());
+    drop(crowd);
 }

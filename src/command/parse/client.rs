@@ -13,6 +13,7 @@ use crate::model::reply::ReplyError;
 
 const INVALID_ID: ReplyError = ReplyError::new("ERR Invalid client ID");
 const ID_NOT_POSITIVE: ReplyError = ReplyError::new("ERR client-id should be greater than 0");
+const MAXAGE_TOO_SMALL: ReplyError = ReplyError::new("ERR maxage should be greater than 0");
 const MAXAGE_INVALID: ReplyError = ReplyError::new("ERR maxage is not an integer or out of range");
 const UNBLOCK_REASON: ReplyError = ReplyError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
 const REDIRECT_TWICE: ReplyError = ReplyError::new("ERR A client can only redirect to a single other client");
@@ -111,8 +112,9 @@ pub fn kill(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         } else if let Some(user) = cursor.take_option("USER") {
             filter.user = Some(user);
         } else if let Some(text) = cursor.take_option("MAXAGE") {
-            let age = parse_i64(text).and_then(|age| u64::try_from(age).ok()).filter(|&age| age > 0);
-            filter.max_age_seconds = Some(age.ok_or(MAXAGE_INVALID)?);
+            let age = parse_i64(text).ok_or(MAXAGE_INVALID)?;
+            let positive = u64::try_from(age).ok().filter(|&age| age > 0);
+            filter.max_age_seconds = Some(positive.ok_or(MAXAGE_TOO_SMALL)?);
         } else if let Some(word) = cursor.take_option("SKIPME") {
             skip_me = yes_or_no(word, ["yes", "no"])?;
         } else {

@@ -100,7 +100,7 @@ fn refusal_at_exec(verdict: Verdict) -> Option<String> {
         Verdict::Allowed => return None,
         Verdict::Command => "no permission to execute the command or subcommand",
         Verdict::Key => "no permission to touch the specified keys",
-        Verdict::Channel => "no permission to access one of the channels used as argument to the command",
+        Verdict::Channel => "no permission to access one of the channels used as arguments",
     };
     Some(format!(
         "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed \
