@@ -175,6 +175,14 @@ pub fn read_text(config: &mut Config, path: &Path, text: &str) -> Result<(), Loa
             config.users.extend(users);
             continue;
         }
+        if let (toml::Value::Integer(number), Some(setting)) = (value, settings::find(name))
+            && setting.is_octal()
+            && *number != 0
+        {
+            // 432 may be what TOML makes of 0o660, or octal itself.
+            let why = "write it in octal and in quotes: \"700\"".into();
+            return Err(LoadError::Value { place, name: name.clone(), value: value.to_string(), why });
+        }
         let text = match value {
             toml::Value::Array(items) => {
                 items.iter().map(toml_text).collect::<Option<Vec<_>>>().map(|t| t.join(" "))
@@ -370,12 +378,14 @@ mod tests {
     fn what_is_wrong_is_said() {
         let (_dir, conf) = file("# a comment\nport 6379\nsave 900 1\n");
         let (_dir2, broken) = file("port = = 3");
+        let (_dir4, octal) = file("unixsocketperm = 0o660\n");
         let (_dir3, slip) = file("# a comment\nprot = 3\n");
         for (flags, text) in [
             (&["--prot", "1"][..], "did you mean 'port'?"),
             (&["--frobnicate", "1"], "--help lists the settings"),
             (&["--port", "99999"], "argument must be between 0 and 65535 inclusive"),
             (&["--port"], "a value is missing"),
+            (&["--config", &octal], "write it in octal and in quotes"),
             (&["redis.conf"], "unexpected argument 'redis.conf'"),
             (&["--daemonize", "yes"], "supports only no"),
             (&["--config", &conf], "looks like a redis.conf"),

@@ -100,7 +100,7 @@ fn text_of(value: &DeValue<'_>) -> Option<String> {
 fn written(setting: &Setting, config: &Config) -> String {
     let value = setting.get(config);
     match (&setting.kind, value.parse::<i64>()) {
-        (Kind::Number { .. }, Ok(number)) => number.to_string(),
+        (Kind::Number { .. }, Ok(number)) if !setting.is_octal() => number.to_string(),
         _ => toml::Value::String(value).to_string(),
     }
 }

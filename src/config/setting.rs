@@ -171,6 +171,11 @@ impl Setting {
         self.name == name || self.alias == Some(name)
     }
 
+    /// Whether its value is a number that is written in octal.
+    pub fn is_octal(&self) -> bool {
+        matches!(self.kind, Kind::Number { unit: Unit::Octal, .. })
+    }
+
     /// What may be written, for people.
     pub fn values(&self) -> String {
         match &self.kind {

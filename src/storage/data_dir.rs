@@ -30,6 +30,8 @@ pub enum DataDirError {
     InUse { path: PathBuf, pid: Option<u32> },
     #[error("{} is not a headwater data directory and not empty: it holds {found:?}", path.display())]
     Foreign { path: PathBuf, found: String },
+    #[error("{} holds data but no file {META:?}, which belongs to it: put that back, or take another directory", path.display())]
+    NoMeta { path: PathBuf },
     #[error("{} was written by a newer headwater: data format {found}, this version reads {FORMAT_VERSION}", path.display())]
     Newer { path: PathBuf, found: u32 },
     #[error("{}: damaged at byte {offset}: {reason}", path.display())]
@@ -100,8 +102,15 @@ impl DataDir {
             for dir in [path.join(JOURNAL), path.join(CHECKPOINT)] {
                 fs.create_dir_all(&dir).map_err(io_error(&dir, "create the directory"))?;
             }
+            let checkpoints = path.join(CHECKPOINT);
+            let checkpoints = fs.read_dir(&checkpoints).map_err(io_error(&checkpoints, "list"))?;
             let options = JournalOptions { partitions, salt: meta.salt, ..journal };
-            Journal::open(Arc::clone(&fs), &path.join(JOURNAL), options)?;
+            // An interrupted making leaves a journal without records.
+            if !checkpoints.is_empty()
+                || Journal::open(Arc::clone(&fs), &path.join(JOURNAL), options)?.1.records > 0
+            {
+                return Err(DataDirError::NoMeta { path: path.to_owned() });
+            }
             write_meta(&*fs, path, &meta)?;
             meta
         } else {

@@ -258,3 +258,26 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found.sort();
     found
 }
+
+/// Without the file that says how data is laid out it is neither read in another way nor written over.
+#[test]
+fn data_without_its_meta_file_is_refused() {
+    for saves in [false, true] {
+        let mut server = Server::start();
+        let mut client = server.connect();
+        client.line("SET k v");
+        if saves {
+            client.line("SAVE");
+        }
+        server.kill();
+        let (meta, aside) = (server.data_dir().join("meta"), server.data_dir().with_file_name("meta"));
+        std::fs::rename(&meta, &aside).expect("moved away");
+        let (status, text) =
+            start_and_expect_exit(0, &server.data_dir(), &["--port", &free_port().to_string()]);
+        assert!(status.is_some_and(|status| !status.success()), "{text}");
+        assert!(text.contains("holds data but no file \"meta\""), "{text}");
+        std::fs::rename(&aside, &meta).expect("put back");
+        server.restart();
+        assert_eq!(server.connect().line("GET k"), Value::bulk("v"));
+    }
+}
