@@ -66,8 +66,8 @@ impl Acl {
         self.file.as_ref().map(|file| load(file, config))
     }
 
-    /// The users at hand as `user` settings, for CONFIG REWRITE. `None`: they are kept in a file, or are as the settings at hand
-    /// make them.
+    /// The users at hand as `user` settings, for CONFIG REWRITE. `None`: they are kept in a file, or there are none but the
+    /// default one, as the settings at hand make it.
     ///
     /// # Errors
     ///
@@ -76,8 +76,11 @@ impl Acl {
         let users = self.users.borrow();
         let is_as_configured =
             || configured(config).is_ok_and(|configured| configured.describe() == users.describe());
-        if self.file.is_some() || is_as_configured() {
+        if self.file.is_some() || (config.users.is_empty() && is_as_configured()) {
             return Ok(None);
+        }
+        if is_as_configured() {
+            return Ok(Some(config.users.clone()));
         }
         let initial = initial(config);
         let is_given = |user: &&Rc<User>| {

@@ -35,8 +35,9 @@ pub enum LoadError {
         "{path} looks like a redis.conf; Headwater reads TOML (port = 6379), or the same settings as flags (--port 6379)"
     )]
     RedisConf { path: PathBuf },
-    #[error("the settings file {path} is not TOML: {source}")]
-    Toml { path: PathBuf, source: Box<toml::de::Error> },
+    /// The line, from 1, is not shown: a password may stand there.
+    #[error("the settings file {path} is not TOML, line {line}: {why}")]
+    Toml { path: PathBuf, line: usize, why: String },
     #[error("{place}: unknown setting '{name}'{hint}")]
     Unknown { place: String, name: String, hint: String },
     #[error("{place}: {name} = '{value}': {why}")]
@@ -162,7 +163,11 @@ pub fn read_text(config: &mut Config, path: &Path, text: &str) -> Result<(), Loa
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
         Err(_) if is_redis_conf(text) => return Err(LoadError::RedisConf { path: path.to_owned() }),
-        Err(source) => return Err(LoadError::Toml { path: path.to_owned(), source: Box::new(source) }),
+        Err(error) => {
+            let before = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = 1 + text.as_bytes()[..before].iter().filter(|byte| **byte == b'\n').count();
+            return Err(LoadError::Toml { path: path.to_owned(), line, why: error.message().to_owned() });
+        }
     };
     for (name, value) in &table {
         let place = match line_of(text, name) {
@@ -377,7 +382,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         let (_dir, conf) = file("# a comment\nport 6379\nsave 900 1\n");
-        let (_dir2, broken) = file("port = = 3");
+        let (_dir2, broken) = file("port = 3\nrequirepass = hunter2");
         let (_dir4, octal) = file("unixsocketperm = 0o660\n");
         let (_dir3, slip) = file("# a comment\nprot = 3\n");
         for (flags, text) in [
@@ -390,11 +395,11 @@ mod tests {
             (&["--daemonize", "yes"], "supports only no"),
             (&["--config", &conf], "looks like a redis.conf"),
             (&["--config", &slip], "h.toml:2: unknown setting 'prot'; did you mean 'port'?"),
-            (&["--config", &broken], "is not TOML"),
+            (&["--config", &broken], "is not TOML, line 2: "),
             (&["--config", "/nonexistent/h.toml"], "cannot read the settings file"),
         ] {
             let error = run(flags, &[]).unwrap_err();
-            assert!(error.contains(text), "{error}");
+            assert!(error.contains(text) && !error.contains("hunter2"), "{error}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A setting that the file names gets its value there, in the place of the old one; one that says the same already is
 //! left as it is written. What the file does not name and is not at its default is appended (as Redis's
-//! `rewriteConfig` does). Users come as lines of `user`, unless they are as the settings made them. The file is replaced as a whole: it is the old one or the new one, whatever happens.
+//! `rewriteConfig` does). Users come as lines of `user`, unless there are none but the default one as it is at first. The file is replaced as a whole: it is the old one or the new one, whatever happens.
 
 use crate::config::config::Config;
 use crate::config::load::USER;
@@ -38,7 +38,9 @@ fn rewritten(config: &Config, users: Option<&[String]>, text: &str) -> Result<St
     for (name, value) in table.get_ref() {
         if let (USER, Some(users)) = (name.get_ref().as_ref(), missing_users) {
             missing_users = None;
-            places.push((value.span(), list(users)));
+            if texts_of(value.get_ref()).as_deref() != Some(users) {
+                places.push((value.span(), list(users)));
+            }
         }
         let Some(setting) = settings::find(name.get_ref()) else { continue };
         named.push(setting.name);
@@ -74,16 +76,18 @@ fn rewritten(config: &Config, users: Option<&[String]>, text: &str) -> Result<St
 
 /// Whether the value as it is written would give the setting what it has.
 fn says_the_same(setting: &Setting, config: &Config, value: &DeValue<'_>) -> bool {
-    let text = match value {
-        DeValue::Array(items) => {
-            let words: Option<Vec<_>> = items.iter().map(|item| text_of(item.get_ref())).collect();
-            words.map(|words| words.join(" "))
-        }
-        value => text_of(value),
-    };
+    let text = texts_of(value).map(|texts| texts.join(" "));
     let mut read = Config::default();
     text.is_some_and(|text| setting.set(&mut read, &text).is_ok())
         && setting.get(&read) == setting.get(config)
+}
+
+/// What a list has, or the one value that is none.
+fn texts_of(value: &DeValue<'_>) -> Option<Vec<String>> {
+    match value {
+        DeValue::Array(items) => items.iter().map(|item| text_of(item.get_ref())).collect(),
+        value => Some(vec![text_of(value)?]),
+    }
 }
 
 fn text_of(value: &DeValue<'_>) -> Option<String> {
@@ -162,6 +166,8 @@ mod tests {
         let one = rewritten(&Config::default(), Some(&users[1..]), "user = \"ann on\" # she\n").unwrap();
         assert_eq!(one, "user = [\n  \"bob off\",\n] # she\n");
         assert_eq!(rewritten(&Config::default(), None, &added).unwrap(), added);
+        let same = "user = [ 'bob off' ] # he\n";
+        assert_eq!(rewritten(&Config::default(), Some(&users[1..]), same).unwrap(), same);
     }
 
     #[test]

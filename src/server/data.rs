@@ -172,15 +172,25 @@ impl Worker {
         connection.last_partition.set(partition);
     }
 
-    /// Answers from applied state, counting hits and misses as Redis does for reads.
+    /// Answers from applied state.
     pub fn query(&self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
-        let reply = self.partition(partition).borrow().query(database, self.now(), query);
-        if let Query::Stream(_) | Query::String(_) = query {
-            let missed = matches!(reply, Reply::Nil | Reply::NilArray);
-            let counter = if missed { &self.metrics.keyspace_misses } else { &self.metrics.keyspace_hits };
-            counter.add(1);
+        self.partition(partition).borrow().query(database, self.now(), query)
+    }
+
+    /// What was replayed from disk was not asked for.
+    pub fn forget_lookups(&self) {
+        for partition in self.partitions() {
+            partition.borrow().machine().lookups.take();
         }
-        reply
+    }
+
+    /// Adds what reads have found, and what they have not, to the metrics.
+    pub fn take_lookups(&self) {
+        for partition in self.partitions() {
+            let (hits, misses) = partition.borrow().machine().lookups.take();
+            self.metrics.keyspace_hits.add(hits);
+            self.metrics.keyspace_misses.add(misses);
+        }
     }
 
     /// Whether an XREADGROUP would find something or leave a trace.

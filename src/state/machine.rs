@@ -2,6 +2,7 @@
 
 use crate::command::value::group::GroupRead;
 use crate::command::value::key::KeyWrite;
+use crate::command::value::string::StringQuery;
 use crate::command::value::{Data, Query, Write};
 use crate::model::entry_id::EntryId;
 use crate::model::limits::{
@@ -16,6 +17,7 @@ use crate::state::effects::{Effects, KeyEvent};
 use crate::state::group;
 use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
+use crate::state::lookups::Lookups;
 use crate::state::op::{Op, Transaction};
 use crate::state::query::View;
 use crate::state::removals::Removals;
@@ -40,6 +42,7 @@ pub struct Machine {
     pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
     pub(in crate::state) removals: Removals,
+    pub lookups: Lookups,
 }
 
 impl Default for Machine {
@@ -55,6 +58,7 @@ impl Default for Machine {
             },
             databases: BTreeMap::new(),
             removals: Removals::default(),
+            lookups: Lookups::default(),
         }
     }
 }
@@ -104,7 +108,14 @@ impl Machine {
     }
 
     pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
-        self.view(database, now).answer(query).into()
+        let view = self.view(database, now);
+        let reply = view.answer(query).into();
+        match (query, &reply) {
+            // Told by the answer.
+            (Query::String(StringQuery::Get { .. }), reply) => self.lookups.note(*reply != Reply::Nil),
+            _ => query.keys_read().for_each(|key| self.lookups.note(view.entry(key).is_some())),
+        }
+        reply
     }
 
     /// See [`View::answer_bytes`].
@@ -229,9 +240,10 @@ impl Machine {
 
     fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Reply {
         self.changes += 1;
-        if effects.are_misses_wanted() {
-            let view = self.view(database, self.time);
-            for key in write.keys_read().filter(|key| view.entry(key).is_none()) {
+        for key in write.keys_read() {
+            let is_hit = self.view(database, self.time).entry(key).is_some();
+            self.lookups.note(is_hit);
+            if !is_hit && effects.are_misses_wanted() {
                 effects.push(database, key, KeyEvent::Miss);
             }
         }

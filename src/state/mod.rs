@@ -6,6 +6,7 @@
 pub mod effects;
 pub mod id_map;
 pub mod keyspace;
+pub mod lookups;
 pub mod removals;
 pub mod op;
 pub mod group;

@@ -46,3 +46,23 @@ fn a_server_with_a_file_writes_it_and_starts_from_it() {
     );
     assert_eq!(server.connect().line("ACL LIST").lines(), users);
 }
+
+/// Those that the file has made are there for the next start, though somebody has put another file in its place.
+#[test]
+fn users_of_the_settings_are_written_too() {
+    if is_redis(&binary_under_test()) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("headwater.toml");
+    let users = "user = [ \"bob on nopass ~x +get\" ] # he\n";
+    fs::write(&path, users).expect("a file");
+    let server = Server::with(&["--config", path.to_str().expect("a path of text")]);
+    let mut client = server.connect();
+    assert_eq!(client.line("CONFIG REWRITE").text(), "OK");
+    assert!(fs::read_to_string(&path).expect("the file").starts_with(users), "what says the same stays");
+    fs::write(&path, "hz = 10\n").expect("a file");
+    assert_eq!(client.line("CONFIG REWRITE").text(), "OK");
+    let text = fs::read_to_string(&path).expect("the file");
+    assert!(text.contains("user = [\n  \"bob on nopass ~x +get\",\n]\n"), "{text}");
+}

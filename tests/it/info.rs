@@ -1,5 +1,6 @@
 //! INFO has the fields that Redis has: tools look for them by name.
 
+use crate::support::notation::split;
 use crate::support::server::Server;
 use std::collections::BTreeSet;
 
@@ -155,4 +156,47 @@ fn checkpoints_are_told() {
     assert_eq!(field(&after, "rdb_changes_since_last_save"), 0);
     assert_eq!(field(&after, "rdb_saves"), field(&before, "rdb_saves") + 1);
     assert!(after.contains("rdb_last_bgsave_status:ok"));
+}
+
+/// What is found and what is not, for each key that is read; also behind writes, in transactions, and by writes that read first.
+#[test]
+fn reads_are_counted_by_what_they_find() {
+    let server = Server::start();
+    let mut client = server.connect();
+    for line in ["SET a 1", "XADD s 1-1 f v", "XGROUP CREATE s g 0"] {
+        client.line(line);
+    }
+    for (line, hits, misses) in [
+        ("GET a", 1, 0),
+        ("GET none", 0, 1),
+        ("MGET a none", 1, 1),
+        ("STRLEN none", 0, 1),
+        ("XLEN s", 1, 0),
+        ("XLEN none", 0, 1),
+        ("EXISTS a none a", 2, 1),
+        ("TYPE none", 0, 1),
+        ("TTL a", 1, 0),
+        ("TOUCH a none", 1, 1),
+        ("DUMP a", 1, 0),
+        ("XRANGE s - +", 1, 0),
+        ("XRANGE none - +", 0, 1),
+        ("XINFO STREAM none", 0, 1),
+        ("XPENDING s g", 1, 0),
+        ("XACK s g 1-1", 1, 0),
+        ("GETDEL none", 0, 1),
+        ("SET a 1 GET", 1, 0),
+        ("SET a 1", 0, 0),
+        ("XADD s * f v", 0, 0),
+        ("DEL none", 0, 0),
+    ] {
+        client.line("CONFIG RESETSTAT");
+        client.line(line);
+        let text = client.line("INFO stats").text();
+        let counted = (field(&text, "keyspace_hits"), field(&text, "keyspace_misses"));
+        assert_eq!(counted, (hits, misses), "{line}");
+    }
+    client.line("CONFIG RESETSTAT");
+    client.pipeline(&["SET a 1", "GET a", "GET none", "MULTI", "GET a", "XLEN none", "EXEC"].map(split));
+    let text = client.line("INFO stats").text();
+    assert_eq!((field(&text, "keyspace_hits"), field(&text, "keyspace_misses")), (2, 2));
 }

@@ -1,6 +1,6 @@
 //! CONFIG, INFO, FLUSHALL, SHUTDOWN, WAIT and their like; fixed answers for what this server does not have.
 
-use crate::command::parse::cursor::{Cursor, at, is, list};
+use crate::command::parse::cursor::{Cursor, at, is, list, subcommand_syntax};
 use crate::command::parse::help;
 use crate::command::parse::number::{at_least_zero, integer, integer_between, timeout_ms};
 use crate::command::value::key::{KeyQuery, KeyWrite};
@@ -250,6 +250,7 @@ pub fn function_flush(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     match (args.len(), args.get(2)) {
         (2, _) => fixed(Reply::OK),
         (3, Some(mode)) if is(mode, "SYNC") || is(mode, "ASYNC") => fixed(Reply::OK),
+        (4.., _) => Err(subcommand_syntax(args)),
         _ => Err(ReplyError::new("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")),
     }
 }
