@@ -110,7 +110,7 @@ impl Worker {
         data: &Data<'_>,
     ) -> bool {
         match data {
-            _ if connection.is_settled() => {
+            Data::Query(_) if connection.is_settled() => {
                 connection.riding_bytes.set(0);
                 true
             }

@@ -118,30 +118,37 @@ fn replies_that_nobody_reads() {
 /// Nor do the replies to reads that ride behind a write, which come all at once when it is on disk; and none is lost.
 #[test]
 fn replies_behind_writes_that_nobody_reads() {
+    let value = "v".repeat(1 << 20);
+    riding_replies(&value, &["SET", "{x}big", &value], &Value::ok());
+    // By a command of a few bytes.
+    riding_replies(&value, &["COPY", "{x}source", "{x}big"], &Value::Integer(1));
+}
+
+fn riding_replies(value: &str, write: &[&str], written: &Value) {
     const READS: usize = 1_000;
     let server = Server::start();
-    let value = "v".repeat(1 << 20);
     let mut client = server.connect();
+    client.command(&["SET", "{x}source", value]);
     let before = server.resident_bytes();
     let probe = Probe::start(&server);
     let mut pipeline = Vec::new();
-    encode(&["SET", "big", &value], &mut pipeline);
+    encode(write, &mut pipeline);
     for _ in 0..READS {
-        encode(&["GET", "big"], &mut pipeline);
+        encode(&["GET", "{x}big"], &mut pipeline);
     }
     client.send_bytes(&pipeline).expect("sent");
     let mut other = server.connect();
     let deadline = Instant::now() + PATIENCE;
-    while other.line("STRLEN big").integer() == 0 {
+    while other.line("STRLEN {x}big").integer() == 0 {
         assert!(Instant::now() < deadline, "the write does not come");
     }
     assert_eq!(other.line("PING").text(), "PONG");
     if !server.is_redis() {
         assert_grew_less(&server, before, 256);
     }
-    assert_eq!(client.receive(PATIENCE).expect("a reply"), Value::ok());
+    assert_eq!(client.receive(PATIENCE).expect("a reply"), *written);
     for read in 0..READS {
-        assert!(client.receive(PATIENCE).expect("a reply") == Value::bulk(&value), "read {read}");
+        assert!(client.receive(PATIENCE).expect("a reply") == Value::bulk(value), "read {read}");
     }
     probe.assert_served();
 }
