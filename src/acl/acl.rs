@@ -74,13 +74,12 @@ impl Acl {
     /// A user whose name or patterns are not text; settings are.
     pub fn as_settings(&self, config: &Config) -> Result<Option<Vec<String>>, String> {
         let users = self.users.borrow();
-        let is_as_configured =
-            || configured(config).is_ok_and(|configured| configured.describe() == users.describe());
-        if self.file.is_some() || (config.users.is_empty() && is_as_configured()) {
+        if self.file.is_some() {
             return Ok(None);
         }
-        if is_as_configured() {
-            return Ok(Some(config.users.clone()));
+        if configured(config).is_ok_and(|configured| configured.describe() == users.describe()) {
+            // As the settings have them, so that what the file says of them stays as it is written.
+            return Ok((!config.users.is_empty()).then(|| config.users.clone()));
         }
         let initial = initial(config);
         let is_given = |user: &&Rc<User>| {

@@ -21,7 +21,8 @@ pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) ->
     names.filter_map(|(setting, name)| Some((told(name)?, setting.get(config)))).collect()
 }
 
-/// Takes all pairs or, on error, none; names are looked at before values. Returns the names of the settings that were set (Redis 7.2's texts).
+/// Takes all pairs or, on error, none; names are looked at before values. Returns the names of the settings that were set
+/// (Redis 7.2's texts).
 pub fn set<'p>(
     config: &mut Config,
     pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>,

@@ -20,6 +20,7 @@ use crate::pubsub::registry::Kind;
 use crate::server::connection::Connection;
 use crate::server::session::Session;
 use crate::server::worker::Worker;
+use std::net::IpAddr;
 use std::rc::Rc;
 
 const NOT_LOGGED_IN: ReplyError = ReplyError::new("NOAUTH Authentication required.");
@@ -219,11 +220,8 @@ impl Worker {
     /// What the requests of a transaction are executed as, one after the other: a login or a change of users among them
     /// counts for those behind.
     pub fn foresee(&self, connection: &Connection) -> Foresight<'_> {
-        let (address, now_ms) = (connection.peer.ip(), self.clock.monotonic_ms());
-        let limits = login_limits(&self.config.borrow());
-        let may_log_in = self.acl.throttle.borrow().check(address, now_ms, limits).is_ok();
         let user = connection.session.borrow().user.clone();
-        Foresight { worker: self, users: None, may_log_in, user }
+        Foresight { worker: self, users: None, address: connection.peer.ip(), has_failed: false, user }
     }
 }
 
@@ -251,9 +249,11 @@ pub struct Foresight<'w> {
     worker: &'w Worker,
     /// The users as they will be, once something changes them.
     users: Option<Users>,
-    /// A login may succeed. Of one that fails here the throttle hears only when it is executed: until then none is tried again,
-    /// for what the requests behind may do would tell whether it is the right one.
-    may_log_in: bool,
+    /// Of the client, for the throttle; none over a Unix socket.
+    address: Option<IpAddr>,
+    /// A login has. The throttle hears of it only when it is executed: until then none is tried again, for what the requests behind
+    /// may do would tell whether it is the right one.
+    has_failed: bool,
     pub user: Rc<User>,
 }
 
@@ -274,10 +274,14 @@ impl Foresight<'_> {
             if name.is_none() && users.default_user().needs_no_password() {
                 return;
             }
+            let worker = self.worker;
+            let (now_ms, limits) = (worker.clock.monotonic_ms(), login_limits(&worker.config.borrow()));
+            if self.has_failed || worker.acl.throttle.borrow().check(self.address, now_ms, limits).is_err() {
+                return;
+            }
             match users.authenticate(name.unwrap_or(DEFAULT_USER), password) {
-                Some(user) if self.may_log_in => self.user = user.clone(),
-                Some(_) => {}
-                None => self.may_log_in = false,
+                Some(user) => self.user = user.clone(),
+                None => self.has_failed = true,
             }
             return;
         }
