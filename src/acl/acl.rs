@@ -6,11 +6,12 @@ use crate::acl::password::PasswordHash;
 use crate::acl::throttle::{Limits, Throttle};
 use crate::acl::user::User;
 use crate::acl::users::{DEFAULT_USER, Users};
+use crate::base::shared::Shared;
 use crate::config::config::Config;
 use crate::env::fs::Fs;
-use std::cell::RefCell;
+
 use std::path::PathBuf;
-use std::rc::Rc;
+
 use std::sync::Arc;
 
 /// Users that the server does not start with.
@@ -30,9 +31,9 @@ pub enum AclError {
 /// The access control of a worker.
 #[derive(Debug)]
 pub struct Acl {
-    pub users: RefCell<Users>,
-    pub log: RefCell<Log>,
-    pub throttle: RefCell<Throttle>,
+    pub users: Shared<Users>,
+    pub log: Shared<Log>,
+    pub throttle: Shared<Throttle>,
     file: Option<UserFile>,
 }
 
@@ -54,7 +55,7 @@ impl Acl {
             let name = user.name().escape_ascii();
             tracing::info!(user = %name, "the user is disabled: there is no 'on' among its rules");
         }
-        Ok(Acl { users: RefCell::new(users), log: RefCell::default(), throttle: RefCell::default(), file })
+        Ok(Acl { users: Shared::new(users), log: Shared::default(), throttle: Shared::default(), file })
     }
 
     pub fn file(&self) -> Option<&UserFile> {
@@ -82,7 +83,7 @@ impl Acl {
             return Ok((!config.users.is_empty()).then(|| config.users.clone()));
         }
         let initial = initial(config);
-        let is_given = |user: &&Rc<User>| {
+        let is_given = |user: &&Arc<User>| {
             user.name() != DEFAULT_USER || user.describe() != initial.default_user().describe()
         };
         let lines = users.iter().filter(is_given).map(|user| {

@@ -5,14 +5,14 @@ use crate::acl::rule::{has_blanks, merge_selectors};
 use crate::acl::user::User;
 use crate::model::reply::ReplyError;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub const DEFAULT_USER: &[u8] = b"default";
 
 /// The users. There is always one named `default`. A copy shares what it holds with the original.
 #[derive(Debug, Clone)]
 pub struct Users {
-    by_name: BTreeMap<Vec<u8>, Rc<User>>,
+    by_name: BTreeMap<Vec<u8>, Arc<User>>,
     /// `acl-pubsub-default`: new users and selectors may use all channels.
     pub all_channels: bool,
 }
@@ -26,29 +26,29 @@ impl Users {
     }
 
     /// Takes a user in, in place of one of the same name.
-    pub fn insert(&mut self, user: User) -> Rc<User> {
-        let user = Rc::new(user);
+    pub fn insert(&mut self, user: User) -> Arc<User> {
+        let user = Arc::new(user);
         self.by_name.insert(user.name().to_vec(), user.clone());
         user
     }
 
-    pub fn get(&self, name: &[u8]) -> Option<&Rc<User>> {
+    pub fn get(&self, name: &[u8]) -> Option<&Arc<User>> {
         self.by_name.get(name)
     }
 
     /// Whom connections belong to before they log in.
-    pub fn default_user(&self) -> &Rc<User> {
+    pub fn default_user(&self) -> &Arc<User> {
         &self.by_name[DEFAULT_USER]
     }
 
     /// By name.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Rc<User>> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<User>> {
         self.by_name.values()
     }
 
     /// The user, if the password lets one in. Who is unknown, disabled or given the wrong password takes the same time
     /// (reliability A12).
-    pub fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<&Rc<User>> {
+    pub fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<&Arc<User>> {
         let hash = PasswordHash::of(password);
         self.get(name).filter(|user| user.accepts(&hash))
     }
@@ -58,7 +58,7 @@ impl Users {
         &mut self,
         name: &[u8],
         rules: impl IntoIterator<Item = &'r [u8]>,
-    ) -> Result<Rc<User>, ReplyError> {
+    ) -> Result<Arc<User>, ReplyError> {
         if has_blanks(name) {
             return Err(ReplyError::new("ERR Usernames can't contain spaces or null characters"));
         }
@@ -111,7 +111,7 @@ impl Users {
 mod tests {
     use super::*;
 
-    fn set(users: &mut Users, line: &str) -> Result<Rc<User>, String> {
+    fn set(users: &mut Users, line: &str) -> Result<Arc<User>, String> {
         let mut words = line.split(' ').map(str::as_bytes);
         let name = words.next().unwrap();
         users.set_user(name, words).map_err(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())

@@ -4,5 +4,6 @@ pub mod crc;
 pub mod digest;
 pub mod glob;
 pub mod latch;
+pub mod shared;
 pub mod lzf;
 pub mod wire;

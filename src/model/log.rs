@@ -24,3 +24,7 @@ pub struct LogId {
     pub term: Term,
     pub index: LogIndex,
 }
+
+/// Names a proposal of this process: ascending, never given twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProposalId(pub u64);

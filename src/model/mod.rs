@@ -7,5 +7,6 @@ pub mod key_events;
 pub mod limits;
 pub mod log;
 pub mod reply;
+pub mod request;
 pub mod slot;
 pub mod time;

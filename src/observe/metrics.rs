@@ -14,10 +14,6 @@ const ERROR_CODE_BYTES_MAX: usize = 64;
 /// Samples of the moving rate (Redis `STATS_METRIC_SAMPLES`).
 const SAMPLES: usize = 16;
 
-/// Buckets of the flush histogram: bucket `i` counts flushes below `2^i` µs, the last one all others.
-pub const FLUSH_BUCKETS: usize = 24;
-const LAST_BUCKET: usize = FLUSH_BUCKETS - 1;
-
 /// A number that goes up.
 #[derive(Debug, Default)]
 pub struct Counter(Cell<u64>);
@@ -103,32 +99,19 @@ pub struct Metrics {
     /// Of sockets.
     pub reads: Counter,
     pub writes: Counter,
-    pub keyspace_hits: Counter,
-    pub keyspace_misses: Counter,
-    pub expired_keys: Counter,
     /// Logins that failed, those that came too early included.
     pub denied_logins: Counter,
     pub throttled_logins: Counter,
     pub denied_commands: Counter,
     pub denied_keys: Counter,
     pub denied_channels: Counter,
-    /// Spent on deleting keys that were due, but not those that a command met.
-    pub expire_nanoseconds: Counter,
     pub client_query_buffer_disconnections: Counter,
     /// Closed because all clients together took more than `maxmemory-clients`.
     pub evicted_clients: Counter,
     pub client_output_buffer_disconnections: Counter,
-    /// Commit rounds: one write and one flush each.
-    pub commits: Counter,
-    pub flushes: Counter,
-    pub flush_microseconds: Counter,
-    pub journal_bytes: Counter,
-    pub checkpoints: Counter,
     /// Error replies, of all codes.
     pub errors: Counter,
     pub errors_uncounted: Counter,
-    flush_max: Cell<u64>,
-    flush_buckets: RefCell<[u64; FLUSH_BUCKETS]>,
     /// Whether histograms are kept (`latency-tracking`).
     pub tracks_latency: Cell<bool>,
     rows: RefCell<Vec<RowStats>>,
@@ -198,20 +181,6 @@ impl Metrics {
         self.output_bytes.add(bytes as u64);
     }
 
-    /// A commit round wrote so many bytes to the journal.
-    pub fn note_commit(&self, journal_bytes: u64) {
-        self.commits.add(1);
-        self.journal_bytes.add(journal_bytes);
-    }
-
-    pub fn note_flush(&self, microseconds: u64) {
-        self.flushes.add(1);
-        self.flush_microseconds.add(microseconds);
-        self.flush_max.set(self.flush_max.get().max(microseconds));
-        let bucket = (u64::BITS - microseconds.leading_zeros()) as usize;
-        self.flush_buckets.borrow_mut()[bucket.min(LAST_BUCKET)] += 1;
-    }
-
     /// Takes a sample of the rates. Call ten times a second, or as often as there are rounds.
     pub fn tick(&self, monotonic_ms: u64) {
         let Some(last) = self.ticked_ms.replace(Some(monotonic_ms)) else { return };
@@ -224,20 +193,6 @@ impl Metrics {
     #[cfg(test)]
     fn commands_per_second(&self) -> u64 {
         self.command_rate.get()
-    }
-
-    /// Microseconds of the slowest flush.
-    pub fn flush_max(&self) -> u64 {
-        self.flush_max.get()
-    }
-
-    /// Microseconds of a flush on average; 0 if there was none.
-    pub fn flush_average(&self) -> u64 {
-        self.flush_microseconds.get().checked_div(self.flushes.get()).unwrap_or(0)
-    }
-
-    pub fn flush_histogram(&self) -> [u64; FLUSH_BUCKETS] {
-        *self.flush_buckets.borrow()
     }
 
     /// By row index, those rows that were called or refused.
@@ -280,10 +235,7 @@ impl Metrics {
         line("total_reads_processed", &self.reads.get());
         line("total_writes_processed", &self.writes.get());
         line("rejected_connections", &self.rejected_connections.get());
-        line("expired_keys", &self.expired_keys.get());
         line("evicted_clients", &self.evicted_clients.get());
-        line("keyspace_hits", &self.keyspace_hits.get());
-        line("keyspace_misses", &self.keyspace_misses.get());
         line("unexpected_error_replies", &0);
         line("total_error_replies", &self.errors.get());
         line("acl_access_denied_auth", &self.denied_logins.get());
@@ -293,24 +245,6 @@ impl Metrics {
         line("throttled_logins", &self.throttled_logins.get());
         line("client_query_buffer_limit_disconnections", &self.client_query_buffer_disconnections.get());
         line("client_output_buffer_limit_disconnections", &self.client_output_buffer_disconnections.get());
-    }
-
-    /// How often and how long the disk was waited for. The histogram lists the buckets that are not empty.
-    pub fn write_commits(&self, line: &mut dyn FnMut(&str, &dyn Display)) {
-        line("commit_rounds", &self.commits.get());
-        line("commit_journal_bytes", &self.journal_bytes.get());
-        line("commit_flushes", &self.flushes.get());
-        line("commit_flush_usec_total", &self.flush_microseconds.get());
-        line("commit_flush_usec_max", &self.flush_max());
-        let mut histogram = String::new();
-        for (bucket, count) in self.flush_histogram().iter().enumerate().filter(|(_, count)| **count > 0) {
-            let comma = if histogram.is_empty() { "" } else { "," };
-            let _ = match bucket {
-                ..LAST_BUCKET => write!(histogram, "{comma}below_{}={count}", 1u64 << bucket),
-                _ => write!(histogram, "{comma}above={count}"),
-            };
-        }
-        line("commit_flush_usec_histogram", &histogram);
     }
 
     /// Each error code with its count, sorted by code. Bytes that would break a line of INFO, or are not ASCII, are
@@ -339,30 +273,19 @@ impl Metrics {
             &self.output_bytes,
             &self.reads,
             &self.writes,
-            &self.keyspace_hits,
-            &self.keyspace_misses,
-            &self.expired_keys,
             &self.denied_logins,
             &self.throttled_logins,
             &self.denied_commands,
             &self.denied_keys,
             &self.denied_channels,
-            &self.expire_nanoseconds,
             &self.client_query_buffer_disconnections,
             &self.evicted_clients,
             &self.client_output_buffer_disconnections,
-            &self.commits,
-            &self.flushes,
-            &self.flush_microseconds,
-            &self.journal_bytes,
-            &self.checkpoints,
             &self.errors,
             &self.errors_uncounted,
         ] {
             counter.reset();
         }
-        self.flush_max.set(0);
-        *self.flush_buckets.borrow_mut() = [0; FLUSH_BUCKETS];
         self.rows.borrow_mut().clear();
         self.error_codes.borrow_mut().clear();
         for rate in [&self.command_rate, &self.input_rate, &self.output_rate] {
@@ -386,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_errors_and_flushes_are_counted_and_reset() {
+    fn calls_and_errors_are_counted_and_reset() {
         let metrics = Metrics::default();
         metrics.tracks_latency.set(true);
         metrics.note_begun(3);
@@ -395,18 +318,14 @@ mod tests {
         metrics.note_rejection(5);
         metrics.note_error(b"ERR");
         metrics.note_error(b"ERR");
-        metrics.note_flush(0);
-        metrics.note_flush(1000);
         let three = CallStats { calls: 1, nanoseconds: 7000, rejected: 0, failed: 1 };
         let five = CallStats { calls: 1, nanoseconds: 2000, rejected: 1, failed: 0 };
         assert_eq!(metrics.call_stats(), [(3, three), (5, five)]);
         assert_eq!((metrics.commands.get(), metrics.with_histogram(3, Histogram::total)), (2, Some(1)));
         assert_eq!(metrics.with_histogram(4, Histogram::total), None);
         assert_eq!(metrics.error_stats(), [(b"ERR"[..].into(), 2)]);
-        assert_eq!((metrics.flush_average(), metrics.flush_max()), (500, 1000));
-        assert_eq!((metrics.flush_histogram()[0], metrics.flush_histogram()[10]), (1, 1));
         metrics.reset();
-        assert_eq!((metrics.errors.get(), metrics.call_stats().len(), metrics.flush_max()), (0, 0, 0));
+        assert_eq!((metrics.errors.get(), metrics.call_stats().len()), (0, 0));
     }
 
     #[test]
@@ -438,14 +357,10 @@ mod tests {
         metrics.note_begun(7);
         metrics.note_begun(7);
         metrics.note_error(b"A\r\n:b");
-        metrics.note_flush(3);
-        metrics.note_flush(u64::MAX);
         let mut lines = BTreeMap::new();
         metrics.write_stats(&mut |name, value| drop(lines.insert(name.to_owned(), value.to_string())));
-        metrics.write_commits(&mut |name, value| drop(lines.insert(name.to_owned(), value.to_string())));
         assert_eq!(lines["total_commands_processed"], "2");
         assert_eq!(lines["instantaneous_input_kbps"], "0.00");
-        assert_eq!(lines["commit_flush_usec_histogram"], "below_4=1,above=1");
         let mut codes = Vec::new();
         metrics.write_errors(&mut |code, count| codes.push((code.to_owned(), count)));
         assert_eq!(codes, [("A\\x0d\\x0a\\x3ab".to_owned(), 1)]);

@@ -1,32 +1,52 @@
-//! One round's worth of work for a partition, and who waits for which part of it.
+//! One round's worth of work for a partition, and what each part of it was asked for.
 
 use crate::command::value::{Query, Write};
+use crate::partition::touched::Touched;
 use crate::state::op::Op;
 use crate::state::op::batch::BatchWriter;
 use crate::state::op::codec;
 use std::ops::Range;
 
-/// Ops that will be one log entry, and what rides behind them without being logged.
+/// Ops that will be one log entry, and queries behind them that are not logged.
 pub struct Batch<T> {
-    ops: BatchWriter,
+    pub(super) ops: BatchWriter,
     /// Encoded queries, so that a batch borrows nothing from the connections.
-    queries: Vec<u8>,
-    items: Vec<Item<T>>,
+    pub(super) queries: Vec<u8>,
+    pub(super) items: Vec<Item<T>>,
+    /// Which keys the ops name, while reads are blocked.
+    pub(super) touched: Touched,
+    /// The blocked reads that the entry carries, in its order.
+    pub(super) carried: Vec<T>,
 }
 
-/// What is done at its place when the batch is applied. `T` tells the owner who asked.
+/// What is done at its place when the batch is applied. `T` tells the owner what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item<T> {
     /// The next op of the entry.
     Op(T),
     /// A query that must see the writes before it.
-    Query { ticket: T, database: u32, encoded: Range<usize> },
-    /// Nothing for the machine: the ticket comes back when everything before it was applied.
+    Query { tag: T, database: u32, encoded: Range<usize> },
+    /// Nothing for the machine: the tag comes back when everything before it was applied.
     Pass(T),
+}
+
+impl<T> Item<T> {
+    pub fn tag(self) -> T {
+        match self {
+            Item::Op(tag) | Item::Query { tag, .. } | Item::Pass(tag) => tag,
+        }
+    }
 }
 
 impl<T> Default for Batch<T> {
     fn default() -> Self {
-        Batch { ops: BatchWriter::default(), queries: Vec::new(), items: Vec::new() }
+        Batch {
+            ops: BatchWriter::default(),
+            queries: Vec::new(),
+            items: Vec::new(),
+            touched: Touched::default(),
+            carried: Vec::new(),
+        }
     }
 }
 
@@ -40,29 +60,29 @@ impl<T> Batch<T> {
         self.ops.is_empty()
     }
 
-    /// Bytes that will be logged.
+    /// Bytes that it holds: ops and queries.
     pub fn bytes(&self) -> usize {
-        self.ops.bytes()
+        self.ops.bytes() + self.queries.len()
     }
 
-    pub fn push_write(&mut self, database: u32, write: &Write<'_>, ticket: T) {
+    pub fn push_write(&mut self, database: u32, write: &Write<'_>, tag: T) {
         self.ops.push_write(database, write);
-        self.items.push(Item::Op(ticket));
+        self.items.push(Item::Op(tag));
     }
 
-    pub fn push_op(&mut self, op: &Op<'_>, ticket: T) {
+    pub fn push_op(&mut self, op: &Op<'_>, tag: T) {
         self.ops.push(op);
-        self.items.push(Item::Op(ticket));
+        self.items.push(Item::Op(tag));
     }
 
-    pub fn push_query(&mut self, database: u32, query: &Query<'_>, ticket: T) {
+    pub fn push_query(&mut self, database: u32, query: &Query<'_>, tag: T) {
         let start = self.queries.len();
         codec::encode_query(query, &mut self.queries);
-        self.items.push(Item::Query { ticket, database, encoded: start..self.queries.len() });
+        self.items.push(Item::Query { tag, database, encoded: start..self.queries.len() });
     }
 
-    pub fn push_pass(&mut self, ticket: T) {
-        self.items.push(Item::Pass(ticket));
+    pub fn push_pass(&mut self, tag: T) {
+        self.items.push(Item::Pass(tag));
     }
 
     /// Everything of `later` behind what is here. Only for an unlogged `later`: an entry that was proposed cannot grow.
@@ -71,32 +91,20 @@ impl<T> Batch<T> {
         let moved = self.queries.len();
         self.queries.extend_from_slice(&later.queries);
         self.items.extend(later.items.into_iter().map(|item| match item {
-            Item::Query { ticket, database, encoded } => {
-                Item::Query { ticket, database, encoded: encoded.start + moved..encoded.end + moved }
+            Item::Query { tag, database, encoded } => {
+                Item::Query { tag, database, encoded: encoded.start + moved..encoded.end + moved }
             }
             other => other,
         }));
     }
 
-    pub fn ops_mut(&mut self) -> &mut BatchWriter {
-        &mut self.ops
-    }
-
-    /// The log entry; the ops must have been sealed.
-    pub fn entry(&self) -> &[u8] {
-        self.ops.as_bytes()
-    }
-
-    /// The items to go through, the log entry, the encoded queries.
-    pub fn parts(&mut self) -> (std::vec::Drain<'_, Item<T>>, &[u8], &[u8]) {
-        (self.items.drain(..), self.ops.as_bytes(), &self.queries)
-    }
-
     /// Empties the batch and keeps its memory, within reason.
-    pub fn reset(&mut self) {
+    pub(super) fn reset(&mut self) {
         self.ops.clear();
         self.queries.clear();
         self.items.clear();
+        self.touched.clear();
+        self.carried.clear();
         self.queries.shrink_to(RETAINED_BYTES_MAX);
     }
 }

@@ -4,6 +4,7 @@
 //! order; a query that rides behind writes sees them.
 
 pub mod batch;
+pub mod touched;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod partition;
 pub mod router;

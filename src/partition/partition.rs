@@ -1,44 +1,56 @@
 //! A partition on this node: its machine, the batch being gathered, the batches on their way through the log.
 
+use crate::base::wire::Malformed;
 use crate::command::value::{Query, Write};
 use crate::model::limits::BATCH_BYTES_MAX;
-use crate::model::log::{LogIndex, PartitionId};
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::log::{LogIndex, PartitionId, ProposalId};
+use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
 use crate::partition::batch::{Batch, Item};
+use crate::partition::touched::Touched;
 use crate::state::effects::Effects;
 use crate::state::machine::Machine;
 use crate::state::op::Op;
-use crate::state::op::batch::BatchReader;
-use crate::state::op::codec;
+use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// What [`Partition::seal`] closed.
-pub enum Sealed<'a> {
-    /// A log entry to commit.
-    Entry(&'a [u8]),
-    /// Something that needs no log: [`Partition::apply_unlogged`] is due.
+pub enum Sealed {
+    /// A log entry to propose.
+    Entry(Bytes),
+    /// Work without ops: [`Partition::take_unlogged`] has it as soon as nothing before it is in flight.
     Unlogged,
     Nothing,
 }
 
-/// What a batch is finished with.
-enum Applied {
-    /// Its entry was committed at this index.
-    Entry(LogIndex),
-    /// It has none.
-    Nothing { now: TimeMs },
+/// A batch whose entry was proposed.
+struct InFlight<T> {
+    /// `None`: work without ops that waits for the batch before it.
+    proposal: Option<ProposalId>,
+    entry: Bytes,
+    batch: Batch<T>,
 }
 
-/// `T` is the owner's ticket: it comes back with the reply.
+/// Work that was sealed and may be done now, in its order.
+pub struct Work<T> {
+    pub items: Vec<Item<T>>,
+    /// Encoded queries, for [`Item::Query`].
+    pub queries: Vec<u8>,
+    /// The blocked reads that the entry carried.
+    pub carried: Vec<T>,
+}
+
+/// `T` is the owner's tag: it comes back with the answer.
+///
+/// Invariants: entries are applied in the order of the log, each with the batch that it was proposed from, found by the
+/// identity of the proposal and compared with what was committed; `bytes` counts what is open and in flight.
 pub struct Partition<T> {
     id: PartitionId,
     machine: Machine,
     open: Batch<T>,
     /// Batches that were full before they were sealed, to be sealed before the open one.
     full: VecDeque<Batch<T>>,
-    /// Sealed batches in the order in which they were proposed: the front one is applied next.
-    in_flight: VecDeque<Batch<T>>,
+    in_flight: VecDeque<InFlight<T>>,
     /// Emptied batches, for their memory.
     spare: Vec<Batch<T>>,
 }
@@ -59,25 +71,38 @@ impl<T> Partition<T> {
         self.id
     }
 
-    pub fn machine(&self) -> &Machine {
+    /// The machine, to apply what is committed.
+    pub fn machine_mut(&mut self) -> &mut Machine {
+        &mut self.machine
+    }
+
+    /// The one door for reads. What a reader sees is applied, and so committed.
+    pub fn read(&self) -> &Machine {
         &self.machine
     }
 
-    /// Replaces the machine by one that was rebuilt from disk. Nothing may be on its way.
-    pub fn replace_machine(&mut self, machine: Machine) {
-        assert!(self.is_idle(), "work is on its way through {:?}", self.id);
+    /// Puts a machine in the place of this one: rebuilt from disk, or from a snapshot. What is open goes on behind it; what is
+    /// in flight must have ended.
+    pub fn install(&mut self, machine: Machine) {
+        assert!(self.in_flight.is_empty(), "work is in flight through {:?}", self.id);
         self.machine = machine;
     }
 
-    /// Puts a write into the open batch.
-    pub fn write(&mut self, database: u32, write: &Write<'_>, ticket: T) {
-        self.open.push_write(database, write, ticket);
+    /// Puts a write into the open batch. `notes_keys`: reads are blocked, and may have to go with the entry.
+    pub fn write(&mut self, database: u32, write: &Write<'_>, notes_keys: bool, tag: T) {
+        self.open.push_write(database, write, tag);
+        if notes_keys {
+            self.open.touched.note_write(database, write);
+        }
         self.close_if_full();
     }
 
-    /// Puts a transaction, or any other op, into the open batch.
-    pub fn write_op(&mut self, op: &Op<'_>, ticket: T) {
-        self.open.push_op(op, ticket);
+    /// Puts any other op into the open batch.
+    pub fn write_op(&mut self, op: &Op<'_>, notes_keys: bool, tag: T) {
+        self.open.push_op(op, tag);
+        if notes_keys {
+            self.open.touched.note_op(op);
+        }
         self.close_if_full();
     }
 
@@ -89,25 +114,19 @@ impl<T> Partition<T> {
     }
 
     /// Puts a query behind the writes of the open batch.
-    pub fn ride(&mut self, database: u32, query: &Query<'_>, ticket: T) {
-        self.open.push_query(database, query, ticket);
+    pub fn query_behind(&mut self, database: u32, query: &Query<'_>, tag: T) {
+        self.open.push_query(database, query, tag);
     }
 
-    /// Bytes that the answer to a query takes which rides now, about: of what is applied, or of what is about to be.
-    pub fn riding_bytes(&self, database: u32, now: TimeMs, query: &Query<'_>) -> usize {
-        let unapplied: usize =
-            self.full.iter().chain([&self.open]).chain(&self.in_flight).map(Batch::bytes).sum();
-        self.machine.answer_bytes(database, now, query).max(unapplied)
+    /// Has the tag come back when everything before it was applied.
+    pub fn pass(&mut self, tag: T) {
+        self.open.push_pass(tag);
     }
 
-    /// Has the ticket come back when everything before it was applied.
-    pub fn pass(&mut self, ticket: T) {
-        self.open.push_pass(ticket);
-    }
-
-    /// Answers from applied state.
-    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
-        self.machine.query(database, now, query)
+    /// Bytes of open batches and of those in flight.
+    pub fn bytes(&self) -> usize {
+        let open = self.full.iter().chain([&self.open]).map(Batch::bytes).sum::<usize>();
+        open + self.in_flight.iter().map(|it| it.entry.len() + it.batch.bytes()).sum::<usize>()
     }
 
     pub fn has_open_work(&self) -> bool {
@@ -118,63 +137,109 @@ impl<T> Partition<T> {
         !self.has_open_work() && self.in_flight.is_empty()
     }
 
-    /// Closes the oldest batch that is still open, stamped with the time at which its ops take place.
-    pub fn seal(&mut self, now: TimeMs) -> Sealed<'_> {
-        let mut sealed = match self.full.pop_front() {
+    /// The keys that the batch names which is sealed next.
+    pub fn touched(&self) -> &Touched {
+        &self.full.front().unwrap_or(&self.open).touched
+    }
+
+    /// Closes the oldest batch that is still open. Its ops take place at `now`; `carried` are the blocked reads that go with
+    /// them, each with its encoding.
+    pub fn seal<'b>(
+        &mut self,
+        now: TimeMs,
+        proposal: ProposalId,
+        carried: impl Iterator<Item = (T, &'b [u8])>,
+    ) -> Sealed {
+        let mut batch = match self.full.pop_front() {
             Some(full) => full,
             None if self.open.is_empty() => return Sealed::Nothing,
             None => std::mem::replace(&mut self.open, self.spare.pop().unwrap_or_default()),
         };
-        if sealed.is_unlogged() {
+        if batch.is_unlogged() {
             match self.in_flight.back_mut() {
-                Some(last) => last.absorb(sealed),
-                None => self.in_flight.push_back(sealed),
+                Some(last) => last.batch.absorb(batch),
+                None => self.in_flight.push_back(InFlight { proposal: None, entry: Bytes::new(), batch }),
             }
             return Sealed::Unlogged;
         }
-        sealed.ops_mut().seal(now);
-        self.in_flight.push_back(sealed);
-        Sealed::Entry(self.in_flight.back().expect("pushed just now").entry())
+        let Batch { ops, carried: tags, .. } = &mut batch;
+        ops.seal(
+            now,
+            carried.map(|(tag, encoded)| {
+                tags.push(tag);
+                encoded
+            }),
+        );
+        let entry = Bytes::from(ops.take());
+        self.in_flight.push_back(InFlight { proposal: Some(proposal), entry: entry.clone(), batch });
+        Sealed::Entry(entry)
     }
 
-    /// Does what rides without a write before it that is not applied yet.
-    pub fn apply_unlogged(
-        &mut self,
-        now: TimeMs,
-        effects: &mut Effects,
-        done: &mut impl FnMut(T, Reply, &mut Effects),
-    ) {
-        while self.in_flight.front().is_some_and(Batch::is_unlogged) {
-            let batch = self.in_flight.pop_front().expect("looked at just now");
-            self.finish(batch, Applied::Nothing { now }, effects, done);
+    /// Work without ops that nothing is in flight before.
+    pub fn take_unlogged(&mut self) -> Option<Work<T>> {
+        let front = self.in_flight.front()?;
+        if front.proposal.is_some() {
+            return None;
+        }
+        self.in_flight.pop_front().map(|it| self.work(it.batch))
+    }
+
+    /// The work of a proposal whose entry was committed. It was proposed from these very bytes, or something is broken that
+    /// must not go on.
+    pub fn take_committed(&mut self, proposal: ProposalId, entry: &[u8]) -> Work<T> {
+        let InFlight { entry: proposed, batch, .. } =
+            self.take(proposal).expect("a proposal ends once: its batch is in flight");
+        assert!(
+            std::ptr::eq(proposed.as_ptr(), entry.as_ptr()) && proposed.len() == entry.len()
+                || proposed[..] == *entry,
+            "the entry of {proposal:?} was proposed here and committed as something else"
+        );
+        self.work(batch)
+    }
+
+    /// The work of a proposal that has ended otherwise. Queries and passes behind it were to see it: they end with it.
+    pub fn take_ended(&mut self, proposal: ProposalId) -> Work<T> {
+        let ended = self.take(proposal).expect("a proposal ends once: its batch is in flight");
+        self.work(ended.batch)
+    }
+
+    fn take(&mut self, proposal: ProposalId) -> Option<InFlight<T>> {
+        let at = self.in_flight.iter().position(|it| it.proposal == Some(proposal))?;
+        self.in_flight.remove(at)
+    }
+
+    fn work(&mut self, mut batch: Batch<T>) -> Work<T> {
+        let work = Work {
+            items: std::mem::take(&mut batch.items),
+            queries: std::mem::take(&mut batch.queries),
+            carried: std::mem::take(&mut batch.carried),
+        };
+        batch.reset();
+        if self.spare.len() < SPARE_BATCHES_MAX {
+            self.spare.push(batch);
+        }
+        work
+    }
+
+    /// Gives a finished work's memory back for the next batch.
+    pub fn recycle(&mut self, work: Work<T>) {
+        if let Some(spare) = self.spare.last_mut() {
+            (spare.items, spare.queries, spare.carried) = (work.items, work.queries, work.carried);
+            spare.reset();
         }
     }
 
-    /// Applies a committed entry whose batch was sealed here: the front of what is in flight. `done` may take the effects
-    /// that have come up to then; what it leaves stays for the caller.
-    pub fn apply_own(
-        &mut self,
-        index: LogIndex,
-        effects: &mut Effects,
-        done: &mut impl FnMut(T, Reply, &mut Effects),
-    ) {
-        let batch = self.in_flight.pop_front().expect("an own entry was sealed before it was committed");
-        self.finish(batch, Applied::Entry(index), effects, done);
+    /// The tags of everything that is open or in flight: the log does not take it any more.
+    pub fn abandon(&mut self) -> Vec<T> {
+        let open = std::mem::take(&mut self.open);
+        let in_flight = self.in_flight.drain(..).map(|it| it.batch);
+        let batches = in_flight.chain(self.full.drain(..)).chain([open]);
+        batches.flat_map(|batch| batch.items).map(Item::tag).collect()
     }
 
-    /// Applies a committed entry that nobody here waits for: at recovery, or proposed by another node.
-    pub fn apply_foreign(
-        &mut self,
-        index: LogIndex,
-        entry: &[u8],
-    ) -> Result<(), crate::base::wire::Malformed> {
-        let mut ops = BatchReader::new(entry)?;
-        self.machine.begin(index, ops.time());
-        let mut effects = Effects::unwanted();
-        while let Some(op) = ops.next()? {
-            self.machine.apply(&op, &mut effects);
-        }
-        Ok(())
+    /// An entry that nobody here waits for: at recovery, or proposed by another node.
+    pub fn apply_foreign(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
+        self.machine.apply_entry(index, entry)
     }
 
     /// An entry without ops.
@@ -182,56 +247,85 @@ impl<T> Partition<T> {
         self.machine.skip(index);
     }
 
-    /// Gives up everything that is on its way: the log does not take it any more.
-    pub fn fail_all(&mut self, error: &ReplyError, done: &mut impl FnMut(T, Reply)) {
-        let open = std::mem::take(&mut self.open);
-        for mut batch in self.in_flight.drain(..).chain(self.full.drain(..)).chain([open]) {
-            for item in batch.parts().0 {
-                let (Item::Op(ticket) | Item::Query { ticket, .. } | Item::Pass(ticket)) = item;
-                done(ticket, Reply::Error(error.clone()));
-            }
-        }
-    }
-
-    fn finish(
-        &mut self,
-        mut batch: Batch<T>,
-        applied: Applied,
-        effects: &mut Effects,
-        done: &mut impl FnMut(T, Reply, &mut Effects),
-    ) {
-        let (items, entry, queries) = batch.parts();
-        let mut ops = None;
-        let now = match applied {
-            Applied::Entry(index) => {
-                let reader = BatchReader::new(entry).expect("the batch was written here");
-                self.machine.begin(index, reader.time());
-                ops = Some(reader);
-                self.machine.time()
-            }
-            Applied::Nothing { now } => now,
-        };
-        for item in items {
-            match item {
-                Item::Op(ticket) => {
-                    let op = ops.as_mut().and_then(|ops| ops.next().expect("the batch was written here"));
-                    let reply = self.machine.apply(&op.expect("one op for each item"), effects);
-                    done(ticket, reply, effects);
-                }
-                Item::Query { ticket, database, encoded } => {
-                    let query = codec::decode_query(&queries[encoded]).expect("the query was encoded here");
-                    self.machine.note_misses(database, now, &query, effects);
-                    done(ticket, self.machine.query(database, now, &query), effects);
-                }
-                Item::Pass(ticket) => done(ticket, Reply::OK, effects),
-            }
-        }
-        batch.reset();
-        if self.spare.len() < SPARE_BATCHES_MAX {
-            self.spare.push(batch);
-        }
+    /// Answers a query as its place in a batch has come.
+    pub fn answer(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) -> Reply {
+        self.machine.note_misses(database, now, query, effects);
+        self.machine.query(database, now, query)
     }
 }
 
 /// One being written and one in reserve is what a round needs.
 const SPARE_BATCHES_MAX: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::value::string::StringWrite;
+
+    fn partition() -> Partition<u32> {
+        Partition::new(PartitionId(0), Machine::new())
+    }
+
+    fn set(partition: &mut Partition<u32>, key: &[u8], tag: u32) {
+        let write = Write::String(StringWrite::SetIfAbsent { key, value: b"v" });
+        partition.write(0, &write, false, tag);
+    }
+
+    fn seal(partition: &mut Partition<u32>, proposal: u64) -> Bytes {
+        match partition.seal(TimeMs(1), ProposalId(proposal), std::iter::empty()) {
+            Sealed::Entry(entry) => entry,
+            _ => panic!("there are ops to seal"),
+        }
+    }
+
+    #[test]
+    fn a_refused_proposal_does_not_shift_those_behind_it() {
+        let mut partition = partition();
+        set(&mut partition, b"a", 1);
+        seal(&mut partition, 1);
+        set(&mut partition, b"b", 2);
+        let second = seal(&mut partition, 2);
+        assert_eq!(partition.take_ended(ProposalId(1)).items, [Item::Op(1)]);
+        assert_eq!(partition.take_committed(ProposalId(2), &second).items, [Item::Op(2)]);
+        assert!(partition.is_idle());
+    }
+
+    #[test]
+    #[should_panic(expected = "committed as something else")]
+    fn an_entry_that_is_not_what_was_proposed_stops_everything() {
+        let mut partition = partition();
+        set(&mut partition, b"a", 1);
+        seal(&mut partition, 1);
+        set(&mut partition, b"b", 2);
+        let second = seal(&mut partition, 2);
+        partition.take_committed(ProposalId(1), &second);
+    }
+
+    #[test]
+    fn work_without_ops_waits_for_what_is_in_flight_before_it() {
+        let mut partition = partition();
+        partition.pass(1);
+        assert!(matches!(partition.seal(TimeMs(1), ProposalId(9), std::iter::empty()), Sealed::Unlogged));
+        assert_eq!(partition.take_unlogged().unwrap().items, [Item::Pass(1)]);
+        set(&mut partition, b"a", 2);
+        let entry = seal(&mut partition, 1);
+        partition.pass(3);
+        assert!(matches!(partition.seal(TimeMs(1), ProposalId(9), std::iter::empty()), Sealed::Unlogged));
+        assert!(partition.take_unlogged().is_none());
+        assert!(partition.bytes() > 0);
+        let work = partition.take_committed(ProposalId(1), &entry);
+        assert_eq!(work.items, [Item::Op(2), Item::Pass(3)]);
+        assert_eq!((partition.bytes(), partition.is_idle()), (0, true));
+    }
+
+    #[test]
+    fn what_is_abandoned_comes_back_in_its_order() {
+        let mut partition = partition();
+        set(&mut partition, b"a", 1);
+        seal(&mut partition, 1);
+        set(&mut partition, b"b", 2);
+        partition.pass(3);
+        assert_eq!(partition.abandon(), [1, 2, 3]);
+        assert!(partition.is_idle());
+    }
+}

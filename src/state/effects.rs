@@ -95,6 +95,41 @@ impl KeyEvent {
         })
     }
 
+    /// Whether the event may end a blocked group read: there may be something for it, or what it reads from is gone (Redis
+    /// `signalKeyAsReady`, `signalDeletedKeyAsReady`). XGROUP SETID does not, whatever it puts before the reads: Redis
+    /// signals no key for it.
+    pub fn signals(self) -> bool {
+        matches!(
+            self,
+            KeyEvent::Delete
+                | KeyEvent::Expired
+                | KeyEvent::RenameFrom
+                | KeyEvent::MoveFrom
+                | KeyEvent::Set
+                | KeyEvent::Flush
+                | KeyEvent::GroupDestroy
+                | KeyEvent::Claimable
+        ) || self.makes_readable()
+    }
+
+    /// Whether a stream may hold entries after the event that it did not hold before: blocked reads are tried.
+    pub fn makes_readable(self) -> bool {
+        matches!(
+            self,
+            KeyEvent::Add
+                | KeyEvent::RenameTo
+                | KeyEvent::CopyTo
+                | KeyEvent::MoveTo
+                | KeyEvent::Restore
+                | KeyEvent::Swap
+        )
+    }
+
+    /// Whether the event is about all keys of a database, and names none.
+    pub fn concerns_database(self) -> bool {
+        matches!(self, KeyEvent::Flush | KeyEvent::Swap)
+    }
+
     /// Whether a client that has read the key before holds something else now: what Redis calls `signalModifiedKey`.
     /// Groups and their consumers are no part of that, nor is the last id. (What is new or overwritten is so because of an
     /// event that follows.)
@@ -145,6 +180,9 @@ pub struct Effects {
     misses_wanted: bool,
     step: u32,
     list: Vec<Effect>,
+    /// Whether blocked reads are waiting for signals: the machine's own need, whoever else listens.
+    signals_wanted: bool,
+    signals: Vec<Effect>,
 }
 
 impl Effects {
@@ -171,10 +209,25 @@ impl Effects {
     }
 
     pub fn push(&mut self, database: u32, key: &[u8], event: KeyEvent) {
-        if self.wanted {
-            let key = Bytes::copy_from_slice(key);
-            self.list.push(Effect { database, key, event, step: self.step });
+        if !self.wanted && !self.signals_wanted {
+            return;
         }
+        let effect = Effect { database, key: Bytes::copy_from_slice(key), event, step: self.step };
+        if self.signals_wanted && event.signals() {
+            self.signals.push(effect.clone());
+        }
+        if self.wanted {
+            self.list.push(effect);
+        }
+    }
+
+    /// Whether the next ops are to leave signals for blocked reads.
+    pub(in crate::state) fn want_signals(&mut self, wanted: bool) {
+        self.signals_wanted = wanted;
+    }
+
+    pub(in crate::state) fn take_signals(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.signals)
     }
 
     /// What has come since the last time; steps count from 0 again.

@@ -12,12 +12,15 @@ use crate::model::limits::{
 use crate::model::log::LogIndex;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
+use crate::base::wire::Malformed;
+use crate::state::blocked::{BlockedNumber, BlockedReads};
 use crate::state::checkpoint;
 use crate::state::effects::{Effects, KeyEvent};
 use crate::state::group;
 use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
 use crate::state::lookups::Lookups;
+use crate::state::op::batch::BatchReader;
 use crate::state::op::{Op, Transaction};
 use crate::state::query::View;
 use crate::state::removals::Removals;
@@ -43,6 +46,20 @@ pub struct Machine {
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
     pub(in crate::state) removals: Removals,
     pub lookups: Lookups,
+}
+
+/// An entry that is being applied.
+pub struct EntryRun<'e> {
+    ops: BatchReader<'e>,
+    blocked: BlockedReads<'e>,
+}
+
+/// What an op of an entry came to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Applied {
+    Answered(Reply),
+    /// A blocking read found nothing and waits.
+    Blocked(BlockedNumber),
 }
 
 impl Default for Machine {
@@ -104,7 +121,77 @@ impl Machine {
         match op {
             Op::Write { database, write } => self.write(*database, write, effects),
             Op::Transaction(transaction) => self.transaction(transaction, effects),
+            Op::BlockingRead { database, read } => {
+                self.write(*database, &Write::GroupRead(read.clone()), effects)
+            }
         }
+    }
+
+    /// Begins the entry at `index`, which is the next one; [`Machine::apply_next`] and [`Machine::serve_next`] follow in turn.
+    pub fn begin_entry<'e>(
+        &mut self,
+        index: LogIndex,
+        entry: &'e [u8],
+        effects: &mut Effects,
+    ) -> Result<EntryRun<'e>, Malformed> {
+        let ops = BatchReader::new(entry)?;
+        let blocked = BlockedReads::decode(ops.blocked())?;
+        self.begin(index, ops.time());
+        effects.want_signals(!blocked.is_empty());
+        Ok(EntryRun { ops, blocked })
+    }
+
+    /// Applies the next op of the entry; `None` at its end. The reads that it made readable are served next.
+    pub fn apply_next(
+        &mut self,
+        run: &mut EntryRun<'_>,
+        effects: &mut Effects,
+    ) -> Result<Option<Applied>, Malformed> {
+        let Some(op) = run.ops.next()? else {
+            effects.want_signals(false);
+            return Ok(None);
+        };
+        let answer = self.apply(&op, effects);
+        if !run.blocked.is_empty() {
+            run.blocked.signal(&effects.take_signals());
+        }
+        Ok(Some(match op {
+            Op::BlockingRead { database, read } if answer == Reply::NilArray => {
+                effects.want_signals(true);
+                Applied::Blocked(run.blocked.block(database, read))
+            }
+            _ => Applied::Answered(answer),
+        }))
+    }
+
+    /// Serves the next of the blocked reads that the last op has woken, in their order; `None` when there is none left.
+    pub fn serve_next(
+        &mut self,
+        run: &mut EntryRun<'_>,
+        effects: &mut Effects,
+    ) -> Option<(BlockedNumber, Reply)> {
+        while let Some((number, database, read)) = run.blocked.next_due() {
+            let outcome = group::read::try_blocked(&mut self.scope(database, effects), &read);
+            // Trying it may have found a key due.
+            run.blocked.signal(&effects.take_signals());
+            let Some(outcome) = outcome else { continue };
+            self.changes += 1;
+            read.streams.iter().for_each(|(key, _)| self.note_lookup(database, key));
+            run.blocked.unblock(number);
+            effects.want_signals(!run.blocked.is_empty());
+            return Some((number, outcome.into()));
+        }
+        None
+    }
+
+    /// Applies an entry whose answers nobody here waits for: at recovery, or proposed by another node.
+    pub fn apply_entry(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
+        let mut effects = Effects::unwanted();
+        let mut run = self.begin_entry(index, entry, &mut effects)?;
+        while self.apply_next(&mut run, &mut effects)?.is_some() {
+            while self.serve_next(&mut run, &mut effects).is_some() {}
+        }
+        Ok(())
     }
 
     pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
@@ -264,6 +351,10 @@ impl Machine {
             }
         }
         .into()
+    }
+
+    fn note_lookup(&self, database: u32, key: &[u8]) {
+        self.lookups.note(self.view(database, self.time).entry(key).is_some());
     }
 
     /// Key commands that reach beyond one database.

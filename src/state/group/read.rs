@@ -88,6 +88,27 @@ pub fn refusal<'k>(
     read.streams.iter().find_map(|(key, from)| validate(entry(key), key, read.group, *from).err())
 }
 
+/// A blocked read is tried: `None` if it finds nothing, and then it leaves no trace.
+pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Result<Reply, ReplyError>> {
+    for (key, from) in &blocked.streams {
+        if let Err(refused) = validate(scope.entry(key).map(|entry| &*entry), key, blocked.group, *from) {
+            return Some(Err(refused));
+        }
+    }
+    let now = scope.time;
+    let finds = blocked.streams.iter().any(|(key, from)| {
+        let Ok(Some((stream, _))) = scope.stream(key) else { return false };
+        let Stream { log, groups, .. } = stream;
+        let group = groups.get_mut(blocked.group).map(std::sync::Arc::make_mut).expect("validated above");
+        *from != GroupReadFrom::New
+            || has_new(log, group)
+            || blocked.claim.is_some_and(|min_idle_ms| group.claimable(now, min_idle_ms).next().is_some())
+    });
+    let outcome = finds.then(|| read(scope, blocked))?;
+    // Everything claimable was gone: what pointed to it is dropped, and the read goes on waiting.
+    (!matches!(outcome, Ok(Reply::NilArray))).then_some(outcome)
+}
+
 /// When something that is pending becomes claimable for a read with CLAIM that finds nothing now, if nothing else happens;
 /// `None`: nothing does, or it is not known.
 pub fn next_claimable_at<'k>(

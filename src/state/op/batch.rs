@@ -1,16 +1,22 @@
-//! A batch: the ops of one log entry, and the leader's time.
+//! A batch: the ops of one log entry, the leader's time, and the group reads that are blocked on keys of the ops.
 //!
-//! Format: version (u8), time (u64, fixed so that it can be filled in when the batch is sealed), then ops to the end.
+//! Format 2: version (u8), time (u64), where the blocked reads begin (u32, from the start of the batch), then ops up to
+//! there, then blocked reads to the end. Time and place are of fixed length so that they can be filled in when the batch
+//! is sealed. Format 1, which is still read, has no place and no blocked reads.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Write;
+use crate::command::value::group::GroupRead;
 use crate::model::time::TimeMs;
 use crate::state::op::Op;
 use crate::state::op::codec;
 
 /// Of the whole record: ops, commands, and all that is in them.
-const FORMAT: u8 = 1;
-const HEADER_BYTES: usize = 1 + 8;
+const FORMAT: u8 = 2;
+const FORMAT_WITHOUT_BLOCKED_READS: u8 = 1;
+const TIME_AT: usize = 1;
+const BLOCKED_AT: usize = TIME_AT + 8;
+const HEADER_BYTES: usize = BLOCKED_AT + 4;
 
 /// Collects ops; keeps its buffer from batch to batch.
 #[derive(Debug, Default)]
@@ -30,6 +36,12 @@ impl BatchWriter {
         codec::encode_write(database, write, &mut self.buffer);
     }
 
+    /// An op as [`codec::encode_op`] has written it.
+    pub fn push_encoded(&mut self, op: &[u8]) {
+        self.open();
+        self.buffer.extend_from_slice(op);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.buffer.len() <= HEADER_BYTES
     }
@@ -39,14 +51,30 @@ impl BatchWriter {
         self.buffer.len()
     }
 
-    /// Stamps the time. More may be pushed after it, and it may be stamped again.
-    pub fn seal(&mut self, now: TimeMs) {
+    /// Stamps the time and appends the blocked reads, each as [`BatchWriter::encode_blocked`] has written it. Nothing may
+    /// be pushed after it.
+    pub fn seal<'b>(&mut self, now: TimeMs, blocked: impl Iterator<Item = &'b [u8]>) {
         self.open();
-        self.buffer[1..HEADER_BYTES].copy_from_slice(&now.0.to_le_bytes());
+        let place = u32::try_from(self.buffer.len()).expect("a batch is below 4 GiB");
+        self.buffer[TIME_AT..BLOCKED_AT].copy_from_slice(&now.0.to_le_bytes());
+        self.buffer[BLOCKED_AT..HEADER_BYTES].copy_from_slice(&place.to_le_bytes());
+        blocked.for_each(|read| self.buffer.extend_from_slice(read));
+    }
+
+    /// A group read as [`BatchWriter::seal`] takes it.
+    pub fn encode_blocked(database: u32, read: &GroupRead<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        codec::encode_blocked(database, read, &mut out);
+        out
     }
 
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer
+    }
+
+    /// The sealed batch; the writer begins the next one.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
     }
 
     pub fn clear(&mut self) {
@@ -58,6 +86,7 @@ impl BatchWriter {
             let mut writer = Writer::new(&mut self.buffer);
             writer.u8(FORMAT);
             writer.u64(0);
+            writer.u32(0);
         }
     }
 }
@@ -67,20 +96,35 @@ impl BatchWriter {
 pub struct BatchReader<'a> {
     time: TimeMs,
     reader: Reader<'a>,
+    blocked: &'a [u8],
 }
 
 impl<'a> BatchReader<'a> {
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        if reader.u8()? != FORMAT {
+        let format = reader.u8()?;
+        let time = TimeMs(reader.u64()?);
+        if format == FORMAT_WITHOUT_BLOCKED_READS {
+            return Ok(BatchReader { time, reader, blocked: &[] });
+        }
+        if format != FORMAT {
             return Err(Malformed { offset: 0, what: "batch of an unknown format" });
         }
-        let time = TimeMs(reader.u64()?);
-        Ok(BatchReader { time, reader })
+        let place = reader.u32()? as usize;
+        if place < HEADER_BYTES || place > bytes.len() {
+            return Err(Malformed { offset: BLOCKED_AT, what: "blocked reads begin outside of their batch" });
+        }
+        let (ops, blocked) = bytes.split_at(place);
+        Ok(BatchReader { time, reader: Reader::new(&ops[HEADER_BYTES..]), blocked })
     }
 
     pub fn time(&self) -> TimeMs {
         self.time
+    }
+
+    /// The blocked reads that the entry carries, for [`crate::state::blocked::BlockedReads::decode`].
+    pub fn blocked(&self) -> &'a [u8] {
+        self.blocked
     }
 
     /// The next op; `None` at the end. After an error nothing more can be read.
@@ -109,14 +153,17 @@ mod tests {
             let mut batch = BatchWriter::default();
             assert!(batch.is_empty());
             ops.iter().for_each(|op| batch.push(op));
-            batch.seal(TimeMs(seed));
-            assert_eq!(batch.is_empty(), ops.is_empty());
+            let read = b"\x00";
+            batch.seal(TimeMs(seed), [&read[..]].into_iter());
+            let blocked_bytes = 1;
+            assert_eq!(batch.bytes() == HEADER_BYTES + blocked_bytes, ops.is_empty());
             let mut reader = BatchReader::new(batch.as_bytes()).unwrap();
             assert_eq!(reader.time(), TimeMs(seed));
             for op in &ops {
                 assert_eq!(reader.next().unwrap().as_ref(), Some(op));
             }
             assert_eq!(reader.next(), Ok(None));
+            assert_eq!(reader.blocked(), read);
         }
     }
 

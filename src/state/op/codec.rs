@@ -3,22 +3,30 @@
 //! A change of what is written here is a new format of [`crate::state::op::batch`].
 
 use crate::base::wire::{Malformed, Reader, Writer};
+use crate::command::value::group::GroupRead;
 use crate::command::value::{Data, Query, Write};
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::codec_query::{read_query, write_query};
-use crate::state::op::codec_write::{read_add, read_write, write_add, write_write};
+use crate::state::op::codec_write::{
+    read_add, read_group_read, read_write, write_add, write_group_read, write_write,
+};
 use crate::state::op::{Op, Transaction, Watched};
 
 const WRITE: u8 = 0;
 /// XADD apart, because it is the op that the log is full of.
 const ADD: u8 = 1;
 const TRANSACTION: u8 = 2;
+const BLOCKING_READ: u8 = 3;
 
 const DATA_WRITE: u8 = 0;
 const DATA_QUERY: u8 = 1;
 
 pub fn encode_op(op: &Op<'_>, out: &mut Vec<u8>) {
     match op {
+        Op::BlockingRead { database, read } => {
+            Writer::new(out).u8(BLOCKING_READ);
+            encode_blocked(*database, read, out);
+        }
         Op::Write { database, write } => encode_write(*database, write, out),
         Op::Transaction(transaction) => {
             let mut writer = Writer::new(out);
@@ -55,6 +63,18 @@ pub fn encode_write(database: u32, write: &Write<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// A group read that is blocked, with its database.
+pub fn encode_blocked(database: u32, read: &GroupRead<'_>, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    writer.varint(u64::from(database));
+    write_group_read(&mut writer, read);
+}
+
+/// Takes one blocked group read off the front.
+pub fn decode_blocked<'a>(reader: &mut Reader<'a>) -> Result<(u32, GroupRead<'a>), Malformed> {
+    Ok((read_database(reader)?, read_group_read(reader)?))
+}
+
 /// Takes one op off the front.
 pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
     match reader.u8()? {
@@ -78,6 +98,10 @@ pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
                 commands.push((read_database(reader)?, read_data(reader)?));
             }
             Ok(Op::Transaction(Transaction { watched, commands }))
+        }
+        BLOCKING_READ => {
+            let (database, read) = decode_blocked(reader)?;
+            Ok(Op::BlockingRead { database, read })
         }
         _ => Err(reader.malformed("unknown kind of op")),
     }

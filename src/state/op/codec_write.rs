@@ -281,7 +281,7 @@ pub fn read_limits(r: &mut Reader<'_>) -> Taken<ReadLimits> {
     Ok(ReadLimits { count, max_count, max_size: bytes.map(|bytes| MaxSize { bytes, protocol }) })
 }
 
-fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {
+pub(super) fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {
     w.bytes(read.group);
     w.bytes(read.consumer);
     write_limits(w, &read.limits);
@@ -304,7 +304,7 @@ fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {
     }
 }
 
-fn read_group_read<'a>(r: &mut Reader<'a>) -> Taken<GroupRead<'a>> {
+pub(super) fn read_group_read<'a>(r: &mut Reader<'a>) -> Taken<GroupRead<'a>> {
     let group = r.bytes()?;
     let consumer = r.bytes()?;
     let limits = read_limits(r)?;

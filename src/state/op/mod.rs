@@ -8,6 +8,7 @@ mod codec_write;
 #[cfg(test)]
 pub mod random;
 
+use crate::command::value::group::GroupRead;
 use crate::command::value::{Data, Write};
 use crate::state::keyspace::KeyVersion;
 
@@ -16,6 +17,8 @@ use crate::state::keyspace::KeyVersion;
 pub enum Op<'a> {
     Write { database: u32, write: Write<'a> },
     Transaction(Transaction<'a>),
+    /// XREADGROUP with BLOCK: one that finds nothing is blocked for the rest of the entry.
+    BlockingRead { database: u32, read: GroupRead<'a> },
 }
 
 /// MULTI … EXEC as one op. Its answer is one reply per command, or a null array if a watched key has changed.

@@ -1,0 +1,97 @@
+//! CONFIG.
+
+use crate::commands::acl;
+use crate::config::config::Config;
+use crate::config::{access, rewrite as settings_file};
+use crate::env::process;
+use crate::frontend::frontend::Frontend;
+use crate::model::args::ArgList;
+use crate::model::reply::{Reply, ReplyError};
+use crate::net::connection::Connection;
+use crate::net::tls::config as tls;
+use std::io;
+
+pub fn get(frontend: &Frontend, patterns: &ArgList<'_>) -> Reply {
+    let pairs = access::get(&frontend.context.config.borrow(), patterns.iter());
+    Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect())
+}
+
+pub fn rewrite(frontend: &Frontend) -> Reply {
+    let mut config = frontend.context.config.borrow_mut();
+    let Some(path) = config.config_file.clone() else {
+        return Reply::error("ERR The server is running without a config file");
+    };
+    let written = frontend.context.acl.as_settings(&config).map_err(io::Error::other).and_then(|users| {
+        settings_file::rewrite(&config, users.as_deref(), &path)?;
+        Ok(users)
+    });
+    match written {
+        Ok(users) => {
+            if let Some(users) = users {
+                config.users = users;
+            }
+            tracing::info!(path = %path.display(), "CONFIG REWRITE executed with success");
+            Reply::OK
+        }
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "CONFIG REWRITE failed");
+            Reply::Error(ReplyError::owned(format!("ERR Rewriting config file: {error}")))
+        }
+    }
+}
+
+pub fn set(frontend: &Frontend, connection: &Connection, pairs: &ArgList<'_>) -> Result<Reply, ReplyError> {
+    let mut config = frontend.context.config.get();
+    let changed = access::set(&mut config, in_pairs(pairs))?;
+    if changed.contains(&"maxclients") {
+        let possible = process::files_for_clients(config.maxclients as u64);
+        if possible < config.maxclients as u64 {
+            return Err(ReplyError::owned(format!(
+                "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to \
+                 handle the specified number of clients, try with {possible}"
+            )));
+        }
+    }
+    renew_tls(frontend, &config, &changed)?;
+    frontend.context.config.replace(config);
+    frontend.take_over_settings();
+    log_stream_settings(frontend);
+    frontend.listen_as_configured();
+    frontend.follow_acl_settings();
+    if changed.contains(&"loglevel") {
+        frontend.context.log_levels.set(frontend.context.config.borrow().loglevel);
+    }
+    if changed.contains(&"requirepass") {
+        tracing::info!("requirepass was set");
+        acl::set_default_password(frontend, connection);
+    }
+    Ok(Reply::OK)
+}
+
+/// Reads the files of TLS again when a setting of it was set, be it to what it was: that is how certificates are renewed.
+/// Connections that are there go on with what they have.
+fn renew_tls(frontend: &Frontend, config: &Config, names: &[&'static str]) -> Result<(), ReplyError> {
+    let Some(name) = names.iter().find(|name| name.starts_with("tls-")) else { return Ok(()) };
+    if config.tls.port == 0 {
+        return Ok(());
+    }
+    match tls::build(&config.tls) {
+        Ok(offer) => {
+            frontend.tls.replace(Some(offer));
+            tracing::info!("new connections get the TLS certificate and settings of now");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::warn!(%error, "CONFIG SET: TLS stays as it was");
+            Err(ReplyError::owned(format!(
+                "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration. \
+                 Check server logs."
+            )))
+        }
+    }
+}
+
+fn in_pairs<'a>(list: &ArgList<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    let mut items = list.iter();
+    std::iter::from_fn(move || Some((items.next()?, items.next()?)))
+}

@@ -1,0 +1,222 @@
+//! DEBUG: what test suites use of it.
+
+use crate::base::glob;
+use crate::command::value::Write;
+use crate::command::value::server::DebugCommand;
+use crate::command::value::string::StringWrite;
+use crate::engine::submission::{Answer, Notice, Outcome, Question, TableFacts, Work};
+use crate::frontend::frontend::Frontend;
+use crate::frontend::response::Response;
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::request::RequestId;
+use crate::net::connection::Connection;
+use crate::resp::writer::Protocol;
+use crate::session::pending::{Completion, Pending, PopulateRun};
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Keys that DEBUG POPULATE makes at once: so many more follow when those are applied, so that no batch grows without bound.
+const POPULATE_AT_ONCE: u64 = 1000;
+
+const NOT_ALLOWED: ReplyError = ReplyError::new(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
+     from a local connection, otherwise you need to set this option in the configuration file, and then \
+     restart the server.",
+);
+
+pub fn is_allowed(frontend: &Frontend, connection: &Connection) -> bool {
+    frontend.context.config.borrow().enable_debug_command.allows(connection.peer.is_local())
+}
+
+/// The reply inside EXEC, or of what does not wait.
+pub fn execute<'a>(
+    frontend: &Frontend,
+    connection: &Connection,
+    command: &DebugCommand<'a>,
+) -> Response<'a> {
+    if !is_allowed(frontend, connection) {
+        return Reply::Error(NOT_ALLOWED).into();
+    }
+    let database = connection.session.borrow().database;
+    match command {
+        DebugCommand::Sleep { milliseconds } => {
+            std::thread::sleep(Duration::from_millis(*milliseconds));
+            Reply::OK
+        }
+        DebugCommand::SetActiveExpire { on } => {
+            frontend.port.notice(Notice::ExpiresActively(*on));
+            Reply::OK
+        }
+        DebugCommand::Reload => return Response::Ask(Question::ReloadNow, Box::new(Answer::into_reply)),
+        DebugCommand::Object { key } => {
+            return Response::Ask(Question::Object { database, key }, Box::new(object));
+        }
+        DebugCommand::Digest => {
+            let make = |answer| match answer {
+                Answer::Digest(digest) => Reply::Status(format!("{digest:040x}").into()),
+                other => other.into_reply(),
+            };
+            return Response::Ask(Question::Digest, Box::new(make));
+        }
+        DebugCommand::DigestValue { keys } => {
+            let make = |answer| match answer {
+                Answer::Digests(digests) => {
+                    Reply::Array(digests.iter().map(|digest| Reply::bulk(format!("{digest:040x}"))).collect())
+                }
+                other => other.into_reply(),
+            };
+            let question = Question::DigestValues { database, keys: keys.iter().collect() };
+            return Response::Ask(question, Box::new(make));
+        }
+        DebugCommand::Protocol { kind } => protocol_sample(kind, connection.session.borrow().protocol),
+        DebugCommand::Log { message } => {
+            tracing::warn!(message = %message.escape_ascii(), "DEBUG LOG");
+            Reply::OK
+        }
+        DebugCommand::StringMatchLength { length, pattern } => {
+            let text = vec![b'a'; usize::try_from(*length).unwrap_or(0).min(STRING_MATCH_BYTES_MAX)];
+            Reply::flag(glob::matches(pattern, &text))
+        }
+        DebugCommand::Populate { .. } => {
+            Reply::error("ERR DEBUG POPULATE cannot be in a transaction: it takes many rounds")
+        }
+        DebugCommand::TableStatistics { database } => {
+            let Some(database) = u32::try_from(*database).ok().filter(|it| *it < frontend.databases()) else {
+                return Reply::error("ERR Out of range database").into();
+            };
+            let make = |answer| match answer {
+                Answer::Table(facts) => table_statistics(facts),
+                other => other.into_reply(),
+            };
+            return Response::Ask(Question::TableStatistics { database }, Box::new(make));
+        }
+        DebugCommand::PauseCron { paused } => {
+            frontend.cron_paused.set(*paused);
+            frontend.port.notice(Notice::UpkeepPaused(*paused));
+            Reply::OK
+        }
+        DebugCommand::Accepted => Reply::OK,
+    }
+    .into()
+}
+
+fn object(answer: Answer) -> Reply {
+    match answer {
+        Answer::Object(None) => Reply::Error(ReplyError::NO_SUCH_KEY),
+        Answer::Object(Some(facts)) => Reply::Status(
+            format!(
+                "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:0",
+                facts.encoding, facts.bytes
+            )
+            .into(),
+        ),
+        other => other.into_reply(),
+    }
+}
+
+/// DEBUG RELOAD: all clients are held until nothing is in flight and the memory has been rebuilt.
+pub fn reload(frontend: &Rc<Frontend>) -> Response<'static> {
+    frontend.pause.suspend();
+    let held = frontend.clone();
+    let make = move |answer: Answer| {
+        held.pause.resume();
+        answer.into_reply()
+    };
+    Response::Ask(Question::Reload, Box::new(make))
+}
+
+/// DEBUG POPULATE
+pub fn populate(
+    frontend: &Rc<Frontend>,
+    connection: &Rc<Connection>,
+    count: u64,
+    prefix: &[u8],
+    size: Option<usize>,
+) -> Response<'static> {
+    let database = connection.session.borrow().database;
+    let run = PopulateRun { database, next: 0, count, prefix: prefix.to_vec(), size };
+    let request = connection.open_slot(Pending::default());
+    populate_on(frontend, connection, request, run, Outcome::of(request, Reply::OK));
+    Response::Pending(request)
+}
+
+/// The keys of DEBUG POPULATE that were made last are applied: so many more follow.
+pub fn populate_on(
+    frontend: &Rc<Frontend>,
+    connection: &Rc<Connection>,
+    request: RequestId,
+    mut run: PopulateRun,
+    mut outcome: Outcome,
+) {
+    loop {
+        let reply = outcome.answer.into_reply();
+        if run.next >= run.count || matches!(reply, Reply::Error(_)) {
+            return frontend.answer_late(connection, request, &reply);
+        }
+        let numbers = run.next..run.count.min(run.next + POPULATE_AT_ONCE);
+        run.next = numbers.end;
+        let pairs: Vec<(Vec<u8>, Vec<u8>)> = numbers
+            .map(|number| {
+                let key = [&run.prefix[..], b":", number.to_string().as_bytes()].concat();
+                let mut value = format!("value:{number}").into_bytes();
+                if let Some(size) = run.size {
+                    value.resize(size, 0);
+                }
+                (key, value)
+            })
+            .collect();
+        let writes = pairs.iter().map(|(key, value)| Write::String(StringWrite::SetIfAbsent { key, value }));
+        let work = Work::Fill { database: run.database, writes: writes.collect() };
+        match frontend.port.submit(request, work) {
+            Some(next) => outcome = next,
+            None => {
+                let then = Completion::Populate(Box::new(run));
+                connection.with_pending(request, |pending| pending.then = then);
+                return;
+            }
+        }
+    }
+}
+
+/// DEBUG HTSTATS
+fn table_statistics(facts: TableFacts) -> Reply {
+    let mut text = String::new();
+    let tables = [("Dictionary", facts.keys, Some(facts.capacity)), ("Expires", facts.expiring, None)];
+    for (name, elements, size) in tables {
+        let _ = write!(text, "[{name} HT]\nHash table 0 stats (main hash table):\n");
+        if elements == 0 {
+            text.push_str("No stats available for empty dictionaries\n");
+            continue;
+        }
+        if let Some(size) = size {
+            let _ = writeln!(text, " table size: {size}");
+        }
+        let _ = writeln!(text, " number of elements: {elements}");
+    }
+    Reply::Verbatim(text)
+}
+
+/// DEBUG STRINGMATCH-LEN matches against this many bytes at the most.
+const STRING_MATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// DEBUG PROTOCOL: one of each kind of reply, for authors of clients (Redis `debugCommand`).
+fn protocol_sample(kind: &[u8], protocol: Protocol) -> Reply {
+    match kind.to_ascii_lowercase().as_slice() {
+        b"string" => Reply::Text("Hello World"),
+        b"integer" => Reply::Integer(12345),
+        b"null" => Reply::Nil,
+        b"array" => Reply::Array((0..3).map(Reply::Integer).collect()),
+        b"set" => Reply::Set((0..3).map(Reply::Integer).collect()),
+        b"map" => {
+            Reply::Map((0..3).map(|number| (Reply::Integer(number), Reply::flag(number == 1))).collect())
+        }
+        b"push" if protocol == Protocol::Resp2 => Reply::error("ERR RESP2 is not supported by this command"),
+        b"push" => Reply::Push(vec![Reply::Text("server-cpu-usage"), Reply::Integer(42)]),
+        b"verbatim" => Reply::Verbatim("This is a verbatim\nstring".to_owned()),
+        _ => Reply::error(
+            "ERR Wrong protocol type name. Please use one of the following: \
+             string|integer|null|array|set|map|push|verbatim",
+        ),
+    }
+}

@@ -1,0 +1,61 @@
+//! INFO streams: the largest streams, their groups, how far those are behind (see `engine::report`).
+
+use crate::commands::info::line;
+use crate::engine::report::{Report, StreamReport};
+use crate::frontend::frontend::Frontend;
+use std::fmt::Write;
+
+pub fn info_streams(_: &Frontend, report: &Report, text: &mut String) {
+    line(text, "streams_keys", report.keys);
+    line(text, "streams_keys_looked_at", report.streams.keys_looked_at);
+    line(text, "streams_shown", report.streams.largest.len());
+    for (number, stream) in report.streams.largest.iter().enumerate() {
+        describe(text, number, stream);
+    }
+}
+
+fn describe(text: &mut String, number: usize, stream: &StreamReport) {
+    let _ = write!(
+        text,
+        "stream{number}:name={},db={},length={},bytes={},groups={},last_id={}\r\n",
+        escaped(&stream.key),
+        stream.database,
+        stream.length,
+        stream.bytes,
+        stream.group_count,
+        stream.last_id,
+    );
+    for (at, group) in stream.groups.iter().enumerate() {
+        let lag = group.lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
+        let _ = write!(
+            text,
+            "stream{number}_group{at}:name={},lag={lag},pending={},consumers={}\r\n",
+            escaped(&group.name),
+            group.pending,
+            group.consumers,
+        );
+    }
+}
+
+/// A name may hold anything, but a line of INFO is one line, and its fields end with commas (docs/reliability.md P14).
+fn escaped(name: &[u8]) -> String {
+    let mut out = String::new();
+    for &byte in name {
+        match byte {
+            b' '..=b'~' if !b"\\=,".contains(&byte) => out.push(char::from(byte)),
+            _ => drop(write!(out, "\\x{byte:02x}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_does_not_end_its_field() {
+        assert_eq!(escaped(b"a b:1"), "a b:1");
+        assert_eq!(escaped(b"a,b=\r\n\\"), "a\\x2cb\\x3d\\x0d\\x0a\\x5c");
+    }
+}

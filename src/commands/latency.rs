@@ -1,0 +1,113 @@
+//! SLOWLOG and LATENCY.
+
+use crate::command::lookup;
+use crate::command::table::{self, TABLE};
+use crate::command::value::server::{LatencyCommand, SlowLogCommand};
+use crate::model::args::ArgList;
+use crate::model::reply::{Reply, ReplyError};
+use crate::observe::histogram::Histogram;
+use crate::observe::latency::{Event, LatencyMonitor, Sample};
+use crate::observe::slow_log::SlowCommand;
+use crate::frontend::frontend::Frontend;
+
+pub fn slow_log(frontend: &Frontend, command: SlowLogCommand) -> Reply {
+    let mut log = frontend.slow.log.borrow_mut();
+    match command {
+        SlowLogCommand::Get { count } => {
+            let count = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+            Reply::Array(log.iter().take(count).map(slow_command).collect())
+        }
+        SlowLogCommand::Len => Reply::count(log.len()),
+        SlowLogCommand::Reset => {
+            log.clear();
+            Reply::OK
+        }
+    }
+}
+
+pub fn latency(frontend: &Frontend, command: &LatencyCommand<'_>) -> Reply {
+    let mut monitor = frontend.slow.latency.borrow_mut();
+    let now_seconds = frontend.now().0 / 1000;
+    match command {
+        LatencyCommand::Latest => {
+            let latest = monitor.series().map(|(event, series)| {
+                let Sample { unix_seconds, milliseconds } = series.latest();
+                let numbers = [unix_seconds, milliseconds, series.max].map(number);
+                Reply::Array([Reply::Text(event.name())].into_iter().chain(numbers).collect())
+            });
+            Reply::Array(latest.collect())
+        }
+        LatencyCommand::History { event } => {
+            let series = Event::find(event).and_then(|event| monitor.of(event));
+            let samples = series.into_iter().flat_map(|series| series.samples()).map(|sample| {
+                Reply::Array(vec![number(sample.unix_seconds), number(sample.milliseconds)])
+            });
+            Reply::Array(samples.collect())
+        }
+        LatencyCommand::Reset { events } => {
+            let named = events.iter().filter_map(Event::find);
+            let events: Vec<Event> =
+                if events.is_empty() { Event::ALL.to_vec() } else { named.collect() };
+            Reply::count(events.into_iter().filter(|event| monitor.reset(*event)).count())
+        }
+        LatencyCommand::Graph { event } => {
+            let found = Event::find(event).and_then(|event| Some((event, monitor.of(event)?)));
+            match found {
+                Some((event, series)) => {
+                    Reply::Verbatim(LatencyMonitor::graph(event, series, now_seconds))
+                }
+                None => {
+                    let text = [b"ERR No samples available for event '", *event, b"'"].concat();
+                    Reply::Error(ReplyError::owned(text))
+                }
+            }
+        }
+        LatencyCommand::Doctor => {
+            let is_on = frontend.context.config.borrow().latency_monitor_threshold > 0;
+            Reply::Verbatim(monitor.report(now_seconds, is_on))
+        }
+        LatencyCommand::Histogram { commands } => histograms(frontend, commands),
+    }
+}
+
+/// A container stands for its sub-commands; what was never called is left out (Redis
+/// `latencySpecificCommandsFillCDF`).
+fn histograms(frontend: &Frontend, commands: &ArgList<'_>) -> Reply {
+    let mut found = Vec::new();
+    if commands.is_empty() {
+        frontend.metrics.each_histogram(&mut |row, histogram| found.push(described(row, histogram)));
+    }
+    for row in commands.iter().filter_map(lookup::by_full_name) {
+        let subcommands = table::subcommands(row.name).filter(|_| row.container.is_none());
+        for row in [row].into_iter().chain(subcommands) {
+            found.extend(
+                frontend.metrics.with_histogram(row.index(), |histogram| described(row.index(), histogram)),
+            );
+        }
+    }
+    Reply::Map(found)
+}
+
+fn number(value: u64) -> Reply {
+    Reply::Integer(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+fn slow_command(command: &SlowCommand) -> Reply {
+    Reply::Array(vec![
+        number(command.id),
+        number(command.unix_seconds),
+        number(command.microseconds),
+        Reply::Array(command.args.iter().map(Reply::bulk).collect()),
+        Reply::bulk(&command.address),
+        Reply::bulk(&command.name),
+    ])
+}
+
+fn described(row: usize, histogram: &Histogram) -> (Reply, Reply) {
+    let counts = histogram.cumulative().into_iter().map(|(bound, count)| (number(bound), number(count)));
+    let fields = vec![
+        (Reply::Text("calls"), number(histogram.total())),
+        (Reply::Text("histogram_usec"), Reply::Map(counts.collect())),
+    ];
+    (Reply::Text(TABLE[row].full_name()), Reply::Map(fields))
+}

@@ -1,0 +1,189 @@
+//! SUBSCRIBE, PUBLISH, PUBSUB: the registry meets the connections.
+//!
+//! A message goes out after everything that its publisher sent before it was applied, and a publisher that listens to
+//! itself gets its reply first (Redis 8.0, RESP3; in a transaction: after the whole EXEC).
+
+use crate::command::value::PubSubCommand;
+use crate::engine::submission::Work;
+use crate::frontend::frontend::Frontend;
+use crate::frontend::response::{Response, Why};
+use crate::model::args::ArgList;
+use crate::model::reply::Reply;
+use crate::net::connection::Connection;
+use crate::pubsub::message;
+use crate::pubsub::registry::{Kind, Registry, SubscriberId};
+use crate::resp::writer;
+use crate::session::pending::{Completion, Pending, Publication};
+use bytes::Bytes;
+use std::rc::Rc;
+
+pub fn execute(
+    frontend: &Frontend,
+    connection: &Rc<Connection>,
+    command: &PubSubCommand<'_>,
+) -> Response<'static> {
+    match command {
+        // What it must not overtake may be in flight through several partitions.
+        PubSubCommand::Publish { .. } | PubSubCommand::ShardPublish { .. }
+            if frontend.router.partitions() > 1 && !connection.is_drained() =>
+        {
+            Response::Hold(Why::NotDrained)
+        }
+        PubSubCommand::Publish { channel, message } => {
+            publish(frontend, connection, publication(channel, message, false))
+        }
+        PubSubCommand::ShardPublish { channel, message } => {
+            publish(frontend, connection, publication(channel, message, true))
+        }
+        // Confirmations are no replies: they must not pass the replies before them.
+        _ if is_subscription(command) && !connection.is_drained() => Response::Hold(Why::NotDrained),
+        _ if is_subscription(command) => Response::Pushes(change_subscriptions(frontend, connection, command)),
+        _ => query(frontend, command).into(),
+    }
+}
+
+/// The reply inside EXEC. A subscription to several channels has one confirmation in the reply's place and the
+/// others behind the EXEC, since an array of replies has one element per command.
+pub fn reply_inside_exec(frontend: &Frontend, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Reply {
+    match command {
+        PubSubCommand::Publish { channel, message } => {
+            frontend.push.publish(&frontend.connections, connection, &publication(channel, message, false))
+        }
+        PubSubCommand::ShardPublish { channel, message } => {
+            frontend.push.publish(&frontend.connections, connection, &publication(channel, message, true))
+        }
+        // Redis 8.0 `ssubscribeCommand`: shard channels are no exception for MULTI, as the others are.
+        PubSubCommand::ShardSubscribe { .. } => {
+            Reply::error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
+        }
+        _ if is_subscription(command) => {
+            let mut confirmations = change_subscriptions(frontend, connection, command).into_iter();
+            let first = confirmations.next().unwrap_or(Reply::NilArray);
+            let protocol = connection.session.borrow().protocol;
+            for later in confirmations {
+                let mut frame = Vec::new();
+                writer::write(&mut frame, protocol, &later);
+                connection.defer_own(&frame);
+            }
+            first
+        }
+        _ => query(frontend, command),
+    }
+}
+
+fn publish(frontend: &Frontend, connection: &Connection, publication: Publication) -> Response<'static> {
+    if connection.is_drained() {
+        return frontend.push.publish(&frontend.connections, connection, &publication).into();
+    }
+    let work = Work::Pass { partition: connection.activity.last_partition.get() };
+    let outcome = frontend.port.submit(connection.next_request(), work);
+    assert!(outcome.is_none(), "what is behind something waits for it");
+    let then = Completion::Publish(Box::new(publication));
+    Response::Pending(connection.open_slot(Pending { then, ..Pending::default() }))
+}
+
+fn query(frontend: &Frontend, command: &PubSubCommand<'_>) -> Reply {
+    let registry = frontend.push.registry.borrow();
+    let names = |names: Vec<Bytes>| Reply::Array(names.into_iter().map(Reply::Bulk).collect());
+    let numbers = |channels: &ArgList<'_>, kind| {
+        let pairs = channels.iter().flat_map(|channel| {
+            [Reply::bulk(channel), Reply::count(registry.subscribers_of(kind, channel))]
+        });
+        Reply::Array(pairs.collect())
+    };
+    match command {
+        PubSubCommand::Channels { pattern } => names(registry.channels(Kind::Channel, *pattern)),
+        PubSubCommand::ShardChannels { pattern } => names(registry.channels(Kind::Shard, *pattern)),
+        PubSubCommand::NumSub { channels } => numbers(channels, Kind::Channel),
+        PubSubCommand::ShardNumSub { channels } => numbers(channels, Kind::Shard),
+        PubSubCommand::NumPat => Reply::count(registry.total(Kind::Pattern)),
+        other => unreachable!("{other:?} is no query"),
+    }
+}
+
+/// Subscribes or unsubscribes, and says so once per channel.
+fn change_subscriptions(frontend: &Frontend, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Vec<Reply> {
+    use Kind::{Channel, Pattern, Shard};
+    if !frontend.connections.contains(connection.id) {
+        // It was closed while its EXEC was on its way: nobody would end the subscription.
+        return Vec::new();
+    }
+    let confirmations = match command {
+        PubSubCommand::Subscribe { channels } => subscribe(frontend, connection, Channel, channels),
+        PubSubCommand::PatternSubscribe { patterns } => subscribe(frontend, connection, Pattern, patterns),
+        PubSubCommand::ShardSubscribe { channels } => subscribe(frontend, connection, Shard, channels),
+        PubSubCommand::Unsubscribe { channels } => unsubscribe(frontend, connection, Channel, channels),
+        PubSubCommand::PatternUnsubscribe { patterns } => unsubscribe(frontend, connection, Pattern, patterns),
+        PubSubCommand::ShardUnsubscribe { channels } => unsubscribe(frontend, connection, Shard, channels),
+        other => unreachable!("{other:?} changes no subscription"),
+    };
+    connection.session.borrow_mut().subscriptions =
+        count_all(&frontend.push.registry.borrow(), connection.subscriber());
+    confirmations
+}
+
+fn subscribe(frontend: &Frontend, connection: &Connection, kind: Kind, names: &ArgList<'_>) -> Vec<Reply> {
+    let subscriber = connection.subscriber();
+    let mut registry = frontend.push.registry.borrow_mut();
+    names
+        .iter()
+        .map(|name| {
+            registry.subscribe(subscriber, kind, name);
+            message::subscribed(kind, name, count(&registry, subscriber, kind))
+        })
+        .collect()
+}
+
+/// From the names given, or from everything of the kind.
+fn unsubscribe(frontend: &Frontend, connection: &Connection, kind: Kind, names: &ArgList<'_>) -> Vec<Reply> {
+    let subscriber = connection.subscriber();
+    let mut registry = frontend.push.registry.borrow_mut();
+    let all;
+    let names: Box<dyn Iterator<Item = &[u8]>> = if names.is_empty() {
+        all = registry.names(subscriber, kind);
+        if all.is_empty() {
+            return vec![message::unsubscribed(kind, None, count(&registry, subscriber, kind))];
+        }
+        Box::new(all.iter().map(|name| &name[..]))
+    } else {
+        Box::new(names.iter())
+    };
+    names
+        .map(|name| {
+            registry.unsubscribe(subscriber, kind, name);
+            message::unsubscribed(kind, Some(name), count(&registry, subscriber, kind))
+        })
+        .collect()
+}
+
+fn publication(channel: &[u8], message: &[u8], sharded: bool) -> Publication {
+    Publication {
+        channel: Bytes::copy_from_slice(channel),
+        message: Bytes::copy_from_slice(message),
+        sharded,
+    }
+}
+
+/// The number that a confirmation tells: channels and patterns are counted together, shard channels apart.
+fn count(registry: &Registry, subscriber: SubscriberId, kind: Kind) -> usize {
+    match kind {
+        Kind::Channel | Kind::Pattern => registry.count_plain(subscriber),
+        Kind::Shard => registry.count(subscriber, Kind::Shard),
+    }
+}
+
+fn count_all(registry: &Registry, subscriber: SubscriberId) -> usize {
+    registry.count_plain(subscriber) + registry.count(subscriber, Kind::Shard)
+}
+
+fn is_subscription(command: &PubSubCommand<'_>) -> bool {
+    matches!(
+        command,
+        PubSubCommand::Subscribe { .. }
+            | PubSubCommand::PatternSubscribe { .. }
+            | PubSubCommand::ShardSubscribe { .. }
+            | PubSubCommand::Unsubscribe { .. }
+            | PubSubCommand::PatternUnsubscribe { .. }
+            | PubSubCommand::ShardUnsubscribe { .. }
+    )
+}

@@ -1,0 +1,404 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! The commands of a transaction that are for the machine become one op. Those that are not (PUBLISH, CLIENT, PING …) are
+//! executed when the op was applied, and their replies take their places among the others.
+//!
+//! Who may do what is decided command by command, as Redis does (`execCommand`, Redis 7.2): commands that change who the
+//! client is or what users may do (AUTH, HELLO with AUTH, ACL SETUSER, DELUSER and LOAD) are executed when EXEC is, each at
+//! its place among the permission checks of the others. Such a transaction waits until nothing is in flight before it, and
+//! looks at its watched keys first, so that it does nothing if it is refused.
+
+use crate::command::spec::Row;
+use crate::command::value::acl::AclCommand;
+use crate::command::value::connection::{ConnectionCommand, Hello};
+use crate::command::value::server::ServerCommand;
+use crate::command::value::{Command, Data, TransactionCommand};
+use crate::commands::{connection as connection_commands, keys, pubsub, server};
+use crate::engine::submission::{Answer, Outcome, Question, Work};
+use crate::frontend::frontend::Frontend;
+use crate::frontend::response::{Response, Why};
+use crate::model::args::{ArgList, OwnedArgs};
+use crate::model::log::PartitionId;
+use crate::model::reply::Reply;
+use crate::model::request::RequestId;
+use crate::net::connection::{Connection, Hold};
+use crate::push::invalidation::remembered;
+use crate::session::pending::{Completion, ExecRun, ExecStep, Pending};
+use crate::session::session::{Queue, WatchedKey};
+use crate::state::op::Watched;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+pub fn execute<'a>(
+    frontend: &Rc<Frontend>,
+    connection: &Rc<Connection>,
+    command: &'a TransactionCommand<'a>,
+) -> Response<'a> {
+    match command {
+        TransactionCommand::Multi => multi(connection).into(),
+        TransactionCommand::Discard => discard(connection).into(),
+        TransactionCommand::Watch { keys } => watch(frontend, connection, keys),
+        TransactionCommand::Unwatch => {
+            connection.session.borrow_mut().watched.clear();
+            Reply::OK.into()
+        }
+        TransactionCommand::Exec => exec(frontend, connection),
+    }
+}
+
+fn multi(connection: &Connection) -> Reply {
+    let mut session = connection.session.borrow_mut();
+    if session.queue.is_some() {
+        return Reply::error("ERR MULTI calls can not be nested");
+    }
+    session.queue = Some(Queue::default());
+    Reply::OK
+}
+
+fn discard(connection: &Connection) -> Reply {
+    let mut session = connection.session.borrow_mut();
+    if session.queue.take().is_none() {
+        return Reply::error("ERR DISCARD without MULTI");
+    }
+    session.watched.clear();
+    Reply::OK
+}
+
+fn watch<'a>(frontend: &Frontend, connection: &Rc<Connection>, keys: &'a ArgList<'a>) -> Response<'a> {
+    if connection.session.borrow().queue.is_some() {
+        return Reply::error("ERR WATCH inside MULTI is not allowed").into();
+    }
+    // What is watched is the key as this connection's own writes before leave it.
+    if !connection.is_drained() {
+        return Response::Hold(Why::NotDrained);
+    }
+    if let Err(error) = frontend.router.of_keys(keys.iter()) {
+        return Reply::Error(error).into();
+    }
+    let session = connection.session.borrow();
+    let database = session.database;
+    let mut known: BTreeSet<&[u8]> =
+        session.watched.iter().filter(|it| it.database == database).map(|it| &it.key[..]).collect();
+    let new: Vec<&[u8]> = keys.iter().filter(|key| known.insert(key)).collect();
+    let watching = connection.clone();
+    let owned: Vec<Vec<u8>> = new.iter().map(|key| key.to_vec()).collect();
+    let remember = move |answer| {
+        let Answer::Versions(versions) = answer else { return answer.into_reply() };
+        let watched = &mut watching.session.borrow_mut().watched;
+        let keys = owned.into_iter().zip(versions);
+        watched.extend(keys.map(|(key, version)| WatchedKey { database, key, version }));
+        Reply::OK
+    };
+    let question = Question::Versions(new.into_iter().map(|key| (database, key)).collect());
+    Response::Ask(question, Box::new(remember))
+}
+
+fn exec(frontend: &Rc<Frontend>, connection: &Rc<Connection>) -> Response<'static> {
+    {
+        let session = connection.session.borrow();
+        let Some(queue) = &session.queue else { return Reply::error("ERR EXEC without MULTI").into() };
+        let now_ms = frontend.monotonic_ms();
+        let holds = |(row, _): &(&'static Row, OwnedArgs)| frontend.pause.holds(row, now_ms);
+        if frontend.pause.is_on(now_ms) && queue.requests.iter().any(holds) {
+            return Response::Hold(Why::Paused);
+        }
+        // A PUBLISH in it must not overtake what is in flight through other partitions.
+        let waits = frontend.router.partitions() > 1 || changes_identity(queue);
+        if waits && !connection.is_drained() {
+            return Response::Hold(Why::NotDrained);
+        }
+    }
+    let (queue, watched) = {
+        let mut session = connection.session.borrow_mut();
+        (session.queue.take().expect("looked at above"), std::mem::take(&mut session.watched))
+    };
+    if queue.refused {
+        return Reply::error("EXECABORT Transaction discarded because of previous errors.").into();
+    }
+    if watched.is_empty() || !changes_identity(&queue) {
+        return submit(frontend, connection, queue, &watched);
+    }
+    match frontend.port.submit(connection.next_request(), Work::Question(versions(&watched))) {
+        Some(outcome) if is_changed(&watched, &outcome.answer) => Reply::NilArray.into(),
+        // Without an answer at once the machine decides it alone.
+        _ => submit(frontend, connection, queue, &watched),
+    }
+}
+
+/// Whether the versions of watched keys are others by now.
+pub fn is_changed(watched: &[WatchedKey], answer: &Answer) -> bool {
+    let Answer::Versions(versions) = answer else { return false };
+    watched.iter().map(|it| it.version).ne(versions.iter().copied())
+}
+
+pub fn versions(watched: &[WatchedKey]) -> Question<'_> {
+    Question::Versions(watched.iter().map(|it| (it.database, &it.key[..])).collect())
+}
+
+/// Whether what the commands behind may do depends on a command of the transaction.
+fn changes_identity(queue: &Queue) -> bool {
+    let is_such = |row: &Row| matches!(row.full_name(), "auth" | "hello" | "acl|setuser" | "acl|deluser" | "acl|load");
+    queue.requests.iter().any(|(row, _)| is_such(row))
+}
+
+/// Whether the command is executed when the transaction is submitted.
+fn is_identity_command(command: &Command<'_>) -> bool {
+    match command {
+        Command::Connection(ConnectionCommand::Auth { .. }) => true,
+        Command::Connection(ConnectionCommand::Hello(Hello { auth, .. })) => auth.is_some(),
+        Command::Server(ServerCommand::Acl(command)) => {
+            matches!(command, AclCommand::SetUser { .. } | AclCommand::DeleteUsers { .. } | AclCommand::Load)
+        }
+        _ => false,
+    }
+}
+
+fn submit(
+    frontend: &Rc<Frontend>,
+    connection: &Rc<Connection>,
+    queue: Queue,
+    watched: &[WatchedKey],
+) -> Response<'static> {
+    let (mut database, protocol) = {
+        let session = connection.session.borrow();
+        (session.database, session.protocol)
+    };
+    let mut commands: Vec<(u32, Data<'_>)> = Vec::new();
+    let mut steps = Vec::new();
+    let has_tracking = queue.requests.iter().any(|(row, _)| row.full_name() == "client|tracking");
+    let requests = Rc::new(queue.requests);
+    for (row, request) in &*requests {
+        let args = request.as_args();
+        let parsed = (row.parse)(args);
+        let is_decided_now = match &parsed {
+            Err(_) | Ok(Command::Data(_) | Command::Blocking { .. }) => true,
+            Ok(command) => is_identity_command(command),
+        };
+        let user = connection.session.borrow().user.clone();
+        // The others are looked at when it is their turn.
+        if is_decided_now
+            && !user.allows_everything()
+            && let Err(error) = frontend.permit_at_exec(connection, &user, row, args, &parsed)
+        {
+            steps.push(ExecStep::Done(Reply::Error(error)));
+            continue;
+        }
+        match parsed {
+            Ok(Command::Data(mut data) | Command::Blocking { read: mut data, .. }) => {
+                match keys::complete(frontend, &mut data, protocol) {
+                    Ok(()) => {
+                        let keys = match &data {
+                            Data::Query(query) if has_tracking || frontend.push.tracks() => remembered(query),
+                            _ => Vec::new(),
+                        };
+                        commands.push((database, data));
+                        steps.push(ExecStep::Data { keys });
+                    }
+                    Err(error) => steps.push(ExecStep::Done(Reply::Error(error))),
+                }
+            }
+            Ok(command) if is_identity_command(&command) => {
+                steps.push(ExecStep::Done(identity_reply(frontend, connection, &command)));
+            }
+            Ok(command) => {
+                // SELECT moves the commands behind it; the session follows when it is executed.
+                if let Some(selected) = selects(frontend, &command) {
+                    database = selected;
+                }
+                steps.push(ExecStep::Other);
+            }
+            Err(error) => steps.push(ExecStep::Done(Reply::Error(error))),
+        }
+    }
+    let watched: Vec<Watched<'_>> = watched
+        .iter()
+        .map(|key| Watched { database: key.database, key: &key.key, version: key.version })
+        .collect();
+    let keys = commands.iter().flat_map(|(_, data)| data.keys()).chain(watched.iter().map(|key| key.key));
+    let partition = match frontend.router.of_keys(keys) {
+        Ok(partition) => partition.unwrap_or(PartitionId(0)),
+        Err(error) => return Reply::Error(error).into(),
+    };
+    if has_tracking {
+        frontend.push.note_tracking_transaction(true);
+        frontend.refresh_interest();
+    }
+    let work = if watched.is_empty() && commands.is_empty() {
+        Work::Pass { partition }
+    } else {
+        Work::Transaction { partition, watched, commands }
+    };
+    let outcome = frontend.port.submit(connection.next_request(), work);
+    assert!(outcome.is_none(), "a transaction is applied in its turn");
+    connection.activity.last_partition.set(partition);
+    let run = ExecRun {
+        requests: requests.clone(),
+        steps: steps.into_iter(),
+        has_tracking,
+        replies: Vec::with_capacity(requests.len()),
+        answers: Vec::new().into_iter(),
+        events: Vec::new(),
+        steps_done: 0,
+        share_ns: 0,
+        total_ns: 0,
+        asked: None,
+    };
+    let then = Completion::Exec(Box::new(run));
+    let request = connection.open_slot(Pending { then, ..Pending::default() });
+    // What comes behind may depend on what the commands of the transaction do to the connection.
+    connection.activity.hold.set(Hold::UntilDrained);
+    Response::Pending(request)
+}
+
+fn identity_reply(frontend: &Rc<Frontend>, connection: &Rc<Connection>, command: &Command<'_>) -> Reply {
+    let response = match command {
+        Command::Connection(command) => connection_commands::reply_inside_exec(frontend, connection, command),
+        Command::Server(command) => server::reply_inside_exec(frontend, connection, command),
+        other => panic!("{other:?} changes nobody's identity"),
+    };
+    match response {
+        Response::Reply(reply) => reply,
+        _ => panic!("{command:?} is answered by the frontend alone"),
+    }
+}
+
+fn selects(frontend: &Frontend, command: &Command<'_>) -> Option<u32> {
+    match command {
+        Command::Connection(ConnectionCommand::Select { database }) => {
+            u32::try_from(*database).ok().filter(|database| *database < frontend.databases())
+        }
+        _ => None,
+    }
+}
+
+/// The op of a transaction was applied, or a question that one of its steps has asked is answered: the rest of it follows. The
+/// machine has no clock, so its commands are counted with equal shares of the time that the op took.
+pub fn resume(
+    frontend: &Rc<Frontend>,
+    connection: &Rc<Connection>,
+    request: RequestId,
+    mut run: Box<ExecRun>,
+    outcome: Outcome,
+) {
+    match run.asked.take() {
+        Some(make) => {
+            let nanoseconds = frontend.stopwatch.lap();
+            run.total_ns += nanoseconds;
+            finish_step(frontend, connection, &mut run, make(outcome.answer), nanoseconds);
+        }
+        None => match outcome.answer.into_reply() {
+            Reply::Array(replies) => {
+                run.share_ns = outcome.nanoseconds / replies.len().max(1) as u64;
+                run.total_ns = outcome.nanoseconds;
+                run.answers = replies.into_iter();
+                run.events = outcome.events;
+            }
+            // Nothing was for the machine.
+            Reply::Status(_) => {}
+            // A watched key has changed, or the log has failed.
+            refused => {
+                end_tracking(frontend, connection, run.has_tracking);
+                return frontend.answer(connection, request, &refused);
+            }
+        },
+    }
+    while let Some(step) = run.steps.next() {
+        let (reply, nanoseconds) = match step {
+            ExecStep::Data { keys } => {
+                frontend.remember(connection, keys.iter().map(|key| &key[..]));
+                announce_step(frontend, connection, &mut run);
+                (run.answers.next().expect("the machine answers each command"), run.share_ns)
+            }
+            ExecStep::Done(reply) => (reply, 0),
+            ExecStep::Other => {
+                let requests = run.requests.clone();
+                let (row, args) = &requests[run.replies.len()];
+                let reply = match execute_inside_exec(frontend, connection, row, args) {
+                    Response::Ask(question, make) => {
+                        match frontend.port.submit(request, Work::Question(question)) {
+                            Some(outcome) => make(outcome.answer),
+                            None => {
+                                run.asked = Some(make);
+                                connection.with_pending(request, |pending| {
+                                    pending.then = Completion::Exec(run);
+                                });
+                                return;
+                            }
+                        }
+                    }
+                    Response::Reply(reply) => reply,
+                    _ => Reply::OK,
+                };
+                let nanoseconds = frontend.stopwatch.lap();
+                run.total_ns += nanoseconds;
+                (reply, nanoseconds)
+            }
+        };
+        finish_step(frontend, connection, &mut run, reply, nanoseconds);
+    }
+    end_tracking(frontend, connection, run.has_tracking);
+    let ExecRun { replies, total_ns, share_ns, .. } = *run;
+    frontend.answer_exec(connection, request, &Reply::Array(replies), total_ns, share_ns);
+}
+
+/// Each command's events take their place among what the others do.
+fn announce_step(frontend: &Frontend, connection: &Connection, run: &mut ExecRun) {
+    let step = run.steps_done;
+    run.steps_done += 1;
+    let count = run.events.iter().take_while(|event| event.step == step).count();
+    let done: Vec<_> = run.events.drain(..count).collect();
+    frontend.push.announce(&frontend.connections, &done, Some(connection));
+}
+
+fn finish_step(
+    frontend: &Frontend,
+    connection: &Connection,
+    run: &mut ExecRun,
+    reply: Reply,
+    nanoseconds: u64,
+) {
+    let (row, request) = &run.requests[run.replies.len()];
+    frontend.note_inside_exec(connection, row, request.as_args(), nanoseconds, &reply);
+    if frontend.push.monitors.is_any() {
+        frontend.feed_monitors(connection, row, request.as_args());
+    }
+    run.replies.push(reply);
+}
+
+fn end_tracking(frontend: &Frontend, connection: &Connection, has_tracking: bool) {
+    if frontend.push.tracks() {
+        frontend.push.tracking.borrow_mut().end_caching(connection.id.number);
+    }
+    if has_tracking {
+        frontend.push.note_tracking_transaction(false);
+        frontend.refresh_interest();
+    }
+}
+
+/// A command of a transaction that is not for the machine.
+fn execute_inside_exec(
+    frontend: &Rc<Frontend>,
+    connection: &Rc<Connection>,
+    row: &'static Row,
+    request: &OwnedArgs,
+) -> Response<'static> {
+    let args = request.as_args();
+    let parsed = (row.parse)(args);
+    let user = connection.session.borrow().user.clone();
+    if !user.allows_everything()
+        && let Err(error) = frontend.permit_at_exec(connection, &user, row, args, &parsed)
+    {
+        return Reply::Error(error).into();
+    }
+    match parsed {
+        Ok(Command::PubSub(command)) => pubsub::reply_inside_exec(frontend, connection, &command).into(),
+        Ok(Command::Connection(command)) => {
+            connection_commands::reply_inside_exec(frontend, connection, &command)
+        }
+        Ok(Command::Server(command)) => server::reply_inside_exec(frontend, connection, &command),
+        Ok(Command::Transaction(_)) => Reply::OK.into(),
+        Ok(Command::Data(_) | Command::Blocking { .. }) => panic!("commands on keys are in the op"),
+        Err(error) => Reply::Error(error).into(),
+    }
+}
+

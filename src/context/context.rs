@@ -1,0 +1,44 @@
+//! The context of a node: shared by its engine and its frontend, on whatever threads they run.
+
+use crate::acl::acl::Acl;
+use crate::base::latch::Latch;
+use crate::base::shared::Shared;
+use crate::config::config::Config;
+use crate::env::clock::Clock;
+use crate::env::entropy::Entropy;
+use crate::model::time::TimeMs;
+use crate::observe::tracing::LogLevels;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+/// Each owner counts for itself (`observe::metrics`, `engine::statistics`); INFO brings the figures together.
+pub struct NodeContext {
+    pub config: Shared<Config>,
+    pub acl: Acl,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub identity: Identity,
+    /// Tripped when nothing more may be acknowledged.
+    pub latch: Latch,
+    pub log_levels: LogLevels,
+    /// SHUTDOWN or a signal asks the node to stop.
+    pub stop: Notify,
+}
+
+/// What the server says of itself.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// 40 hexadecimal digits, new at every start.
+    pub run_id: String,
+    pub started_at: TimeMs,
+    pub config_file: String,
+    pub executable: String,
+    /// Memory in use before there was data, in bytes.
+    pub startup_bytes: u64,
+}
+
+impl NodeContext {
+    pub fn now(&self) -> TimeMs {
+        self.clock.now()
+    }
+}

@@ -1,0 +1,262 @@
+//! Blocked reads at work: register, look again, wait, be served.
+//!
+//! Group reads are served by the machine while it applies the entry that carries them (`state::blocked`); reads without a
+//! group are answered here, between the same ops, since they change nothing. Nothing is predicted: an entry carries the reads
+//! that are blocked on the keys which its ops name, and those that it did not carry look at the state when an event concerns
+//! them.
+
+use crate::command::value::group::GroupRead;
+use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
+use crate::command::value::{Data, Query, Write};
+use crate::engine::blocked_reads::{AnyRead, BlockedId, BlockedState, OwnedGroupRead, OwnedRead};
+use crate::engine::engine::{Engine, Tag};
+use crate::engine::scatter::{self, Target};
+use crate::engine::submission::{Answer, Ending, Outcome};
+use crate::model::log::PartitionId;
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::request::RequestId;
+use crate::partition::router::Router;
+use crate::state::effects::Effect;
+use crate::state::op::Op;
+
+/// A reader with CLAIM is looked at no more often than this by the clock, and at least this often.
+const CLAIM_LOOK_MS_MIN: u64 = 5;
+const CLAIM_LOOK_MS_MAX: u64 = 3_600_000;
+
+/// A read whose entry was refused looks at the state again after this time: there may be a leader then.
+const REFUSED_LOOK_MS: u64 = 100;
+
+/// XREAD or XREADGROUP with BLOCK, outside of a transaction. Without an outcome the read is blocked.
+pub(super) fn block(
+    engine: &mut Engine,
+    request: RequestId,
+    database: u32,
+    read: &Data<'_>,
+    timeout_ms: u64,
+) -> Option<Outcome> {
+    let now_ms = engine.context.clock.monotonic_ms();
+    let deadline_ms = (timeout_ms > 0).then(|| now_ms.saturating_add(timeout_ms));
+    match read {
+        Data::Query(Query::Stream(StreamQuery::Read(read))) => {
+            let resolved = resolve_new(engine, database, read);
+            let reply = engine.read_per_stream(database, &resolved);
+            if reply != Reply::NilArray {
+                return Some(Outcome::of(request, reply));
+            }
+            let read = AnyRead::Read(OwnedRead::new(&resolved));
+            engine.blocked.register(request, database, read, deadline_ms);
+        }
+        Data::Write(Write::GroupRead(read)) => {
+            let owned = AnyRead::Group(OwnedGroupRead::new(database, read));
+            let id = engine.blocked.register(request, database, owned, deadline_ms);
+            look(engine, id);
+        }
+        other => panic!("{other:?} does not block"),
+    }
+    if deadline_ms.is_some() {
+        engine.wakers.timer.notify_one();
+    }
+    engine.take_immediate(request)
+}
+
+/// `$` as the id that it stands for now.
+fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> {
+    let now = engine.context.now();
+    let streams = read.streams.iter().map(|&(key, from)| match from {
+        ReadFrom::New => (key, ReadFrom::After(engine.home(key).read().last_id(database, now, key))),
+        other => (key, other),
+    });
+    Read { streams: streams.collect(), ..*read }
+}
+
+/// What an op of an entry did, while the entry is applied: the reads concerned that it did not carry look at the state, first
+/// come first served.
+pub(super) fn note_events(engine: &mut Engine, events: &[Effect]) {
+    if engine.blocked.is_empty() {
+        return;
+    }
+    for event in events.iter().filter(|it| it.event.signals()) {
+        let ids: Vec<BlockedId> = if event.event.concerns_database() {
+            engine.blocked.of_database(event.database).collect()
+        } else {
+            engine.blocked.on_key(event.database, &event.key).collect()
+        };
+        for id in ids {
+            let Some(blocked) = engine.blocked.get(id) else { continue };
+            match (&blocked.read, blocked.state) {
+                (AnyRead::Read(_), _) if event.event.makes_readable() => try_read(engine, id),
+                (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn try_read(engine: &mut Engine, id: BlockedId) {
+    let Some(blocked) = engine.blocked.get(id) else { return };
+    let AnyRead::Read(read) = &blocked.read else { return };
+    let reply = engine.read_per_stream(blocked.database, &read.as_read());
+    if reply != Reply::NilArray {
+        let answer = if blocked.is_forbidden { Answer::Forbidden } else { reply.into() };
+        end(engine, id, answer);
+    }
+}
+
+/// Looks at the state for a group read that waits. If it is refused as things stand it ends; if it would find something or
+/// leave a trace it goes into an entry; and a read with CLAIM for which there is nothing yet is looked at again when that may
+/// have changed by the passing of time.
+fn look(engine: &mut Engine, id: BlockedId) {
+    let Some(blocked) = engine.blocked.get(id) else { return };
+    let Some(owned) = blocked.read.group() else { return };
+    let (database, now, is_forbidden) = (blocked.database, engine.context.now(), blocked.is_forbidden);
+    let read = owned.as_read();
+    let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
+    let home = |key: &[u8]| engine.home(key).read();
+    let is_due = read.streams.iter().any(|stream| home(stream.0).would_change(database, now, &of_stream(*stream)));
+    if is_due && is_forbidden {
+        return end(engine, id, Answer::Forbidden);
+    }
+    if is_due {
+        let mut refusals = read
+            .streams
+            .iter()
+            .filter_map(|stream| home(stream.0).group_read_refusal(database, now, &of_stream(*stream)));
+        if let Some(refusal) = refusals.next() {
+            return end(engine, id, refusal.into());
+        }
+        let partition = single_partition(&engine.router, &read);
+        let owned = owned.clone();
+        return send(engine, id, database, &owned, partition);
+    }
+    if let Some(min_idle_ms) = read.claim {
+        let claimable = read
+            .streams
+            .iter()
+            .filter_map(|stream| home(stream.0).next_claimable_at(database, now, &of_stream(*stream)));
+        // What is delivered from now on is not claimable before that either.
+        let unknown_ms = min_idle_ms.clamp(CLAIM_LOOK_MS_MIN, CLAIM_LOOK_MS_MAX);
+        let in_ms = claimable.min().map_or(unknown_ms, |at| at.since(now).clamp(1, unknown_ms));
+        let at_ms = engine.context.clock.monotonic_ms().saturating_add(in_ms);
+        engine.blocked.set_wake(id, Some(at_ms));
+        engine.wakers.timer.notify_one();
+    }
+}
+
+fn send(
+    engine: &mut Engine,
+    id: BlockedId,
+    database: u32,
+    owned: &OwnedGroupRead,
+    partition: Option<PartitionId>,
+) {
+    engine.blocked.set_wake(id, None);
+    engine.blocked.get_mut(id).expect("looked up just now").state = BlockedState::InFlight;
+    let read = owned.as_read();
+    match partition {
+        Some(partition) => {
+            engine.write_op(partition, &Op::BlockingRead { database, read }, Tag::Blocked(id));
+        }
+        None => scatter::group_read_per_stream(engine, database, &read, Target::Blocked(id)),
+    }
+}
+
+/// The partition of all the streams, if there is one.
+pub(super) fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<PartitionId> {
+    let mut ids = read.streams.iter().map(|(key, _)| router.of_key(key));
+    let first = ids.next()?;
+    ids.all(|id| id == first).then_some(first)
+}
+
+/// A group read that was in flight was served, or refused. Its user's rights were looked at when it went; what it was
+/// given is the client's.
+pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Reply) {
+    if reply == Reply::NilArray {
+        came_back(engine, id);
+    } else {
+        end(engine, id, reply.into());
+    }
+}
+
+/// A group read was in an entry that is applied now, and found nothing.
+pub(super) fn came_back(engine: &mut Engine, id: BlockedId) {
+    let Some(blocked) = engine.blocked.get_mut(id) else { return };
+    blocked.state = BlockedState::Waiting;
+    match blocked.ended {
+        Some(ending) => end(engine, id, ending_reply(ending).into()),
+        None => look(engine, id),
+    }
+}
+
+/// The wait of a request, if it is blocked, ends without entries.
+pub(super) fn end_wait(engine: &mut Engine, request: RequestId, ending: Ending) {
+    if let Some(id) = engine.blocked.of_request(request) {
+        end_without_entries(engine, id, ending);
+        engine.wakers.delivery.notify_one();
+    }
+}
+
+fn end_without_entries(engine: &mut Engine, id: BlockedId, ending: Ending) {
+    let Some(blocked) = engine.blocked.get_mut(id) else { return };
+    if blocked.state == BlockedState::Waiting {
+        end(engine, id, ending_reply(ending).into());
+    } else {
+        blocked.ended = Some(ending);
+        engine.blocked.forget_deadline(id);
+    }
+}
+
+fn end(engine: &mut Engine, id: BlockedId, answer: Answer) {
+    if let Some(blocked) = engine.blocked.remove(id) {
+        engine.deliver(Outcome::of(blocked.request, answer));
+    }
+}
+
+/// Ends waits whose time is over, and looks again after those who would claim.
+pub(super) fn run_timers(engine: &mut Engine) {
+    let now_ms = engine.context.clock.monotonic_ms();
+    while let Some(id) = engine.blocked.first_overdue(now_ms) {
+        end_without_entries(engine, id, Ending::TimedOut);
+    }
+    while let Some(id) = engine.blocked.first_to_wake(now_ms) {
+        engine.blocked.set_wake(id, None);
+        let is_waiting = |read: &crate::engine::blocked_reads::BlockedRead| read.state == BlockedState::Waiting;
+        if engine.blocked.get(id).is_some_and(is_waiting) {
+            look(engine, id);
+        }
+    }
+}
+
+fn ending_reply(ending: Ending) -> Reply {
+    match ending {
+        Ending::TimedOut | Ending::Disconnected => Reply::NilArray,
+        Ending::Unblocked => Reply::Error(ReplyError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK")),
+    }
+}
+
+/// A group read was carried by an entry that is applied now: if nothing ended it, it waits again.
+pub(super) fn came_back_if_in_flight(engine: &mut Engine, id: BlockedId) {
+    if engine.blocked.get(id).is_some_and(|read| read.state == BlockedState::InFlight) {
+        came_back(engine, id);
+    }
+}
+
+/// The state has changed in a way that left no events here: the read looks at it, unless it is in flight.
+pub(super) fn look_again(engine: &mut Engine, id: BlockedId) {
+    match engine.blocked.get(id).map(|blocked| (&blocked.read, blocked.state)) {
+        Some((AnyRead::Read(_), _)) => try_read(engine, id),
+        Some((AnyRead::Group(_), BlockedState::Waiting)) => look(engine, id),
+        _ => {}
+    }
+}
+
+/// The entry that a group read went with is not in the log: it waits, and looks at the state again after a while.
+pub(super) fn wait_on(engine: &mut Engine, id: BlockedId) {
+    let Some(blocked) = engine.blocked.get_mut(id) else { return };
+    blocked.state = BlockedState::Waiting;
+    if let Some(ending) = blocked.ended {
+        return end(engine, id, ending_reply(ending).into());
+    }
+    let at_ms = engine.context.clock.monotonic_ms().saturating_add(REFUSED_LOOK_MS);
+    engine.blocked.set_wake(id, Some(at_ms));
+    engine.wakers.timer.notify_one();
+}

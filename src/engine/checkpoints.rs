@@ -1,0 +1,117 @@
+//! Checkpoints of an engine's partitions: who waits for one, and what INFO persistence tells of them.
+
+use crate::command::value::server::CheckpointCommand;
+use crate::engine::engine::Engine;
+use crate::engine::statistics::Spike;
+use crate::engine::submission::{CheckpointAnswer, Outcome};
+use crate::model::reply::{Reply, ReplyError};
+use crate::model::request::RequestId;
+use crate::model::time::TimeMs;
+use crate::observe::latency::Event;
+use crate::replication::committer::CommitError;
+
+pub struct Checkpoints {
+    /// Requests that wait for the next one.
+    askers: Vec<RequestId>,
+    /// Requests that wait for the one that is being written.
+    asked: Vec<RequestId>,
+    pub log: CheckpointLog,
+    /// Writes applied when the one at hand was begun.
+    changes_begun: u64,
+    /// DEBUG RELOAD waits until nothing is in flight.
+    pub reloads: Vec<RequestId>,
+}
+
+/// What INFO persistence tells of checkpoints.
+#[derive(Debug, Clone)]
+pub struct CheckpointLog {
+    /// By the monotonic clock, while one is being written.
+    pub began_ms: Option<u64>,
+    /// That the last one took; `None`: there was none.
+    pub last_seconds: Option<u64>,
+    pub failed: bool,
+    /// Writes that the last one holds.
+    pub changes: u64,
+    /// When the last one was finished.
+    pub finished_at: TimeMs,
+}
+
+impl CheckpointLog {
+    /// Seconds since the one at hand was begun; −1: there is none.
+    pub fn running_seconds(&self, now_ms: u64) -> i64 {
+        self.began_ms.map_or(-1, |began_ms| (now_ms.saturating_sub(began_ms) / 1000) as i64)
+    }
+
+    /// Seconds that the last one took; −1: there was none.
+    pub fn last_seconds(&self) -> i64 {
+        self.last_seconds.map_or(-1, |seconds| seconds as i64)
+    }
+}
+
+impl Checkpoints {
+    pub fn new(now: TimeMs) -> Checkpoints {
+        let log =
+            CheckpointLog { began_ms: None, last_seconds: None, failed: false, changes: 0, finished_at: now };
+        Checkpoints { askers: Vec::new(), asked: Vec::new(), log, changes_begun: 0, reloads: Vec::new() }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.log.began_ms.is_some()
+    }
+
+    /// The outcomes of those who wait, when nothing comes any more.
+    pub fn abandon(&mut self, error: &ReplyError) -> Vec<Outcome> {
+        let waiting = self.askers.drain(..).chain(self.asked.drain(..)).chain(self.reloads.drain(..));
+        waiting.map(|request| Outcome::of(request, error.clone())).collect()
+    }
+}
+
+/// BGSAVE and BGREWRITEAOF, and SAVE inside a transaction.
+pub(super) fn begin(engine: &mut Engine, command: CheckpointCommand) -> CheckpointAnswer {
+    let is_running = engine.checkpoints.is_running();
+    if is_running && matches!(command, CheckpointCommand::BackgroundSave { schedule: false }) {
+        return CheckpointAnswer::AlreadyRunning;
+    }
+    engine.wakers.checkpoint.notify_one();
+    if is_running { CheckpointAnswer::Scheduled } else { CheckpointAnswer::Started }
+}
+
+/// SAVE. Redis refuses it while a checkpoint is being written; here that may be one that no client has asked for.
+pub(super) fn save(engine: &mut Engine, request: RequestId) {
+    engine.checkpoints.askers.push(request);
+    engine.wakers.checkpoint.notify_one();
+}
+
+/// A checkpoint is written now.
+pub(super) fn note_begin(engine: &mut Engine) {
+    engine.checkpoints.asked = std::mem::take(&mut engine.checkpoints.askers);
+    engine.checkpoints.log.began_ms = Some(engine.context.clock.monotonic_ms());
+    engine.checkpoints.changes_begun = engine.changes();
+}
+
+/// It is written, or failed because of the state of the disk: then the journal is as it was, nothing is lost, and the next
+/// one may succeed.
+pub(super) fn note_end(engine: &mut Engine, result: &Result<(), CommitError>) {
+    let now_ms = engine.context.clock.monotonic_ms();
+    let now = engine.context.now();
+    let log = &mut engine.checkpoints.log;
+    let took_ms = now_ms - log.began_ms.take().unwrap_or(now_ms);
+    log.last_seconds = Some(took_ms / 1000);
+    log.failed = result.is_err();
+    let reply = match result {
+        Ok(()) => {
+            log.finished_at = now;
+            log.changes = engine.checkpoints.changes_begun;
+            engine.statistics.checkpoints += 1;
+            Reply::OK
+        }
+        Err(error) => {
+            tracing::error!(%error, "the checkpoint failed");
+            Reply::Error(ReplyError::owned(format!("ERR checkpoint failed: {error}")))
+        }
+    };
+    engine.delivery.spikes.push(Spike { event: Event::Checkpoint, nanoseconds: took_ms * 1_000_000 });
+    for request in std::mem::take(&mut engine.checkpoints.asked) {
+        engine.deliver(Outcome::of(request, reply.clone()));
+    }
+}

@@ -1,0 +1,211 @@
+//! What drives an engine: rounds, timers, checkpoints and syncs, each a loop that lends the engine between two awaits.
+
+use crate::engine::checkpoints;
+use crate::engine::engine::{Delivery, Engine, Wakers};
+use crate::engine::statistics::Spike;
+use crate::engine::{blocking, questions, upkeep};
+use crate::engine::submission::{Answer, Outcome};
+use crate::observe::latency::Event;
+use crate::replication::committer::{CommitError, Committer};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Runs an engine. `deliver` takes what has come for frontends; it may submit again.
+pub struct Driver<D: Fn(Delivery)> {
+    engine: Rc<RefCell<Engine>>,
+    committer: Rc<Committer>,
+    wakers: Rc<Wakers>,
+    deliver: D,
+}
+
+impl<D: Fn(Delivery)> Driver<D> {
+    pub fn new(engine: Rc<RefCell<Engine>>, deliver: D) -> Driver<D> {
+        let (committer, wakers) = {
+            let engine = engine.borrow();
+            (engine.committer.clone(), engine.wakers.clone())
+        };
+        Driver { engine, committer, wakers, deliver }
+    }
+
+    /// Until the log fails.
+    pub async fn run(&self) -> CommitError {
+        tokio::select! {
+            biased;
+            error = self.run_rounds() => error,
+            error = self.run_checkpoints() => error,
+            error = self.run_syncs() => error,
+            () = self.run_timers() => unreachable!("timers have no end"),
+            () = self.run_ticks() => unreachable!("ticks have no end"),
+        }
+    }
+
+    fn deliver(&self) {
+        loop {
+            let delivery = self.engine.borrow_mut().take_delivery();
+            if delivery.is_empty() {
+                return;
+            }
+            (self.deliver)(delivery);
+        }
+    }
+
+    async fn run_rounds(&self) -> CommitError {
+        loop {
+            if !self.propose() && !self.committer.has_pending() {
+                self.reload_if_asked();
+                tokio::select! {
+                    biased;
+                    () = self.wakers.work.notified() => {}
+                    () = self.wakers.delivery.notified() => self.deliver(),
+                    events = self.committer.events() => match events {
+                        Ok(events) => self.handle(events),
+                        Err(error) => return error,
+                    },
+                }
+                continue;
+            }
+            let events = tokio::select! {
+                biased;
+                events = self.committer.events() => events,
+                () = self.wakers.work.notified() => continue,
+            };
+            match events {
+                Ok(events) => self.handle(events),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    /// Commits what is still open or in flight, at the end.
+    pub async fn finish(&self) -> Result<(), CommitError> {
+        while !self.engine.borrow().is_idle() {
+            self.propose();
+            if self.committer.has_pending() {
+                let events = self.committer.events().await?;
+                self.handle(events);
+            }
+        }
+        self.deliver();
+        Ok(())
+    }
+
+    /// Whether something was proposed.
+    fn propose(&self) -> bool {
+        let mut engine = self.engine.borrow_mut();
+        if !engine.has_open_work() {
+            return false;
+        }
+        engine.stopwatch.start();
+        let bytes = engine.propose();
+        if bytes > 0 {
+            engine.statistics.note_commit(bytes);
+        }
+        drop(engine);
+        self.deliver();
+        bytes > 0
+    }
+
+    fn handle(&self, events: Vec<crate::replication::committer::CommitEvent>) {
+        {
+            let mut engine = self.engine.borrow_mut();
+            if let Some(took) = self.committer.take_last_sync() {
+                engine.statistics.note_flush(took.as_micros() as u64);
+                let nanoseconds = took.as_nanos() as u64;
+                engine.delivery.spikes.push(Spike { event: Event::Sync, nanoseconds });
+            }
+            for event in events {
+                engine.handle(event);
+            }
+        }
+        self.deliver();
+    }
+
+    /// DEBUG RELOAD, once nothing is in flight and no checkpoint is being written.
+    fn reload_if_asked(&self) {
+        let mut engine = self.engine.borrow_mut();
+        if engine.checkpoints.reloads.is_empty() || !engine.is_idle() || engine.checkpoints.is_running() {
+            return;
+        }
+        for request in std::mem::take(&mut engine.checkpoints.reloads) {
+            let reply = questions::reload(&mut engine);
+            engine.deliver(Outcome::of(request, reply));
+        }
+        drop(engine);
+        self.deliver();
+    }
+
+    async fn run_timers(&self) {
+        loop {
+            let next = {
+                let mut engine = self.engine.borrow_mut();
+                blocking::run_timers(&mut engine);
+                upkeep::end_overdue_syncs(&mut engine);
+                let now_ms = engine.context.clock.monotonic_ms();
+                let due = [engine.blocked.next_due_ms(), engine.upkeep.next_due_ms()];
+                due.into_iter().flatten().min().map(|at| at.saturating_sub(now_ms))
+            };
+            self.deliver();
+            let changed = self.wakers.timer.notified();
+            match next {
+                Some(in_ms) => drop(tokio::time::timeout(Duration::from_millis(in_ms), changed).await),
+                None => changed.await,
+            }
+        }
+    }
+
+    async fn run_ticks(&self) {
+        loop {
+            let hz = self.engine.borrow().context.config.borrow().hz;
+            tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
+            upkeep::tick(&mut self.engine.borrow_mut());
+            self.deliver();
+        }
+    }
+
+    async fn run_checkpoints(&self) -> CommitError {
+        loop {
+            self.wakers.checkpoint.notified().await;
+            checkpoints::note_begin(&mut self.engine.borrow_mut());
+            let engine = &self.engine;
+            let result = self.committer.checkpoint(&|id| engine.borrow().partition(id).read().clone()).await;
+            if let Err(error) = result
+                && self.engine.borrow().context.latch.is_tripped()
+            {
+                return error;
+            } else {
+                checkpoints::note_end(&mut self.engine.borrow_mut(), &result);
+            }
+            self.deliver();
+            // A reload may have waited for it.
+            self.wakers.work.notify_one();
+        }
+    }
+
+    /// With relaxed durability, syncs what has waited for its interval, or what somebody waits for.
+    async fn run_syncs(&self) -> CommitError {
+        loop {
+            let is_awaited = self.engine.borrow().upkeep.is_sync_awaited();
+            let result = match self.committer.sync_due_in() {
+                _ if is_awaited => self.committer.sync().await,
+                Some(wait) => {
+                    let asked = tokio::time::timeout(wait, self.wakers.sync.notified()).await.is_ok();
+                    if asked { continue } else { self.committer.sync_if_due().await }
+                }
+                // Every commit syncs.
+                None => std::future::pending().await,
+            };
+            if is_awaited {
+                let is_synced = result.is_ok();
+                let mut engine = self.engine.borrow_mut();
+                for request in engine.upkeep.take_synced() {
+                    engine.deliver(Outcome::of(request, Answer::Synced(is_synced)));
+                }
+            }
+            if let Err(error) = result {
+                return error;
+            }
+            self.deliver();
+        }
+    }
+}

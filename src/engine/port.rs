@@ -1,0 +1,28 @@
+//! The seam between a frontend and its engine: values only, by a call on one thread and by channels between two.
+
+use crate::engine::engine::Engine;
+use crate::engine::submission::{Notice, Outcome, Work};
+use crate::model::request::RequestId;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Where a frontend hands in its submissions.
+pub enum Port {
+    /// The engine is on this thread: handing over is a call, and what is known at once comes back at once.
+    Here(Rc<RefCell<Engine>>),
+}
+
+impl Port {
+    /// See [`Engine::submit`].
+    pub fn submit(&self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
+        match self {
+            Port::Here(engine) => engine.borrow_mut().submit(request, work),
+        }
+    }
+
+    pub fn notice(&self, notice: Notice) {
+        match self {
+            Port::Here(engine) => engine.borrow_mut().notice(notice),
+        }
+    }
+}

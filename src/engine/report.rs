@@ -1,0 +1,223 @@
+//! The figures of an engine, for INFO, MEMORY and CLIENT LIST.
+//!
+//! The work is bounded whatever there is: by the number of partitions and databases, and for single streams by
+//! [`KEYS_LOOKED_AT_MAX`]. At most that many keys are looked at, from where the call before has stopped, and the largest
+//! streams known are looked at again: up to that many keys the section is exact, and with more it becomes so after a few
+//! calls.
+
+use crate::engine::blocked_reads::BlockedCounts;
+use crate::engine::checkpoints::CheckpointLog;
+use crate::engine::engine::Engine;
+use crate::engine::statistics::EngineStatistics;
+use crate::model::entry_id::EntryId;
+use crate::model::log::PartitionId;
+use crate::state::keyspace::{KeySequence, Value};
+use crate::state::stream::Stream;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Keys that one report looks at.
+const KEYS_LOOKED_AT_MAX: usize = 10_000;
+
+/// Streams that are told of, and groups of each.
+const STREAMS_SHOWN_MAX: usize = 100;
+const GROUPS_SHOWN_MAX: usize = 16;
+
+/// As of MEMORY USAGE.
+const SAMPLES: usize = 5;
+
+/// One moment of an engine.
+#[derive(Debug, Clone)]
+pub struct Report {
+    pub statistics: EngineStatistics,
+    pub blocked: BlockedCounts,
+    pub checkpoints: CheckpointLog,
+    /// Log entries applied, of all partitions: what stands for the replication offset.
+    pub applied: u64,
+    /// Writes applied, of all partitions.
+    pub changes: u64,
+    pub keys: usize,
+    pub databases: BTreeMap<u32, DatabaseReport>,
+    pub journal_bytes_since_checkpoint: u64,
+    pub checkpoint_bytes: u64,
+    pub committer: &'static str,
+    /// Whether every commit is synced.
+    pub syncs_each_commit: bool,
+    /// Bytes of ops that are gathered or in flight.
+    pub bytes_in_flight: usize,
+    pub streams: StreamsReport,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DatabaseReport {
+    pub keys: usize,
+    pub expiring: usize,
+    /// Milliseconds until they are due, of all keys that expire, together.
+    pub left_ms: u128,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct StreamsReport {
+    pub keys_looked_at: usize,
+    /// The largest, by bytes descending.
+    pub largest: Vec<StreamReport>,
+}
+
+#[derive(Debug, Clone)]
+pub struct StreamReport {
+    pub key: Bytes,
+    pub database: u32,
+    pub bytes: usize,
+    pub length: u64,
+    pub last_id: EntryId,
+    /// How many groups there are; `groups` tells of the first of them.
+    pub group_count: usize,
+    pub groups: Vec<GroupReport>,
+}
+
+#[derive(Debug, Clone)]
+pub struct GroupReport {
+    pub name: Bytes,
+    pub lag: Option<u64>,
+    pub pending: usize,
+    pub consumers: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct StreamKey {
+    partition: u16,
+    database: u32,
+    key: Bytes,
+}
+
+/// Where the last report has stopped, and the largest streams that it knows.
+#[derive(Default)]
+pub struct Survey {
+    next: (u16, u32, u64),
+    largest: Vec<StreamKey>,
+}
+
+impl Engine {
+    /// Log entries applied, of all partitions.
+    fn applied_entries(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.read().applied().0).sum()
+    }
+
+    /// Writes applied, of all partitions.
+    pub(super) fn changes(&self) -> u64 {
+        self.partitions.iter().map(|partition| partition.read().changes()).sum()
+    }
+}
+
+/// The figures as they are now. `streams`: those of single streams too.
+pub(super) fn report(engine: &mut Engine, streams: bool) -> Report {
+    engine.take_lookups();
+    let now = engine.context.now();
+    let mut databases = BTreeMap::<u32, DatabaseReport>::new();
+    for partition in &engine.partitions {
+        for (number, keys) in partition.read().databases() {
+            let database = databases.entry(number).or_default();
+            database.keys += keys.len();
+            database.expiring += keys.expiring();
+            let mean = keys.mean_deadline().map_or(0, |at| at.since(now));
+            database.left_ms += u128::from(mean) * keys.expiring() as u128;
+        }
+    }
+    let keys = databases.values().map(|database| database.keys).sum();
+    let streams = if streams { survey(engine, keys) } else { StreamsReport::default() };
+    Report {
+        statistics: engine.statistics.clone(),
+        blocked: engine.blocked.counts(),
+        checkpoints: engine.checkpoints.log.clone(),
+        applied: engine.applied_entries(),
+        changes: engine.changes(),
+        keys,
+        databases,
+        journal_bytes_since_checkpoint: engine.committer.bytes_since_checkpoint(),
+        checkpoint_bytes: engine.committer.checkpoint_bytes(),
+        committer: engine.committer.name(),
+        syncs_each_commit: engine.committer.sync_due_in().is_none(),
+        bytes_in_flight: engine.bytes_in_flight(),
+        streams,
+    }
+}
+
+fn survey(engine: &mut Engine, keys: usize) -> StreamsReport {
+    let mut survey = std::mem::take(&mut engine.survey);
+    let mut seen: BTreeSet<StreamKey> = survey.largest.drain(..).collect();
+    let mut left = KEYS_LOOKED_AT_MAX.min(keys);
+    let keys_looked_at = left;
+    if left == keys {
+        survey.next = (0, 0, 0);
+    }
+    // From where the last call has stopped to the end, and from the beginning if that was not enough.
+    for _ in 0..2 {
+        walk(engine, &mut survey.next, &mut left, &mut seen);
+        if left == 0 {
+            break;
+        }
+        survey.next = (0, 0, 0);
+    }
+    let bytes_of = |key: &StreamKey| stream(engine, key).map(|stream| stream.memory(SAMPLES));
+    let mut found: Vec<(usize, StreamKey)> =
+        seen.into_iter().filter_map(|key| Some((bytes_of(&key)?, key))).collect();
+    found.sort_by(|(a, a_key), (b, b_key)| b.cmp(a).then_with(|| a_key.cmp(b_key)));
+    found.truncate(STREAMS_SHOWN_MAX);
+    survey.largest = found.iter().map(|(_, key)| key.clone()).collect();
+    let describe = |(bytes, key): (usize, StreamKey)| Some(describe(&key, bytes, stream(engine, &key)?));
+    let largest = found.into_iter().filter_map(describe).collect();
+    engine.survey = survey;
+    StreamsReport { keys_looked_at, largest }
+}
+
+/// Collects the streams among the next `left` keys.
+fn walk(engine: &Engine, next: &mut (u16, u32, u64), left: &mut usize, seen: &mut BTreeSet<StreamKey>) {
+    for partition in next.0..engine.router.partitions() {
+        let machine = engine.partition(PartitionId(partition)).read();
+        for (database, keys) in machine.databases() {
+            let from = match (partition, database).cmp(&(next.0, next.1)) {
+                std::cmp::Ordering::Less => continue,
+                std::cmp::Ordering::Equal => next.2,
+                std::cmp::Ordering::Greater => 0,
+            };
+            for (key, entry) in keys.from_sequence(KeySequence(from)) {
+                if *left == 0 {
+                    *next = (partition, database, entry.sequence().0);
+                    return;
+                }
+                *left -= 1;
+                if let Value::Stream(_) = entry.value {
+                    seen.insert(StreamKey { partition, database, key: key.clone() });
+                }
+            }
+        }
+    }
+    *next = (engine.router.partitions(), 0, 0);
+}
+
+fn stream<'e>(engine: &'e Engine, key: &StreamKey) -> Option<&'e Stream> {
+    let machine = engine.partition(PartitionId(key.partition)).read();
+    let (_, keys) = machine.databases().find(|(number, _)| *number == key.database)?;
+    match &keys.get(&key.key, engine.context.now())?.value {
+        Value::Stream(stream) => Some(stream),
+        Value::String(_) => None,
+    }
+}
+
+fn describe(key: &StreamKey, bytes: usize, stream: &Stream) -> StreamReport {
+    let groups = stream.groups.iter().take(GROUPS_SHOWN_MAX).map(|(name, group)| GroupReport {
+        name: name.clone(),
+        lag: stream.log.lag(group.last_id, group.entries_read),
+        pending: group.pending_len(),
+        consumers: group.consumers().len(),
+    });
+    StreamReport {
+        key: key.key.clone(),
+        database: key.database,
+        bytes,
+        length: stream.log.len() as u64,
+        last_id: stream.log.last_id,
+        group_count: stream.groups.len(),
+        groups: groups.collect(),
+    }
+}

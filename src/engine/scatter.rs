@@ -1,0 +1,242 @@
+//! Commands over several partitions: one part for each, and one answer made of theirs.
+
+use crate::command::value::group::{GroupRead, GroupReadFrom};
+use crate::command::value::Write;
+use crate::engine::blocked_reads::{BlockedId, OwnedGroupRead};
+use crate::engine::blocking;
+use crate::engine::engine::{Engine, Tag};
+use crate::engine::submission::Outcome;
+use crate::model::entries::EntryList;
+use crate::model::reply::Reply;
+use crate::model::request::RequestId;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GatherId(u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChainId(u64);
+
+/// Who gets the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    Request(RequestId),
+    Blocked(BlockedId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// XREADGROUP: the streams in the order of the request; nothing if none had anything. What was delivered is answered,
+    /// whatever became of the others: their error shows at the next read.
+    Deliveries,
+    /// FLUSHALL: the same answer from everybody.
+    Same,
+}
+
+/// Collects the parts; the last one to come completes it.
+struct Gather {
+    parts: Vec<Option<Reply>>,
+    missing: usize,
+    merge: Merge,
+    target: Target,
+}
+
+/// An XREADGROUP whose bounds are over all its streams: one stream after the other, each with what those before it have
+/// left. It costs a commit for each stream, and gives what one partition would give.
+struct Chain {
+    database: u32,
+    read: OwnedGroupRead,
+    /// The stream that is read next.
+    next: usize,
+    found: Vec<(Bytes, EntryList)>,
+    target: Target,
+}
+
+#[derive(Default)]
+pub struct Scatter {
+    next_id: u64,
+    gathers: BTreeMap<GatherId, Gather>,
+    chains: BTreeMap<ChainId, Chain>,
+}
+
+impl Scatter {
+    fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn gather(&mut self, parts: usize, merge: Merge, target: Target) -> GatherId {
+        assert!(parts > 0, "a whole has parts");
+        let id = GatherId(self.next_id());
+        let parts: Vec<_> = (0..parts).map(|_| None).collect();
+        self.gathers.insert(id, Gather { missing: parts.len(), parts, merge, target });
+        id
+    }
+
+    /// The client that asked.
+    pub fn asker(&self, id: GatherId) -> Option<RequestId> {
+        match self.gathers.get(&id)?.target {
+            Target::Request(request) => Some(request),
+            Target::Blocked(_) => None,
+        }
+    }
+
+    /// Takes a part. With the last one, the whole and who gets it.
+    pub fn put(&mut self, id: GatherId, part: usize, reply: Reply) -> Option<(Target, Reply)> {
+        let gather = self.gathers.get_mut(&id).expect("a gather stays until its last part has come");
+        let before = gather.parts[part].replace(reply);
+        assert!(before.is_none(), "part {part} came twice");
+        gather.missing -= 1;
+        if gather.missing > 0 {
+            return None;
+        }
+        let gather = self.gathers.remove(&id)?;
+        Some((gather.target, merge(gather.merge, gather.parts.into_iter().flatten())))
+    }
+}
+
+/// The first error wins, as if the parts had been executed one after the other, unless something was delivered.
+fn merge(how: Merge, parts: impl Iterator<Item = Reply>) -> Reply {
+    let mut streams = Vec::new();
+    let mut error = None;
+    let mut last = Reply::NilArray;
+    for part in parts {
+        match part {
+            Reply::Error(_) => error = error.or(Some(part)),
+            Reply::Streams(found) => streams.extend(found),
+            other => last = other,
+        }
+    }
+    match (how, error) {
+        (Merge::Deliveries, _) if !streams.is_empty() => Reply::Streams(streams),
+        (_, Some(error)) => error,
+        (Merge::Deliveries, None) => Reply::NilArray,
+        (Merge::Same, None) => last,
+    }
+}
+
+/// One op for each partition.
+pub(super) fn write_everywhere(
+    engine: &mut Engine,
+    database: u32,
+    write: &Write<'_>,
+    how: Merge,
+    target: Target,
+) {
+    let gather = engine.scatter.gather(usize::from(engine.router.partitions()), how, target);
+    for id in engine.ids() {
+        engine.write(id, database, write, Tag::Part { gather, part: u32::from(id.0) });
+    }
+}
+
+/// One op for each write; the request is answered when all are applied.
+pub(super) fn fill(engine: &mut Engine, request: RequestId, database: u32, writes: &[Write<'_>]) {
+    if writes.is_empty() {
+        return engine.deliver(Outcome::of(request, Reply::OK));
+    }
+    let gather = engine.scatter.gather(writes.len(), Merge::Same, Target::Request(request));
+    for (part, write) in (0..).zip(writes) {
+        let partition = write.keys().next().map_or(crate::model::log::PartitionId(0), |key| engine.router.of_key(key));
+        engine.write(partition, database, write, Tag::Part { gather, part });
+    }
+}
+
+/// XREADGROUP over any streams. All groups are looked at before the first one is read from.
+pub(super) fn group_read_per_stream(engine: &mut Engine, database: u32, read: &GroupRead<'_>, target: Target) {
+    let now = engine.context.now();
+    let refusal = read.streams.iter().find_map(|stream| {
+        engine.home(stream.0).read().group_read_refusal(database, now, &of_stream(read, stream))
+    });
+    if let Some(refusal) = refusal {
+        return finish_gathered(engine, target, Reply::Error(refusal));
+    }
+    if read.limits.span_streams() {
+        let id = ChainId(engine.scatter.next_id());
+        let read = OwnedGroupRead::new(database, read);
+        engine.scatter.chains.insert(id, Chain { database, read, next: 0, found: Vec::new(), target });
+        return continue_chain(engine, id);
+    }
+    let gather = engine.scatter.gather(read.streams.len(), Merge::Deliveries, target);
+    for (part, stream) in (0..).zip(&read.streams) {
+        let one = Write::GroupRead(of_stream(read, stream));
+        engine.write(engine.router.of_key(stream.0), database, &one, Tag::Part { gather, part });
+    }
+}
+
+/// Reads the next stream of a chain, or ends it.
+fn continue_chain(engine: &mut Engine, id: ChainId) {
+    let chain = engine.scatter.chains.get_mut(&id).expect("a chain stays until its end");
+    let read = chain.read.clone();
+    let read = read.as_read();
+    let left = read.limits.after(&chain.found);
+    match read.streams.get(chain.next).zip(left) {
+        Some((stream, limits)) => {
+            chain.next += 1;
+            let database = chain.database;
+            let one = GroupRead { limits, ..of_stream(&read, stream) };
+            let partition = engine.router.of_key(stream.0);
+            engine.write(partition, database, &Write::GroupRead(one), Tag::Link(id));
+        }
+        None => {
+            let chain = engine.scatter.chains.remove(&id).expect("looked up just now");
+            let found = chain.found;
+            let reply = if found.is_empty() { Reply::NilArray } else { Reply::Streams(found) };
+            finish_gathered(engine, chain.target, reply);
+        }
+    }
+}
+
+/// One stream of a chain was read.
+pub(super) fn link_came_back(engine: &mut Engine, id: ChainId, reply: Reply) {
+    let chain = engine.scatter.chains.get_mut(&id).expect("a chain stays until its end");
+    match reply {
+        Reply::Streams(more) => chain.found.extend(more),
+        // What was delivered before is answered; the error shows at the next read.
+        error @ Reply::Error(_) if chain.found.is_empty() => {
+            let target = chain.target;
+            engine.scatter.chains.remove(&id);
+            return finish_gathered(engine, target, error);
+        }
+        Reply::Error(_) => chain.next = usize::MAX,
+        _ => {}
+    }
+    continue_chain(engine, id);
+}
+
+pub(super) fn finish_gathered(engine: &mut Engine, target: Target, reply: Reply) {
+    match target {
+        Target::Request(request) => engine.deliver(Outcome::of(request, reply)),
+        Target::Blocked(id) => blocking::served(engine, id, reply),
+    }
+}
+
+fn of_stream<'a>(read: &GroupRead<'a>, stream: &(&'a [u8], GroupReadFrom)) -> GroupRead<'a> {
+    GroupRead { streams: vec![*stream], ..*read }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reply::ReplyError;
+
+    #[test]
+    fn nothing_from_anybody_is_nothing() {
+        assert_eq!(merge(Merge::Deliveries, [Reply::NilArray, Reply::NilArray].into_iter()), Reply::NilArray);
+    }
+
+    #[test]
+    fn an_error_of_one_part_is_the_error_of_the_whole() {
+        let error = Reply::Error(ReplyError::WRONG_TYPE);
+        assert_eq!(merge(Merge::Deliveries, [Reply::NilArray, error.clone()].into_iter()), error);
+        assert_eq!(merge(Merge::Same, [Reply::OK, error.clone()].into_iter()), error);
+        assert_eq!(merge(Merge::Same, [Reply::OK, Reply::OK].into_iter()), Reply::OK);
+    }
+
+    #[test]
+    fn what_was_delivered_is_not_lost_to_an_error() {
+        let error = Reply::Error(ReplyError::WRONG_TYPE);
+        let found = Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), Default::default())]);
+        assert_eq!(merge(Merge::Deliveries, [error, found.clone()].into_iter()), found);
+    }
+}

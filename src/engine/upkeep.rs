@@ -1,0 +1,202 @@
+//! What an engine does by the clock: deletes keys that are due, forgets idempotent ids, and has the machines follow settings.
+
+use crate::command::value::Write;
+use crate::command::value::key::KeyWrite;
+use crate::engine::engine::{Engine, Tag};
+use crate::engine::statistics::Spike;
+use crate::engine::submission::{Answer, Outcome};
+use crate::model::reply::Reply;
+use crate::model::request::RequestId;
+use crate::observe::latency::Event;
+
+/// Keys that one op deletes at the most, so that a round stays short.
+const EXPIRE_LIMIT: u32 = 1000;
+
+/// Idempotent ids that one op forgets at the most, and how long they are left when they are due.
+const FORGET_LIMIT: u32 = 10_000;
+const FORGET_AFTER_MS: u64 = 1000;
+
+/// Between two looks at the journal.
+const LOOK_MS: u64 = 1000;
+
+pub struct Upkeep {
+    /// Ops in flight that delete keys which are due.
+    pub expiring: u32,
+    /// Ops in flight that forget idempotent ids.
+    pub forgetting: u32,
+    pub expires_actively: bool,
+    /// CLIENT PAUSE of writes: the data stays as it is (Redis `PAUSE_ACTION_EXPIRE`).
+    pub is_paused: bool,
+    /// DEBUG PAUSE-CRON: nothing is done by the clock.
+    pub is_held: bool,
+    look: Every,
+    /// WAITAOF: requests that wait for the next sync, each with its deadline by the monotonic clock.
+    syncs: Vec<(RequestId, Option<u64>)>,
+}
+
+impl Default for Upkeep {
+    fn default() -> Upkeep {
+        Upkeep {
+            expiring: 0,
+            forgetting: 0,
+            expires_actively: true,
+            is_paused: false,
+            is_held: false,
+            look: Every::new(LOOK_MS),
+            syncs: Vec::new(),
+        }
+    }
+}
+
+impl Upkeep {
+    pub fn wait_for_sync(&mut self, request: RequestId, now_ms: u64, timeout_ms: u64) {
+        let deadline_ms = (timeout_ms > 0).then(|| now_ms.saturating_add(timeout_ms));
+        self.syncs.push((request, deadline_ms));
+    }
+
+    pub fn is_sync_awaited(&self) -> bool {
+        !self.syncs.is_empty()
+    }
+
+    /// Everything that is written is synced: the requests that waited for it.
+    pub fn take_synced(&mut self) -> Vec<RequestId> {
+        self.syncs.drain(..).map(|(request, _)| request).collect()
+    }
+
+    pub fn next_due_ms(&self) -> Option<u64> {
+        self.syncs.iter().filter_map(|(_, deadline_ms)| *deadline_ms).min()
+    }
+}
+
+/// Ends waits for a sync whose time is over.
+pub(super) fn end_overdue_syncs(engine: &mut Engine) {
+    let now_ms = engine.context.clock.monotonic_ms();
+    let is_over = |it: &(RequestId, Option<u64>)| it.1.is_some_and(|at| at <= now_ms);
+    let (over, waiting): (Vec<_>, Vec<_>) = engine.upkeep.syncs.drain(..).partition(is_over);
+    engine.upkeep.syncs = waiting;
+    for (request, _) in over {
+        engine.deliver(Outcome::of(request, Answer::Synced(false)));
+    }
+}
+
+/// Something that is done from time to time.
+pub struct Every {
+    period_ms: u64,
+    due_ms: u64,
+}
+
+impl Every {
+    pub fn new(period_ms: u64) -> Every {
+        Every { period_ms, due_ms: 0 }
+    }
+
+    /// Whether it is time, by a clock that only goes on; if so, the next time is a period later. Missed times are not
+    /// caught up with.
+    pub fn take_due(&mut self, now_ms: u64) -> bool {
+        let is_due = now_ms >= self.due_ms;
+        if is_due {
+            self.due_ms = now_ms + self.period_ms;
+        }
+        is_due
+    }
+}
+
+/// One tick; `hz` of them a second.
+pub(super) fn tick(engine: &mut Engine) {
+    if engine.upkeep.is_held {
+        return;
+    }
+    delete_expired(engine);
+    forget_ids(engine);
+    engine.stopwatch.adjust();
+    let now_ms = engine.context.clock.monotonic_ms();
+    if engine.upkeep.look.take_due(now_ms) {
+        let limit = engine.context.config.borrow().checkpoint_journal_bytes;
+        if engine.committer.is_checkpoint_due(limit) {
+            engine.wakers.checkpoint.notify_one();
+        }
+    }
+}
+
+/// Has the machines delete what is due. The op is logged, so that replicas agree on when a key went.
+fn delete_expired(engine: &mut Engine) {
+    let upkeep = &engine.upkeep;
+    let is_off = upkeep.is_paused || !upkeep.expires_actively || upkeep.expiring > 0;
+    if is_off || engine.context.latch.is_tripped() {
+        return;
+    }
+    let now = engine.context.now();
+    for id in engine.ids() {
+        if engine.partition(id).read().next_deadline().is_some_and(|at| at <= now) {
+            engine.upkeep.expiring += 1;
+            let write = Write::Key(KeyWrite::DeleteExpired { limit: EXPIRE_LIMIT });
+            engine.write(id, 0, &write, Tag::Expired);
+        }
+    }
+}
+
+/// Has the machines forget idempotent ids that have been due for a second, so that a steady stream of them costs an op a
+/// second. No request finds an id that is due; this gives its memory back, on all replicas at the same place of the log.
+fn forget_ids(engine: &mut Engine) {
+    let upkeep = &engine.upkeep;
+    if !upkeep.expires_actively || upkeep.forgetting > 0 || engine.context.latch.is_tripped() {
+        return;
+    }
+    let now = engine.context.now();
+    for id in engine.ids() {
+        let due = engine.partition(id).read().next_forgetting();
+        if due.is_some_and(|at| now.since(at) >= FORGET_AFTER_MS) {
+            engine.upkeep.forgetting += 1;
+            let write = Write::Key(KeyWrite::ForgetIds { limit: FORGET_LIMIT });
+            engine.write(id, 0, &write, Tag::Forgotten);
+        }
+    }
+}
+
+/// A [`KeyWrite::DeleteExpired`] was applied.
+pub(super) fn expired(engine: &mut Engine, reply: &Reply, nanoseconds: u64) {
+    engine.statistics.expire_nanoseconds += nanoseconds;
+    engine.delivery.spikes.push(Spike { event: Event::ExpireCycle, nanoseconds });
+    engine.upkeep.expiring -= 1;
+    if let Reply::Integer(count) = reply {
+        engine.statistics.expired_keys += *count as u64;
+    }
+}
+
+/// Has the machines take over the settings of streams where they differ: those of nodes decide what `~` trims, and those
+/// of idempotency what a new stream remembers, so replicas must agree on them.
+pub(super) fn log_stream_settings(engine: &mut Engine) {
+    let (entries, bytes, duration_s, ids) = {
+        let config = engine.context.config.borrow();
+        let (duration_s, ids) = (config.stream_idmp_duration, config.stream_idmp_maxsize);
+        (config.stream_node_max_entries, config.stream_node_max_bytes, duration_s, ids)
+    };
+    for id in engine.ids() {
+        let known = engine.partition(id).read().node_limits();
+        if (known.entries, known.bytes) != (entries, bytes) {
+            let write = Write::Key(KeyWrite::SetStreamNodeLimits { entries, bytes });
+            engine.write(id, 0, &write, Tag::Internal);
+        }
+        let known = engine.partition(id).read().idempotency_limits();
+        if (known.duration_s, known.ids) != (duration_s, ids) {
+            let write = Write::Key(KeyWrite::SetIdempotencyLimits { duration_s, ids });
+            engine.write(id, 0, &write, Tag::Internal);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn less_frequent_jobs_run_on_the_first_tick_after_they_fall_due() {
+        let mut every = Every::new(100);
+        let done: Vec<u64> =
+            (1..=100).map(|tick| tick * 70).filter(|&now_ms| every.take_due(now_ms)).collect();
+        assert_eq!(done[..4], [70, 210, 350, 490]);
+        let mut every = Every::new(100);
+        let ticks = (1..=500).filter(|tick| every.take_due(tick * 2)).count();
+        assert_eq!(ticks, 10);
+    }
+}

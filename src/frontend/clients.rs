@@ -1,0 +1,148 @@
+//! CLIENT LIST and what goes with it: how a connection is described, and which connections a filter means.
+
+use crate::command::value::connection::{ClientClass, ClientFilter};
+use crate::pubsub::registry::Kind;
+use crate::resp::writer::Protocol;
+use crate::frontend::frontend::Frontend;
+use crate::net::connection::{Connection, Hold};
+use crate::push::invalidation::redirection;
+use crate::push::tracking::{Tracker, TrackingMode};
+use crate::session::pending::BlockedRequest;
+use crate::session::session::Session;
+use std::fmt::Write;
+use std::rc::Rc;
+
+/// Bytes that a watched key takes besides its name, about.
+const WATCH_BYTES: usize = 64;
+
+impl Frontend {
+    /// Bytes that a client takes, about: its request and replies, its transaction, what it watches and is subscribed to, and what
+    /// every connection takes.
+    pub fn client_memory(&self, connection: &Connection) -> usize {
+        let session = connection.session.borrow();
+        let queue = session.queue.as_ref().map_or(0, |queue| queue.bytes);
+        let watched: usize = session.watched.iter().map(|watched| watched.key.len() + WATCH_BYTES).sum();
+        let subscriptions =
+            if session.subscriptions == 0 { 0 } else { self.push.registry.borrow().bytes(connection.subscriber()) };
+        let names = session.name.len() + session.library_name.len() + session.library_version.len();
+        let waiting = connection.blocked.borrow().as_ref().map_or(0, BlockedRequest::bytes);
+        let buffers = connection.activity.input_bytes.get() + connection.output_memory();
+        let contents = buffers + queue + watched + subscriptions + names + waiting;
+        contents + size_of::<Connection>()
+    }
+
+    /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its end. `is_spoilt`: a key that it watches has
+    /// changed.
+    pub fn describe_client(&self, connection: &Connection, is_spoilt: bool) -> String {
+        let now_ms = self.monotonic_ms();
+        let session = connection.session.borrow();
+        let registry = self.push.registry.borrow();
+        let tracking = self.push.tracking.borrow();
+        let subscriptions = [Kind::Channel, Kind::Pattern, Kind::Shard]
+            .map(|kind| registry.count(connection.subscriber(), kind));
+        let blocked = connection.blocked.borrow().is_some() || connection.activity.hold.get() == Hold::Paused;
+        let multi = session.queue.as_ref().map_or(-1, |queue| queue.requests.len() as i64);
+        let multi_memory = session.queue.as_ref().map_or(0, |queue| queue.bytes);
+        let output = connection.output_bytes();
+        let output_memory = connection.output_memory();
+        let mut line = String::new();
+        let _ = write!(
+            line,
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
+             watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} \
+             events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0",
+            connection.id.number,
+            connection.peer,
+            connection.local,
+            connection.descriptor(),
+            session.name.escape_ascii(),
+            now_ms.saturating_sub(connection.activity.created_at_ms) / 1000,
+            now_ms.saturating_sub(connection.activity.last_active_ms.get()) / 1000,
+            flags(
+                &session,
+                tracking.tracker(connection.id.number),
+                blocked,
+                is_spoilt,
+                connection,
+            ),
+            session.database,
+            subscriptions[0],
+            subscriptions[1],
+            subscriptions[2],
+            multi,
+            session.watched.len(),
+            connection.activity.input_bytes.get(),
+            multi_memory,
+            output_memory,
+            output_memory,
+            output,
+            output,
+            self.client_memory(connection),
+            if output > 0 { "rw" } else { "r" },
+            session.last_command.map_or("NULL", |row| row.full_name()),
+            session.user.name().escape_ascii(),
+            redirection(tracking.tracker(connection.id.number)),
+            protocol_number(session.protocol),
+            session.library_name.escape_ascii(),
+            session.library_version.escape_ascii(),
+        );
+        line
+    }
+
+    /// The connections that the filter means, in the order of their ids.
+    pub fn clients(&self, filter: &ClientFilter<'_>) -> Vec<Rc<Connection>> {
+        let now_ms = self.monotonic_ms();
+        let connections = self.connections.all();
+        connections.values().filter(|connection| self.is_meant(filter, connection, now_ms)).cloned().collect()
+    }
+
+    fn is_meant(&self, filter: &ClientFilter<'_>, connection: &Connection, now_ms: u64) -> bool {
+        let subscribed = connection.session.borrow().subscriptions > 0;
+        let class = if subscribed { ClientClass::PubSub } else { ClientClass::Normal };
+        let age_seconds = now_ms.saturating_sub(connection.activity.created_at_ms) / 1000;
+        filter.ids.as_ref().is_none_or(|ids| ids.contains(&connection.id.number))
+            && filter.class.is_none_or(|wanted| wanted == class)
+            && filter.user.is_none_or(|user| user == connection.session.borrow().user.name())
+            && filter.address.is_none_or(|address| connection.peer.to_string().as_bytes() == address)
+            && filter.local_address.is_none_or(|address| connection.local.to_string().as_bytes() == address)
+            && filter.max_age_seconds.is_none_or(|age| age_seconds >= age)
+    }
+}
+
+/// As HELLO names it.
+pub fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    }
+}
+
+/// The letters of CLIENT LIST's `flags`.
+fn flags(
+    session: &Session,
+    tracker: Option<&Tracker>,
+    blocked: bool,
+    spoilt: bool,
+    connection: &Connection,
+) -> String {
+    let mut flags = String::new();
+    let letters = [
+        (session.is_monitoring, 'O'),
+        (session.subscriptions > 0, 'P'),
+        (session.queue.is_some(), 'x'),
+        (blocked, 'b'),
+        (tracker.is_some(), 't'),
+        (tracker.is_some_and(|tracker| tracker.is_redirect_broken), 'R'),
+        (tracker.is_some_and(|tracker| tracker.mode == TrackingMode::Broadcast), 'B'),
+        (spoilt, 'd'),
+        (connection.is_closing(), 'c'),
+        (connection.peer.is_unix(), 'U'),
+        (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
+    ];
+    flags.extend(letters.iter().filter(|(set, _)| *set).map(|(_, letter)| letter));
+    if flags.is_empty() {
+        flags.push('N');
+    }
+    flags
+}

@@ -1,0 +1,165 @@
+//! The frontend itself: what it owns, and what concerns all of it.
+
+use crate::context::context::NodeContext;
+use crate::engine::port::Port;
+use crate::engine::submission::{Ending, Notice};
+use crate::frontend::pause::Pause;
+use crate::frontend::statistics::SlowCommands;
+use crate::model::time::TimeMs;
+use crate::net::connection::{Connection, Hold};
+use crate::net::connections::Connections;
+use crate::observe::metrics::Metrics;
+use crate::observe::stopwatch::Stopwatch;
+use crate::partition::router::Router;
+use crate::push::push::Push;
+use rustls::ServerConfig;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+pub struct Frontend {
+    pub context: Arc<NodeContext>,
+    /// The way to the engine.
+    pub port: Port,
+    pub router: Router,
+    pub connections: Connections,
+    pub push: Push,
+    pub pause: Pause,
+    pub metrics: Rc<Metrics>,
+    pub stopwatch: Stopwatch,
+    pub slow: SlowCommands,
+    /// What new connections to the TLS port are offered; none without that port.
+    pub tls: RefCell<Option<Arc<ServerConfig>>>,
+    /// DEBUG PAUSE-CRON
+    pub cron_paused: Cell<bool>,
+    /// Connections that wait until fewer bytes are in flight.
+    waiting_for_room: RefCell<Vec<Rc<Connection>>>,
+}
+
+impl Frontend {
+    pub fn new(context: Arc<NodeContext>, port: Port, tls: Option<Arc<ServerConfig>>) -> Frontend {
+        let metrics = Rc::<Metrics>::default();
+        let partitions = context.config.borrow().partitions;
+        let frontend = Frontend {
+            port,
+            router: Router::new(partitions),
+            connections: Connections::new(context.clone(), metrics.clone()),
+            push: Push::default(),
+            pause: Pause::default(),
+            metrics,
+            stopwatch: Stopwatch::new(context.clock.clone()),
+            slow: SlowCommands::default(),
+            tls: RefCell::new(tls),
+            cron_paused: Cell::new(false),
+            waiting_for_room: RefCell::default(),
+            context,
+        };
+        frontend.apply_settings();
+        frontend
+    }
+
+    pub fn now(&self) -> TimeMs {
+        self.context.now()
+    }
+
+    pub fn monotonic_ms(&self) -> u64 {
+        self.context.clock.monotonic_ms()
+    }
+
+    /// Databases that SELECT knows.
+    pub fn databases(&self) -> u32 {
+        self.context.config.borrow().databases
+    }
+
+    /// Takes over settings that are looked at often, and tells the engine of those that are its own. Call whenever settings
+    /// change.
+    pub fn apply_settings(&self) {
+        self.apply_statistics_settings();
+        self.refresh_interest();
+        self.port.notice(Notice::StreamSettings);
+    }
+
+    /// Tells the engine which events of keys are heard: those of `notify-keyspace-events`, and of clients that track.
+    pub fn refresh_interest(&self) {
+        let key_events = self.context.config.borrow().notify_keyspace_events;
+        self.port.notice(Notice::Interest(self.push.refresh_interest(key_events)));
+    }
+
+    /// CLIENT PAUSE has begun or ended: the engine deletes nothing that is due while writes are paused.
+    pub fn tell_pause(&self) {
+        self.port.notice(Notice::Paused(self.pause.is_on(self.monotonic_ms())));
+    }
+
+    /// What is in flight for the connection goes on; nothing may be registered for it any more.
+    pub fn remove_connection(&self, connection: &Rc<Connection>) {
+        if !self.connections.remove(connection.id) {
+            return;
+        }
+        self.pause.forget(connection);
+        let tracked = self.push.tracks();
+        self.push.forget(connection);
+        if tracked {
+            self.refresh_interest();
+        }
+        self.end_wait(connection, Ending::Disconnected);
+    }
+
+    /// The wait of this connection, if it is blocked, ends without entries, unless some are on their way. Returns whether it
+    /// was blocked.
+    pub fn end_wait(&self, connection: &Connection, ending: Ending) -> bool {
+        let request = connection.blocked.borrow().as_ref().map(|blocked| blocked.request);
+        if let Some(request) = request {
+            self.port.notice(Notice::EndWait { request, ending });
+        }
+        request.is_some()
+    }
+
+    /// Closes a client; oneself only after the reply. The commands that follow no longer meet it.
+    pub fn kill(&self, by: &Connection, client: &Rc<Connection>) {
+        if by.id == client.id {
+            client.close_after_replies();
+        } else {
+            client.close_now();
+            self.remove_connection(client);
+        }
+    }
+
+    /// The keys of a read that is remembered at its place.
+    pub fn remember<'k>(&self, connection: &Connection, keys: impl Iterator<Item = &'k [u8]>) {
+        if self.push.tracks() {
+            let keys_max = self.context.config.borrow().tracking_table_max_keys;
+            self.push.remember(&self.connections, keys_max, connection, keys);
+        }
+    }
+
+    /// The same for a read that was found to be remembered when it came: CLIENT CACHING may say something else by now.
+    pub fn remember_at_its_place<'k>(&self, connection: &Connection, keys: impl Iterator<Item = &'k [u8]>) {
+        if self.push.tracks() {
+            let keys_max = self.context.config.borrow().tracking_table_max_keys;
+            self.push.remember_at_its_place(&self.connections, keys_max, connection, keys);
+        }
+    }
+
+    /// Whether requests may be executed: fewer bytes of them are in flight than all clients together may have there.
+    pub fn has_room(&self) -> bool {
+        self.port.has_room()
+    }
+
+    pub fn hold_until_room(&self, connection: &Rc<Connection>) {
+        connection.activity.hold.set(Hold::UntilRoom);
+        self.waiting_for_room.borrow_mut().push(connection.clone());
+    }
+
+    /// Outcomes have come: there may be room now.
+    pub fn release_if_room(&self) {
+        if self.waiting_for_room.borrow().is_empty() || !self.has_room() {
+            return;
+        }
+        for connection in self.waiting_for_room.take() {
+            if connection.activity.hold.get() == Hold::UntilRoom {
+                connection.activity.hold.set(Hold::None);
+                connection.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! CLIENT PAUSE: for a while commands, or only writes, are held and then executed.
+
+use crate::command::spec::{Flags, Row};
+use crate::net::connection::{Connection, Hold};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+#[derive(Default)]
+pub struct Pause {
+    /// Milliseconds of the worker's clock.
+    until_ms: Cell<u64>,
+    writes_only: Cell<bool>,
+    /// How often everything is held, whatever pause is under way (DEBUG RELOAD).
+    suspensions: Cell<u32>,
+    held: RefCell<Vec<Rc<Connection>>>,
+}
+
+impl Pause {
+    /// A pause at hand is not shortened, and one of everything is not softened (Redis `pauseActions`).
+    pub fn begin(&self, until_ms: u64, now_ms: u64, writes_only: bool) {
+        let under_way = now_ms < self.until_ms.get();
+        self.writes_only.set(writes_only && (!under_way || self.writes_only.get()));
+        self.until_ms.set(if under_way { self.until_ms.get().max(until_ms) } else { until_ms });
+    }
+
+    pub fn end(&self) {
+        self.until_ms.set(0);
+        self.release();
+    }
+
+    /// Holds everything until [`Pause::resume`].
+    pub fn suspend(&self) {
+        self.suspensions.set(self.suspensions.get() + 1);
+    }
+
+    /// A pause that is under way goes on: connections that still have to wait are held again.
+    pub fn resume(&self) {
+        self.suspensions.set(self.suspensions.get() - 1);
+        self.release();
+    }
+
+    fn release(&self) {
+        for connection in self.held.take() {
+            if connection.activity.hold.get() == Hold::Paused {
+                connection.activity.hold.set(Hold::None);
+                connection.wake();
+            }
+        }
+    }
+
+    /// Whether there was a pause that nobody has ended yet: cheaper to ask than whether it is over.
+    pub fn is_begun(&self) -> bool {
+        self.until_ms.get() != 0 || self.suspensions.get() > 0
+    }
+
+    pub fn is_on(&self, now_ms: u64) -> bool {
+        now_ms < self.until_ms.get() || self.suspensions.get() > 0
+    }
+
+    pub fn until_ms(&self) -> u64 {
+        self.until_ms.get()
+    }
+
+    /// Whether a command has to wait. CLIENT never does, or nobody could end the pause.
+    pub fn holds(&self, row: &Row, now_ms: u64) -> bool {
+        let writes_only = self.writes_only.get() && self.suspensions.get() == 0;
+        self.is_on(now_ms) && row.container_name() != "client" && (!writes_only || is_write(row))
+    }
+
+    /// Connections that wait for its end.
+    pub fn held(&self) -> usize {
+        self.held.borrow().len()
+    }
+
+    pub fn forget(&self, connection: &Connection) {
+        if connection.activity.hold.get() == Hold::Paused {
+            self.held.borrow_mut().retain(|held| held.id != connection.id);
+        }
+    }
+
+    pub fn hold(&self, connection: &Rc<Connection>) {
+        connection.activity.hold.set(Hold::Paused);
+        self.held.borrow_mut().push(connection.clone());
+    }
+}
+
+/// Whether a command may change data, for CLIENT PAUSE WRITE.
+pub fn is_write(row: &Row) -> bool {
+    row.flags.contains(Flags::WRITE) || row.flags.contains(Flags::MAY_REPLICATE)
+}

@@ -1,0 +1,241 @@
+//! Permissions of connections: who they are, what they may do, and what a change of users does to them.
+//!
+//! A session knows its user and one bit more, `unrestricted`: logged in, and nothing is forbidden to the user. Only
+//! without it are requests looked at. They are looked at when they arrive (in a transaction too), again at EXEC, and
+//! again when a blocked read would be served: by then the rules may have changed.
+
+use crate::acl::acl::login_limits;
+use crate::acl::check::{Demand, Denied};
+use crate::acl::log::{Context, Event, Reason};
+use crate::acl::user::User;
+use crate::acl::users::DEFAULT_USER;
+use crate::command::spec::{Flags, Row};
+use crate::command::value::Command;
+use crate::engine::submission::Notice;
+use crate::frontend::frontend::Frontend;
+use crate::model::args::Args;
+use crate::model::reply::ReplyError;
+use crate::net::connection::Connection;
+use crate::pubsub::registry::Kind;
+use crate::session::session::Session;
+use crate::state::op::codec;
+use std::sync::Arc;
+
+const NOT_LOGGED_IN: ReplyError = ReplyError::new("NOAUTH Authentication required.");
+const WRONG_PASSWORD: ReplyError =
+    ReplyError::new("WRONGPASS invalid username-password pair or user is disabled.");
+const NO_PASSWORD_SET: ReplyError = ReplyError::new(
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration \
+     is correct?",
+);
+
+impl Frontend {
+    /// Whether a session need not log in (any more).
+    pub fn is_let_in(&self, session: &Session) -> bool {
+        session.authenticated || self.context.acl.users.borrow().default_user().is_open()
+    }
+
+    /// What everybody but an unrestricted user is asked before a command: a login.
+    pub fn check_login(&self, connection: &Connection, row: &Row) -> Result<(), ReplyError> {
+        if row.flags.contains(Flags::NO_AUTH) || self.is_let_in(&connection.session.borrow()) {
+            Ok(())
+        } else {
+            Err(NOT_LOGGED_IN)
+        }
+    }
+
+    /// Whether the session's user may send the request.
+    pub fn permit(
+        &self,
+        connection: &Connection,
+        row: &'static Row,
+        args: Args<'_>,
+        parsed: &Result<Command<'_>, ReplyError>,
+    ) -> Result<(), ReplyError> {
+        let (user, context) = {
+            let mut session = connection.session.borrow_mut();
+            // What ACL LOG tells of the client.
+            session.last_command = Some(row);
+            let context = if session.queue.is_some() { Context::Multi } else { Context::TopLevel };
+            (session.user.clone(), context)
+        };
+        demand(row, args, parsed).check(&user).map_err(|denied| {
+            self.note_denied(connection, &user, row, denied, context);
+            denied.error(&user, row)
+        })
+    }
+
+    /// Why a blocked read is not served although it could be: its user's permissions are not those that it began with.
+    pub fn refuse_blocked(&self, connection: &Connection) -> Option<ReplyError> {
+        let blocked = connection.blocked.borrow();
+        let blocked = blocked.as_ref()?;
+        let user = connection.session.borrow().user.clone();
+        let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
+        let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
+        let denied = demand.check(&user).err()?;
+        self.note_denied(connection, &user, blocked.row, denied, Context::TopLevel);
+        self.metrics.note_rejection(blocked.row.index());
+        Some(denied.error(&user, blocked.row))
+    }
+
+    /// Tells the engine whether the user of a blocked read still has the right to it.
+    fn review_blocked(&self, connection: &Connection) {
+        let blocked = connection.blocked.borrow();
+        let Some(blocked) = blocked.as_ref() else { return };
+        let session = connection.session.borrow();
+        let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
+        let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
+        let forbidden = !session.unrestricted && demand.check(&session.user).is_err();
+        self.port.notice(Notice::Forbid { request: blocked.request, forbidden });
+    }
+
+    /// Whether a queued request may be executed now, by the user that it would be executed as.
+    pub fn permit_at_exec(
+        &self,
+        connection: &Connection,
+        user: &User,
+        row: &'static Row,
+        args: Args<'_>,
+        parsed: &Result<Command<'_>, ReplyError>,
+    ) -> Result<(), ReplyError> {
+        demand(row, args, parsed).check(user).map_err(|denied| {
+            self.note_denied(connection, user, row, denied, Context::Multi);
+            denied.error_at_exec()
+        })
+    }
+
+    fn note_denied(
+        &self,
+        connection: &Connection,
+        user: &User,
+        row: &Row,
+        denied: Denied<'_>,
+        context: Context,
+    ) {
+        let (reason, counter, object) = match denied {
+            Denied::Command => (Reason::Command, &self.metrics.denied_commands, row.full_name().as_bytes()),
+            Denied::Key(key) => (Reason::Key, &self.metrics.denied_keys, key),
+            Denied::Channel(channel) => (Reason::Channel, &self.metrics.denied_channels, channel),
+        };
+        counter.add(1);
+        let event = Event { reason, context, object: object.to_vec(), user: user.name().to_vec() };
+        self.log_denial(connection, event);
+    }
+
+    fn log_denial(&self, connection: &Connection, event: Event) {
+        let client = self.describe_client(connection, false);
+        let entries_max = usize::try_from(self.context.config.borrow().acllog_max_len).unwrap_or(usize::MAX);
+        self.context.acl.log.borrow_mut().note(event, client, self.now().0, entries_max);
+    }
+
+    // ---- logins
+
+    /// AUTH, and the AUTH of HELLO (`command` is which). `user` is missing in the old form, which means the default one.
+    pub fn log_in(
+        &self,
+        connection: &Connection,
+        user: Option<&[u8]>,
+        password: &[u8],
+        command: &'static str,
+        context: Context,
+    ) -> Result<(), ReplyError> {
+        let users = self.context.acl.users.borrow();
+        if user.is_none() && users.default_user().needs_no_password() {
+            return Err(NO_PASSWORD_SET);
+        }
+        let name = user.unwrap_or(DEFAULT_USER);
+        let (address, now_ms) = (connection.peer.ip(), self.monotonic_ms());
+        let limits = login_limits(&self.context.config.borrow());
+        if let Err(wait_ms) = self.context.acl.throttle.borrow().check(address, now_ms, limits) {
+            self.metrics.denied_logins.add(1);
+            self.metrics.throttled_logins.add(1);
+            return Err(ReplyError::owned(format!(
+                "ERR Too many failed logins from this address, try again in {wait_ms} ms"
+            )));
+        }
+        if let Some(user) = users.authenticate(name, password) {
+            let mut session = connection.session.borrow_mut();
+            session.user = user.clone();
+            session.authenticated = true;
+            session.unrestricted = user.allows_everything();
+            return Ok(());
+        }
+        self.context.acl.throttle.borrow_mut().note_failure(address, now_ms, limits);
+        self.metrics.denied_logins.add(1);
+        tracing::warn!(peer = %connection.peer, user = %name.escape_ascii(), "failed login");
+        let event = Event { reason: Reason::Auth, context, object: command.into(), user: name.to_vec() };
+        self.log_denial(connection, event);
+        Err(WRONG_PASSWORD)
+    }
+
+    // ---- changes of users
+
+    /// Users were changed by `by`: every session gets its user as it is now. Clients of users that there are no more are
+    /// closed, and subscribers whose user has lost a channel of theirs (Redis `ACLFreeUserAndKillClients`,
+    /// `ACLKillPubsubClientsIfNeeded`).
+    pub fn users_changed(&self, by: &Connection) {
+        let mut closed = Vec::new();
+        {
+            let users = self.context.acl.users.borrow();
+            let is_open = users.default_user().is_open();
+            for connection in self.connections.all().values() {
+                let mut session = connection.session.borrow_mut();
+                match users.get(session.user.name()) {
+                    Some(user) => {
+                        if !Arc::ptr_eq(user, &session.user) {
+                            if loses_channels(&session.user, user) && !self.may_listen(connection, user) {
+                                closed.push(connection.clone());
+                            }
+                            session.user = user.clone();
+                        }
+                        session.unrestricted = (session.authenticated || is_open) && user.allows_everything();
+                    }
+                    None => {
+                        // It is on its way out; nothing that it still does is done with rights.
+                        session.user = users.default_user().clone();
+                        session.authenticated = false;
+                        session.unrestricted = false;
+                        closed.push(connection.clone());
+                    }
+                }
+            }
+        }
+        for connection in self.connections.all().values() {
+            self.review_blocked(connection);
+        }
+        for connection in closed {
+            self.kill(by, &connection);
+        }
+    }
+
+    /// Whether all that the connection is subscribed to is allowed to the user.
+    fn may_listen(&self, connection: &Connection, user: &User) -> bool {
+        let registry = self.push.registry.borrow();
+        let allowed = |name: &[u8], is_pattern| {
+            user.selectors().iter().any(|selector| selector.allows_channel(name, is_pattern))
+        };
+        [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter().all(|kind| {
+            let names = registry.names(connection.subscriber(), kind);
+            names.iter().all(|name| allowed(name, kind == Kind::Pattern))
+        })
+    }
+}
+
+fn demand<'c>(row: &'static Row, args: Args<'c>, parsed: &'c Result<Command<'c>, ReplyError>) -> Demand<'c> {
+    match parsed {
+        Ok(command) => Demand::of(row, args, command),
+        Err(_) => Demand::of_unparsed(row, args),
+    }
+}
+
+/// Whether something of the channels allowed before is not any more.
+fn loses_channels(before: &User, after: &User) -> bool {
+    if after.selectors().iter().any(|selector| selector.allows_all_channels()) {
+        return false;
+    }
+    let stays = |pattern: &Vec<u8>| after.selectors().iter().any(|s| s.channel_patterns().contains(pattern));
+    before
+        .selectors()
+        .iter()
+        .any(|selector| selector.allows_all_channels() || !selector.channel_patterns().iter().all(stays))
+}

@@ -1,0 +1,233 @@
+//! How long commands take: INFO commandstats and latencystats, the slow log, the latency monitor.
+//!
+//! The time of a command is the time that the worker spends on it. For most that is one piece: its arguments are read, it
+//! is executed, its reply is written. A write has two: it is read and put into the open batch, and, once that is
+//! committed, applied and answered. Waiting is no work and does not count: neither for the disk (that is told by INFO
+//! commits and by the events of the latency monitor), nor of a blocked read, nor for a turn.
+//!
+//! The clock is read once at the end of each piece, which is the beginning of the next one, and once when a run of pieces
+//! begins. What is to be told of a request whose reply is owed is kept in the slot of that reply.
+
+use crate::command::spec::{Flags, Row};
+use crate::frontend::frontend::Frontend;
+use crate::model::args::{Args, OwnedArgs};
+use crate::model::reply::Reply;
+use crate::model::request::RequestId;
+use crate::net::connection::Connection;
+use crate::observe::latency::{Event, LatencyMonitor, Sample};
+use crate::observe::slow_log::{SlowCommand, SlowLog};
+use crate::session::pending::{Meter, shown};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+/// Where what took long is noted, and from when on.
+pub struct SlowCommands {
+    pub log: RefCell<SlowLog>,
+    pub latency: RefCell<LatencyMonitor>,
+    /// From here on a command is looked at: the lesser of the next two.
+    attention_ns: Cell<u64>,
+    /// `slowlog-log-slower-than`; the greatest number is "off".
+    slow_ns: Cell<u64>,
+    /// `latency-monitor-threshold`; the greatest number is "off".
+    spike_ns: Cell<u64>,
+}
+
+const OFF: u64 = u64::MAX;
+
+impl Default for SlowCommands {
+    fn default() -> Self {
+        SlowCommands {
+            log: RefCell::default(),
+            latency: RefCell::default(),
+            attention_ns: Cell::new(OFF),
+            slow_ns: Cell::new(OFF),
+            spike_ns: Cell::new(OFF),
+        }
+    }
+}
+
+/// With a threshold below this, the arguments of every write are kept until it is applied; above, only of those that may
+/// take so long.
+const EVERYTHING_BELOW_NS: u64 = 1_000_000;
+
+/// A write of constant time for each argument may take long from so many on.
+const SHORT_ARGS_MAX: usize = 64;
+
+impl Frontend {
+    /// Takes over the settings that are looked at with every command.
+    pub fn apply_statistics_settings(&self) {
+        let config = self.context.config.borrow();
+        let slow = u64::try_from(config.slowlog_log_slower_than).ok().filter(|_| config.slowlog_max_len > 0);
+        let slow_ns = slow.map_or(OFF, |microseconds| microseconds.saturating_mul(1000));
+        let spike_ns = match config.latency_monitor_threshold {
+            0 => OFF,
+            milliseconds => milliseconds.saturating_mul(1_000_000),
+        };
+        self.slow.log.borrow_mut().shorten_to(config.slowlog_max_len);
+        self.slow.slow_ns.set(slow_ns);
+        self.slow.spike_ns.set(spike_ns);
+        self.slow.attention_ns.set(slow_ns.min(spike_ns));
+        self.metrics.tracks_latency.set(config.latency_tracking);
+    }
+
+    /// The request at hand was executed and answered.
+    pub fn note_executed(&self, connection: &Connection, row: &'static Row, args: Args<'_>, failed: bool) {
+        let nanoseconds = self.stopwatch.lap();
+        self.metrics.note_executed(row.index(), nanoseconds, failed);
+        if nanoseconds >= self.slow.attention_ns.get() {
+            self.note_slow(connection, row, nanoseconds, || shown(row, args).collect());
+        }
+    }
+
+    /// The request at hand was submitted: what is known of it is kept in its slot.
+    pub fn note_submitted(
+        &self,
+        connection: &Connection,
+        row: &'static Row,
+        args: Args<'_>,
+        request: RequestId,
+    ) {
+        self.metrics.note_begun(row.index());
+        let meter = Meter::new(row, args, self.stopwatch.lap(), self.keeps_args(row, args));
+        connection.with_pending(request, |pending| pending.meter = meter);
+    }
+
+    /// Whether the arguments of a request are kept until it is answered.
+    fn keeps_args(&self, row: &Row, args: Args<'_>) -> bool {
+        let slow_ns = self.slow.slow_ns.get();
+        slow_ns != OFF && (slow_ns < EVERYTHING_BELOW_NS || may_take_long(row, args))
+    }
+
+    /// Writes a reply that was owed, at the end of the work on it.
+    pub fn answer(&self, connection: &Rc<Connection>, request: RequestId, reply: &Reply) {
+        self.answer_after(connection, request, reply, 0);
+    }
+
+    /// The same, when so much of the work was measured already.
+    pub fn answer_after(
+        &self,
+        connection: &Rc<Connection>,
+        request: RequestId,
+        reply: &Reply,
+        before_ns: u64,
+    ) {
+        let Some(pending) = connection.fill(request, reply) else { return };
+        self.connections.queue_flush(connection);
+        let nanoseconds = before_ns + self.stopwatch.lap();
+        self.finish_measured(connection, &pending.meter, nanoseconds, matches!(reply, Reply::Error(_)));
+    }
+
+    /// Writes a reply that was owed, of a command that has waited: only the time before counts.
+    pub fn answer_late(&self, connection: &Rc<Connection>, request: RequestId, reply: &Reply) {
+        let Some(pending) = connection.fill(request, reply) else { return };
+        self.connections.queue_flush(connection);
+        self.finish_measured(connection, &pending.meter, 0, matches!(reply, Reply::Error(_)));
+    }
+
+    /// The end of a transaction. If it was slow but no command by its share, the slow log names EXEC.
+    pub fn answer_exec(
+        &self,
+        connection: &Rc<Connection>,
+        request: RequestId,
+        reply: &Reply,
+        nanoseconds: u64,
+        share_ns: u64,
+    ) {
+        let Some(pending) = connection.fill(request, reply) else { return };
+        let meter = pending.meter;
+        self.connections.queue_flush(connection);
+        let total_ns = nanoseconds + self.stopwatch.lap();
+        self.finish_measured(connection, &meter, total_ns, false);
+        let Some(row) = meter.row() else { return };
+        let slow_ns = self.slow.slow_ns.get();
+        if total_ns >= slow_ns && share_ns < slow_ns {
+            self.log_slow(connection, total_ns, meter.args(row));
+        }
+        if self.push.monitors.is_any() {
+            let exec: OwnedArgs = [&b"EXEC"[..]].into_iter().collect();
+            self.feed_monitors(connection, row, exec.as_args());
+        }
+    }
+
+    pub fn feed_monitors(&self, connection: &Connection, row: &Row, args: Args<'_>) {
+        let now_micros = self.context.clock.now_micros();
+        self.push.feed_monitors(&self.connections, connection, now_micros, row, args);
+    }
+
+    fn finish_measured(&self, connection: &Rc<Connection>, meter: &Meter, more_ns: u64, failed: bool) {
+        let Some(row) = meter.row() else { return };
+        let nanoseconds = more_ns + u64::from(meter.nanoseconds);
+        self.metrics.note_finished(row.index(), nanoseconds, failed);
+        if nanoseconds >= self.slow.attention_ns.get() {
+            self.note_slow(connection, row, nanoseconds, || meter.args(row));
+        }
+    }
+
+    /// A command of a transaction was executed.
+    pub fn note_inside_exec(
+        &self,
+        connection: &Rc<Connection>,
+        row: &'static Row,
+        args: Args<'_>,
+        nanoseconds: u64,
+        reply: &Reply,
+    ) {
+        let failed = match reply {
+            Reply::Error(error) => {
+                self.metrics.note_error(error.code());
+                true
+            }
+            _ => false,
+        };
+        self.metrics.note_executed(row.index(), nanoseconds, failed);
+        if nanoseconds >= self.slow.attention_ns.get() {
+            self.note_slow(connection, row, nanoseconds, || shown(row, args).collect());
+        }
+    }
+
+    #[cold]
+    fn note_slow(
+        &self,
+        connection: &Connection,
+        row: &Row,
+        nanoseconds: u64,
+        args: impl FnOnce() -> Vec<Vec<u8>>,
+    ) {
+        if nanoseconds >= self.slow.slow_ns.get() && !row.flags.contains(Flags::SKIP_SLOWLOG) {
+            self.log_slow(connection, nanoseconds, args());
+        }
+        let is_fast = row.flags.contains(Flags::FAST);
+        self.note_event(if is_fast { Event::FastCommand } else { Event::Command }, nanoseconds);
+    }
+
+    fn log_slow(&self, connection: &Connection, nanoseconds: u64, args: Vec<Vec<u8>>) {
+        let command = SlowCommand {
+            id: 0,
+            unix_seconds: self.now().0 / 1000,
+            microseconds: nanoseconds / 1000,
+            args,
+            address: connection.peer.to_string(),
+            name: connection.session.borrow().name.clone(),
+        };
+        self.slow.log.borrow_mut().push(command, self.context.config.borrow().slowlog_max_len);
+    }
+
+    /// Something took so long: the latency monitor wants to know from its threshold on.
+    pub fn note_event(&self, event: Event, nanoseconds: u64) {
+        if nanoseconds >= self.slow.spike_ns.get() {
+            let sample = Sample { unix_seconds: self.now().0 / 1000, milliseconds: nanoseconds / 1_000_000 };
+            self.slow.latency.borrow_mut().note(event, sample);
+        }
+    }
+}
+
+/// Whether the execution of a command can take longer than a moment.
+fn may_take_long(row: &Row, args: Args<'_>) -> bool {
+    if row.is_constant_time() {
+        return args.len() > SHORT_ARGS_MAX;
+    }
+    // XADD trims only behind options; without them the id comes first.
+    let is_plain_add =
+        || args.get(2).and_then(|arg| arg.first()).is_some_and(|byte| *byte == b'*' || byte.is_ascii_digit());
+    row.name != "xadd" || args.len() > SHORT_ARGS_MAX || !is_plain_add()
+}

@@ -1,0 +1,395 @@
+//! One client: its socket, its session, its output.
+
+use crate::model::log::PartitionId;
+use crate::model::reply::Reply;
+use crate::model::request::{ConnectionId, RequestId};
+use crate::net::address::Address;
+use crate::net::output::{Filled, Output, SlotNumber};
+use crate::net::socket::WriteHalf;
+use crate::observe::metrics::Metrics;
+use crate::pubsub::registry::SubscriberId;
+use crate::resp::writer;
+use crate::session::pending::{BlockedRequest, Pending};
+use crate::session::session::Session;
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+pub struct Connection {
+    pub id: ConnectionId,
+    pub peer: Address,
+    pub local: Address,
+    pub session: RefCell<Session>,
+    /// The read that it waits for, if it is blocked.
+    pub blocked: RefCell<Option<BlockedRequest>>,
+    pub activity: Activity,
+    output: RefCell<Output<Pending>>,
+    socket: RefCell<WriteHalf>,
+    deferred: RefCell<Deferred>,
+    /// `deferred` is not empty: looked at with every reply.
+    has_deferred: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+    closing: Cell<Closing>,
+    metrics: Rc<Metrics>,
+}
+
+/// What the task of a connection, and whoever looks after all of them, knows of it. Times are milliseconds of the monotonic
+/// clock.
+pub struct Activity {
+    pub created_at_ms: u64,
+    pub last_active_ms: Cell<u64>,
+    /// Why requests that have arrived are not executed now.
+    pub hold: Cell<Hold>,
+    /// Input that was not executed may begin with a complete request.
+    pub resume: Cell<bool>,
+    pub input_bytes: Cell<usize>,
+    /// The client has not finished the handshake that its socket asks for (TLS).
+    pub is_handshaking: Cell<bool>,
+    /// In the list of connections to flush.
+    pub flush_queued: Cell<bool>,
+    /// Where its latest command on keys went: what must come behind that goes the same way.
+    pub last_partition: Cell<PartitionId>,
+    /// Bytes that the answers to its queued reads may take, at the most.
+    pub queued_read_bytes: Cell<usize>,
+    /// Since when the soft limit of the output buffer has been exceeded.
+    pub over_soft_limit_since_ms: Cell<Option<u64>>,
+}
+
+/// Frames that go out behind the reply at hand.
+#[derive(Default)]
+struct Deferred {
+    /// Of CLIENT TRACKING: they go first.
+    invalidations: Vec<u8>,
+    /// Messages that the client has sent to itself.
+    messages: Vec<u8>,
+}
+
+/// Why requests that have arrived are not executed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// They are.
+    None,
+    /// The requests before must be answered first.
+    UntilDrained,
+    /// CLIENT PAUSE.
+    Paused,
+    /// Too many bytes are in flight, of all clients together.
+    UntilRoom,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// When everything was answered and sent.
+    AfterReplies,
+    Now,
+}
+
+impl Connection {
+    pub fn new(
+        id: ConnectionId,
+        (peer, local): (Address, Address),
+        now_ms: u64,
+        session: Session,
+        socket: WriteHalf,
+        metrics: Rc<Metrics>,
+    ) -> Self {
+        Connection {
+            id,
+            peer,
+            local,
+            session: RefCell::new(session),
+            blocked: RefCell::default(),
+            activity: Activity {
+                created_at_ms: now_ms,
+                last_active_ms: Cell::new(now_ms),
+                hold: Cell::new(Hold::None),
+                resume: Cell::new(false),
+                input_bytes: Cell::new(0),
+                is_handshaking: Cell::new(socket.has_handshake()),
+                flush_queued: Cell::new(false),
+                last_partition: Cell::new(PartitionId(0)),
+                queued_read_bytes: Cell::new(0),
+                over_soft_limit_since_ms: Cell::new(None),
+            },
+            output: RefCell::default(),
+            socket: RefCell::new(socket),
+            deferred: RefCell::default(),
+            has_deferred: Cell::new(false),
+            waker: RefCell::default(),
+            closing: Cell::new(Closing::No),
+            metrics,
+        }
+    }
+
+    pub fn subscriber(&self) -> SubscriberId {
+        SubscriberId(self.id.number)
+    }
+
+    /// Answers the request at hand, behind those before it.
+    pub fn reply(&self, reply: &Reply) {
+        self.count_error(reply);
+        let session = self.session.borrow();
+        if !session.is_muted() {
+            self.output.borrow_mut().reply(|out| writer::write(out, session.protocol, reply));
+        }
+    }
+
+    /// The identity of the request at hand, whose slot is opened only if its outcome does not come at once.
+    pub fn next_request(&self) -> RequestId {
+        RequestId { connection: self.id, reply_slot: self.output.borrow().next_slot().0 }
+    }
+
+    /// Keeps the place of the reply to the request at hand, and what is done when its outcome comes.
+    pub fn open_slot(&self, pending: Pending) -> RequestId {
+        let muted = self.session.borrow().is_muted();
+        let slot = self.output.borrow_mut().open_slot(muted, pending);
+        RequestId { connection: self.id, reply_slot: slot.0 }
+    }
+
+    /// What is kept in the slot of a request that waits; `None` if it was answered.
+    pub fn with_pending<R>(&self, request: RequestId, see: impl FnOnce(&mut Pending) -> R) -> Option<R> {
+        self.output.borrow_mut().slot_mut(SlotNumber(request.reply_slot)).map(see)
+    }
+
+    /// Answers a request that waits; frames that were deferred follow. `None` if it was answered before.
+    pub fn fill(&self, request: RequestId, reply: &Reply) -> Option<Pending> {
+        let protocol = self.session.borrow().protocol;
+        let deferred = self.take_deferred();
+        let write = |out: &mut Vec<u8>| writer::write(out, protocol, reply);
+        let filled = self.output.borrow_mut().fill(SlotNumber(request.reply_slot), write, &deferred);
+        let Filled { drained, kept } = filled?;
+        self.count_error(reply);
+        if drained && self.activity.hold.get() == Hold::UntilDrained {
+            self.activity.hold.set(Hold::None);
+            self.wake();
+        }
+        Some(kept)
+    }
+
+    /// Every error reply is in INFO errorstats, one that CLIENT REPLY OFF drops too.
+    fn count_error(&self, reply: &Reply) {
+        if let Reply::Error(error) = reply {
+            self.metrics.note_error(error.code());
+        }
+    }
+
+    /// Sends something that is no reply: a message of a subscription.
+    pub fn push(&self, bytes: &[u8]) {
+        self.output.borrow_mut().push(|out| out.extend_from_slice(bytes));
+    }
+
+    /// Writes a push frame.
+    pub fn push_reply(&self, reply: &Reply) {
+        let protocol = self.session.borrow().protocol;
+        self.output.borrow_mut().push(|out| writer::write(out, protocol, reply));
+    }
+
+    /// Keeps a frame until the next reply is written ([`Connection::fill`], [`Connection::send_deferred`]).
+    pub fn defer_own(&self, frame: &[u8]) {
+        self.has_deferred.set(true);
+        self.deferred.borrow_mut().messages.extend_from_slice(frame);
+    }
+
+    /// The same for what the client is told of keys that it may have cached.
+    pub fn defer_invalidation(&self, frame: &[u8]) {
+        self.has_deferred.set(true);
+        self.deferred.borrow_mut().invalidations.extend_from_slice(frame);
+    }
+
+    fn take_deferred(&self) -> Vec<u8> {
+        if !self.has_deferred.replace(false) {
+            return Vec::new();
+        }
+        let Deferred { mut invalidations, messages } = self.deferred.take();
+        if invalidations.is_empty() {
+            return messages;
+        }
+        invalidations.extend_from_slice(&messages);
+        invalidations
+    }
+
+    pub fn send_deferred(&self) {
+        let deferred = self.take_deferred();
+        if !deferred.is_empty() {
+            self.push(&deferred);
+        }
+    }
+
+    /// Every request was answered.
+    pub fn is_drained(&self) -> bool {
+        self.output.borrow().is_drained()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.output.borrow().waiting()
+    }
+
+    /// Bytes that the client has not taken yet.
+    pub fn output_bytes(&self) -> usize {
+        self.output.borrow().unread_bytes()
+    }
+
+    pub fn output_memory(&self) -> usize {
+        self.output.borrow().memory()
+    }
+
+    /// Sends what can be sent without waiting. Returns the bytes sent; what is left waits for
+    /// [`Connection::poll_flush`].
+    pub fn flush(&self) -> usize {
+        if self.closing.get() == Closing::Now || self.activity.is_handshaking.get() {
+            // What is not sent yet is dropped: a reply made by the closing itself must not go out.
+            return 0;
+        }
+        let mut output = self.output.borrow_mut();
+        let mut total = 0;
+        while !output.unsent().is_empty() {
+            match self.socket.borrow_mut().try_write(output.unsent()) {
+                Ok(0) => break,
+                Ok(sent) => {
+                    output.advance(sent);
+                    total += sent;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                Err(_) => {
+                    drop(output);
+                    self.close();
+                    return total;
+                }
+            }
+        }
+        let left = !output.unsent().is_empty() || self.socket.borrow().has_unsent();
+        drop(output);
+        if left || self.closing.get() == Closing::AfterReplies {
+            self.wake();
+        }
+        total
+    }
+
+    /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no more.
+    pub fn poll_flush(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<usize>> {
+        let mut output = self.output.borrow_mut();
+        let mut total = 0;
+        while !output.unsent().is_empty() {
+            match self.socket.borrow_mut().poll_write(context, output.unsent()) {
+                Poll::Ready(Ok(sent)) if sent > 0 => {
+                    output.advance(sent);
+                    total += sent;
+                }
+                Poll::Ready(Ok(_)) => {
+                    return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        match self.socket.borrow_mut().poll_flush(context) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(total)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Goes on with the greeting of the socket; ready when requests may come.
+    pub fn poll_handshake(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.set_waker(context.waker());
+        if self.is_finished() {
+            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+        }
+        let polled = self.socket.borrow_mut().poll_handshake(context);
+        if let Poll::Ready(Ok(())) = polled {
+            self.activity.is_handshaking.set(false);
+        }
+        polled
+    }
+
+    /// The last thing that its task does: the client learns that it is over, if it can still be told.
+    pub fn say_goodbye(&self) {
+        if !self.activity.is_handshaking.get() {
+            self.socket.borrow_mut().say_goodbye();
+        }
+    }
+
+    /// Closes once everything is answered and sent; requests behind are not executed.
+    pub fn close_after_replies(&self) {
+        if self.closing.get() == Closing::No {
+            self.closing.set(Closing::AfterReplies);
+            self.wake();
+        }
+    }
+
+    /// Closes as soon as its task runs.
+    pub fn close(&self) {
+        self.closing.set(Closing::Now);
+        self.wake();
+    }
+
+    /// The same, and the client can tell from now on: who has killed it may go on as if it were gone.
+    pub fn close_now(&self) {
+        self.close();
+        self.socket.borrow_mut().hang_up();
+    }
+
+    /// Closes as soon as its task runs; what was not sent until now is not sent any more.
+    pub fn close_unanswered(&self) {
+        self.output.borrow_mut().discard_unsent();
+        self.close();
+    }
+
+    /// Closes because the client does not take what is sent to it. Returns whether it was not closing already.
+    pub fn close_for_output(&self) -> bool {
+        let is_news = self.closing.get() != Closing::Now;
+        if is_news {
+            tracing::warn!(peer = %self.peer, bytes = self.output_bytes(), "output buffer limit reached; closing");
+            self.close();
+        }
+        is_news
+    }
+
+    /// As in [`WriteHalf::descriptor`].
+    pub fn descriptor(&self) -> RawFd {
+        self.socket.borrow().descriptor()
+    }
+
+    /// Whether the client has closed its side, though what it sent before is not read yet.
+    pub fn has_peer_closed(&self) -> bool {
+        self.socket.borrow().has_peer_closed()
+    }
+
+    pub fn is_closing(&self) -> bool {
+        self.closing.get() != Closing::No
+    }
+
+    /// Its task should end now.
+    pub fn is_finished(&self) -> bool {
+        match self.closing.get() {
+            Closing::No => false,
+            Closing::Now => true,
+            Closing::AfterReplies => {
+                let output = self.output.borrow();
+                output.is_drained() && output.unsent().is_empty() && !self.socket.borrow().has_unsent()
+            }
+        }
+    }
+
+    pub fn set_waker(&self, waker: &Waker) {
+        let mut slot = self.waker.borrow_mut();
+        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    /// Has its task look around.
+    pub fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}

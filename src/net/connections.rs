@@ -1,0 +1,146 @@
+//! The connections of a frontend, and which of them have something to send.
+
+use crate::context::context::NodeContext;
+use crate::model::request::ConnectionId;
+use crate::net::connection::Connection;
+use crate::observe::metrics::Metrics;
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::Notify;
+
+pub struct Connections {
+    context: Arc<NodeContext>,
+    metrics: Rc<Metrics>,
+    by_number: RefCell<BTreeMap<u64, Rc<Connection>>>,
+    /// By [`ConnectionId::place`]: where outcomes find their connections.
+    places: RefCell<Vec<Option<Rc<Connection>>>>,
+    free_places: RefCell<Vec<u32>>,
+    next_number: Cell<u64>,
+    to_flush: RefCell<Vec<Rc<Connection>>>,
+    pub flush_due: Notify,
+}
+
+impl Connections {
+    pub fn new(context: Arc<NodeContext>, metrics: Rc<Metrics>) -> Connections {
+        Connections {
+            context,
+            metrics,
+            by_number: RefCell::default(),
+            places: RefCell::default(),
+            free_places: RefCell::default(),
+            next_number: Cell::new(1),
+            to_flush: RefCell::default(),
+            flush_due: Notify::new(),
+        }
+    }
+
+    /// An identity for the next connection; [`Connections::add`] follows.
+    pub fn next_id(&self) -> ConnectionId {
+        let number = self.next_number.replace(self.next_number.get() + 1);
+        let place = self.free_places.borrow_mut().pop().unwrap_or_else(|| {
+            let mut places = self.places.borrow_mut();
+            places.push(None);
+            (places.len() - 1) as u32
+        });
+        ConnectionId { number, place }
+    }
+
+    pub fn add(&self, connection: &Rc<Connection>) {
+        let before = self.places.borrow_mut()[connection.id.place as usize].replace(connection.clone());
+        assert!(before.is_none(), "the place of {:?} is taken", connection.id);
+        self.by_number.borrow_mut().insert(connection.id.number, connection.clone());
+    }
+
+    /// Returns whether it was there.
+    pub fn remove(&self, id: ConnectionId) -> bool {
+        let was_there = self.by_number.borrow_mut().remove(&id.number).is_some();
+        if was_there {
+            self.places.borrow_mut()[id.place as usize] = None;
+            self.free_places.borrow_mut().push(id.place);
+        }
+        was_there
+    }
+
+    /// The connection, if it is still there.
+    pub fn get(&self, id: ConnectionId) -> Option<Rc<Connection>> {
+        let places = self.places.borrow();
+        places.get(id.place as usize)?.as_ref().filter(|connection| connection.id == id).cloned()
+    }
+
+    pub fn contains(&self, id: ConnectionId) -> bool {
+        self.by_number.borrow().contains_key(&id.number)
+    }
+
+    /// In the order of their numbers.
+    pub fn all(&self) -> Ref<'_, BTreeMap<u64, Rc<Connection>>> {
+        self.by_number.borrow()
+    }
+
+    pub fn by_number(&self, number: u64) -> Option<Rc<Connection>> {
+        self.by_number.borrow().get(&number).cloned()
+    }
+
+    /// Has the connection's output sent when the tasks that are ready now have run, all of it with one call.
+    pub fn queue_flush(&self, connection: &Rc<Connection>) {
+        if !connection.activity.flush_queued.replace(true) {
+            let mut queue = self.to_flush.borrow_mut();
+            if queue.is_empty() {
+                self.flush_due.notify_one();
+            }
+            queue.push(connection.clone());
+        }
+    }
+
+    /// Sends what was queued.
+    pub fn flush(&self) {
+        let mut queue = self.to_flush.take();
+        for connection in queue.drain(..) {
+            connection.activity.flush_queued.set(false);
+            self.metrics.note_output(connection.flush());
+        }
+        // Keeps the memory unless something was queued meanwhile.
+        let mut current = self.to_flush.borrow_mut();
+        if current.is_empty() {
+            *current = queue;
+        }
+    }
+
+    /// Closes the connection if its client has left more unread than its class may.
+    pub fn cut_off_if_over_limit(&self, connection: &Connection, subscribed: bool) -> bool {
+        let over = self.note_output_limit(connection, subscribed);
+        if over {
+            self.cut_off(connection);
+        }
+        over
+    }
+
+    /// Notes how long the soft limit of the connection's class (`client-output-buffer-limit`) has been exceeded. Returns
+    /// whether that is too long, or the hard limit is exceeded.
+    fn note_output_limit(&self, connection: &Connection, subscribed: bool) -> bool {
+        let bytes = connection.output_bytes() as u64;
+        let config = self.context.config.borrow();
+        let limits = &config.output_limits;
+        let limit = if subscribed { &limits.pubsub } else { &limits.normal };
+        if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
+            return true;
+        }
+        let since = &connection.activity.over_soft_limit_since_ms;
+        if limit.soft_bytes == 0 || bytes <= limit.soft_bytes {
+            since.set(None);
+            return false;
+        }
+        let now_ms = self.context.clock.monotonic_ms();
+        let since_ms = since.get().unwrap_or(now_ms);
+        since.set(Some(since_ms));
+        now_ms - since_ms > limit.soft_seconds.saturating_mul(1000)
+    }
+
+    /// Closes a client that does not take what is sent to it (`client-output-buffer-limit`).
+    pub fn cut_off(&self, connection: &Connection) {
+        if connection.close_for_output() {
+            self.metrics.client_output_buffer_disconnections.add(1);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The bytes of a connection, over TCP, TLS or a Unix socket. Reading and writing are halves, because a read may
+//! be going on while replies are sent.
+//!
+//! One call here is one call of the system: tokio knows that a read which did not fill its buffer has emptied the socket.
+
+use crate::net::tls::stream::TlsStream;
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+pub enum ReadHalf {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
+    Tls(Rc<RefCell<TlsStream>>),
+}
+
+pub enum WriteHalf {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
+    Tls(Rc<RefCell<TlsStream>>),
+}
+
+pub fn of_tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
+    let (read, write) = stream.into_split();
+    (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+}
+
+pub fn of_unix(stream: UnixStream) -> (ReadHalf, WriteHalf) {
+    let (read, write) = stream.into_split();
+    (ReadHalf::Unix(read), WriteHalf::Unix(write))
+}
+
+pub fn of_tls(stream: TlsStream) -> (ReadHalf, WriteHalf) {
+    let stream = Rc::new(RefCell::new(stream));
+    (ReadHalf::Tls(stream.clone()), WriteHalf::Tls(stream))
+}
+
+impl ReadHalf {
+    /// Reads what is there. Nothing read and nothing pending is the end of what the client sends.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            ReadHalf::Tcp(socket) => Pin::new(socket).poll_read(context, target),
+            ReadHalf::Unix(socket) => Pin::new(socket).poll_read(context, target),
+            ReadHalf::Tls(stream) => stream.borrow_mut().poll_read(context, target),
+        }
+    }
+}
+
+impl WriteHalf {
+    /// Whether clients greet before they are served.
+    pub fn has_handshake(&self) -> bool {
+        matches!(self, WriteHalf::Tls(_))
+    }
+
+    /// Goes on with the greeting; ready when it is through.
+    pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            WriteHalf::Tcp(_) | WriteHalf::Unix(_) => Poll::Ready(Ok(())),
+            WriteHalf::Tls(stream) => stream.borrow_mut().poll_handshake(context),
+        }
+    }
+
+    /// Sends what the socket takes at once: a number of bytes above 0, or `WouldBlock`.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            WriteHalf::Tcp(socket) => socket.try_write(bytes),
+            WriteHalf::Unix(socket) => socket.try_write(bytes),
+            WriteHalf::Tls(stream) => stream.borrow_mut().try_write(bytes),
+        }
+    }
+
+    /// Sends what the socket takes; pending, with the task registered, when it takes nothing.
+    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            WriteHalf::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
+            WriteHalf::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
+            WriteHalf::Tls(stream) => stream.borrow_mut().poll_write(context, bytes),
+        }
+    }
+
+    /// Sends what was taken and waits encrypted; pending, with the task registered, when the socket takes no more.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            WriteHalf::Tcp(_) | WriteHalf::Unix(_) => Poll::Ready(Ok(())),
+            WriteHalf::Tls(stream) => stream.borrow_mut().poll_flush(context),
+        }
+    }
+
+    /// Whether something that was taken is not sent yet.
+    pub fn has_unsent(&self) -> bool {
+        match self {
+            WriteHalf::Tcp(_) | WriteHalf::Unix(_) => false,
+            WriteHalf::Tls(stream) => stream.borrow().has_unsent(),
+        }
+    }
+
+    /// Says that nothing more comes, where that has to be said.
+    pub fn say_goodbye(&mut self) {
+        if let WriteHalf::Tls(stream) = self {
+            stream.borrow_mut().say_goodbye();
+        }
+    }
+
+    /// Tells the client at once that it is over, before its task gets to close the socket.
+    pub fn hang_up(&mut self) {
+        let mut context = Context::from_waker(Waker::noop());
+        // A shutdown is done when it is asked for; of an error the task learns too.
+        let _ = match self {
+            WriteHalf::Tcp(socket) => Pin::new(socket).poll_shutdown(&mut context),
+            WriteHalf::Unix(socket) => Pin::new(socket).poll_shutdown(&mut context),
+            WriteHalf::Tls(_) => return,
+        };
+    }
+
+    /// The number by which the system knows the socket.
+    pub fn descriptor(&self) -> RawFd {
+        match self {
+            WriteHalf::Tcp(socket) => socket.as_ref().as_raw_fd(),
+            WriteHalf::Unix(socket) => socket.as_ref().as_raw_fd(),
+            WriteHalf::Tls(stream) => stream.borrow().descriptor(),
+        }
+    }
+
+    /// Whether the client has closed its side, though what it sent before is not read yet.
+    pub fn has_peer_closed(&self) -> bool {
+        match self {
+            WriteHalf::Tcp(socket) => is_read_closed(socket.ready(Interest::READABLE)),
+            WriteHalf::Unix(socket) => is_read_closed(socket.ready(Interest::READABLE)),
+            WriteHalf::Tls(stream) => stream.borrow().has_peer_closed(),
+        }
+    }
+}
+
+/// Looks once, without waiting.
+pub fn is_read_closed(ready: impl Future<Output = io::Result<tokio::io::Ready>>) -> bool {
+    match std::pin::pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+        Poll::Ready(Err(_)) => true,
+        Poll::Pending => false,
+    }
+}

@@ -1,0 +1,206 @@
+//! A TCP connection that speaks TLS: what rustls makes of the bytes, and when they are read and sent.
+
+use rustls::{ServerConfig, ServerConnection};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, RawFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+
+/// Encrypted bytes read with one call, outside the handshake. What they hold fits a read of [`crate::server::connection_task`] together
+/// with the record that was incomplete before.
+const READ_BYTES: usize = 32 * 1024;
+
+/// During the handshake: so little that requests which come right behind it fit what rustls keeps of them.
+const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
+
+/// Encrypted bytes that wait for the socket.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
+
+pub struct TlsStream {
+    tcp: TcpStream,
+    session: ServerConnection,
+    /// The client sends nothing more.
+    ended: bool,
+}
+
+impl TlsStream {
+    pub fn new(tcp: TcpStream, offer: Arc<ServerConfig>) -> Result<TlsStream, rustls::Error> {
+        let mut session = ServerConnection::new(offer)?;
+        session.set_buffer_limit(Some(UNSENT_BYTES_MAX));
+        Ok(TlsStream { tcp, session, ended: false })
+    }
+
+    /// Goes on with the handshake; ready when it is through.
+    pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_flush(context))?;
+            if !self.session.is_handshaking() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut space = [MaybeUninit::uninit(); HANDSHAKE_READ_BYTES];
+            let mut arrived = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.tcp).poll_read(context, &mut arrived))?;
+            let mut encrypted = arrived.filled();
+            if encrypted.is_empty() {
+                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+            }
+            while !encrypted.is_empty() {
+                self.take_in(&mut encrypted)?;
+            }
+        }
+    }
+
+    /// Reads what is there and can be decrypted. Nothing read and nothing pending is the end of what the client sends.
+    /// The target has room for more than [`READ_BYTES`] and one record.
+    pub fn poll_read(&mut self, context: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            if self.hand_out(target)? > 0 || self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            let mut space = [MaybeUninit::uninit(); READ_BYTES];
+            let mut arrived = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.tcp).poll_read(context, &mut arrived))?;
+            let mut encrypted = arrived.filled();
+            if encrypted.is_empty() {
+                // Many clients close without a word; a request that was cut is not executed anyway.
+                self.ended = true;
+                return Poll::Ready(Ok(()));
+            }
+            let before = target.filled().len();
+            while !encrypted.is_empty() && !self.ended {
+                self.take_in(&mut encrypted)?;
+                self.hand_out(target)?;
+            }
+            if target.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Gives rustls some of the bytes that have arrived.
+    fn take_in(&mut self, encrypted: &mut &[u8]) -> io::Result<()> {
+        if self.session.read_tls(encrypted)? == 0 {
+            // Bytes behind its goodbye.
+            return Err(ErrorKind::InvalidData.into());
+        }
+        if let Err(error) = self.session.process_new_packets() {
+            // The client shall know why, if its socket takes it.
+            let _ = self.send(None);
+            return Err(io::Error::new(ErrorKind::InvalidData, error));
+        }
+        Ok(())
+    }
+
+    /// Moves what is decrypted to the target. Returns the bytes moved.
+    fn hand_out(&mut self, target: &mut ReadBuf<'_>) -> io::Result<usize> {
+        let mut moved = 0;
+        while target.remaining() > 0 {
+            match self.session.reader().read(target.initialize_unfilled()) {
+                // It has said that it sends nothing more.
+                Ok(0) => {
+                    self.ended = true;
+                    break;
+                }
+                Ok(read) => {
+                    target.advance(read);
+                    moved += read;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Encrypts and sends what the socket takes. Returns the bytes taken, some of which may wait encrypted; `WouldBlock`
+    /// when nothing was taken, because earlier ones wait still.
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write(None, bytes)
+    }
+
+    /// As [`TlsStream::try_write`], with the task registered when it is pending.
+    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        in_poll(self.write(Some(context), bytes))
+    }
+
+    /// Sends what waits encrypted; pending, with the task registered, when the socket takes no more.
+    pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        in_poll(self.send(Some(context)))
+    }
+
+    /// Whether encrypted bytes wait for the socket.
+    pub fn has_unsent(&self) -> bool {
+        self.session.wants_write()
+    }
+
+    /// Tells the client that nothing more comes, if the socket takes it.
+    pub fn say_goodbye(&mut self) {
+        self.session.send_close_notify();
+        let _ = self.send(None);
+    }
+
+    pub fn descriptor(&self) -> RawFd {
+        self.tcp.as_raw_fd()
+    }
+
+    /// Whether the client has closed its side.
+    pub fn has_peer_closed(&self) -> bool {
+        self.ended || crate::net::socket::is_read_closed(self.tcp.ready(Interest::READABLE))
+    }
+
+    fn write(&mut self, mut context: Option<&mut Context<'_>>, bytes: &[u8]) -> io::Result<usize> {
+        self.send(context.as_deref_mut())?;
+        let taken = self.session.writer().write(bytes)?;
+        match self.send(context) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
+            _ => Ok(taken),
+        }
+    }
+
+    fn send(&mut self, mut context: Option<&mut Context<'_>>) -> io::Result<()> {
+        while self.session.wants_write() {
+            let mut socket = Sending { tcp: &mut self.tcp, context: context.as_deref_mut() };
+            if self.session.write_tls(&mut socket)? == 0 {
+                return Err(ErrorKind::WriteZero.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn in_poll<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
+    match result {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+        result => Poll::Ready(result),
+    }
+}
+
+/// The socket as rustls writes to it. With a context the task is registered where it says `WouldBlock`.
+struct Sending<'s, 'c, 'w> {
+    tcp: &'s mut TcpStream,
+    context: Option<&'c mut Context<'w>>,
+}
+
+impl Write for Sending<'_, '_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match &mut self.context {
+            None => self.tcp.try_write_vectored(slices),
+            Some(context) => match Pin::new(&mut *self.tcp).poll_write_vectored(context, slices) {
+                Poll::Ready(result) => result,
+                Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+            },
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Which keys the ops of a batch name: the blocked reads on them go with the entry.
+
+use crate::command::value::key::KeyWrite;
+use crate::command::value::{Data, Write};
+use crate::state::op::Op;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Names, and nothing more: what an op does to a key is for the machine to find out.
+#[derive(Debug, Default)]
+pub struct Touched {
+    /// With the number of reads of one group that go with the entry: one for an XADD, which adds one entry, and as many as
+    /// an entry takes for anything else.
+    keys: BTreeMap<(u32, Bytes), usize>,
+    databases: BTreeSet<u32>,
+    everything: bool,
+}
+
+/// Reads of one group and key that an entry carries at the most. The others are looked at when it was applied.
+pub const CARRIED_READS_MAX: usize = 64;
+
+impl Touched {
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.databases.is_empty() && !self.everything
+    }
+
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.databases.clear();
+        self.everything = false;
+    }
+
+    /// The keys, each with the number of reads of one group that go with the entry.
+    pub fn keys(&self) -> impl Iterator<Item = (u32, &[u8], usize)> {
+        self.keys.iter().map(|((database, key), reads)| (*database, &key[..], *reads))
+    }
+
+    /// Whether the whole database is touched.
+    pub fn is_database(&self, database: u32) -> bool {
+        self.everything || self.databases.contains(&database)
+    }
+
+    /// Whether some whole database is touched.
+    pub fn is_any_database(&self) -> bool {
+        self.everything || !self.databases.is_empty()
+    }
+
+    pub fn note_op(&mut self, op: &Op<'_>) {
+        match op {
+            Op::Write { database, write } => self.note_write(*database, write),
+            Op::Transaction(transaction) => {
+                for (database, data) in &transaction.commands {
+                    if let Data::Write(write) = data {
+                        self.note_write(*database, write);
+                    }
+                }
+            }
+            Op::BlockingRead { .. } => {}
+        }
+    }
+
+    pub fn note_write(&mut self, database: u32, write: &Write<'_>) {
+        match write {
+            Write::Add(add) => self.note_key(database, add.key, 1),
+            Write::GroupRead(_) => {}
+            Write::Key(KeyWrite::FlushAll) => self.everything = true,
+            Write::Key(KeyWrite::FlushDatabase) => drop(self.databases.insert(database)),
+            Write::Key(KeyWrite::SwapDatabases { first, second }) => self.databases.extend([*first, *second]),
+            Write::Key(KeyWrite::Copy { to, database: Some(into), .. }) => {
+                self.note_key(*into, to, CARRIED_READS_MAX);
+            }
+            Write::Key(KeyWrite::Move { key, database: into }) => {
+                self.note_key(database, key, CARRIED_READS_MAX);
+                self.note_key(*into, key, CARRIED_READS_MAX);
+            }
+            _ => write.keys().for_each(|key| self.note_key(database, key, CARRIED_READS_MAX)),
+        }
+    }
+
+    fn note_key(&mut self, database: u32, key: &[u8], reads: usize) {
+        let known = self.keys.entry((database, Bytes::copy_from_slice(key))).or_default();
+        *known = known.saturating_add(reads).min(CARRIED_READS_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::value::stream::{Add, NewId};
+    use crate::model::args::ArgList;
+
+    fn keys(touched: &Touched) -> Vec<(u32, &[u8], usize)> {
+        touched.keys().collect()
+    }
+
+    #[test]
+    fn an_entry_carries_one_read_for_each_added_entry() {
+        let fields = ArgList::Packed { count: 2, bytes: b"\x01a\x01b" };
+        let add = Add {
+            key: b"s",
+            make_stream: true,
+            id: NewId::Auto,
+            trim: None,
+            idempotency: None,
+            fields,
+        };
+        let mut touched = Touched::default();
+        for _ in 0..3 {
+            touched.note_write(0, &Write::Add(add.clone()));
+        }
+        assert_eq!(keys(&touched), [(0, &b"s"[..], 3)]);
+        touched.note_write(0, &Write::Key(KeyWrite::Persist { key: b"s" }));
+        assert_eq!(keys(&touched), [(0, &b"s"[..], CARRIED_READS_MAX)]);
+    }
+
+    #[test]
+    fn both_databases_of_a_move_are_touched() {
+        let mut touched = Touched::default();
+        touched.note_write(1, &Write::Key(KeyWrite::Move { key: b"s", database: 2 }));
+        assert_eq!(keys(&touched), [(1, &b"s"[..], CARRIED_READS_MAX), (2, &b"s"[..], CARRIED_READS_MAX)]);
+        touched.clear();
+        touched.note_write(1, &Write::Key(KeyWrite::SwapDatabases { first: 3, second: 4 }));
+        assert!(touched.is_database(3) && touched.is_database(4) && !touched.is_database(1));
+        touched.note_write(1, &Write::Key(KeyWrite::FlushAll));
+        assert!(touched.is_database(9));
+    }
+}

@@ -1,0 +1,244 @@
+//! CLIENT TRACKING at work: reads are remembered, changes are told.
+//!
+//! A read is remembered at its place: at once if it is answered from applied state, and behind the writes before it in
+//! its pipeline otherwise. So no change is missed: whatever comes later in the log finds the key in the table. Of an op
+//! the client that sent it hears behind its reply, others at once; broadcasts follow the round.
+
+use crate::command::value::Query;
+use crate::command::value::connection::TrackingOptions;
+use crate::model::reply::{Reply, ReplyError};
+use crate::net::connection::Connection;
+use crate::net::connections::Connections;
+use crate::push::push::Push;
+use crate::push::tracking::{Broadcast, ClientId, Tracker, TrackingMode};
+use crate::resp::writer::{self, Protocol};
+use bytes::Bytes;
+use std::rc::Rc;
+
+/// The channel of messages to a RESP2 connection that others redirect theirs to.
+const CHANNEL: &str = "__redis__:invalidate";
+
+impl Push {
+    /// CLIENT TRACKING ON; [`Push::refresh_interest`] follows.
+    pub fn track(
+        &self,
+        connections: &Connections,
+        connection: &Connection,
+        options: &TrackingOptions<'_>,
+    ) -> Result<Reply, ReplyError> {
+        self.check_redirection(connections, options)?;
+        self.tracking.borrow_mut().enable(connection.id.number, options)?;
+        if !connections.contains(connection.id) {
+            // It was closed while its EXEC was in flight: nothing would end the tracking.
+            self.tracking.borrow_mut().disable(connection.id.number);
+        }
+        Ok(Reply::OK)
+    }
+
+    /// The client that messages are redirected to is there now; later it may go.
+    pub fn check_redirection(
+        &self,
+        connections: &Connections,
+        options: &TrackingOptions<'_>,
+    ) -> Result<(), ReplyError> {
+        match options.redirect {
+            Some(id) if !connections.all().contains_key(&id) => {
+                Err(ReplyError::new("ERR The client ID you want redirect to does not exist"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// CLIENT TRACKINGINFO
+    pub fn tracking_info(&self, connection: &Connection) -> Reply {
+        let tracking = self.tracking.borrow();
+        let tracker = tracking.tracker(connection.id.number);
+        let mut flags = vec![if tracker.is_some() { "on" } else { "off" }];
+        if let Some(tracker) = tracker {
+            flags.extend(match (tracker.mode, tracker.caching) {
+                (TrackingMode::All, _) => &[][..],
+                (TrackingMode::Broadcast, _) => &["bcast"],
+                (TrackingMode::OptIn, false) => &["optin"],
+                (TrackingMode::OptIn, true) => &["optin", "caching-yes"],
+                (TrackingMode::OptOut, false) => &["optout"],
+                (TrackingMode::OptOut, true) => &["optout", "caching-no"],
+            });
+            flags.extend(tracker.no_loop.then_some("noloop"));
+            flags.extend(tracker.is_redirect_broken.then_some("broken_redirect"));
+        }
+        let prefixes = tracker.into_iter().flat_map(|tracker| tracker.prefixes.iter().map(Reply::bulk));
+        Reply::Map(vec![
+            (Reply::Text("flags"), Reply::Set(flags.into_iter().map(Reply::Text).collect())),
+            (Reply::Text("redirect"), Reply::Integer(redirection(tracker))),
+            (Reply::Text("prefixes"), Reply::Array(prefixes.collect())),
+        ])
+    }
+
+    /// Whether what the connection's request at hand reads is remembered.
+    pub fn remembers(&self, connection: &Connection) -> bool {
+        self.tracks() && self.tracking.borrow().remembers(connection.id.number)
+    }
+
+    /// The request at hand reads these keys, in this order.
+    pub fn remember<'k>(
+        &self,
+        connections: &Connections,
+        keys_max: u64,
+        connection: &Connection,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) {
+        if self.remembers(connection) {
+            self.remember_at_its_place(connections, keys_max, connection, keys);
+        }
+    }
+
+    /// A request that was found to be remembered reads these keys now: CLIENT CACHING may say something else by then.
+    /// `keys_max`: `tracking-table-max-keys`.
+    pub fn remember_at_its_place<'k>(
+        &self,
+        connections: &Connections,
+        keys_max: u64,
+        connection: &Connection,
+        keys: impl Iterator<Item = &'k [u8]>,
+    ) {
+        if !self.tracking.borrow().tracks_reads(connection.id.number) {
+            return;
+        }
+        for key in keys {
+            self.tracking.borrow_mut().remember(connection.id.number, key);
+        }
+        loop {
+            let overdue = self.tracking.borrow().overdue(keys_max);
+            let Some(key) = overdue else { return };
+            self.tell_readers(connections, &key, None, Some(connection));
+        }
+    }
+
+    /// The keys of a read that is not answered at once, for [`Push::remember_at_its_place`].
+    pub fn keys_to_remember(&self, connection: &Connection, query: &Query<'_>) -> Option<Vec<Bytes>> {
+        self.remembers(connection).then(|| remembered(query))
+    }
+
+    /// The key holds something else now.
+    pub fn invalidate(&self, connections: &Connections, key: &Bytes, origin: Option<&Connection>) {
+        let by = origin.map(|connection| connection.id.number);
+        self.tell_readers(connections, key, by, origin);
+        self.tracking.borrow_mut().note_change(key, by);
+    }
+
+    fn tell_readers(
+        &self,
+        connections: &Connections,
+        key: &[u8],
+        by: Option<ClientId>,
+        origin: Option<&Connection>,
+    ) {
+        let readers = self.tracking.borrow_mut().invalidate(key, by);
+        for reader in readers {
+            self.send_invalidation(connections, reader, &Reply::Array(vec![Reply::bulk(key)]), origin);
+        }
+    }
+
+    /// All keys are gone (`trackingInvalidateKeysOnFlush`).
+    pub fn invalidate_all(&self, connections: &Connections, origin: Option<&Connection>) {
+        let trackers: Vec<ClientId> = self.tracking.borrow().trackers().collect();
+        self.tracking.borrow_mut().forget_all();
+        for tracker in trackers {
+            self.send_invalidation(connections, tracker, &Reply::Nil, origin);
+        }
+    }
+
+    /// Tells those who track by prefix what has changed since the last time.
+    pub fn send_broadcasts(&self, connections: &Connections) {
+        let broadcasts = self.tracking.borrow_mut().take_broadcasts();
+        for Broadcast { clients, changed } in broadcasts {
+            let all = Reply::Array(changed.keys().map(Reply::bulk).collect());
+            for client in clients {
+                let spares_own = self.tracking.borrow().tracker(client).is_some_and(|it| it.no_loop);
+                if !spares_own {
+                    self.send_invalidation(connections, client, &all, None);
+                    continue;
+                }
+                let of_others = changed.iter().filter(|(_, by)| **by != Some(client));
+                let of_others: Vec<Reply> = of_others.map(|(key, _)| Reply::bulk(key)).collect();
+                if !of_others.is_empty() {
+                    self.send_invalidation(connections, client, &Reply::Array(of_others), None);
+                }
+            }
+        }
+    }
+
+    /// Sends a message about these keys to a client that tracks, or to the one that it redirects to (`sendTrackingMessage`).
+    /// RESP2 has no place for it but in subscriptions, so a RESP2 client without redirection gets nothing.
+    fn send_invalidation(
+        &self,
+        connections: &Connections,
+        client: ClientId,
+        keys: &Reply,
+        origin: Option<&Connection>,
+    ) {
+        let all = connections.all();
+        let redirect = self.tracking.borrow().tracker(client).and_then(|tracker| tracker.redirect);
+        let Some(connection) = all.get(&client) else { return };
+        let frame = |kind, payload: &Reply| Reply::Push(vec![Reply::Text(kind), payload.clone()]);
+        let Some(redirect) = redirect else {
+            if protocol(connection) == Protocol::Resp3 {
+                send_frame(connections, connection, &frame("invalidate", keys), origin);
+            }
+            return;
+        };
+        let Some(target) = all.get(&redirect) else {
+            self.tracking.borrow_mut().break_redirect(client);
+            if protocol(connection) == Protocol::Resp3 {
+                let lost = frame("tracking-redir-broken", &Reply::Integer(redirect as i64));
+                send_frame(connections, connection, &lost, origin);
+            }
+            return;
+        };
+        if protocol(target) == Protocol::Resp3 {
+            send_frame(connections, target, &frame("invalidate", keys), origin);
+        } else if target.session.borrow().subscriptions > 0 {
+            let parts = vec![Reply::Text("message"), Reply::Text(CHANNEL), keys.clone()];
+            send_frame(connections, target, &Reply::Push(parts), origin);
+        }
+    }
+}
+
+fn send_frame(
+    connections: &Connections,
+    target: &Rc<Connection>,
+    frame: &Reply,
+    origin: Option<&Connection>,
+) {
+    if target.is_closing() {
+        return;
+    }
+    if origin.is_some_and(|origin| origin.id == target.id) {
+        let mut bytes = Vec::new();
+        writer::write(&mut bytes, protocol(target), frame);
+        target.defer_invalidation(&bytes);
+        return;
+    }
+    target.push_reply(frame);
+    let subscribed = target.session.borrow().subscriptions > 0;
+    connections.cut_off_if_over_limit(target, subscribed);
+    connections.queue_flush(target);
+}
+
+/// What of a query is remembered: every key that it names, whether there is one or not. A refused command read nothing,
+/// and WATCH has its own memory.
+pub fn remembered(query: &Query<'_>) -> Vec<Bytes> {
+    match query {
+        Query::Refused(_) => Vec::new(),
+        _ => query.keys().map(Bytes::copy_from_slice).collect(),
+    }
+}
+
+/// As GETREDIR and CLIENT LIST tell it: -1 for one that does not track, 0 for one that gets its own messages.
+pub fn redirection(tracker: Option<&Tracker>) -> i64 {
+    tracker.map_or(-1, |tracker| tracker.redirect.unwrap_or(0) as i64)
+}
+
+fn protocol(connection: &Connection) -> Protocol {
+    connection.session.borrow().protocol
+}

@@ -1,0 +1,139 @@
+//! MONITOR: every command, as it is executed, to whoever asked for it.
+//!
+//! A command is told when it was executed; a write when it was put into the open batch, the commands of a transaction when
+//! that was applied, EXEC behind them. Commands with the flag `admin` or `skip_monitor` are not told, nor are secrets
+//! (`command::redact`).
+
+use crate::command::redact;
+use crate::command::spec::{Flags, Row};
+use crate::model::args::Args;
+use crate::model::reply::Reply;
+use crate::net::address::Address;
+use crate::net::connection::Connection;
+use crate::net::connections::Connections;
+use crate::push::push::Push;
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::rc::Rc;
+
+/// The connections that monitor.
+#[derive(Default)]
+pub struct Monitors {
+    connections: RefCell<Vec<Rc<Connection>>>,
+    /// The one thing that is looked at with every request.
+    any: Cell<bool>,
+}
+
+impl Monitors {
+    #[inline]
+    pub fn is_any(&self) -> bool {
+        self.any.get()
+    }
+
+    pub fn len(&self) -> usize {
+        self.connections.borrow().len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        !self.is_any()
+    }
+
+    fn add(&self, connection: &Rc<Connection>) {
+        self.connections.borrow_mut().push(connection.clone());
+        self.any.set(true);
+    }
+
+    /// Does nothing if it does not monitor.
+    pub fn remove(&self, connection: &Connection) {
+        if self.is_any() {
+            let mut connections = self.connections.borrow_mut();
+            connections.retain(|known| known.id != connection.id);
+            self.any.set(!connections.is_empty());
+        }
+    }
+}
+
+impl Push {
+    /// MONITOR of a connection whose requests before are answered.
+    pub fn monitor(&self, connections: &Connections, connection: &Rc<Connection>) -> Reply {
+        if !connections.contains(connection.id) {
+            // It was closed meanwhile: nobody would take it off the list.
+            return Reply::OK;
+        }
+        let before = std::mem::replace(&mut connection.session.borrow_mut().is_monitoring, true);
+        if !before {
+            self.monitors.add(connection);
+        }
+        Reply::OK
+    }
+
+    #[cold]
+    pub fn feed_monitors(
+        &self,
+        connections: &Connections,
+        connection: &Connection,
+        now_micros: u64,
+        row: &Row,
+        args: Args<'_>,
+    ) {
+        if row.flags.contains(Flags::ADMIN) || row.flags.contains(Flags::SKIP_MONITOR) {
+            return;
+        }
+        let line = line(
+            now_micros,
+            connection.session.borrow().database,
+            &match &connection.peer {
+                Address::Ip(address) => address.to_string(),
+                Address::Unix(path) => format!("unix:{path}"),
+            },
+            redact::shown(row, args),
+        );
+        let monitors = self.monitors.connections.borrow().clone();
+        for monitor in monitors.iter().filter(|monitor| !monitor.is_closing()) {
+            monitor.push(&line);
+            // Nothing holds back what is told, so the limits are those of subscribers.
+            connections.cut_off_if_over_limit(monitor, true);
+            connections.queue_flush(monitor);
+        }
+    }
+}
+
+/// `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"` (Redis `replicationFeedMonitors`).
+fn line<'a>(now_micros: u64, database: u32, address: &str, args: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut line = Vec::new();
+    let (seconds, micros) = (now_micros / 1_000_000, now_micros % 1_000_000);
+    let _ = write!(line, "+{seconds}.{micros:06} [{database} {address}]");
+    for arg in args {
+        line.extend_from_slice(b" \"");
+        for &byte in arg {
+            match byte {
+                b'\\' | b'"' => line.extend([b'\\', byte]),
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                b'\t' => line.extend_from_slice(b"\\t"),
+                0x07 => line.extend_from_slice(b"\\a"),
+                0x08 => line.extend_from_slice(b"\\b"),
+                b' '..=b'~' => line.push(byte),
+                _ => drop(write!(line, "\\x{byte:02x}")),
+            }
+        }
+        line.push(b'"');
+    }
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_whatever_is_in_it() {
+        let args: [&[u8]; 3] = [b"SET", b"a b\n\"\x01\\\r\t", "\u{e9}".as_bytes()];
+        let line = line(1_339_518_083_007_412, 3, "127.0.0.1:60866", args.into_iter());
+        let expected = r#"+1339518083.007412 [3 127.0.0.1:60866] "SET" "a b\n\"\x01\\\r\t" "\xc3\xa9""#
+            .to_owned()
+            + "\r\n";
+        assert_eq!(String::from_utf8(line).unwrap(), expected);
+    }
+}

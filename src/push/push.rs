@@ -1,0 +1,61 @@
+//! The owner of subscriptions, of what clients may have cached, and of monitors.
+
+use crate::engine::submission::Interest;
+use crate::model::key_events::EventClasses;
+use crate::net::connection::Connection;
+use crate::push::monitors::Monitors;
+use crate::push::tracking::Tracking;
+use crate::pubsub::registry::Registry;
+use std::cell::{Cell, RefCell};
+
+#[derive(Default)]
+pub struct Push {
+    pub registry: RefCell<Registry>,
+    pub tracking: RefCell<Tracking>,
+    pub monitors: Monitors,
+    /// `notify-keyspace-events`.
+    key_events: Cell<EventClasses>,
+    /// Some client tracks keys, or is about to.
+    tracks: Cell<bool>,
+    /// Transactions in flight in which CLIENT TRACKING stands: it must find that events were kept when it is executed.
+    tracking_transactions: Cell<u32>,
+}
+
+impl Push {
+    /// Some client tracks keys, or is about to.
+    pub fn tracks(&self) -> bool {
+        self.tracks.get()
+    }
+
+    pub fn key_events(&self) -> EventClasses {
+        self.key_events.get()
+    }
+
+    /// A transaction with CLIENT TRACKING in it begins, or has ended.
+    pub fn note_tracking_transaction(&self, begins: bool) {
+        let count = self.tracking_transactions.get();
+        self.tracking_transactions.set(if begins { count + 1 } else { count - 1 });
+    }
+
+    /// Follows the setting and those who track; returns what the engine is to tell of keys from now on.
+    pub fn refresh_interest(&self, key_events: EventClasses) -> Interest {
+        self.key_events.set(key_events);
+        self.tracks.set(!self.tracking.borrow().is_off() || self.tracking_transactions.get() > 0);
+        let tracks = self.tracks.get();
+        Interest {
+            events: key_events.is_on() || tracks,
+            misses: tracks
+                || key_events.contains(EventClasses::MISS)
+                || key_events.contains(EventClasses::EXPIRED),
+        }
+    }
+
+    /// Nothing may be registered for a connection that is gone.
+    pub fn forget(&self, connection: &Connection) {
+        if self.tracks() {
+            self.tracking.borrow_mut().disable(connection.id.number);
+        }
+        self.monitors.remove(connection);
+        self.registry.borrow_mut().drop_subscriber(connection.subscriber());
+    }
+}

@@ -1,0 +1,84 @@
+//! What has come from the engine: told to those who listen, and written into the slot of the request that it is for.
+
+use crate::commands::{debug, transaction};
+use crate::engine::engine::Delivery;
+use crate::engine::submission::{Answer, Outcome};
+use crate::frontend::frontend::Frontend;
+use crate::model::reply::Reply;
+use crate::model::request::RequestId;
+use crate::net::connection::Connection;
+use crate::session::pending::Completion;
+use std::rc::Rc;
+
+/// Finishes what has come, in its order: of each op its events first, then its reply, and behind that what the client
+/// hears of itself.
+pub fn deliver(frontend: &Rc<Frontend>, delivery: Delivery) {
+    frontend.stopwatch.start();
+    for spike in delivery.spikes {
+        frontend.note_event(spike.event, spike.nanoseconds);
+    }
+    for outcome in delivery.outcomes {
+        finish(frontend, outcome);
+    }
+    if frontend.push.tracks() {
+        frontend.push.send_broadcasts(&frontend.connections);
+    }
+    frontend.connections.flush();
+    frontend.release_if_room();
+}
+
+fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
+    let by = match outcome.answer {
+        Answer::Events { by } => by,
+        _ => outcome.request,
+    };
+    let connection = by.and_then(|request| frontend.connections.get(request.connection));
+    let (Some(request), Some(connection)) = (outcome.request, &connection) else {
+        // The client is gone, or it is the engine's own op: others hear of it all the same.
+        return frontend.push.announce(&frontend.connections, &outcome.events, connection.as_deref());
+    };
+    let Some(then) = connection.with_pending(request, |pending| std::mem::take(&mut pending.then)) else {
+        return;
+    };
+    match then {
+        Completion::Reply => {
+            frontend.push.announce(&frontend.connections, &outcome.events, Some(connection));
+            frontend.answer_after(connection, request, &outcome.answer.into_reply(), outcome.nanoseconds);
+        }
+        Completion::Tracked(keys) => {
+            frontend.remember_at_its_place(connection, keys.iter().map(|key| &key[..]));
+            frontend.push.announce(&frontend.connections, &outcome.events, Some(connection));
+            frontend.answer_after(connection, request, &outcome.answer.into_reply(), outcome.nanoseconds);
+        }
+        Completion::Blocked => end_blocked(frontend, connection, request, outcome.answer),
+        Completion::Publish(publication) => {
+            let reply = match outcome.answer.into_reply() {
+                error @ Reply::Error(_) => error,
+                _ => frontend.push.publish(&frontend.connections, connection, &publication),
+            };
+            frontend.answer(connection, request, &reply);
+        }
+        Completion::Ask(make) => {
+            let reply = make(outcome.answer);
+            frontend.answer_late(connection, request, &reply);
+        }
+        Completion::Exec(run) => transaction::resume(frontend, connection, request, run, outcome),
+        Completion::Populate(run) => debug::populate_on(frontend, connection, request, *run, outcome),
+    }
+}
+
+fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: RequestId, answer: Answer) {
+    let reply = match answer {
+        Answer::Forbidden => match frontend.refuse_blocked(connection) {
+            Some(error) => Reply::Error(error),
+            // The right came back while the refusal was on its way.
+            None => Reply::NilArray,
+        },
+        answer => answer.into_reply(),
+    };
+    let blocked = connection.blocked.take();
+    if let Some(blocked) = blocked.filter(|it| it.is_remembered && matches!(reply, Reply::Streams(_))) {
+        frontend.remember_at_its_place(connection, blocked.keys.iter().map(|key| &key[..]));
+    }
+    frontend.answer_late(connection, request, &reply);
+}

@@ -1,0 +1,155 @@
+//! Group reads that are blocked while an entry is applied, and served by the machine between two of its ops.
+//!
+//! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, first come first served.
+//! After each op the machine serves those whose key became readable, as Redis does between two commands
+//! (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the same reads. A read that
+//! finds nothing stays blocked and leaves no trace.
+
+use crate::base::wire::{Malformed, Reader};
+use crate::command::value::group::GroupRead;
+use crate::state::effects::Effect;
+use crate::state::op::codec;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The place of a blocked read in its entry: those that the entry carries from 0 on, then the blocking reads among its
+/// ops in the order in which they found nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockedNumber(pub usize);
+
+/// The blocked reads of the entry that is being applied.
+///
+/// Invariant: `by_key` holds the numbers of exactly the reads that are still blocked, ascending, under each of their keys.
+#[derive(Debug, Default)]
+pub struct BlockedReads<'a> {
+    /// `None` once it was served.
+    reads: Vec<Option<(u32, GroupRead<'a>)>>,
+    by_key: BTreeMap<(u32, &'a [u8]), Vec<BlockedNumber>>,
+    /// Reads to try before the next op, each at most once for a signal.
+    due: VecDeque<BlockedNumber>,
+}
+
+impl<'a> BlockedReads<'a> {
+    /// Reads the list that an entry carries.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut blocked = BlockedReads::default();
+        let mut reader = Reader::new(bytes);
+        while !reader.is_empty() {
+            let (database, read) = codec::decode_blocked(&mut reader)?;
+            blocked.block(database, read);
+        }
+        Ok(blocked)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// The read joins the queues of its keys, behind those that wait there already.
+    pub fn block(&mut self, database: u32, read: GroupRead<'a>) -> BlockedNumber {
+        let number = BlockedNumber(self.reads.len());
+        for (key, _) in &read.streams {
+            let queue = self.by_key.entry((database, key)).or_default();
+            if queue.last() != Some(&number) {
+                queue.push(number);
+            }
+        }
+        self.reads.push(Some((database, read)));
+        number
+    }
+
+    /// Notes what an op did: the reads on the keys concerned are tried before the next op.
+    pub fn signal(&mut self, signals: &[Effect]) {
+        for signal in signals {
+            if signal.event.concerns_database() {
+                let here = self.by_key.range((signal.database, &[][..])..);
+                let here = here.take_while(|((database, _), _)| *database == signal.database);
+                let mut all: Vec<BlockedNumber> = here.flat_map(|(_, queue)| queue).copied().collect();
+                all.sort_unstable();
+                all.dedup();
+                self.due.extend(all);
+            } else if let Some(queue) = self.by_key.get(&(signal.database, &signal.key[..])) {
+                self.due.extend(queue);
+            }
+        }
+    }
+
+    /// The next read to try.
+    pub fn next_due(&mut self) -> Option<(BlockedNumber, u32, GroupRead<'a>)> {
+        while let Some(number) = self.due.pop_front() {
+            if let Some((database, read)) = &self.reads[number.0] {
+                return Some((number, *database, read.clone()));
+            }
+        }
+        None
+    }
+
+    /// The read was served and is blocked no more.
+    pub fn unblock(&mut self, number: BlockedNumber) {
+        let (database, read) = self.reads[number.0].take().expect("a read is served once");
+        for (key, _) in &read.streams {
+            if let Some(queue) = self.by_key.get_mut(&(database, *key)) {
+                queue.retain(|queued| *queued != number);
+                if queue.is_empty() {
+                    self.by_key.remove(&(database, *key));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::value::group::GroupReadFrom;
+    use crate::command::value::stream::ReadLimits;
+    use crate::state::effects::KeyEvent;
+    use bytes::Bytes;
+
+    fn read<'a>(keys: &[&'a str]) -> GroupRead<'a> {
+        GroupRead {
+            group: b"g",
+            consumer: b"c",
+            limits: ReadLimits::default(),
+            claim: None,
+            no_ack: false,
+            streams: keys.iter().map(|key| (key.as_bytes(), GroupReadFrom::New)).collect(),
+        }
+    }
+
+    fn signal(database: u32, key: &'static str, event: KeyEvent) -> Effect {
+        Effect { database, key: Bytes::from_static(key.as_bytes()), event, step: 0 }
+    }
+
+    fn tried(blocked: &mut BlockedReads<'_>) -> Vec<usize> {
+        std::iter::from_fn(|| blocked.next_due()).map(|(number, ..)| number.0).collect()
+    }
+
+    #[test]
+    fn reads_of_a_key_are_tried_in_the_order_in_which_they_came() {
+        let mut blocked = BlockedReads::default();
+        for (database, keys) in [(0, &["a", "b"][..]), (0, &["b"]), (1, &["a"]), (0, &["a", "a"])] {
+            blocked.block(database, read(keys));
+        }
+        blocked.signal(&[signal(0, "a", KeyEvent::Add)]);
+        assert_eq!(tried(&mut blocked), [0, 3]);
+        blocked.unblock(BlockedNumber(0));
+        blocked.signal(&[signal(0, "b", KeyEvent::Add), signal(0, "a", KeyEvent::Delete)]);
+        assert_eq!(tried(&mut blocked), [1, 3]);
+        blocked.signal(&[signal(1, "", KeyEvent::Flush)]);
+        assert_eq!(tried(&mut blocked), [2]);
+        for number in [1, 2, 3] {
+            blocked.unblock(BlockedNumber(number));
+        }
+        assert!(blocked.is_empty());
+    }
+
+    #[test]
+    fn a_read_that_was_served_meanwhile_is_not_tried_again() {
+        let mut blocked = BlockedReads::default();
+        let number = blocked.block(0, read(&["a", "b"]));
+        blocked.signal(&[signal(0, "a", KeyEvent::Add), signal(0, "b", KeyEvent::Add)]);
+        assert_eq!(blocked.next_due().map(|(number, ..)| number), Some(number));
+        blocked.unblock(number);
+        assert_eq!(tried(&mut blocked), []);
+    }
+}
