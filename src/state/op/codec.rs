@@ -7,22 +7,15 @@ use crate::command::value::{Data, Query, Write};
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::codec_query::{read_query, write_query};
 use crate::state::op::codec_write::{read_add, read_write, write_add, write_write};
+use crate::state::op::tag::{DataTag, OpTag};
 use crate::state::op::{Op, Transaction, Watched};
-
-const WRITE: u8 = 0;
-/// XADD apart, because it is the op that the log is full of.
-const ADD: u8 = 1;
-const TRANSACTION: u8 = 2;
-
-const DATA_WRITE: u8 = 0;
-const DATA_QUERY: u8 = 1;
 
 pub fn encode_op(op: &Op<'_>, out: &mut Vec<u8>) {
     match op {
         Op::Write { database, write } => encode_write(*database, write, out),
         Op::Transaction(transaction) => {
             let mut writer = Writer::new(out);
-            writer.u8(TRANSACTION);
+            writer.u8(OpTag::Transaction.into());
             writer.varint(transaction.watched.len() as u64);
             for watched in &transaction.watched {
                 writer.varint(u64::from(watched.database));
@@ -43,12 +36,12 @@ pub fn encode_write(database: u32, write: &Write<'_>, out: &mut Vec<u8>) {
     let mut writer = Writer::new(out);
     match write {
         Write::Add(add) => {
-            writer.u8(ADD);
+            writer.u8(OpTag::Add.into());
             writer.varint(u64::from(database));
             write_add(&mut writer, add);
         }
         other => {
-            writer.u8(WRITE);
+            writer.u8(OpTag::Write.into());
             writer.varint(u64::from(database));
             write_write(&mut writer, other);
         }
@@ -57,16 +50,16 @@ pub fn encode_write(database: u32, write: &Write<'_>, out: &mut Vec<u8>) {
 
 /// Takes one op off the front.
 pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
-    match reader.u8()? {
-        ADD => {
+    match OpTag::read(reader)? {
+        OpTag::Add => {
             let database = read_database(reader)?;
             Ok(Op::Write { database, write: Write::Add(read_add(reader)?) })
         }
-        WRITE => {
+        OpTag::Write => {
             let database = read_database(reader)?;
             Ok(Op::Write { database, write: read_write(reader)? })
         }
-        TRANSACTION => {
+        OpTag::Transaction => {
             let mut watched = Vec::new();
             for _ in 0..reader.count()? {
                 let database = read_database(reader)?;
@@ -79,7 +72,6 @@ pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
             }
             Ok(Op::Transaction(Transaction { watched, commands }))
         }
-        _ => Err(reader.malformed("unknown kind of op")),
     }
 }
 
@@ -110,21 +102,20 @@ pub fn decode_data(bytes: &[u8]) -> Result<Data<'_>, Malformed> {
 fn write_data(writer: &mut Writer<'_>, data: &Data<'_>) {
     match data {
         Data::Write(write) => {
-            writer.u8(DATA_WRITE);
+            writer.u8(DataTag::Write.into());
             write_write(writer, write);
         }
         Data::Query(query) => {
-            writer.u8(DATA_QUERY);
+            writer.u8(DataTag::Query.into());
             write_query(writer, query);
         }
     }
 }
 
 fn read_data<'a>(reader: &mut Reader<'a>) -> Result<Data<'a>, Malformed> {
-    match reader.u8()? {
-        DATA_WRITE => Ok(Data::Write(read_write(reader)?)),
-        DATA_QUERY => Ok(Data::Query(read_query(reader)?)),
-        _ => Err(reader.malformed("unknown kind of command")),
+    match DataTag::read(reader)? {
+        DataTag::Write => Ok(Data::Write(read_write(reader)?)),
+        DataTag::Query => Ok(Data::Query(read_query(reader)?)),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod codec;
 mod codec_query;
 mod codec_string;
 mod codec_write;
+mod tag;
 #[cfg(test)]
 pub mod random;
 
