@@ -7,5 +7,6 @@ pub mod key_events;
 pub mod limits;
 pub mod log;
 pub mod reply;
+pub mod reply_size;
 pub mod slot;
 pub mod time;

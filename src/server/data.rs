@@ -66,7 +66,7 @@ impl Worker {
             _ => return Ok(()),
         };
         if let Some(max) = &mut limits.max_size {
-            max.protocol = protocol;
+            max.rule = protocol.size_rule();
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::model::entries::{DeliveredBefore, EntryList};
 use crate::model::entry_id::EntryId;
 use crate::model::log::LogIndex;
 use crate::model::reply::Reply;
+use crate::model::reply_size::SizeRule;
 use crate::model::time::TimeMs;
 use crate::resp::writer::{self, Protocol};
 use crate::state::checkpoint;
@@ -311,7 +312,11 @@ fn is_full(shown: &Shown, limits: &ReadLimits) -> bool {
         before.iter().for_each(|before| list.push_before(*before));
     }
     let mut out = Vec::new();
-    writer::write(&mut out, max.protocol, &Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), list)]));
+    let protocol = match max.rule {
+        SizeRule::Resp2V1 => Protocol::Resp2,
+        SizeRule::Resp3V1 => Protocol::Resp3,
+    };
+    writer::write(&mut out, protocol, &Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), list)]));
     let not_known_yet = "*1\r\n".len() + format!("*{entries}\r\n").len();
     (out.len() - not_known_yet) as u64 >= max.bytes
 }
@@ -470,12 +475,12 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
             let name = [b'0' + consumer];
             let history = random.one_in(3);
             let from = if history { GroupReadFrom::History(EntryId::MIN) } else { GroupReadFrom::New };
-            let protocol = *random.pick(&[Protocol::Resp2, Protocol::Resp3]);
+            let rule = *random.pick(&[SizeRule::Resp2V1, SizeRule::Resp3V1]);
             let limits = ReadLimits {
                 count: Some(1 + random.below(6)),
                 max_count: if random.one_in(4) { Some(1 + random.below(6)) } else { None },
                 max_size: if random.one_in(3) {
-                    Some(MaxSize { bytes: 1 + random.below(300), protocol })
+                    Some(MaxSize { bytes: 1 + random.below(300), rule })
                 } else {
                     None
                 },

@@ -12,7 +12,7 @@ use crate::command::value::stream::{
 };
 use crate::model::args::ArgList;
 use crate::model::entry_id::EntryId;
-use crate::resp::writer::Protocol;
+use crate::model::reply_size::SizeRule;
 use crate::state::op::codec_string::{read_string_write, write_string_write};
 use crate::state::op::tag::WriteTag;
 
@@ -291,8 +291,11 @@ fn read_ids(r: &mut Reader<'_>) -> Taken<Vec<EntryId>> {
 }
 
 pub fn write_limits(w: &mut Writer<'_>, limits: &ReadLimits) {
-    let resp3 = limits.max_size.is_some_and(|max| max.protocol == Protocol::Resp3);
-    // Which of the three there are, one bit each, and the protocol.
+    let resp3 = limits.max_size.is_some_and(|max| match max.rule {
+        SizeRule::Resp2V1 => false,
+        SizeRule::Resp3V1 => true,
+    });
+    // Which of the three there are, one bit each, and the rule of the size.
     let numbers = [limits.count, limits.max_count, limits.max_size.map(|max| max.bytes)];
     let bits = numbers.iter().enumerate().map(|(at, number)| u8::from(number.is_some()) << at);
     w.u8(bits.sum::<u8>() | u8::from(resp3) << 3);
@@ -306,8 +309,8 @@ pub fn read_limits(r: &mut Reader<'_>) -> Taken<ReadLimits> {
     }
     let mut number = |bit: u8| if bits & bit != 0 { r.varint().map(Some) } else { Ok(None) };
     let (count, max_count, bytes) = (number(1)?, number(2)?, number(4)?);
-    let protocol = if bits & 8 != 0 { Protocol::Resp3 } else { Protocol::Resp2 };
-    Ok(ReadLimits { count, max_count, max_size: bytes.map(|bytes| MaxSize { bytes, protocol }) })
+    let rule = if bits & 8 != 0 { SizeRule::Resp3V1 } else { SizeRule::Resp2V1 };
+    Ok(ReadLimits { count, max_count, max_size: bytes.map(|bytes| MaxSize { bytes, rule }) })
 }
 
 fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {

@@ -9,7 +9,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
-use crate::resp::writer::Protocol;
+use crate::model::reply_size::SizeRule;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Op, Transaction, Watched};
 use crate::state::testing::Random;
@@ -102,7 +102,7 @@ fn references(random: &mut Random) -> References {
 fn limits(random: &mut Random) -> ReadLimits {
     let max_size = |random: &mut Random| MaxSize {
         bytes: 1 + random.below(200),
-        protocol: *random.pick(&[Protocol::Resp2, Protocol::Resp3]),
+        rule: *random.pick(&[SizeRule::Resp2V1, SizeRule::Resp3V1]),
     };
     ReadLimits {
         count: random.option(|random| 1 + random.below(5)),
