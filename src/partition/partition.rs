@@ -7,7 +7,7 @@ use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::partition::batch::{Batch, Item};
 use crate::state::effects::Effects;
-use crate::state::machine::Machine;
+use crate::state::machine::{Answered, Machine};
 use crate::state::op::Op;
 use crate::state::op::batch::BatchReader;
 use crate::state::op::codec;
@@ -106,7 +106,7 @@ impl<T> Partition<T> {
     }
 
     /// Answers from applied state.
-    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
+    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Answered {
         self.machine.query(database, now, query)
     }
 
@@ -221,7 +221,9 @@ impl<T> Partition<T> {
                 Item::Query { ticket, database, encoded } => {
                     let query = codec::decode_query(&queries[encoded]).expect("the query was encoded here");
                     self.machine.note_misses(database, now, &query, effects);
-                    done(ticket, self.machine.query(database, now, &query), effects);
+                    let Answered { answer, lookups } = self.machine.query(database, now, &query);
+                    effects.add_lookups(lookups);
+                    done(ticket, answer, effects);
                 }
                 Item::Pass(ticket) => done(ticket, Reply::OK, effects),
             }

@@ -15,6 +15,7 @@ use crate::server::dispatch::Flow;
 use crate::server::gather::{Gather, Merge, Target};
 use crate::server::ticket::{Place, Ticket, TrackedRead};
 use crate::server::worker::Worker;
+use crate::state::effects::Lookups;
 use crate::state::rdb::payload;
 use std::rc::Rc;
 
@@ -174,23 +175,15 @@ impl Worker {
 
     /// Answers from applied state.
     pub fn query(&self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
-        self.partition(partition).borrow().query(database, self.now(), query)
-    }
-
-    /// What was replayed from disk was not asked for.
-    pub fn forget_lookups(&self) {
-        for partition in self.partitions() {
-            partition.borrow().machine().lookups.take();
-        }
+        let answered = self.partition(partition).borrow().query(database, self.now(), query);
+        self.note_lookups(answered.lookups);
+        answered.answer
     }
 
     /// Adds what reads have found, and what they have not, to the metrics.
-    pub fn take_lookups(&self) {
-        for partition in self.partitions() {
-            let (hits, misses) = partition.borrow().machine().lookups.take();
-            self.metrics.keyspace_hits.add(hits);
-            self.metrics.keyspace_misses.add(misses);
-        }
+    pub fn note_lookups(&self, lookups: Lookups) {
+        self.metrics.keyspace_hits.add(lookups.hits);
+        self.metrics.keyspace_misses.add(lookups.misses);
     }
 
     /// Whether an XREADGROUP would find something or leave a trace.

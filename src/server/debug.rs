@@ -105,12 +105,8 @@ impl Worker {
         if !self.is_idle() || self.checkpointing.get() {
             return Reply::error("ERR DEBUG RELOAD cannot be in a transaction with writes");
         }
-        self.take_lookups();
         match self.committer().rebuild(self) {
-            Ok(()) => {
-                self.forget_lookups();
-                Reply::OK
-            }
+            Ok(()) => Reply::OK,
             Err(error) => {
                 // What is in memory now may be anything.
                 self.latch.trip(format!("DEBUG RELOAD: {error}"));

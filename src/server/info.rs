@@ -229,7 +229,6 @@ impl Worker {
     }
 
     fn info_stats(&self, text: &mut String) {
-        self.take_lookups();
         self.metrics.write_stats(&mut |name, value| line(text, name, value));
         let registry = self.pubsub.borrow();
         line(text, "pubsub_channels", registry.total(Kind::Channel));

@@ -82,7 +82,6 @@ impl Worker {
             }
             ServerCommand::ConfigSet { pairs } => self.config_set(connection, pairs).into(),
             ServerCommand::ConfigResetStatistics => {
-                self.take_lookups();
                 self.metrics.reset();
                 Reply::OK
             }

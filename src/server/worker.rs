@@ -265,6 +265,7 @@ impl Worker {
                         partition.apply_unlogged(now, &mut effects, &mut |ticket, reply, effects| {
                             self.returned(hears, ticket, reply, effects)
                         });
+                        self.note_lookups(effects.take_lookups());
                     }
                     Sealed::Nothing => break,
                 }
@@ -486,6 +487,7 @@ impl Applier for Worker {
         self.stopwatch.start();
         let mut done = |ticket, reply, effects: &mut Effects| self.returned(hears, ticket, reply, effects);
         self.partition(partition).borrow_mut().apply_own(index, &mut effects, &mut done);
+        self.note_lookups(effects.take_lookups());
         self.finish_returned();
         if !effects.is_empty() {
             self.report(effects.drain().collect());

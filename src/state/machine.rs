@@ -13,11 +13,10 @@ use crate::model::log::LogIndex;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::state::checkpoint;
-use crate::state::effects::{Effects, KeyEvent};
+use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::group;
 use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
-use crate::state::lookups::Lookups;
 use crate::state::op::{Op, Transaction};
 use crate::state::query::View;
 use crate::state::removals::Removals;
@@ -27,6 +26,13 @@ use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
 use crate::state::string;
 use std::collections::BTreeMap;
+
+/// The answer to a query, and how often it has found a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    pub answer: Reply,
+    pub lookups: Lookups,
+}
 
 const SAME_OBJECT: ReplyError = ReplyError::new("ERR source and destination objects are the same");
 
@@ -42,7 +48,6 @@ pub struct Machine {
     pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
     pub(in crate::state) removals: Removals,
-    pub lookups: Lookups,
 }
 
 impl Default for Machine {
@@ -58,7 +63,6 @@ impl Default for Machine {
             },
             databases: BTreeMap::new(),
             removals: Removals::default(),
-            lookups: Lookups::default(),
         }
     }
 }
@@ -107,15 +111,17 @@ impl Machine {
         }
     }
 
-    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
+    /// Answers from what is applied.
+    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Answered {
         let view = self.view(database, now);
-        let reply = view.answer(query).into();
-        match (query, &reply) {
+        let answer = view.answer(query).into();
+        let mut lookups = Lookups::default();
+        match query {
             // Told by the answer.
-            (Query::String(StringQuery::Get { .. }), reply) => self.lookups.note(*reply != Reply::Nil),
-            _ => query.keys_read().for_each(|key| self.lookups.note(view.entry(key).is_some())),
+            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Reply::Nil),
+            _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
-        reply
+        Answered { answer, lookups }
     }
 
     /// See [`View::answer_bytes`].
@@ -242,13 +248,15 @@ impl Machine {
         self.changes += 1;
         // The most frequent one reads none.
         if !matches!(write, Write::Add(_)) {
+            let mut lookups = Lookups::default();
             for key in write.keys_read() {
                 let is_hit = self.view(database, self.time).entry(key).is_some();
-                self.lookups.note(is_hit);
+                lookups.note(is_hit);
                 if !is_hit && effects.are_misses_wanted() {
                     effects.push(database, key, KeyEvent::Miss);
                 }
             }
+            effects.add_lookups(lookups);
         }
         let scope = &mut self.scope(database, effects);
         match write {
@@ -417,7 +425,9 @@ impl Machine {
                 Data::Write(write) => self.write(*database, write, effects),
                 Data::Query(query) => {
                     self.note_misses(*database, self.time, query, effects);
-                    self.query(*database, self.time, query)
+                    let Answered { answer, lookups } = self.query(*database, self.time, query);
+                    effects.add_lookups(lookups);
+                    answer
                 }
             }
         });

@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn query(&self, query: Query<'_>) -> Reply {
-        self.machine.query(0, self.machine.time(), &query)
+        self.machine.query(0, self.machine.time(), &query).answer
     }
 
     fn add(&mut self, key: &str, id: NewId, trim: Option<Trim>) -> Reply {

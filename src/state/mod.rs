@@ -6,7 +6,6 @@
 pub mod effects;
 pub mod id_map;
 pub mod keyspace;
-pub mod lookups;
 pub mod removals;
 pub mod op;
 pub mod group;

@@ -355,7 +355,7 @@ fn run(seed: u64) {
         let end = EntryId::new(start.ms + random.below(200), random.below(3));
         for reverse in [false, true] {
             let range = Range { key: b"s", start, end, count: Some(1 + random.below(20)), reverse };
-            let reply = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range)));
+            let reply = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range))).answer;
             let mut entries = model.range(start, end);
             if reverse {
                 entries.reverse();
@@ -363,7 +363,7 @@ fn run(seed: u64) {
             entries.truncate(range.count.unwrap() as usize);
             assert_eq!(shown(&reply), expected(&entries), "seed {seed}, {range:?}");
         }
-        let length = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" }));
+        let length = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" })).answer;
         assert_eq!(length, Reply::count(model.entries.len()), "seed {seed}");
         assert_eq!(machine.last_id(0, TimeMs(now), b"s"), model.last);
         idempotency(&machine, &mut model, now);
@@ -621,7 +621,7 @@ fn idempotency(machine: &Machine, model: &mut Model, now: u64) {
         return;
     }
     let Reply::Map(fields) =
-        machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None }))
+        machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None })).answer
     else {
         panic!("XINFO STREAM is a map")
     };
@@ -649,5 +649,5 @@ fn pending(machine: &Machine, model: &Model, name: &[u8], now: u64) {
         let idle = Reply::Integer(pending.owner.map_or(-1, |_| (now - pending.at) as i64));
         Reply::Array(vec![Reply::Id(*id), owner, idle, Reply::Integer(pending.deliveries as i64)])
     });
-    assert_eq!(machine.query(0, TimeMs(now), &Query::Pending(query)), Reply::Array(rows.collect()));
+    assert_eq!(machine.query(0, TimeMs(now), &Query::Pending(query)).answer, Reply::Array(rows.collect()));
 }
