@@ -1,9 +1,9 @@
 //! One round's worth of work for a partition, and who waits for which part of it.
 
 use crate::command::value::{Query, Write};
-use crate::state::op::Op;
 use crate::state::op::batch::BatchWriter;
 use crate::state::op::codec;
+use crate::state::op::{Op, Step, Transaction};
 use std::ops::Range;
 
 /// Ops that will be one log entry, and what rides behind them without being logged.
@@ -20,6 +20,10 @@ pub enum Item<T> {
     Op(T),
     /// A query that must see the writes before it.
     Query { ticket: T, database: u32, encoded: Range<usize> },
+    /// The next op of the entry is a transaction with queries among its commands.
+    Transaction { ticket: T, queries: Range<usize> },
+    /// A transaction that only reads: its op, which is not logged, and its queries.
+    ReadTransaction { ticket: T, encoded: Range<usize> },
     /// Nothing for the machine: the ticket comes back when everything before it was applied.
     Pass(T),
 }
@@ -50,15 +54,28 @@ impl<T> Batch<T> {
         self.items.push(Item::Op(ticket));
     }
 
-    pub fn push_op(&mut self, op: &Op<'_>, ticket: T) {
-        self.ops.push(op);
-        self.items.push(Item::Op(ticket));
-    }
-
     pub fn push_query(&mut self, database: u32, query: &Query<'_>, ticket: T) {
         let start = self.queries.len();
         codec::encode_query(query, &mut self.queries);
         self.items.push(Item::Query { ticket, database, encoded: start..self.queries.len() });
+    }
+
+    /// A transaction and the queries among its commands. Without writes nothing of it is logged.
+    pub fn push_transaction(&mut self, transaction: Transaction<'_>, queries: &[Step<Query<'_>>], ticket: T) {
+        let is_logged = !transaction.writes.is_empty();
+        let op = Op::Transaction(transaction);
+        let start = self.queries.len();
+        if is_logged {
+            self.ops.push(&op);
+        } else {
+            codec::encode_op(&op, &mut self.queries);
+        }
+        codec::encode_queries(queries, &mut self.queries);
+        let encoded = start..self.queries.len();
+        self.items.push(match is_logged {
+            true => Item::Transaction { ticket, queries: encoded },
+            false => Item::ReadTransaction { ticket, encoded },
+        });
     }
 
     pub fn push_pass(&mut self, ticket: T) {
@@ -74,7 +91,11 @@ impl<T> Batch<T> {
             Item::Query { ticket, database, encoded } => {
                 Item::Query { ticket, database, encoded: encoded.start + moved..encoded.end + moved }
             }
-            other => other,
+            Item::ReadTransaction { ticket, encoded } => {
+                Item::ReadTransaction { ticket, encoded: encoded.start + moved..encoded.end + moved }
+            }
+            Item::Pass(ticket) => Item::Pass(ticket),
+            Item::Op(_) | Item::Transaction { .. } => unreachable!("an unlogged batch has no op"),
         }));
     }
 

@@ -1,5 +1,6 @@
 //! A partition on this node: its machine, the batch being gathered, the batches on their way through the log.
 
+use crate::base::wire::Reader;
 use crate::command::value::{Query, Write};
 use crate::model::limits::BATCH_BYTES_MAX;
 use crate::model::log::{LogIndex, PartitionId};
@@ -8,9 +9,9 @@ use crate::model::time::TimeMs;
 use crate::partition::batch::{Batch, Item};
 use crate::state::effects::Effects;
 use crate::state::machine::{Answered, Machine};
-use crate::state::op::Op;
 use crate::state::op::batch::BatchReader;
 use crate::state::op::codec;
+use crate::state::op::{Op, Step, Transaction};
 use std::collections::VecDeque;
 
 /// What [`Partition::seal`] closed.
@@ -75,9 +76,9 @@ impl<T> Partition<T> {
         self.close_if_full();
     }
 
-    /// Puts a transaction, or any other op, into the open batch.
-    pub fn write_op(&mut self, op: &Op<'_>, ticket: T) {
-        self.open.push_op(op, ticket);
+    /// Puts a transaction into the open batch, with the queries among its commands.
+    pub fn transact(&mut self, transaction: Transaction<'_>, queries: &[Step<Query<'_>>], ticket: T) {
+        self.open.push_transaction(transaction, queries, ticket);
         self.close_if_full();
     }
 
@@ -187,7 +188,11 @@ impl<T> Partition<T> {
         let open = std::mem::take(&mut self.open);
         for mut batch in self.in_flight.drain(..).chain(self.full.drain(..)).chain([open]) {
             for item in batch.parts().0 {
-                let (Item::Op(ticket) | Item::Query { ticket, .. } | Item::Pass(ticket)) = item;
+                let (Item::Op(ticket)
+                | Item::Query { ticket, .. }
+                | Item::Transaction { ticket, .. }
+                | Item::ReadTransaction { ticket, .. }
+                | Item::Pass(ticket)) = item;
                 done(ticket, Reply::Error(error.clone()));
             }
         }
@@ -214,8 +219,23 @@ impl<T> Partition<T> {
         for item in items {
             match item {
                 Item::Op(ticket) => {
-                    let op = ops.as_mut().and_then(|ops| ops.next().expect("the batch was written here"));
-                    let reply = self.machine.apply(&op.expect("one op for each item"), effects);
+                    let reply = self.machine.apply(&next_op(&mut ops), effects);
+                    done(ticket, reply, effects);
+                }
+                Item::Transaction { ticket, queries: encoded } => {
+                    let op = next_op(&mut ops);
+                    let Op::Transaction(transaction) = &op else { panic!("{op:?} is no transaction") };
+                    let mut reader = Reader::new(&queries[encoded]);
+                    let beside = codec::decode_queries(&mut reader).expect("the queries were encoded here");
+                    let reply = self.machine.apply_transaction(transaction, &beside, effects);
+                    done(ticket, reply, effects);
+                }
+                Item::ReadTransaction { ticket, encoded } => {
+                    let mut reader = Reader::new(&queries[encoded]);
+                    let op = codec::decode_op(&mut reader).expect("the transaction was encoded here");
+                    let Op::Transaction(transaction) = op else { panic!("{op:?} is no transaction") };
+                    let queries = codec::decode_queries(&mut reader).expect("the queries were encoded here");
+                    let reply = self.machine.query_transaction(&transaction.watched, &queries, now, effects);
                     done(ticket, reply, effects);
                 }
                 Item::Query { ticket, database, encoded } => {
@@ -233,6 +253,12 @@ impl<T> Partition<T> {
             self.spare.push(batch);
         }
     }
+}
+
+/// The op of the next item; only an entry has any.
+fn next_op<'a>(ops: &mut Option<BatchReader<'a>>) -> Op<'a> {
+    let op = ops.as_mut().and_then(|ops| ops.next().expect("the batch was written here"));
+    op.expect("one op for each item")
 }
 
 /// One being written and one in reserve is what a round needs.

@@ -16,7 +16,7 @@ use crate::server::ticket::{ExecPlan, ExecStep, Place, Ticket};
 use crate::server::worker::Worker;
 use crate::state::effects::Effect;
 use crate::state::keyspace::KeyVersion;
-use crate::state::op::{Op, Transaction, Watched};
+use crate::state::op::{Transaction, Watched};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -174,22 +174,12 @@ impl Worker {
         }
         let plan = ExecPlan { requests: requests.clone(), steps, has_tracking };
         let ticket = Ticket::Exec { place: Place::open(connection), plan: Box::new(plan) };
-        let nothing_to_log = watched.is_empty() && commands.is_empty();
-        {
-            let mut partition = self.partition(partition).borrow_mut();
-            if nothing_to_log {
-                partition.pass(ticket);
-            } else {
-                partition
-                    .write_op(&Op::Transaction(Transaction { watched, commands: commands.clone() }), ticket);
-            }
-        }
+        let (transaction, queries) = Transaction::of_commands(watched, commands);
+        self.partition(partition).borrow_mut().transact(transaction.clone(), &queries, ticket);
         connection.last_partition.set(partition);
         if !self.waiters.borrow().is_empty() {
-            for (database, data) in &commands {
-                if let Data::Write(write) = data {
-                    self.ride_behind(*database, write, false);
-                }
+            for write in &transaction.writes {
+                self.ride_behind(write.database, &write.command, false);
             }
         }
         // What comes behind may depend on what the commands of the transaction do to the connection.
@@ -211,8 +201,6 @@ impl Worker {
         let has_tracking = plan.has_tracking;
         let mut data = match reply {
             Reply::Array(replies) => replies.into_iter(),
-            // Nothing was for the machine.
-            Reply::Status(_) => Vec::new().into_iter(),
             // A watched key has changed, or the log has failed.
             refused => {
                 self.end_tracking_transaction(connection, has_tracking);

@@ -3,7 +3,7 @@
 use crate::command::value::group::GroupRead;
 use crate::command::value::key::KeyWrite;
 use crate::command::value::string::StringQuery;
-use crate::command::value::{Data, Query, Write};
+use crate::command::value::{Query, Write};
 use crate::model::entry_id::EntryId;
 use crate::model::limits::{
     IDEMPOTENCY_DURATION_S_DEFAULT, IDEMPOTENCY_IDS_DEFAULT, STREAM_NODE_BYTES_DEFAULT,
@@ -17,7 +17,7 @@ use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::group;
 use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
-use crate::state::op::{Op, Transaction};
+use crate::state::op::{Op, Step, Transaction, Watched};
 use crate::state::query::View;
 use crate::state::removals::Removals;
 use crate::state::scope::Scope;
@@ -107,7 +107,7 @@ impl Machine {
     pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Reply {
         match op {
             Op::Write { database, write } => self.write(*database, write, effects),
-            Op::Transaction(transaction) => self.transaction(transaction, effects),
+            Op::Transaction(transaction) => self.apply_transaction(transaction, &[], effects),
         }
     }
 
@@ -410,28 +410,56 @@ impl Machine {
         }
     }
 
-    /// EXEC. A key that was due when it was watched counts as gone, and its deletion as no change.
-    fn transaction(&mut self, transaction: &Transaction<'_>, effects: &mut Effects) -> Reply {
-        let unchanged = transaction
-            .watched
-            .iter()
-            .all(|watched| self.view(watched.database, self.time).version(watched.key) == watched.version);
-        if !unchanged {
+    /// Applies a transaction of the record begun last, with the queries among its commands: a node that was not asked has
+    /// none. One answer per command in request order, or a null array if a watched key has changed.
+    pub fn apply_transaction(
+        &mut self,
+        transaction: &Transaction<'_>,
+        queries: &[Step<Query<'_>>],
+        effects: &mut Effects,
+    ) -> Reply {
+        if self.is_any_changed(&transaction.watched, self.time) {
             return Reply::NilArray;
         }
-        let replies = (0..).zip(&transaction.commands).map(|(step, (database, command))| {
-            effects.begin_step(step);
-            match command {
-                Data::Write(write) => self.write(*database, write, effects),
-                Data::Query(query) => {
-                    self.note_misses(*database, self.time, query, effects);
-                    let Answered { answer, lookups } = self.query(*database, self.time, query);
-                    effects.add_lookups(lookups);
-                    answer
-                }
+        let mut answers = Vec::with_capacity(transaction.writes.len() + queries.len());
+        let mut queries = queries.iter().peekable();
+        for Step { step, database, command } in &transaction.writes {
+            while let Some(query) = queries.next_if(|query| query.step < *step) {
+                answers.push(self.query_step(self.time, query, effects));
             }
-        });
-        Reply::Array(replies.collect())
+            assert!(queries.peek().is_none_or(|query| query.step > *step), "step {step} is one command");
+            effects.begin_step(*step);
+            answers.push(self.write(*database, command, effects));
+        }
+        answers.extend(queries.map(|query| self.query_step(self.time, query, effects)));
+        Reply::Array(answers)
+    }
+
+    /// A transaction without writes. It needs no log: it is answered from what is applied.
+    pub fn query_transaction(
+        &self,
+        watched: &[Watched<'_>],
+        queries: &[Step<Query<'_>>],
+        now: TimeMs,
+        effects: &mut Effects,
+    ) -> Reply {
+        if self.is_any_changed(watched, now) {
+            return Reply::NilArray;
+        }
+        Reply::Array(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
+    }
+
+    /// A key that was due when it was watched counts as gone, and its deletion as no change.
+    fn is_any_changed(&self, watched: &[Watched<'_>], now: TimeMs) -> bool {
+        watched.iter().any(|watched| self.view(watched.database, now).version(watched.key) != watched.version)
+    }
+
+    fn query_step(&self, now: TimeMs, query: &Step<Query<'_>>, effects: &mut Effects) -> Reply {
+        effects.begin_step(query.step);
+        self.note_misses(query.database, now, &query.command, effects);
+        let Answered { answer, lookups } = self.query(query.database, now, &query.command);
+        effects.add_lookups(lookups);
+        answer
     }
 
     /// Asserts the invariants of everything held; for tests.

@@ -8,7 +8,7 @@ use crate::state::keyspace::KeyVersion;
 use crate::state::op::codec_query::{read_query, write_query};
 use crate::state::op::codec_write::{read_add, read_write, write_add, write_write};
 use crate::state::op::tag::{DataTag, OpTag};
-use crate::state::op::{Op, Transaction, Watched};
+use crate::state::op::{Op, Step, Transaction, Watched};
 
 pub fn encode_op(op: &Op<'_>, out: &mut Vec<u8>) {
     match op {
@@ -22,11 +22,7 @@ pub fn encode_op(op: &Op<'_>, out: &mut Vec<u8>) {
                 writer.bytes(watched.key);
                 writer.varint(watched.version.0);
             }
-            writer.varint(transaction.commands.len() as u64);
-            for (database, data) in &transaction.commands {
-                writer.varint(u64::from(*database));
-                write_data(&mut writer, data);
-            }
+            write_steps(&mut writer, &transaction.writes, write_write);
         }
     }
 }
@@ -60,19 +56,29 @@ pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
             Ok(Op::Write { database, write: read_write(reader)? })
         }
         OpTag::Transaction => {
-            let mut watched = Vec::new();
-            for _ in 0..reader.count()? {
-                let database = read_database(reader)?;
-                let key = reader.bytes()?;
-                watched.push(Watched { database, key, version: KeyVersion(reader.varint()?) });
-            }
+            let watched = read_watched(reader)?;
+            Ok(Op::Transaction(Transaction { watched, writes: read_steps(reader, read_write)? }))
+        }
+        // Its queries are dropped: the client has had its answers, and the state does not depend on them.
+        OpTag::TransactionWithQueries => {
+            let watched = read_watched(reader)?;
             let mut commands = Vec::new();
             for _ in 0..reader.count()? {
                 commands.push((read_database(reader)?, read_data(reader)?));
             }
-            Ok(Op::Transaction(Transaction { watched, commands }))
+            Ok(Op::Transaction(Transaction::of_commands(watched, commands).0))
         }
     }
+}
+
+/// The queries of a transaction, which go to the machine beside its op.
+pub fn encode_queries(queries: &[Step<Query<'_>>], out: &mut Vec<u8>) {
+    write_steps(&mut Writer::new(out), queries, write_query);
+}
+
+/// Takes the queries of a transaction off the front.
+pub fn decode_queries<'a>(reader: &mut Reader<'a>) -> Result<Vec<Step<Query<'a>>>, Malformed> {
+    read_steps(reader, read_query)
 }
 
 pub fn encode_query(query: &Query<'_>, out: &mut Vec<u8>) {
@@ -119,6 +125,42 @@ fn read_data<'a>(reader: &mut Reader<'a>) -> Result<Data<'a>, Malformed> {
     }
 }
 
+fn read_watched<'a>(reader: &mut Reader<'a>) -> Result<Vec<Watched<'a>>, Malformed> {
+    let mut watched = Vec::new();
+    for _ in 0..reader.count()? {
+        let database = read_database(reader)?;
+        let key = reader.bytes()?;
+        watched.push(Watched { database, key, version: KeyVersion(reader.varint()?) });
+    }
+    Ok(watched)
+}
+
+fn write_steps<C>(writer: &mut Writer<'_>, steps: &[Step<C>], write: impl Fn(&mut Writer<'_>, &C)) {
+    writer.varint(steps.len() as u64);
+    for Step { step, database, command } in steps {
+        writer.varint(u64::from(*step));
+        writer.varint(u64::from(*database));
+        write(writer, command);
+    }
+}
+
+fn read_steps<'a, C>(
+    reader: &mut Reader<'a>,
+    read: impl Fn(&mut Reader<'a>) -> Result<C, Malformed>,
+) -> Result<Vec<Step<C>>, Malformed> {
+    let mut steps: Vec<Step<C>> = Vec::new();
+    for _ in 0..reader.count()? {
+        let step = reader.varint()?;
+        let step = u32::try_from(step).map_err(|_| reader.malformed("step number over 32 bits"))?;
+        if steps.last().is_some_and(|before| before.step >= step) {
+            return Err(reader.malformed("steps of a transaction do not ascend"));
+        }
+        let database = read_database(reader)?;
+        steps.push(Step { step, database, command: read(reader)? });
+    }
+    Ok(steps)
+}
+
 fn read_database(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
     let database = reader.varint()?;
     u32::try_from(database).map_err(|_| reader.malformed("database number over 32 bits"))
@@ -163,6 +205,44 @@ mod tests {
             out.clear();
             encode_query(&query, &mut out);
             assert_eq!(decode_query(&out).as_ref(), Ok(&query));
+        }
+    }
+
+    /// As written before transactions held their writes alone.
+    #[test]
+    fn an_old_transaction_is_read_without_its_queries() {
+        let pool = pool();
+        for seed in 0..500 {
+            let mut random = Random::new(seed);
+            let commands: Vec<(u32, Data<'_>)> =
+                (0..random.below(5)).map(|n| (n as u32 % 2, random_data(&mut random, &pool))).collect();
+            let watched = vec![Watched { database: 1, key: b"w", version: KeyVersion(seed) }];
+            let mut old = Vec::new();
+            let mut writer = Writer::new(&mut old);
+            writer.u8(2);
+            writer.varint(1);
+            writer.varint(1);
+            writer.bytes(b"w");
+            writer.varint(seed);
+            writer.varint(commands.len() as u64);
+            for (database, data) in &commands {
+                writer.varint(u64::from(*database));
+                write_data(&mut writer, data);
+            }
+            let (transaction, queries) = Transaction::of_commands(watched, commands.clone());
+            assert_eq!(decode_op(&mut Reader::new(&old)), Ok(Op::Transaction(transaction.clone())));
+            let mut together: Vec<(u32, u32, Data<'_>)> = transaction
+                .writes
+                .into_iter()
+                .map(|it| (it.step, it.database, Data::Write(it.command)))
+                .chain(queries.iter().cloned().map(|it| (it.step, it.database, Data::Query(it.command))))
+                .collect();
+            together.sort_by_key(|it| it.0);
+            let given = (0..).zip(commands).map(|(step, (database, data))| (step, database, data));
+            assert!(together.into_iter().eq(given), "each command has its step");
+            let mut out = Vec::new();
+            encode_queries(&queries, &mut out);
+            assert_eq!(decode_queries(&mut Reader::new(&out)), Ok(queries));
         }
     }
 

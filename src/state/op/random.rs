@@ -420,7 +420,7 @@ pub fn random_op<'a>(random: &mut Random, pool: &'a Pool) -> Op<'a> {
             version: KeyVersion(random.below(2)),
         })
         .collect();
-    let commands = (0..random.below(4))
+    let commands: Vec<(u32, Data<'_>)> = (0..random.below(4))
         .map(|_| {
             let data = if random.flag() {
                 Data::Write(random_write(random, pool))
@@ -430,5 +430,5 @@ pub fn random_op<'a>(random: &mut Random, pool: &'a Pool) -> Op<'a> {
             (database, data)
         })
         .collect();
-    Op::Transaction(Transaction { watched, commands })
+    Op::Transaction(Transaction::of_commands(watched, commands).0)
 }

@@ -52,7 +52,9 @@ tags!(
         Write = 0,
         /// XADD has its own tag because the log is full of it.
         Add = 1,
-        Transaction = 2,
+        /// A transaction of before, which has its queries among its commands. Read, not written.
+        TransactionWithQueries = 2,
+        Transaction = 3,
     }
 );
 
