@@ -80,7 +80,7 @@ pub fn complete(frontend: &Frontend, data: &mut Data<'_>, protocol: Protocol) ->
         _ => return Ok(()),
     };
     if let Some(max) = &mut limits.max_size {
-        max.protocol = protocol;
+        max.rule = protocol.size_rule();
     }
     Ok(())
 }

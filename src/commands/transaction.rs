@@ -223,13 +223,11 @@ fn submit(
         frontend.push.note_tracking_transaction(true);
         frontend.refresh_interest();
     }
-    let work = if watched.is_empty() && commands.is_empty() {
-        Work::Pass { partition }
-    } else {
-        Work::Transaction { partition, watched, commands }
-    };
+    let work = Work::Transaction { partition, watched, commands };
     let outcome = frontend.port.submit(connection.next_request(), work);
-    assert!(outcome.is_none(), "a transaction is applied in its turn");
+    if let Some(outcome) = outcome {
+        return Response::Outcome(outcome);
+    }
     connection.activity.last_partition.set(partition);
     let run = ExecRun {
         requests: requests.clone(),
@@ -293,8 +291,6 @@ pub fn resume(
                 run.answers = replies.into_iter();
                 run.events = outcome.events;
             }
-            // Nothing was for the machine.
-            Reply::Status(_) => {}
             // A watched key has changed, or the log has failed.
             refused => {
                 end_tracking(frontend, connection, run.has_tracking);

@@ -95,9 +95,10 @@ pub(super) fn note_events(engine: &mut Engine, events: &[Effect]) {
 fn try_read(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let AnyRead::Read(read) = &blocked.read else { return };
-    let reply = engine.read_per_stream(blocked.database, &read.as_read());
+    let (database, read, is_forbidden) = (blocked.database, read.clone(), blocked.is_forbidden);
+    let reply = engine.read_per_stream(database, &read.as_read());
     if reply != Reply::NilArray {
-        let answer = if blocked.is_forbidden { Answer::Forbidden } else { reply.into() };
+        let answer = if is_forbidden { Answer::Forbidden } else { reply.into() };
         end(engine, id, answer);
     }
 }

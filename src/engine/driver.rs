@@ -7,6 +7,7 @@ use crate::engine::{blocking, questions, upkeep};
 use crate::engine::submission::{Answer, Outcome};
 use crate::observe::latency::Event;
 use crate::replication::committer::{CommitError, Committer};
+use crate::replication::event::CommitEvent;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
@@ -52,7 +53,7 @@ impl<D: Fn(Delivery)> Driver<D> {
 
     async fn run_rounds(&self) -> CommitError {
         loop {
-            if !self.propose() && !self.committer.has_pending() {
+            if !self.propose() && !self.committer.has_in_flight() {
                 self.reload_if_asked();
                 tokio::select! {
                     biased;
@@ -81,7 +82,7 @@ impl<D: Fn(Delivery)> Driver<D> {
     pub async fn finish(&self) -> Result<(), CommitError> {
         while !self.engine.borrow().is_idle() {
             self.propose();
-            if self.committer.has_pending() {
+            if self.committer.has_in_flight() {
                 let events = self.committer.events().await?;
                 self.handle(events);
             }
@@ -106,7 +107,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         bytes > 0
     }
 
-    fn handle(&self, events: Vec<crate::replication::committer::CommitEvent>) {
+    fn handle(&self, events: Vec<CommitEvent>) {
         {
             let mut engine = self.engine.borrow_mut();
             if let Some(took) = self.committer.take_last_sync() {
@@ -168,7 +169,8 @@ impl<D: Fn(Delivery)> Driver<D> {
             self.wakers.checkpoint.notified().await;
             checkpoints::note_begin(&mut self.engine.borrow_mut());
             let engine = &self.engine;
-            let result = self.committer.checkpoint(&|id| engine.borrow().partition(id).read().clone()).await;
+            let images = |id| engine.borrow().partition(id).read().clone();
+            let result = self.committer.checkpoint(&images).await;
             if let Err(error) = result
                 && self.engine.borrow().context.latch.is_tripped()
             {

@@ -22,8 +22,8 @@ use crate::observe::stopwatch::Stopwatch;
 use crate::partition::partition::Partition;
 use crate::partition::router::Router;
 use crate::replication::committer::Committer;
-use crate::state::effects::{Effect, Effects};
-use crate::state::machine::Machine;
+use crate::state::effects::{Effect, Effects, Lookups};
+use crate::state::machine::{Answered, Machine};
 use crate::state::op::{Op, Transaction};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -113,9 +113,6 @@ impl Engine {
             next_proposal: 1,
             context,
         };
-        // What was replayed from disk was not asked for.
-        engine.take_lookups();
-        engine.statistics = EngineStatistics::default();
         upkeep::log_stream_settings(&mut engine);
         engine
     }
@@ -132,8 +129,14 @@ impl Engine {
                 blocking::block(self, request, database, read, timeout_ms)
             }
             Work::Transaction { partition, watched, commands } => {
-                let op = Op::Transaction(Transaction { watched, commands });
-                self.write_op(partition, &op, Tag::Request(request));
+                if let Some(error) = self.refusal() {
+                    return Some(Outcome::of(request, error));
+                }
+                let (transaction, queries) = Transaction::of_commands(watched, commands);
+                let notes_keys = !self.blocked.is_empty();
+                let tag = Tag::Request(request);
+                self.partition_mut(partition).transact(transaction, &queries, notes_keys, tag);
+                self.request_round();
                 None
             }
             Work::Pass { partition } => {
@@ -158,10 +161,7 @@ impl Engine {
             Notice::ExpiresActively(on) => self.upkeep.expires_actively = on,
             Notice::UpkeepPaused(paused) => self.upkeep.is_held = paused,
             Notice::StreamSettings => upkeep::log_stream_settings(self),
-            Notice::ResetStatistics => {
-                self.take_lookups();
-                self.statistics = EngineStatistics::default();
-            }
+            Notice::ResetStatistics => self.statistics = EngineStatistics::default(),
         }
     }
 
@@ -285,13 +285,10 @@ impl Engine {
         }
     }
 
-    /// Adds what reads have found, and what they have not, to the statistics.
-    pub(super) fn take_lookups(&mut self) {
-        for partition in &mut self.partitions {
-            let (hits, misses) = partition.machine_mut().lookups.take();
-            self.statistics.keyspace_hits += hits;
-            self.statistics.keyspace_misses += misses;
-        }
+    /// Counts what reads have found, and what they have not.
+    pub(super) fn note_lookups(&mut self, lookups: Lookups) {
+        self.statistics.keyspace_hits += lookups.hits;
+        self.statistics.keyspace_misses += lookups.misses;
     }
 
     // ---- commands on keys
@@ -336,8 +333,9 @@ impl Engine {
         query: &Query<'_>,
     ) -> Outcome {
         let now = self.context.now();
-        let reply = self.partition(partition).read().query(database, now, query);
-        let mut outcome = Outcome::of(request, reply);
+        let Answered { answer, lookups } = self.partition(partition).read().query(database, now, query);
+        self.note_lookups(lookups);
+        let mut outcome = Outcome::of(request, answer);
         if self.interest.misses {
             outcome.events = self.misses(database, query);
         }
@@ -354,8 +352,11 @@ impl Engine {
         effects.take()
     }
 
-    pub(super) fn query(&self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
-        self.partition(partition).read().query(database, self.context.now(), query)
+    pub(super) fn query(&mut self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
+        let now = self.context.now();
+        let Answered { answer, lookups } = self.partition(partition).read().query(database, now, query);
+        self.note_lookups(lookups);
+        answer
     }
 
     /// Whether an XREADGROUP would find something or leave a trace.
@@ -442,7 +443,7 @@ impl Engine {
     }
 
     /// XREAD over any streams, each from its own partition.
-    pub(super) fn read_per_stream(&self, database: u32, read: &Read<'_>) -> Reply {
+    pub(super) fn read_per_stream(&mut self, database: u32, read: &Read<'_>) -> Reply {
         let mut found = Vec::new();
         for stream in &read.streams {
             // What is refused is refused, wherever it stands.

@@ -86,13 +86,10 @@ pub(super) fn reload(engine: &mut Engine) -> Reply {
     if !engine.is_idle() || engine.checkpoints.is_running() {
         return Reply::error("ERR DEBUG RELOAD cannot be in a transaction with writes");
     }
-    engine.take_lookups();
     match engine.committer.rebuild() {
         Ok(machines) => {
             for (partition, machine) in engine.partitions.iter_mut().zip(machines) {
                 partition.install(machine);
-                // What was replayed was not asked for.
-                partition.machine_mut().lookups.take();
             }
             Reply::OK
         }

@@ -111,7 +111,6 @@ impl Engine {
 
 /// The figures as they are now. `streams`: those of single streams too.
 pub(super) fn report(engine: &mut Engine, streams: bool) -> Report {
-    engine.take_lookups();
     let now = engine.context.now();
     let mut databases = BTreeMap::<u32, DatabaseReport>::new();
     for partition in &engine.partitions {

@@ -1,5 +1,6 @@
 //! Rounds: what was gathered is sealed and proposed, what is committed is applied, op by op.
 
+use crate::base::wire::Reader;
 use crate::command::value::Query;
 use crate::engine::blocked_reads::{BlockedId, BlockedState};
 use crate::engine::blocking;
@@ -10,10 +11,10 @@ use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
 use crate::partition::batch::Item;
 use crate::partition::partition::{Sealed, Work};
-use crate::replication::committer::{CommitEvent, Payload};
+use crate::replication::event::{CommitEvent, Payload};
 use crate::state::effects::Effects;
 use crate::state::machine::Applied;
-use crate::state::op::codec;
+use crate::state::op::{Op, Step, codec};
 
 /// Bytes of blocked reads that one entry carries at the most; the others look at the state when it was applied.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
@@ -93,6 +94,10 @@ impl Engine {
                     Item::Query { tag, database, encoded } => {
                         self.answer_behind(id, *tag, *database, now, &work.queries[encoded.clone()], &mut effects);
                     }
+                    Item::Transaction { tag, .. } => panic!("{tag:?} needs the log"),
+                    Item::ReadTransaction { tag, encoded } => {
+                        self.read_transaction(id, *tag, now, &work.queries[encoded.clone()], &mut effects);
+                    }
                     Item::Pass(tag) => self.finish_lap(*tag, Reply::OK, &mut effects),
                 }
             }
@@ -148,10 +153,15 @@ impl Engine {
         let mut run = machine.begin_entry(index, entry, &mut effects).expect("the entry was written here");
         let now = machine.time();
         for item in std::mem::take(&mut work.items) {
-            match item {
-                Item::Op(tag) => {
+            match item.clone() {
+                Item::Op(tag) | Item::Transaction { tag, .. } => {
+                    let beside = match &item {
+                        Item::Transaction { queries, .. } => queries_of(&work.queries[queries.clone()]),
+                        _ => Vec::new(),
+                    };
                     let machine = self.partition_mut(id).machine_mut();
-                    let applied = machine.apply_next(&mut run, &mut effects).expect("the entry was written here");
+                    let applied = machine.apply_next(&mut run, &beside, &mut effects);
+                    let applied = applied.expect("the entry was written here");
                     match applied.expect("one op for each item") {
                         Applied::Answered(reply) => self.finish_lap(tag, reply, &mut effects),
                         Applied::Blocked(number) => {
@@ -168,6 +178,9 @@ impl Engine {
                 }
                 Item::Query { tag, database, encoded } => {
                     self.answer_behind(id, tag, database, now, &work.queries[encoded], &mut effects);
+                }
+                Item::ReadTransaction { tag, encoded } => {
+                    self.read_transaction(id, tag, now, &work.queries[encoded], &mut effects);
                 }
                 Item::Pass(tag) => self.finish_lap(tag, Reply::OK, &mut effects),
             }
@@ -194,9 +207,28 @@ impl Engine {
         self.finish_lap(tag, reply, effects);
     }
 
+    /// A transaction that only reads.
+    fn read_transaction(
+        &mut self,
+        id: PartitionId,
+        tag: Tag,
+        now: TimeMs,
+        encoded: &[u8],
+        effects: &mut Effects,
+    ) {
+        let mut reader = Reader::new(encoded);
+        let op = codec::decode_op(&mut reader).expect("the transaction was encoded here");
+        let Op::Transaction(transaction) = op else { panic!("{op:?} is no transaction") };
+        let queries = codec::decode_queries(&mut reader).expect("the queries were encoded here");
+        let machine = self.partition(id).read();
+        let reply = machine.query_transaction(&transaction.watched, &queries, now, effects);
+        self.finish_lap(tag, reply, effects);
+    }
+
     /// Finishes an item with what it has done, and lets the reads that are blocked on the keys concerned look at them.
     fn finish_lap(&mut self, tag: Tag, reply: Reply, effects: &mut Effects) {
         let nanoseconds = self.stopwatch.lap();
+        self.note_lookups(effects.take_lookups());
         let events = effects.take();
         if events.is_empty() {
             return self.finish(tag, reply, events, nanoseconds);
@@ -227,4 +259,8 @@ impl Engine {
             self.finish(tag, Reply::Error(UNKNOWN), Vec::new(), 0);
         }
     }
+}
+
+fn queries_of(encoded: &[u8]) -> Vec<Step<Query<'_>>> {
+    codec::decode_queries(&mut Reader::new(encoded)).expect("the queries were encoded here")
 }

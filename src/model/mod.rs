@@ -8,5 +8,6 @@ pub mod limits;
 pub mod log;
 pub mod reply;
 pub mod request;
+pub mod reply_size;
 pub mod slot;
 pub mod time;

@@ -86,7 +86,6 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
             committer,
         }));
         worker.committer().recover(worker.clone()).await?;
-        worker.forget_lookups();
         worker.log_stream_settings();
         print_banner(&config, &data_dir, &doors.names, started);
         serve(&worker, doors.listeners).await

@@ -2,9 +2,9 @@
 
 use crate::command::value::{Query, Write};
 use crate::partition::touched::Touched;
-use crate::state::op::Op;
 use crate::state::op::batch::BatchWriter;
 use crate::state::op::codec;
+use crate::state::op::{Op, Step, Transaction};
 use std::ops::Range;
 
 /// Ops that will be one log entry, and queries behind them that are not logged.
@@ -26,6 +26,10 @@ pub enum Item<T> {
     Op(T),
     /// A query that must see the writes before it.
     Query { tag: T, database: u32, encoded: Range<usize> },
+    /// The next op of the entry is a transaction; the queries among its commands.
+    Transaction { tag: T, queries: Range<usize> },
+    /// A transaction that only reads: its op, which is not logged, and its queries.
+    ReadTransaction { tag: T, encoded: Range<usize> },
     /// Nothing for the machine: the tag comes back when everything before it was applied.
     Pass(T),
 }
@@ -33,7 +37,11 @@ pub enum Item<T> {
 impl<T> Item<T> {
     pub fn tag(self) -> T {
         match self {
-            Item::Op(tag) | Item::Query { tag, .. } | Item::Pass(tag) => tag,
+            Item::Op(tag)
+            | Item::Query { tag, .. }
+            | Item::Transaction { tag, .. }
+            | Item::ReadTransaction { tag, .. }
+            | Item::Pass(tag) => tag,
         }
     }
 }
@@ -81,6 +89,24 @@ impl<T> Batch<T> {
         self.items.push(Item::Query { tag, database, encoded: start..self.queries.len() });
     }
 
+    /// A transaction and the queries among its commands. Without writes nothing of it is logged.
+    pub fn push_transaction(&mut self, transaction: Transaction<'_>, queries: &[Step<Query<'_>>], tag: T) {
+        let is_logged = !transaction.writes.is_empty();
+        let op = Op::Transaction(transaction);
+        let start = self.queries.len();
+        if is_logged {
+            self.ops.push(&op);
+        } else {
+            codec::encode_op(&op, &mut self.queries);
+        }
+        codec::encode_queries(queries, &mut self.queries);
+        let encoded = start..self.queries.len();
+        self.items.push(match is_logged {
+            true => Item::Transaction { tag, queries: encoded },
+            false => Item::ReadTransaction { tag, encoded },
+        });
+    }
+
     pub fn push_pass(&mut self, tag: T) {
         self.items.push(Item::Pass(tag));
     }
@@ -93,6 +119,9 @@ impl<T> Batch<T> {
         self.items.extend(later.items.into_iter().map(|item| match item {
             Item::Query { tag, database, encoded } => {
                 Item::Query { tag, database, encoded: encoded.start + moved..encoded.end + moved }
+            }
+            Item::ReadTransaction { tag, encoded } => {
+                Item::ReadTransaction { tag, encoded: encoded.start + moved..encoded.end + moved }
             }
             other => other,
         }));

@@ -9,8 +9,8 @@ use crate::model::time::TimeMs;
 use crate::partition::batch::{Batch, Item};
 use crate::partition::touched::Touched;
 use crate::state::effects::Effects;
-use crate::state::machine::Machine;
-use crate::state::op::Op;
+use crate::state::machine::{Answered, Machine};
+use crate::state::op::{Op, Step, Transaction};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -111,6 +111,21 @@ impl<T> Partition<T> {
             let next = self.spare.pop().unwrap_or_default();
             self.full.push_back(std::mem::replace(&mut self.open, next));
         }
+    }
+
+    /// Puts a transaction into the open batch, with the queries among its commands.
+    pub fn transact(
+        &mut self,
+        transaction: Transaction<'_>,
+        queries: &[Step<Query<'_>>],
+        notes_keys: bool,
+        tag: T,
+    ) {
+        if notes_keys {
+            transaction.writes.iter().for_each(|it| self.open.touched.note_write(it.database, &it.command));
+        }
+        self.open.push_transaction(transaction, queries, tag);
+        self.close_if_full();
     }
 
     /// Puts a query behind the writes of the open batch.
@@ -250,7 +265,9 @@ impl<T> Partition<T> {
     /// Answers a query as its place in a batch has come.
     pub fn answer(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) -> Reply {
         self.machine.note_misses(database, now, query, effects);
-        self.machine.query(database, now, query)
+        let Answered { answer, lookups } = self.machine.query(database, now, query);
+        effects.add_lookups(lookups);
+        answer
     }
 }
 

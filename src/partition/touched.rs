@@ -1,7 +1,7 @@
 //! Which keys the ops of a batch name: the blocked reads on them go with the entry.
 
 use crate::command::value::key::KeyWrite;
-use crate::command::value::{Data, Write};
+use crate::command::value::Write;
 use crate::state::op::Op;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,10 +49,8 @@ impl Touched {
         match op {
             Op::Write { database, write } => self.note_write(*database, write),
             Op::Transaction(transaction) => {
-                for (database, data) in &transaction.commands {
-                    if let Data::Write(write) = data {
-                        self.note_write(*database, write);
-                    }
+                for write in &transaction.writes {
+                    self.note_write(write.database, &write.command);
                 }
             }
             Op::BlockingRead { .. } => {}

@@ -2,6 +2,7 @@
 
 use crate::model::key_events::EventClasses;
 use bytes::Bytes;
+use std::ops::AddAssign;
 
 /// Something that happened to a key, in the words of Redis's keyspace events (`notify.c`, Redis 8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,6 +172,26 @@ impl KeyEvent {
     }
 }
 
+/// How often reads have found a key, for INFO. No part of the state: no checkpoint holds it, and no answer depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lookups {
+    pub hits: u64,
+    pub misses: u64,
+}
+
+impl Lookups {
+    pub fn note(&mut self, is_hit: bool) {
+        *(if is_hit { &mut self.hits } else { &mut self.misses }) += 1;
+    }
+}
+
+impl AddAssign for Lookups {
+    fn add_assign(&mut self, more: Lookups) {
+        self.hits += more.hits;
+        self.misses += more.misses;
+    }
+}
+
 /// Collects effects in the order in which they happened. Nobody listening is the common case, and then nothing is
 /// kept: whether effects are wanted is local knowledge and never changes what the machine does.
 #[derive(Debug, Default)]
@@ -183,6 +204,8 @@ pub struct Effects {
     /// Whether blocked reads are waiting for signals: the machine's own need, whoever else listens.
     signals_wanted: bool,
     signals: Vec<Effect>,
+    /// Counted whether effects are wanted or not: a replay drops them with the rest.
+    lookups: Lookups,
 }
 
 impl Effects {
@@ -234,6 +257,19 @@ impl Effects {
     pub fn take(&mut self) -> Vec<Effect> {
         self.step = 0;
         std::mem::take(&mut self.list)
+    }
+
+    pub fn note_lookup(&mut self, is_hit: bool) {
+        self.lookups.note(is_hit);
+    }
+
+    pub fn add_lookups(&mut self, lookups: Lookups) {
+        self.lookups += lookups;
+    }
+
+    /// Hits and misses since the last time.
+    pub fn take_lookups(&mut self) -> Lookups {
+        std::mem::take(&mut self.lookups)
     }
 
     pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {

@@ -3,7 +3,7 @@
 use crate::command::value::group::GroupRead;
 use crate::command::value::key::KeyWrite;
 use crate::command::value::string::StringQuery;
-use crate::command::value::{Data, Query, Write};
+use crate::command::value::{Query, Write};
 use crate::model::entry_id::EntryId;
 use crate::model::limits::{
     IDEMPOTENCY_DURATION_S_DEFAULT, IDEMPOTENCY_IDS_DEFAULT, STREAM_NODE_BYTES_DEFAULT,
@@ -15,13 +15,12 @@ use crate::model::time::TimeMs;
 use crate::base::wire::Malformed;
 use crate::state::blocked::{BlockedNumber, BlockedReads};
 use crate::state::checkpoint;
-use crate::state::effects::{Effects, KeyEvent};
+use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::group;
 use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
-use crate::state::lookups::Lookups;
 use crate::state::op::batch::BatchReader;
-use crate::state::op::{Op, Transaction};
+use crate::state::op::{Op, Step, Transaction, Watched};
 use crate::state::query::View;
 use crate::state::removals::Removals;
 use crate::state::scope::Scope;
@@ -30,6 +29,13 @@ use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
 use crate::state::string;
 use std::collections::BTreeMap;
+
+/// The answer to a query, and how often it has found a key.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    pub answer: Reply,
+    pub lookups: Lookups,
+}
 
 const SAME_OBJECT: ReplyError = ReplyError::new("ERR source and destination objects are the same");
 
@@ -45,7 +51,6 @@ pub struct Machine {
     pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
     pub(in crate::state) removals: Removals,
-    pub lookups: Lookups,
 }
 
 /// An entry that is being applied.
@@ -75,7 +80,6 @@ impl Default for Machine {
             },
             databases: BTreeMap::new(),
             removals: Removals::default(),
-            lookups: Lookups::default(),
         }
     }
 }
@@ -120,7 +124,7 @@ impl Machine {
     pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Reply {
         match op {
             Op::Write { database, write } => self.write(*database, write, effects),
-            Op::Transaction(transaction) => self.transaction(transaction, effects),
+            Op::Transaction(transaction) => self.apply_transaction(transaction, &[], effects),
             Op::BlockingRead { database, read } => {
                 self.write(*database, &Write::GroupRead(read.clone()), effects)
             }
@@ -141,17 +145,22 @@ impl Machine {
         Ok(EntryRun { ops, blocked })
     }
 
-    /// Applies the next op of the entry; `None` at its end. The reads that it made readable are served next.
+    /// Applies the next op of the entry; `None` at its end. The reads that it made readable are served next. `queries`: those
+    /// among its commands, if it is a transaction of a client of this node.
     pub fn apply_next(
         &mut self,
         run: &mut EntryRun<'_>,
+        queries: &[Step<Query<'_>>],
         effects: &mut Effects,
     ) -> Result<Option<Applied>, Malformed> {
         let Some(op) = run.ops.next()? else {
             effects.want_signals(false);
             return Ok(None);
         };
-        let answer = self.apply(&op, effects);
+        let answer = match &op {
+            Op::Transaction(transaction) => self.apply_transaction(transaction, queries, effects),
+            op => self.apply(op, effects),
+        };
         if !run.blocked.is_empty() {
             run.blocked.signal(&effects.take_signals());
         }
@@ -176,7 +185,9 @@ impl Machine {
             run.blocked.signal(&effects.take_signals());
             let Some(outcome) = outcome else { continue };
             self.changes += 1;
-            read.streams.iter().for_each(|(key, _)| self.note_lookup(database, key));
+            for (key, _) in &read.streams {
+                effects.note_lookup(self.view(database, self.time).entry(key).is_some());
+            }
             run.blocked.unblock(number);
             effects.want_signals(!run.blocked.is_empty());
             return Some((number, outcome.into()));
@@ -188,21 +199,23 @@ impl Machine {
     pub fn apply_entry(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
         let mut effects = Effects::unwanted();
         let mut run = self.begin_entry(index, entry, &mut effects)?;
-        while self.apply_next(&mut run, &mut effects)?.is_some() {
+        while self.apply_next(&mut run, &[], &mut effects)?.is_some() {
             while self.serve_next(&mut run, &mut effects).is_some() {}
         }
         Ok(())
     }
 
-    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Reply {
+    /// Answers from what is applied.
+    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Answered {
         let view = self.view(database, now);
-        let reply = view.answer(query).into();
-        match (query, &reply) {
+        let answer = view.answer(query).into();
+        let mut lookups = Lookups::default();
+        match query {
             // Told by the answer.
-            (Query::String(StringQuery::Get { .. }), reply) => self.lookups.note(*reply != Reply::Nil),
-            _ => query.keys_read().for_each(|key| self.lookups.note(view.entry(key).is_some())),
+            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Reply::Nil),
+            _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
-        reply
+        Answered { answer, lookups }
     }
 
     /// See [`View::answer_bytes`].
@@ -329,13 +342,15 @@ impl Machine {
         self.changes += 1;
         // The most frequent one reads none.
         if !matches!(write, Write::Add(_)) {
+            let mut lookups = Lookups::default();
             for key in write.keys_read() {
                 let is_hit = self.view(database, self.time).entry(key).is_some();
-                self.lookups.note(is_hit);
+                lookups.note(is_hit);
                 if !is_hit && effects.are_misses_wanted() {
                     effects.push(database, key, KeyEvent::Miss);
                 }
             }
+            effects.add_lookups(lookups);
         }
         let scope = &mut self.scope(database, effects);
         match write {
@@ -351,10 +366,6 @@ impl Machine {
             }
         }
         .into()
-    }
-
-    fn note_lookup(&self, database: u32, key: &[u8]) {
-        self.lookups.note(self.view(database, self.time).entry(key).is_some());
     }
 
     /// Key commands that reach beyond one database.
@@ -493,26 +504,56 @@ impl Machine {
         }
     }
 
-    /// EXEC. A key that was due when it was watched counts as gone, and its deletion as no change.
-    fn transaction(&mut self, transaction: &Transaction<'_>, effects: &mut Effects) -> Reply {
-        let unchanged = transaction
-            .watched
-            .iter()
-            .all(|watched| self.view(watched.database, self.time).version(watched.key) == watched.version);
-        if !unchanged {
+    /// Applies a transaction of the record begun last, with the queries among its commands: a node that was not asked has
+    /// none. One answer per command in request order, or a null array if a watched key has changed.
+    pub fn apply_transaction(
+        &mut self,
+        transaction: &Transaction<'_>,
+        queries: &[Step<Query<'_>>],
+        effects: &mut Effects,
+    ) -> Reply {
+        if self.is_any_changed(&transaction.watched, self.time) {
             return Reply::NilArray;
         }
-        let replies = (0..).zip(&transaction.commands).map(|(step, (database, command))| {
-            effects.begin_step(step);
-            match command {
-                Data::Write(write) => self.write(*database, write, effects),
-                Data::Query(query) => {
-                    self.note_misses(*database, self.time, query, effects);
-                    self.query(*database, self.time, query)
-                }
+        let mut answers = Vec::with_capacity(transaction.writes.len() + queries.len());
+        let mut queries = queries.iter().peekable();
+        for Step { step, database, command } in &transaction.writes {
+            while let Some(query) = queries.next_if(|query| query.step < *step) {
+                answers.push(self.query_step(self.time, query, effects));
             }
-        });
-        Reply::Array(replies.collect())
+            assert!(queries.peek().is_none_or(|query| query.step > *step), "step {step} is one command");
+            effects.begin_step(*step);
+            answers.push(self.write(*database, command, effects));
+        }
+        answers.extend(queries.map(|query| self.query_step(self.time, query, effects)));
+        Reply::Array(answers)
+    }
+
+    /// A transaction without writes. It needs no log: it is answered from what is applied.
+    pub fn query_transaction(
+        &self,
+        watched: &[Watched<'_>],
+        queries: &[Step<Query<'_>>],
+        now: TimeMs,
+        effects: &mut Effects,
+    ) -> Reply {
+        if self.is_any_changed(watched, now) {
+            return Reply::NilArray;
+        }
+        Reply::Array(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
+    }
+
+    /// A key that was due when it was watched counts as gone, and its deletion as no change.
+    fn is_any_changed(&self, watched: &[Watched<'_>], now: TimeMs) -> bool {
+        watched.iter().any(|watched| self.view(watched.database, now).version(watched.key) != watched.version)
+    }
+
+    fn query_step(&self, now: TimeMs, query: &Step<Query<'_>>, effects: &mut Effects) -> Reply {
+        effects.begin_step(query.step);
+        self.note_misses(query.database, now, &query.command, effects);
+        let Answered { answer, lookups } = self.query(query.database, now, &query.command);
+        effects.add_lookups(lookups);
+        answer
     }
 
     /// Asserts the invariants of everything held; for tests.

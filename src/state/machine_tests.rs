@@ -10,7 +10,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::log::LogIndex;
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
-use crate::state::effects::{Effects, KeyEvent};
+use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::keyspace::KeyVersion;
 use crate::state::machine::Machine;
 use crate::state::machine_properties::image;
@@ -40,7 +40,7 @@ impl Bench {
     }
 
     fn query(&self, query: Query<'_>) -> Reply {
-        self.machine.query(0, self.machine.time(), &query)
+        self.machine.query(0, self.machine.time(), &query).answer
     }
 
     fn add(&mut self, key: &str, id: NewId, trim: Option<Trim>) -> Reply {
@@ -511,14 +511,17 @@ fn a_transaction_runs_only_if_what_it_watches_stayed() {
     let mut bench = Bench::new();
     bench.set("k", "1", Expiry::At(Deadline::InMs(50)));
     let exec = |bench: &mut Bench, key: &str, version| {
-        let transaction = Transaction {
-            watched: vec![Watched { database: 0, key: key.as_bytes(), version: KeyVersion(version) }],
-            commands: vec![
-                (0, Data::Write(Write::String(StringWrite::Increment { key: b"n", by: 1 }))),
-                (0, Data::Query(Query::String(StringQuery::Get { key: b"n" }))),
-            ],
-        };
-        bench.machine.apply(&Op::Transaction(transaction), &mut Effects::unwanted())
+        let watched = vec![Watched { database: 0, key: key.as_bytes(), version: KeyVersion(version) }];
+        let commands = [
+            (0, Data::Write(Write::String(StringWrite::Increment { key: b"n", by: 1 }))),
+            (0, Data::Query(Query::String(StringQuery::Get { key: b"n" }))),
+        ];
+        let (transaction, queries) = Transaction::of_commands(watched.clone(), commands);
+        let (machine, mut effects) = (&mut bench.machine, Effects::unwanted());
+        let read = machine.query_transaction(&watched, &queries, machine.time(), &mut effects);
+        let done = machine.apply_transaction(&transaction, &queries, &mut effects);
+        assert_eq!(read == Reply::NilArray, done == Reply::NilArray, "what only reads is as careful");
+        done
     };
     let version = bench.version("k");
     assert_eq!(exec(&mut bench, "k", version), Reply::Array(vec![Reply::Integer(1), Reply::bulk("1")]));
@@ -683,8 +686,15 @@ fn effects_of_a_transaction_know_their_command() {
         (0, Data::Query(Query::String(StringQuery::Get { key: b"n" }))),
         (1, Data::Write(Write::String(StringWrite::Increment { key: b"n", by: 1 }))),
     ];
-    let op = Op::Transaction(Transaction { watched: Vec::new(), commands });
-    bench.machine.apply(&op, &mut bench.effects);
+    let (transaction, queries) = Transaction::of_commands(Vec::new(), commands);
+    let mut follower = bench.machine.clone();
+    let (none, one, two) = (Reply::Nil, Reply::Integer(1), Reply::bulk("1"));
+    let answer = bench.machine.apply_transaction(&transaction, &queries, &mut bench.effects);
+    assert_eq!(answer, Reply::Array(vec![none, one.clone(), two, one.clone()]));
+    assert_eq!(bench.effects.take_lookups(), Lookups { hits: 1, misses: 1 });
+    let answer = follower.apply(&Op::Transaction(transaction), &mut Effects::unwanted());
+    assert_eq!(answer, Reply::Array(vec![one.clone(), one]), "a follower has no queries");
+    assert_eq!(image(&follower), image(&bench.machine));
     let told: Vec<_> = bench.effects.take().iter().map(|it| (it.step, it.database, it.event)).collect();
     let expected = [
         (0, 0, KeyEvent::Miss),

@@ -7,7 +7,6 @@ pub mod effects;
 pub mod blocked;
 pub mod id_map;
 pub mod keyspace;
-pub mod lookups;
 pub mod removals;
 pub mod op;
 pub mod group;

@@ -10,6 +10,7 @@ use crate::model::entries::{DeliveredBefore, EntryList};
 use crate::model::entry_id::EntryId;
 use crate::model::log::LogIndex;
 use crate::model::reply::Reply;
+use crate::model::reply_size::SizeRule;
 use crate::model::time::TimeMs;
 use crate::resp::writer::{self, Protocol};
 use crate::state::checkpoint;
@@ -311,7 +312,11 @@ fn is_full(shown: &Shown, limits: &ReadLimits) -> bool {
         before.iter().for_each(|before| list.push_before(*before));
     }
     let mut out = Vec::new();
-    writer::write(&mut out, max.protocol, &Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), list)]));
+    let protocol = match max.rule {
+        SizeRule::Resp2V1 => Protocol::Resp2,
+        SizeRule::Resp3V1 => Protocol::Resp3,
+    };
+    writer::write(&mut out, protocol, &Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), list)]));
     let not_known_yet = "*1\r\n".len() + format!("*{entries}\r\n").len();
     (out.len() - not_known_yet) as u64 >= max.bytes
 }
@@ -350,7 +355,7 @@ fn run(seed: u64) {
         let end = EntryId::new(start.ms + random.below(200), random.below(3));
         for reverse in [false, true] {
             let range = Range { key: b"s", start, end, count: Some(1 + random.below(20)), reverse };
-            let reply = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range)));
+            let reply = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range))).answer;
             let mut entries = model.range(start, end);
             if reverse {
                 entries.reverse();
@@ -358,7 +363,7 @@ fn run(seed: u64) {
             entries.truncate(range.count.unwrap() as usize);
             assert_eq!(shown(&reply), expected(&entries), "seed {seed}, {range:?}");
         }
-        let length = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" }));
+        let length = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" })).answer;
         assert_eq!(length, Reply::count(model.entries.len()), "seed {seed}");
         assert_eq!(machine.last_id(0, TimeMs(now), b"s"), model.last);
         idempotency(&machine, &mut model, now);
@@ -470,12 +475,12 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
             let name = [b'0' + consumer];
             let history = random.one_in(3);
             let from = if history { GroupReadFrom::History(EntryId::MIN) } else { GroupReadFrom::New };
-            let protocol = *random.pick(&[Protocol::Resp2, Protocol::Resp3]);
+            let rule = *random.pick(&[SizeRule::Resp2V1, SizeRule::Resp3V1]);
             let limits = ReadLimits {
                 count: Some(1 + random.below(6)),
                 max_count: if random.one_in(4) { Some(1 + random.below(6)) } else { None },
                 max_size: if random.one_in(3) {
-                    Some(MaxSize { bytes: 1 + random.below(300), protocol })
+                    Some(MaxSize { bytes: 1 + random.below(300), rule })
                 } else {
                     None
                 },
@@ -616,7 +621,7 @@ fn idempotency(machine: &Machine, model: &mut Model, now: u64) {
         return;
     }
     let Reply::Map(fields) =
-        machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None }))
+        machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None })).answer
     else {
         panic!("XINFO STREAM is a map")
     };
@@ -644,5 +649,5 @@ fn pending(machine: &Machine, model: &Model, name: &[u8], now: u64) {
         let idle = Reply::Integer(pending.owner.map_or(-1, |_| (now - pending.at) as i64));
         Reply::Array(vec![Reply::Id(*id), owner, idle, Reply::Integer(pending.deliveries as i64)])
     });
-    assert_eq!(machine.query(0, TimeMs(now), &Query::Pending(query)), Reply::Array(rows.collect()));
+    assert_eq!(machine.query(0, TimeMs(now), &Query::Pending(query)).answer, Reply::Array(rows.collect()));
 }

@@ -20,8 +20,8 @@ fn writes(mut see: impl FnMut(&[Op<'_>])) {
         let bytes = commands.concat();
         each_request(&bytes, |args| {
             if let Ok(Command::Data(data)) = lookup::find(args).and_then(|row| (row.parse)(args)) {
-                let transaction =
-                    Transaction { watched: Vec::new(), commands: vec![(0, data.clone()), (1, data.clone())] };
+                let commands = [(0, data.clone()), (1, data.clone())];
+                let (transaction, _) = Transaction::of_commands(Vec::new(), commands);
                 match data {
                     Data::Write(write) => {
                         see(&[Op::Write { database: 0, write }, Op::Transaction(transaction)]);
@@ -46,7 +46,7 @@ fn check_ops(bytes: &[u8]) -> u64 {
                 assert_eq!(codec::decode_op(&mut Reader::new(&again)).as_ref(), Ok(&op));
                 kinds.push(match op {
                     Op::Write { write, .. } => outcome(std::mem::discriminant(&write)),
-                    Op::Transaction(transaction) => transaction.commands.len().min(3) as u64,
+                    Op::Transaction(transaction) => transaction.writes.len().min(3) as u64,
                 });
             }
             Ok(None) => break,

@@ -16,7 +16,7 @@ use crate::model::args::Args;
 use crate::model::entry_id::{EntryId, parse_u64};
 use crate::model::limits::{IDEMPOTENCY_DURATION_S_MAX, IDEMPOTENCY_IDS_MAX};
 use crate::model::reply::ReplyError;
-use crate::resp::writer::Protocol;
+use crate::model::reply_size::SizeRule;
 
 const MAXLEN_NEGATIVE: ReplyError = ReplyError::new("ERR The MAXLEN argument must be >= 0.");
 const LIMIT_NEGATIVE: ReplyError = ReplyError::new("ERR The LIMIT argument must be >= 0.");
@@ -440,7 +440,7 @@ pub fn take_limit(cursor: &mut Cursor<'_>, limits: &mut ReadLimits) -> Result<bo
         limits.max_count = Some(positive(text).ok_or(MAXCOUNT_NOT_POSITIVE)?);
     } else if let Some(text) = cursor.take_option("MAXSIZE") {
         let bytes = positive(text).ok_or(MAXSIZE_NOT_POSITIVE)?;
-        limits.max_size = Some(MaxSize { bytes, protocol: Protocol::default() });
+        limits.max_size = Some(MaxSize { bytes, rule: SizeRule::default() });
     } else {
         return Ok(false);
     }

@@ -3,7 +3,7 @@
 use crate::model::args::ArgList;
 use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
-use crate::resp::writer::{self, Protocol};
+use crate::model::reply_size::SizeRule;
 use bytes::Bytes;
 
 /// XADD.
@@ -167,8 +167,8 @@ pub struct ReadLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxSize {
     pub bytes: u64,
-    /// Of the client: replies differ in size. The parser does not know it; the server fills it in.
-    pub protocol: Protocol,
+    /// How bytes are counted. It depends on the client's protocol, which the parser does not know; the server fills it in.
+    pub rule: SizeRule,
 }
 
 impl ReadLimits {
@@ -182,7 +182,7 @@ impl ReadLimits {
         let entries: u64 = found.iter().map(|(_, list)| list.len() as u64).sum();
         let max_count = self.max_count.map(|max| max.saturating_sub(entries));
         let max_size = self.max_size.map(|max| {
-            let bytes = found.iter().map(|(key, list)| writer::stream_bytes(max.protocol, key, list) as u64);
+            let bytes = found.iter().map(|(key, list)| max.rule.stream_bytes(key.len(), list) as u64);
             MaxSize { bytes: max.bytes.saturating_sub(bytes.sum()), ..max }
         });
         let is_spent = max_count == Some(0) || max_size.is_some_and(|max| max.bytes == 0);

@@ -10,38 +10,26 @@ use crate::state::op::codec_query::{read_query, write_query};
 use crate::state::op::codec_write::{
     read_add, read_group_read, read_write, write_add, write_group_read, write_write,
 };
-use crate::state::op::{Op, Transaction, Watched};
-
-const WRITE: u8 = 0;
-/// XADD apart, because it is the op that the log is full of.
-const ADD: u8 = 1;
-const TRANSACTION: u8 = 2;
-const BLOCKING_READ: u8 = 3;
-
-const DATA_WRITE: u8 = 0;
-const DATA_QUERY: u8 = 1;
+use crate::state::op::tag::{DataTag, OpTag};
+use crate::state::op::{Op, Step, Transaction, Watched};
 
 pub fn encode_op(op: &Op<'_>, out: &mut Vec<u8>) {
     match op {
         Op::BlockingRead { database, read } => {
-            Writer::new(out).u8(BLOCKING_READ);
+            Writer::new(out).u8(OpTag::BlockingRead.into());
             encode_blocked(*database, read, out);
         }
         Op::Write { database, write } => encode_write(*database, write, out),
         Op::Transaction(transaction) => {
             let mut writer = Writer::new(out);
-            writer.u8(TRANSACTION);
+            writer.u8(OpTag::Transaction.into());
             writer.varint(transaction.watched.len() as u64);
             for watched in &transaction.watched {
                 writer.varint(u64::from(watched.database));
                 writer.bytes(watched.key);
                 writer.varint(watched.version.0);
             }
-            writer.varint(transaction.commands.len() as u64);
-            for (database, data) in &transaction.commands {
-                writer.varint(u64::from(*database));
-                write_data(&mut writer, data);
-            }
+            write_steps(&mut writer, &transaction.writes, write_write);
         }
     }
 }
@@ -51,12 +39,12 @@ pub fn encode_write(database: u32, write: &Write<'_>, out: &mut Vec<u8>) {
     let mut writer = Writer::new(out);
     match write {
         Write::Add(add) => {
-            writer.u8(ADD);
+            writer.u8(OpTag::Add.into());
             writer.varint(u64::from(database));
             write_add(&mut writer, add);
         }
         other => {
-            writer.u8(WRITE);
+            writer.u8(OpTag::Write.into());
             writer.varint(u64::from(database));
             write_write(&mut writer, other);
         }
@@ -77,34 +65,43 @@ pub fn decode_blocked<'a>(reader: &mut Reader<'a>) -> Result<(u32, GroupRead<'a>
 
 /// Takes one op off the front.
 pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
-    match reader.u8()? {
-        ADD => {
+    match OpTag::read(reader)? {
+        OpTag::Add => {
             let database = read_database(reader)?;
             Ok(Op::Write { database, write: Write::Add(read_add(reader)?) })
         }
-        WRITE => {
+        OpTag::Write => {
             let database = read_database(reader)?;
             Ok(Op::Write { database, write: read_write(reader)? })
         }
-        TRANSACTION => {
-            let mut watched = Vec::new();
-            for _ in 0..reader.count()? {
-                let database = read_database(reader)?;
-                let key = reader.bytes()?;
-                watched.push(Watched { database, key, version: KeyVersion(reader.varint()?) });
-            }
+        OpTag::Transaction => {
+            let watched = read_watched(reader)?;
+            Ok(Op::Transaction(Transaction { watched, writes: read_steps(reader, read_write)? }))
+        }
+        // Its queries are dropped: the client has had its answers, and the state does not depend on them.
+        OpTag::TransactionWithQueries => {
+            let watched = read_watched(reader)?;
             let mut commands = Vec::new();
             for _ in 0..reader.count()? {
                 commands.push((read_database(reader)?, read_data(reader)?));
             }
-            Ok(Op::Transaction(Transaction { watched, commands }))
+            Ok(Op::Transaction(Transaction::of_commands(watched, commands).0))
         }
-        BLOCKING_READ => {
+        OpTag::BlockingRead => {
             let (database, read) = decode_blocked(reader)?;
             Ok(Op::BlockingRead { database, read })
         }
-        _ => Err(reader.malformed("unknown kind of op")),
     }
+}
+
+/// The queries of a transaction, which go to the machine beside its op.
+pub fn encode_queries(queries: &[Step<Query<'_>>], out: &mut Vec<u8>) {
+    write_steps(&mut Writer::new(out), queries, write_query);
+}
+
+/// Takes the queries of a transaction off the front.
+pub fn decode_queries<'a>(reader: &mut Reader<'a>) -> Result<Vec<Step<Query<'a>>>, Malformed> {
+    read_steps(reader, read_query)
 }
 
 pub fn encode_query(query: &Query<'_>, out: &mut Vec<u8>) {
@@ -134,22 +131,57 @@ pub fn decode_data(bytes: &[u8]) -> Result<Data<'_>, Malformed> {
 fn write_data(writer: &mut Writer<'_>, data: &Data<'_>) {
     match data {
         Data::Write(write) => {
-            writer.u8(DATA_WRITE);
+            writer.u8(DataTag::Write.into());
             write_write(writer, write);
         }
         Data::Query(query) => {
-            writer.u8(DATA_QUERY);
+            writer.u8(DataTag::Query.into());
             write_query(writer, query);
         }
     }
 }
 
 fn read_data<'a>(reader: &mut Reader<'a>) -> Result<Data<'a>, Malformed> {
-    match reader.u8()? {
-        DATA_WRITE => Ok(Data::Write(read_write(reader)?)),
-        DATA_QUERY => Ok(Data::Query(read_query(reader)?)),
-        _ => Err(reader.malformed("unknown kind of command")),
+    match DataTag::read(reader)? {
+        DataTag::Write => Ok(Data::Write(read_write(reader)?)),
+        DataTag::Query => Ok(Data::Query(read_query(reader)?)),
     }
+}
+
+fn read_watched<'a>(reader: &mut Reader<'a>) -> Result<Vec<Watched<'a>>, Malformed> {
+    let mut watched = Vec::new();
+    for _ in 0..reader.count()? {
+        let database = read_database(reader)?;
+        let key = reader.bytes()?;
+        watched.push(Watched { database, key, version: KeyVersion(reader.varint()?) });
+    }
+    Ok(watched)
+}
+
+fn write_steps<C>(writer: &mut Writer<'_>, steps: &[Step<C>], write: impl Fn(&mut Writer<'_>, &C)) {
+    writer.varint(steps.len() as u64);
+    for Step { step, database, command } in steps {
+        writer.varint(u64::from(*step));
+        writer.varint(u64::from(*database));
+        write(writer, command);
+    }
+}
+
+fn read_steps<'a, C>(
+    reader: &mut Reader<'a>,
+    read: impl Fn(&mut Reader<'a>) -> Result<C, Malformed>,
+) -> Result<Vec<Step<C>>, Malformed> {
+    let mut steps: Vec<Step<C>> = Vec::new();
+    for _ in 0..reader.count()? {
+        let step = reader.varint()?;
+        let step = u32::try_from(step).map_err(|_| reader.malformed("step number over 32 bits"))?;
+        if steps.last().is_some_and(|before| before.step >= step) {
+            return Err(reader.malformed("steps of a transaction do not ascend"));
+        }
+        let database = read_database(reader)?;
+        steps.push(Step { step, database, command: read(reader)? });
+    }
+    Ok(steps)
 }
 
 fn read_database(reader: &mut Reader<'_>) -> Result<u32, Malformed> {
@@ -196,6 +228,44 @@ mod tests {
             out.clear();
             encode_query(&query, &mut out);
             assert_eq!(decode_query(&out).as_ref(), Ok(&query));
+        }
+    }
+
+    /// As written before transactions held their writes alone.
+    #[test]
+    fn an_old_transaction_is_read_without_its_queries() {
+        let pool = pool();
+        for seed in 0..500 {
+            let mut random = Random::new(seed);
+            let commands: Vec<(u32, Data<'_>)> =
+                (0..random.below(5)).map(|n| (n as u32 % 2, random_data(&mut random, &pool))).collect();
+            let watched = vec![Watched { database: 1, key: b"w", version: KeyVersion(seed) }];
+            let mut old = Vec::new();
+            let mut writer = Writer::new(&mut old);
+            writer.u8(2);
+            writer.varint(1);
+            writer.varint(1);
+            writer.bytes(b"w");
+            writer.varint(seed);
+            writer.varint(commands.len() as u64);
+            for (database, data) in &commands {
+                writer.varint(u64::from(*database));
+                write_data(&mut writer, data);
+            }
+            let (transaction, queries) = Transaction::of_commands(watched, commands.clone());
+            assert_eq!(decode_op(&mut Reader::new(&old)), Ok(Op::Transaction(transaction.clone())));
+            let mut together: Vec<(u32, u32, Data<'_>)> = transaction
+                .writes
+                .into_iter()
+                .map(|it| (it.step, it.database, Data::Write(it.command)))
+                .chain(queries.iter().cloned().map(|it| (it.step, it.database, Data::Query(it.command))))
+                .collect();
+            together.sort_by_key(|it| it.0);
+            let given = (0..).zip(commands).map(|(step, (database, data))| (step, database, data));
+            assert!(together.into_iter().eq(given), "each command has its step");
+            let mut out = Vec::new();
+            encode_queries(&queries, &mut out);
+            assert_eq!(decode_queries(&mut Reader::new(&out)), Ok(queries));
         }
     }
 

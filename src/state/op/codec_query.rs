@@ -11,6 +11,7 @@ use crate::model::args::ArgList;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
 use crate::state::op::codec_write::{read_limits, write_limits};
+use crate::state::op::tag::QueryTag;
 
 type Taken<T> = Result<T, Malformed>;
 
@@ -18,7 +19,7 @@ pub fn write_query(w: &mut Writer<'_>, query: &Query<'_>) {
     match query {
         Query::Stream(query) => write_stream_query(w, query),
         Query::Pending(query) => {
-            w.u8(6);
+            w.u8(QueryTag::Pending.into());
             w.bytes(query.key);
             w.bytes(query.group);
             w.option(query.range.as_ref(), |w, range| {
@@ -31,19 +32,19 @@ pub fn write_query(w: &mut Writer<'_>, query: &Query<'_>) {
         }
         Query::Key(query) => write_key_query(w, query),
         Query::String(StringQuery::Get { key }) => {
-            w.u8(40);
+            w.u8(QueryTag::Get.into());
             w.bytes(key);
         }
         Query::String(StringQuery::GetMany { keys }) => {
-            w.u8(41);
+            w.u8(QueryTag::GetMany.into());
             keys.encode(w);
         }
         Query::String(StringQuery::Length { key }) => {
-            w.u8(42);
+            w.u8(QueryTag::StringLength.into());
             w.bytes(key);
         }
         Query::Refused(refusal) => {
-            w.u8(50);
+            w.u8(QueryTag::Refused.into());
             write_refusal(w, refusal);
         }
     }
@@ -96,9 +97,15 @@ fn read_refusal<'a>(r: &mut Reader<'a>) -> Taken<Refusal<'a>> {
 }
 
 pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
-    Ok(match r.u8()? {
-        tag @ (0..=5 | 7) => Query::Stream(read_stream_query(r, tag)?),
-        6 => Query::Pending(PendingQuery {
+    Ok(match QueryTag::read(r)? {
+        tag @ (QueryTag::Length
+        | QueryTag::Range
+        | QueryTag::Read
+        | QueryTag::ReadPassingOthers
+        | QueryTag::Info
+        | QueryTag::Groups
+        | QueryTag::Consumers) => Query::Stream(read_stream_query(r, tag)?),
+        QueryTag::Pending => Query::Pending(PendingQuery {
             key: r.bytes()?,
             group: r.bytes()?,
             range: r.option(|r| {
@@ -111,23 +118,32 @@ pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
                 })
             })?,
         }),
-        tag @ (20..=29 | 70) => Query::Key(read_key_query(r, tag)?),
-        40 => Query::String(StringQuery::Get { key: r.bytes()? }),
-        41 => Query::String(StringQuery::GetMany { keys: ArgList::decode(r)? }),
-        42 => Query::String(StringQuery::Length { key: r.bytes()? }),
-        50 => Query::Refused(read_refusal(r)?),
-        _ => return Err(r.malformed("unknown kind of query")),
+        tag @ (QueryTag::Exists
+        | QueryTag::Touch
+        | QueryTag::Type
+        | QueryTag::TimeToLive
+        | QueryTag::Random
+        | QueryTag::Matching
+        | QueryTag::Scan
+        | QueryTag::Object
+        | QueryTag::Count
+        | QueryTag::Version
+        | QueryTag::Dump) => Query::Key(read_key_query(r, tag)?),
+        QueryTag::Get => Query::String(StringQuery::Get { key: r.bytes()? }),
+        QueryTag::GetMany => Query::String(StringQuery::GetMany { keys: ArgList::decode(r)? }),
+        QueryTag::StringLength => Query::String(StringQuery::Length { key: r.bytes()? }),
+        QueryTag::Refused => Query::Refused(read_refusal(r)?),
     })
 }
 
 fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
     match query {
         StreamQuery::Length { key } => {
-            w.u8(0);
+            w.u8(QueryTag::Length.into());
             w.bytes(key);
         }
         StreamQuery::Range(range) => {
-            w.u8(1);
+            w.u8(QueryTag::Range.into());
             w.bytes(range.key);
             range.start.encode(w);
             range.end.encode(w);
@@ -135,7 +151,8 @@ fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
             w.bool(range.reverse);
         }
         StreamQuery::Read(read) => {
-            w.u8(if read.skips_others { 7 } else { 2 });
+            let tag = if read.skips_others { QueryTag::ReadPassingOthers } else { QueryTag::Read };
+            w.u8(tag.into());
             write_limits(w, &read.limits);
             w.varint(read.streams.len() as u64);
             for (key, from) in &read.streams {
@@ -155,33 +172,33 @@ fn write_stream_query(w: &mut Writer<'_>, query: &StreamQuery<'_>) {
             }
         }
         StreamQuery::Info { key, full } => {
-            w.u8(3);
+            w.u8(QueryTag::Info.into());
             w.bytes(key);
             w.option(*full, Writer::varint);
         }
         StreamQuery::Groups { key } => {
-            w.u8(4);
+            w.u8(QueryTag::Groups.into());
             w.bytes(key);
         }
         StreamQuery::Consumers { key, group } => {
-            w.u8(5);
+            w.u8(QueryTag::Consumers.into());
             w.bytes(key);
             w.bytes(group);
         }
     }
 }
 
-fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> {
+fn read_stream_query<'a>(r: &mut Reader<'a>, tag: QueryTag) -> Taken<StreamQuery<'a>> {
     Ok(match tag {
-        0 => StreamQuery::Length { key: r.bytes()? },
-        1 => StreamQuery::Range(Range {
+        QueryTag::Length => StreamQuery::Length { key: r.bytes()? },
+        QueryTag::Range => StreamQuery::Range(Range {
             key: r.bytes()?,
             start: EntryId::decode(r)?,
             end: EntryId::decode(r)?,
             count: r.option(Reader::varint)?,
             reverse: r.bool()?,
         }),
-        2 | 7 => {
+        QueryTag::Read | QueryTag::ReadPassingOthers => {
             let limits = read_limits(r)?;
             let mut streams = Vec::new();
             for _ in 0..r.count()? {
@@ -195,11 +212,11 @@ fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> 
                 };
                 streams.push((key, from));
             }
-            StreamQuery::Read(Read { skips_others: tag == 7, limits, streams })
+            StreamQuery::Read(Read { skips_others: tag == QueryTag::ReadPassingOthers, limits, streams })
         }
-        3 => StreamQuery::Info { key: r.bytes()?, full: r.option(Reader::varint)? },
-        4 => StreamQuery::Groups { key: r.bytes()? },
-        5 => StreamQuery::Consumers { key: r.bytes()?, group: r.bytes()? },
+        QueryTag::Info => StreamQuery::Info { key: r.bytes()?, full: r.option(Reader::varint)? },
+        QueryTag::Groups => StreamQuery::Groups { key: r.bytes()? },
+        QueryTag::Consumers => StreamQuery::Consumers { key: r.bytes()?, group: r.bytes()? },
         _ => return Err(r.malformed("unknown kind of stream query")),
     })
 }
@@ -207,40 +224,40 @@ fn read_stream_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StreamQuery<'a>> 
 fn write_key_query(w: &mut Writer<'_>, query: &KeyQuery<'_>) {
     match query {
         KeyQuery::Exists { keys } => {
-            w.u8(20);
+            w.u8(QueryTag::Exists.into());
             keys.encode(w);
         }
         KeyQuery::Touch { keys } => {
-            w.u8(21);
+            w.u8(QueryTag::Touch.into());
             keys.encode(w);
         }
         KeyQuery::Type { key } => {
-            w.u8(22);
+            w.u8(QueryTag::Type.into());
             w.bytes(key);
         }
         KeyQuery::TimeToLive { key, unit, absolute } => {
-            w.u8(23);
+            w.u8(QueryTag::TimeToLive.into());
             w.bytes(key);
             w.bool(*unit == TimeUnit::Milliseconds);
             w.bool(*absolute);
         }
         KeyQuery::Random { chance } => {
-            w.u8(24);
+            w.u8(QueryTag::Random.into());
             w.u64(*chance);
         }
         KeyQuery::Matching { pattern } => {
-            w.u8(25);
+            w.u8(QueryTag::Matching.into());
             w.bytes(pattern);
         }
         KeyQuery::Scan(scan) => {
-            w.u8(26);
+            w.u8(QueryTag::Scan.into());
             w.varint(scan.cursor);
             w.option(scan.pattern, Writer::bytes);
             w.varint(scan.count);
             w.option(scan.of_type, Writer::bytes);
         }
         KeyQuery::Object { key, aspect } => {
-            w.u8(27);
+            w.u8(QueryTag::Object.into());
             w.bytes(key);
             w.u8(match aspect {
                 ObjectAspect::Encoding => 0,
@@ -249,38 +266,38 @@ fn write_key_query(w: &mut Writer<'_>, query: &KeyQuery<'_>) {
                 ObjectAspect::Frequency => 3,
             });
         }
-        KeyQuery::Count => w.u8(28),
+        KeyQuery::Count => w.u8(QueryTag::Count.into()),
         KeyQuery::Dump { key, rdb_version } => {
-            w.u8(70);
+            w.u8(QueryTag::Dump.into());
             w.bytes(key);
             w.u16(*rdb_version);
         }
         KeyQuery::Version { key } => {
-            w.u8(29);
+            w.u8(QueryTag::Version.into());
             w.bytes(key);
         }
     }
 }
 
-fn read_key_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyQuery<'a>> {
+fn read_key_query<'a>(r: &mut Reader<'a>, tag: QueryTag) -> Taken<KeyQuery<'a>> {
     Ok(match tag {
-        20 => KeyQuery::Exists { keys: ArgList::decode(r)? },
-        21 => KeyQuery::Touch { keys: ArgList::decode(r)? },
-        22 => KeyQuery::Type { key: r.bytes()? },
-        23 => KeyQuery::TimeToLive {
+        QueryTag::Exists => KeyQuery::Exists { keys: ArgList::decode(r)? },
+        QueryTag::Touch => KeyQuery::Touch { keys: ArgList::decode(r)? },
+        QueryTag::Type => KeyQuery::Type { key: r.bytes()? },
+        QueryTag::TimeToLive => KeyQuery::TimeToLive {
             key: r.bytes()?,
             unit: if r.bool()? { TimeUnit::Milliseconds } else { TimeUnit::Seconds },
             absolute: r.bool()?,
         },
-        24 => KeyQuery::Random { chance: r.u64()? },
-        25 => KeyQuery::Matching { pattern: r.bytes()? },
-        26 => KeyQuery::Scan(Scan {
+        QueryTag::Random => KeyQuery::Random { chance: r.u64()? },
+        QueryTag::Matching => KeyQuery::Matching { pattern: r.bytes()? },
+        QueryTag::Scan => KeyQuery::Scan(Scan {
             cursor: r.varint()?,
             pattern: r.option(Reader::bytes)?,
             count: r.varint()?,
             of_type: r.option(Reader::bytes)?,
         }),
-        27 => KeyQuery::Object {
+        QueryTag::Object => KeyQuery::Object {
             key: r.bytes()?,
             aspect: match r.u8()? {
                 0 => ObjectAspect::Encoding,
@@ -290,9 +307,9 @@ fn read_key_query<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyQuery<'a>> {
                 _ => return Err(r.malformed("unknown aspect of an object")),
             },
         },
-        28 => KeyQuery::Count,
-        29 => KeyQuery::Version { key: r.bytes()? },
-        70 => KeyQuery::Dump { key: r.bytes()?, rdb_version: r.u16()? },
+        QueryTag::Count => KeyQuery::Count,
+        QueryTag::Version => KeyQuery::Version { key: r.bytes()? },
+        QueryTag::Dump => KeyQuery::Dump { key: r.bytes()?, rdb_version: r.u16()? },
         _ => return Err(r.malformed("unknown kind of key query")),
     })
 }

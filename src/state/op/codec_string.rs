@@ -4,6 +4,7 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::string::{Expiry, Set, SetCondition, StringWrite};
 use crate::model::args::ArgList;
 use crate::state::op::codec_write::{read_deadline, write_deadline};
+use crate::state::op::tag::WriteTag;
 
 type Taken<T> = Result<T, Malformed>;
 
@@ -30,7 +31,7 @@ fn read_expiry(r: &mut Reader<'_>) -> Taken<Expiry> {
 pub fn write_string_write(w: &mut Writer<'_>, write: &StringWrite<'_>) {
     match write {
         StringWrite::Set(set) => {
-            w.u8(40);
+            w.u8(WriteTag::Set.into());
             w.bytes(set.key);
             w.bytes(set.value);
             w.u8(match set.condition {
@@ -42,48 +43,48 @@ pub fn write_string_write(w: &mut Writer<'_>, write: &StringWrite<'_>) {
             write_expiry(w, set.expiry);
         }
         StringWrite::SetIfAbsent { key, value } => {
-            w.u8(41);
+            w.u8(WriteTag::SetIfAbsent.into());
             w.bytes(key);
             w.bytes(value);
         }
         StringWrite::GetDelete { key } => {
-            w.u8(42);
+            w.u8(WriteTag::GetDelete.into());
             w.bytes(key);
         }
         StringWrite::GetExpire { key, expiry } => {
-            w.u8(43);
+            w.u8(WriteTag::GetExpire.into());
             w.bytes(key);
             write_expiry(w, *expiry);
         }
         StringWrite::SetMany { pairs } => {
-            w.u8(44);
+            w.u8(WriteTag::SetMany.into());
             pairs.encode(w);
         }
         StringWrite::SetManyIfAbsent { pairs } => {
-            w.u8(45);
+            w.u8(WriteTag::SetManyIfAbsent.into());
             pairs.encode(w);
         }
         StringWrite::Append { key, value } => {
-            w.u8(46);
+            w.u8(WriteTag::Append.into());
             w.bytes(key);
             w.bytes(value);
         }
         StringWrite::Increment { key, by } => {
-            w.u8(47);
+            w.u8(WriteTag::Increment.into());
             w.bytes(key);
             w.signed(*by);
         }
         StringWrite::IncrementFloat { key, by } => {
-            w.u8(48);
+            w.u8(WriteTag::IncrementFloat.into());
             w.bytes(key);
             w.bytes(by);
         }
     }
 }
 
-pub fn read_string_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StringWrite<'a>> {
+pub fn read_string_write<'a>(r: &mut Reader<'a>, tag: WriteTag) -> Taken<StringWrite<'a>> {
     Ok(match tag {
-        40 => StringWrite::Set(Set {
+        WriteTag::Set => StringWrite::Set(Set {
             key: r.bytes()?,
             value: r.bytes()?,
             condition: match r.u8()? {
@@ -95,14 +96,14 @@ pub fn read_string_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<StringWrite<'
             get: r.bool()?,
             expiry: read_expiry(r)?,
         }),
-        41 => StringWrite::SetIfAbsent { key: r.bytes()?, value: r.bytes()? },
-        42 => StringWrite::GetDelete { key: r.bytes()? },
-        43 => StringWrite::GetExpire { key: r.bytes()?, expiry: read_expiry(r)? },
-        44 => StringWrite::SetMany { pairs: read_pairs(r)? },
-        45 => StringWrite::SetManyIfAbsent { pairs: read_pairs(r)? },
-        46 => StringWrite::Append { key: r.bytes()?, value: r.bytes()? },
-        47 => StringWrite::Increment { key: r.bytes()?, by: r.signed()? },
-        48 => StringWrite::IncrementFloat { key: r.bytes()?, by: r.bytes()? },
+        WriteTag::SetIfAbsent => StringWrite::SetIfAbsent { key: r.bytes()?, value: r.bytes()? },
+        WriteTag::GetDelete => StringWrite::GetDelete { key: r.bytes()? },
+        WriteTag::GetExpire => StringWrite::GetExpire { key: r.bytes()?, expiry: read_expiry(r)? },
+        WriteTag::SetMany => StringWrite::SetMany { pairs: read_pairs(r)? },
+        WriteTag::SetManyIfAbsent => StringWrite::SetManyIfAbsent { pairs: read_pairs(r)? },
+        WriteTag::Append => StringWrite::Append { key: r.bytes()?, value: r.bytes()? },
+        WriteTag::Increment => StringWrite::Increment { key: r.bytes()?, by: r.signed()? },
+        WriteTag::IncrementFloat => StringWrite::IncrementFloat { key: r.bytes()?, by: r.bytes()? },
         _ => return Err(r.malformed("unknown kind of string write")),
     })
 }

@@ -12,35 +12,36 @@ use crate::command::value::stream::{
 };
 use crate::model::args::ArgList;
 use crate::model::entry_id::EntryId;
-use crate::resp::writer::Protocol;
+use crate::model::reply_size::SizeRule;
 use crate::state::op::codec_string::{read_string_write, write_string_write};
+use crate::state::op::tag::WriteTag;
 
 type Taken<T> = Result<T, Malformed>;
 
 pub fn write_write(w: &mut Writer<'_>, write: &Write<'_>) {
     match write {
         Write::Add(add) => {
-            w.u8(0);
+            w.u8(WriteTag::Add.into());
             write_add(w, add);
         }
         Write::Stream(StreamWrite::Trim { key, trim }) => {
-            w.u8(1);
+            w.u8(WriteTag::Trim.into());
             w.bytes(key);
             write_trim(w, trim);
         }
         Write::Stream(StreamWrite::Delete { key, ids }) => {
-            w.u8(2);
+            w.u8(WriteTag::DeleteEntries.into());
             w.bytes(key);
             write_ids(w, ids);
         }
         Write::Stream(StreamWrite::DeleteEach { key, references, ids }) => {
-            w.u8(15);
+            w.u8(WriteTag::DeleteEach.into());
             w.bytes(key);
             write_references(w, *references);
             write_ids(w, ids);
         }
         Write::Stream(StreamWrite::SetId { key, last_id, counters }) => {
-            w.u8(3);
+            w.u8(WriteTag::SetLastId.into());
             w.bytes(key);
             last_id.encode(w);
             w.option(counters.as_ref(), |w, counters| {
@@ -49,29 +50,29 @@ pub fn write_write(w: &mut Writer<'_>, write: &Write<'_>) {
             });
         }
         Write::Stream(StreamWrite::Configure { key, duration_s, ids }) => {
-            w.u8(60);
+            w.u8(WriteTag::ConfigureStream.into());
             w.bytes(key);
             w.option(*duration_s, Writer::u32);
             w.option(*ids, Writer::u32);
         }
         Write::Stream(StreamWrite::RecordId { key, producer, id, entry }) => {
-            w.u8(61);
+            w.u8(WriteTag::RecordId.into());
             w.bytes(key);
             w.bytes(producer);
             w.bytes(id);
             entry.encode(w);
         }
         Write::GroupRead(read) => {
-            w.u8(4);
+            w.u8(WriteTag::GroupRead.into());
             write_group_read(w, read);
         }
         Write::GroupChange(change) => write_group_change(w, change),
         Write::Claim(claim) => {
-            w.u8(11);
+            w.u8(WriteTag::Claim.into());
             write_claim(w, claim);
         }
         Write::AutoClaim(claim) => {
-            w.u8(12);
+            w.u8(WriteTag::AutoClaim.into());
             w.bytes(claim.key);
             w.bytes(claim.group);
             w.bytes(claim.consumer);
@@ -86,11 +87,11 @@ pub fn write_write(w: &mut Writer<'_>, write: &Write<'_>) {
 }
 
 pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
-    Ok(match r.u8()? {
-        0 => Write::Add(read_add(r)?),
-        1 => Write::Stream(StreamWrite::Trim { key: r.bytes()?, trim: read_trim(r)? }),
-        2 => Write::Stream(StreamWrite::Delete { key: r.bytes()?, ids: read_ids(r)? }),
-        3 => Write::Stream(StreamWrite::SetId {
+    Ok(match WriteTag::read(r)? {
+        WriteTag::Add => Write::Add(read_add(r)?),
+        WriteTag::Trim => Write::Stream(StreamWrite::Trim { key: r.bytes()?, trim: read_trim(r)? }),
+        WriteTag::DeleteEntries => Write::Stream(StreamWrite::Delete { key: r.bytes()?, ids: read_ids(r)? }),
+        WriteTag::SetLastId => Write::Stream(StreamWrite::SetId {
             key: r.bytes()?,
             last_id: EntryId::decode(r)?,
             counters: r.option(|r| {
@@ -100,10 +101,17 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
                 })
             })?,
         }),
-        4 => Write::GroupRead(read_group_read(r)?),
-        tag @ (5..=10 | 16 | 17) => Write::GroupChange(read_group_change(r, tag)?),
-        11 => Write::Claim(read_claim(r)?),
-        12 => Write::AutoClaim(AutoClaim {
+        WriteTag::GroupRead => Write::GroupRead(read_group_read(r)?),
+        tag @ (WriteTag::Acknowledge
+        | WriteTag::AcknowledgeAndDelete
+        | WriteTag::NegativeAcknowledge
+        | WriteTag::CreateGroup
+        | WriteTag::SetGroupId
+        | WriteTag::DestroyGroup
+        | WriteTag::CreateConsumer
+        | WriteTag::DeleteConsumer) => Write::GroupChange(read_group_change(r, tag)?),
+        WriteTag::Claim => Write::Claim(read_claim(r)?),
+        WriteTag::AutoClaim => Write::AutoClaim(AutoClaim {
             key: r.bytes()?,
             group: r.bytes()?,
             consumer: r.bytes()?,
@@ -112,25 +120,46 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
             count: r.varint()?,
             just_id: r.bool()?,
         }),
-        15 => Write::Stream(StreamWrite::DeleteEach {
+        WriteTag::DeleteEach => Write::Stream(StreamWrite::DeleteEach {
             key: r.bytes()?,
             references: read_references(r)?,
             ids: read_ids(r)?,
         }),
-        60 => Write::Stream(StreamWrite::Configure {
+        WriteTag::ConfigureStream => Write::Stream(StreamWrite::Configure {
             key: r.bytes()?,
             duration_s: r.option(Reader::u32)?,
             ids: r.option(Reader::u32)?,
         }),
-        61 => Write::Stream(StreamWrite::RecordId {
+        WriteTag::RecordId => Write::Stream(StreamWrite::RecordId {
             key: r.bytes()?,
             producer: r.bytes()?,
             id: r.bytes()?,
             entry: EntryId::decode(r)?,
         }),
-        tag @ (20..=29 | 70..=79) => Write::Key(read_key_write(r, tag)?),
-        tag @ 40..=49 => Write::String(read_string_write(r, tag)?),
-        _ => return Err(r.malformed("unknown kind of write")),
+        tag @ (WriteTag::Set
+        | WriteTag::SetIfAbsent
+        | WriteTag::GetDelete
+        | WriteTag::GetExpire
+        | WriteTag::SetMany
+        | WriteTag::SetManyIfAbsent
+        | WriteTag::Append
+        | WriteTag::Increment
+        | WriteTag::IncrementFloat) => Write::String(read_string_write(r, tag)?),
+        tag @ (WriteTag::Delete
+        | WriteTag::Expire
+        | WriteTag::Persist
+        | WriteTag::Rename
+        | WriteTag::Copy
+        | WriteTag::FlushDatabase
+        | WriteTag::FlushAll
+        | WriteTag::DeleteExpired
+        | WriteTag::SetStreamNodeLimits
+        | WriteTag::DeleteIfDue
+        | WriteTag::SetIdempotencyLimits
+        | WriteTag::ForgetIds
+        | WriteTag::Move
+        | WriteTag::Restore
+        | WriteTag::SwapDatabases) => Write::Key(read_key_write(r, tag)?),
     })
 }
 
@@ -262,8 +291,11 @@ fn read_ids(r: &mut Reader<'_>) -> Taken<Vec<EntryId>> {
 }
 
 pub fn write_limits(w: &mut Writer<'_>, limits: &ReadLimits) {
-    let resp3 = limits.max_size.is_some_and(|max| max.protocol == Protocol::Resp3);
-    // Which of the three there are, one bit each, and the protocol.
+    let resp3 = limits.max_size.is_some_and(|max| match max.rule {
+        SizeRule::Resp2V1 => false,
+        SizeRule::Resp3V1 => true,
+    });
+    // Which of the three there are, one bit each, and the rule of the size.
     let numbers = [limits.count, limits.max_count, limits.max_size.map(|max| max.bytes)];
     let bits = numbers.iter().enumerate().map(|(at, number)| u8::from(number.is_some()) << at);
     w.u8(bits.sum::<u8>() | u8::from(resp3) << 3);
@@ -277,8 +309,8 @@ pub fn read_limits(r: &mut Reader<'_>) -> Taken<ReadLimits> {
     }
     let mut number = |bit: u8| if bits & bit != 0 { r.varint().map(Some) } else { Ok(None) };
     let (count, max_count, bytes) = (number(1)?, number(2)?, number(4)?);
-    let protocol = if bits & 8 != 0 { Protocol::Resp3 } else { Protocol::Resp2 };
-    Ok(ReadLimits { count, max_count, max_size: bytes.map(|bytes| MaxSize { bytes, protocol }) })
+    let rule = if bits & 8 != 0 { SizeRule::Resp3V1 } else { SizeRule::Resp2V1 };
+    Ok(ReadLimits { count, max_count, max_size: bytes.map(|bytes| MaxSize { bytes, rule }) })
 }
 
 pub(super) fn write_group_read(w: &mut Writer<'_>, read: &GroupRead<'_>) {
@@ -340,16 +372,16 @@ fn read_start(r: &mut Reader<'_>) -> Taken<GroupStart> {
 
 fn write_group_change(w: &mut Writer<'_>, change: &GroupChange<'_>) {
     let (tag, key, group) = match change {
-        GroupChange::Acknowledge { key, group, .. } => (5, key, group),
-        GroupChange::AcknowledgeAndDelete { key, group, .. } => (16, key, group),
-        GroupChange::NegativeAcknowledge { key, group, .. } => (17, key, group),
-        GroupChange::Create { key, group, .. } => (6, key, group),
-        GroupChange::SetId { key, group, .. } => (7, key, group),
-        GroupChange::Destroy { key, group } => (8, key, group),
-        GroupChange::CreateConsumer { key, group, .. } => (9, key, group),
-        GroupChange::DeleteConsumer { key, group, .. } => (10, key, group),
+        GroupChange::Acknowledge { key, group, .. } => (WriteTag::Acknowledge, key, group),
+        GroupChange::AcknowledgeAndDelete { key, group, .. } => (WriteTag::AcknowledgeAndDelete, key, group),
+        GroupChange::NegativeAcknowledge { key, group, .. } => (WriteTag::NegativeAcknowledge, key, group),
+        GroupChange::Create { key, group, .. } => (WriteTag::CreateGroup, key, group),
+        GroupChange::SetId { key, group, .. } => (WriteTag::SetGroupId, key, group),
+        GroupChange::Destroy { key, group } => (WriteTag::DestroyGroup, key, group),
+        GroupChange::CreateConsumer { key, group, .. } => (WriteTag::CreateConsumer, key, group),
+        GroupChange::DeleteConsumer { key, group, .. } => (WriteTag::DeleteConsumer, key, group),
     };
-    w.u8(tag);
+    w.u8(tag.into());
     w.bytes(key);
     w.bytes(group);
     match change {
@@ -384,26 +416,28 @@ fn write_group_change(w: &mut Writer<'_>, change: &GroupChange<'_>) {
     }
 }
 
-fn read_group_change<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<GroupChange<'a>> {
+fn read_group_change<'a>(r: &mut Reader<'a>, tag: WriteTag) -> Taken<GroupChange<'a>> {
     let (key, group) = (r.bytes()?, r.bytes()?);
     Ok(match tag {
-        5 => GroupChange::Acknowledge { key, group, ids: read_ids(r)? },
-        6 => GroupChange::Create {
+        WriteTag::Acknowledge => GroupChange::Acknowledge { key, group, ids: read_ids(r)? },
+        WriteTag::CreateGroup => GroupChange::Create {
             key,
             group,
             from: read_start(r)?,
             make_stream: r.bool()?,
             entries_read: r.option(Reader::varint)?,
         },
-        7 => GroupChange::SetId { key, group, from: read_start(r)?, entries_read: r.option(Reader::varint)? },
-        8 => GroupChange::Destroy { key, group },
-        9 => GroupChange::CreateConsumer { key, group, consumer: r.bytes()? },
-        10 => GroupChange::DeleteConsumer { key, group, consumer: r.bytes()? },
-        16 => {
+        WriteTag::SetGroupId => {
+            GroupChange::SetId { key, group, from: read_start(r)?, entries_read: r.option(Reader::varint)? }
+        }
+        WriteTag::DestroyGroup => GroupChange::Destroy { key, group },
+        WriteTag::CreateConsumer => GroupChange::CreateConsumer { key, group, consumer: r.bytes()? },
+        WriteTag::DeleteConsumer => GroupChange::DeleteConsumer { key, group, consumer: r.bytes()? },
+        WriteTag::AcknowledgeAndDelete => {
             let references = read_references(r)?;
             GroupChange::AcknowledgeAndDelete { key, group, references, ids: read_ids(r)? }
         }
-        17 => GroupChange::NegativeAcknowledge {
+        WriteTag::NegativeAcknowledge => GroupChange::NegativeAcknowledge {
             key,
             group,
             mode: match r.u8()? {
@@ -483,11 +517,11 @@ pub fn read_deadline(r: &mut Reader<'_>) -> Taken<Deadline> {
 fn write_key_write(w: &mut Writer<'_>, write: &KeyWrite<'_>) {
     match write {
         KeyWrite::Delete { keys } => {
-            w.u8(20);
+            w.u8(WriteTag::Delete.into());
             keys.encode(w);
         }
         KeyWrite::Expire { key, at, condition } => {
-            w.u8(21);
+            w.u8(WriteTag::Expire.into());
             w.bytes(key);
             write_deadline(w, *at);
             w.bool(condition.only_without);
@@ -496,70 +530,70 @@ fn write_key_write(w: &mut Writer<'_>, write: &KeyWrite<'_>) {
             w.bool(condition.only_earlier);
         }
         KeyWrite::Persist { key } => {
-            w.u8(22);
+            w.u8(WriteTag::Persist.into());
             w.bytes(key);
         }
         KeyWrite::Rename { from, to, only_if_absent } => {
-            w.u8(23);
+            w.u8(WriteTag::Rename.into());
             w.bytes(from);
             w.bytes(to);
             w.bool(*only_if_absent);
         }
         KeyWrite::Copy { from, to, database, replace } => {
-            w.u8(24);
+            w.u8(WriteTag::Copy.into());
             w.bytes(from);
             w.bytes(to);
             w.option(*database, Writer::u32);
             w.bool(*replace);
         }
-        KeyWrite::FlushDatabase => w.u8(25),
-        KeyWrite::FlushAll => w.u8(26),
+        KeyWrite::FlushDatabase => w.u8(WriteTag::FlushDatabase.into()),
+        KeyWrite::FlushAll => w.u8(WriteTag::FlushAll.into()),
         KeyWrite::DeleteExpired { limit } => {
-            w.u8(27);
+            w.u8(WriteTag::DeleteExpired.into());
             w.u32(*limit);
         }
         KeyWrite::DeleteIfDue { key } => {
-            w.u8(29);
+            w.u8(WriteTag::DeleteIfDue.into());
             w.bytes(key);
         }
         KeyWrite::SetStreamNodeLimits { entries, bytes } => {
-            w.u8(28);
+            w.u8(WriteTag::SetStreamNodeLimits.into());
             w.u32(*entries);
             w.u32(*bytes);
         }
         KeyWrite::SetIdempotencyLimits { duration_s, ids } => {
-            w.u8(70);
+            w.u8(WriteTag::SetIdempotencyLimits.into());
             w.u32(*duration_s);
             w.u32(*ids);
         }
         KeyWrite::Move { key, database } => {
-            w.u8(72);
+            w.u8(WriteTag::Move.into());
             w.bytes(key);
             w.u32(*database);
         }
         KeyWrite::Restore { key, payload, expires, replace } => {
-            w.u8(73);
+            w.u8(WriteTag::Restore.into());
             w.bytes(key);
             w.bytes(payload);
             w.option(*expires, write_deadline);
             w.bool(*replace);
         }
         KeyWrite::SwapDatabases { first, second } => {
-            w.u8(74);
+            w.u8(WriteTag::SwapDatabases.into());
             w.u32(*first);
             w.u32(*second);
         }
         KeyWrite::ForgetIds { limit } => {
-            w.u8(71);
+            w.u8(WriteTag::ForgetIds.into());
             w.u32(*limit);
         }
     }
 }
 
-fn read_key_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyWrite<'a>> {
+fn read_key_write<'a>(r: &mut Reader<'a>, tag: WriteTag) -> Taken<KeyWrite<'a>> {
     Ok(match tag {
-        20 => KeyWrite::Delete { keys: ArgList::decode(r)? },
-        21 => KeyWrite::Expire {
+        WriteTag::Delete => KeyWrite::Delete { keys: ArgList::decode(r)? },
+        WriteTag::Expire => KeyWrite::Expire {
             key: r.bytes()?,
             at: read_deadline(r)?,
             condition: ExpireCondition {
@@ -569,29 +603,31 @@ fn read_key_write<'a>(r: &mut Reader<'a>, tag: u8) -> Taken<KeyWrite<'a>> {
                 only_earlier: r.bool()?,
             },
         },
-        22 => KeyWrite::Persist { key: r.bytes()? },
-        23 => KeyWrite::Rename { from: r.bytes()?, to: r.bytes()?, only_if_absent: r.bool()? },
-        24 => KeyWrite::Copy {
+        WriteTag::Persist => KeyWrite::Persist { key: r.bytes()? },
+        WriteTag::Rename => KeyWrite::Rename { from: r.bytes()?, to: r.bytes()?, only_if_absent: r.bool()? },
+        WriteTag::Copy => KeyWrite::Copy {
             from: r.bytes()?,
             to: r.bytes()?,
             database: r.option(Reader::u32)?,
             replace: r.bool()?,
         },
-        25 => KeyWrite::FlushDatabase,
-        26 => KeyWrite::FlushAll,
-        27 => KeyWrite::DeleteExpired { limit: r.u32()? },
-        29 => KeyWrite::DeleteIfDue { key: r.bytes()? },
-        28 => KeyWrite::SetStreamNodeLimits { entries: r.u32()?, bytes: r.u32()? },
-        70 => KeyWrite::SetIdempotencyLimits { duration_s: r.u32()?, ids: r.u32()? },
-        72 => KeyWrite::Move { key: r.bytes()?, database: r.u32()? },
-        73 => KeyWrite::Restore {
+        WriteTag::FlushDatabase => KeyWrite::FlushDatabase,
+        WriteTag::FlushAll => KeyWrite::FlushAll,
+        WriteTag::DeleteExpired => KeyWrite::DeleteExpired { limit: r.u32()? },
+        WriteTag::DeleteIfDue => KeyWrite::DeleteIfDue { key: r.bytes()? },
+        WriteTag::SetStreamNodeLimits => KeyWrite::SetStreamNodeLimits { entries: r.u32()?, bytes: r.u32()? },
+        WriteTag::SetIdempotencyLimits => {
+            KeyWrite::SetIdempotencyLimits { duration_s: r.u32()?, ids: r.u32()? }
+        }
+        WriteTag::Move => KeyWrite::Move { key: r.bytes()?, database: r.u32()? },
+        WriteTag::Restore => KeyWrite::Restore {
             key: r.bytes()?,
             payload: r.bytes()?,
             expires: r.option(read_deadline)?,
             replace: r.bool()?,
         },
-        74 => KeyWrite::SwapDatabases { first: r.u32()?, second: r.u32()? },
-        71 => KeyWrite::ForgetIds { limit: r.u32()? },
+        WriteTag::SwapDatabases => KeyWrite::SwapDatabases { first: r.u32()?, second: r.u32()? },
+        WriteTag::ForgetIds => KeyWrite::ForgetIds { limit: r.u32()? },
         _ => return Err(r.malformed("unknown kind of key write")),
     })
 }

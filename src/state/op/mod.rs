@@ -5,11 +5,12 @@ pub mod codec;
 mod codec_query;
 mod codec_string;
 mod codec_write;
+mod tag;
 #[cfg(test)]
 pub mod random;
 
 use crate::command::value::group::GroupRead;
-use crate::command::value::{Data, Write};
+use crate::command::value::{Data, Query, Write};
 use crate::state::keyspace::KeyVersion;
 
 /// One op of a batch. What a client sent, with the database that it had selected.
@@ -21,12 +22,42 @@ pub enum Op<'a> {
     BlockingRead { database: u32, read: GroupRead<'a> },
 }
 
-/// MULTI … EXEC as one op. Its answer is one reply per command, or a null array if a watched key has changed.
-#[derive(Debug, Clone, PartialEq)]
+/// MULTI … EXEC as one op. Its answer is one answer per command, or a null array if a watched key has changed.
+///
+/// The log holds the writes alone. Queries change nothing, so only the node that was asked knows them: it hands them to
+/// the machine beside the op, and they see the writes before them. A transaction without writes is no op at all
+/// ([`crate::state::machine::Machine::query_transaction`]).
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transaction<'a> {
     pub watched: Vec<Watched<'a>>,
-    /// In request order; queries among them see the writes before them.
-    pub commands: Vec<(u32, Data<'a>)>,
+    /// In request order: steps ascend.
+    pub writes: Vec<Step<Write<'a>>>,
+}
+
+/// A command of a transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step<C> {
+    /// Its place among all commands for the machine, queries and writes, from 0.
+    pub step: u32,
+    pub database: u32,
+    pub command: C,
+}
+
+impl<'a> Transaction<'a> {
+    /// Sorts the commands of a client, in request order, into those that are logged and those that are not.
+    pub fn of_commands(
+        watched: Vec<Watched<'a>>,
+        commands: impl IntoIterator<Item = (u32, Data<'a>)>,
+    ) -> (Transaction<'a>, Vec<Step<Query<'a>>>) {
+        let (mut writes, mut queries) = (Vec::new(), Vec::new());
+        for (step, (database, command)) in (0..).zip(commands) {
+            match command {
+                Data::Write(command) => writes.push(Step { step, database, command }),
+                Data::Query(command) => queries.push(Step { step, database, command }),
+            }
+        }
+        (Transaction { watched, writes }, queries)
+    }
 }
 
 /// A key as WATCH saw it.

@@ -9,7 +9,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
-use crate::resp::writer::Protocol;
+use crate::model::reply_size::SizeRule;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Op, Transaction, Watched};
 use crate::state::testing::Random;
@@ -102,7 +102,7 @@ fn references(random: &mut Random) -> References {
 fn limits(random: &mut Random) -> ReadLimits {
     let max_size = |random: &mut Random| MaxSize {
         bytes: 1 + random.below(200),
-        protocol: *random.pick(&[Protocol::Resp2, Protocol::Resp3]),
+        rule: *random.pick(&[SizeRule::Resp2V1, SizeRule::Resp3V1]),
     };
     ReadLimits {
         count: random.option(|random| 1 + random.below(5)),
@@ -420,7 +420,7 @@ pub fn random_op<'a>(random: &mut Random, pool: &'a Pool) -> Op<'a> {
             version: KeyVersion(random.below(2)),
         })
         .collect();
-    let commands = (0..random.below(4))
+    let commands: Vec<(u32, Data<'_>)> = (0..random.below(4))
         .map(|_| {
             let data = if random.flag() {
                 Data::Write(random_write(random, pool))
@@ -430,5 +430,5 @@ pub fn random_op<'a>(random: &mut Random, pool: &'a Pool) -> Op<'a> {
             (database, data)
         })
         .collect();
-    Op::Transaction(Transaction { watched, commands })
+    Op::Transaction(Transaction::of_commands(watched, commands).0)
 }

@@ -2,7 +2,7 @@
 
 use crate::command::value::stream::{MaxSize, ReadLimits};
 use crate::model::entries::EntryList;
-use crate::resp::writer;
+use crate::model::reply_size;
 
 /// Counts what the streams of a read give. Where nothing bounds all of them together it counts nothing.
 ///
@@ -40,21 +40,21 @@ impl Budget {
     /// Counts the entry that this stream's list got last.
     pub fn add(&mut self, key: &[u8], list: &EntryList) {
         self.entries += 1;
-        if let Some(MaxSize { protocol, .. }) = self.limits.max_size {
+        if let Some(MaxSize { rule, .. }) = self.limits.max_size {
             if list.len() == 1 {
-                self.bytes += writer::stream_head_bytes(protocol, key) as u64;
+                self.bytes += rule.stream_head_bytes(key.len()) as u64;
             }
-            self.bytes += writer::last_entry_bytes(protocol, list) as u64;
+            self.bytes += rule.last_entry_bytes(list) as u64;
         }
     }
 
     /// The stream's list is complete, and part of the reply.
     pub fn close(&mut self, key: &[u8], list: &EntryList) {
-        if let Some(MaxSize { protocol, .. }) = self.limits.max_size {
+        if let Some(MaxSize { rule, .. }) = self.limits.max_size {
             if list.is_empty() {
-                self.bytes += writer::stream_head_bytes(protocol, key) as u64;
+                self.bytes += rule.stream_head_bytes(key.len()) as u64;
             }
-            self.bytes += writer::header_bytes(list.len()) as u64;
+            self.bytes += reply_size::header_bytes(list.len()) as u64;
         }
     }
 }
@@ -63,16 +63,16 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::model::entry_id::EntryId;
-    use crate::resp::writer::Protocol;
+    use crate::model::reply_size::SizeRule;
     use bytes::Bytes;
 
     /// Streams read one by one with what those before have left give what they give together.
     #[test]
     fn a_budget_counts_what_limits_count() {
         let streams = [("a", 3usize), ("long key", 0), ("b", 12), ("c", 2)];
-        for protocol in [Protocol::Resp2, Protocol::Resp3] {
+        for rule in [SizeRule::Resp2V1, SizeRule::Resp3V1] {
             for bytes in 1..700 {
-                let max_size = Some(MaxSize { bytes, protocol });
+                let max_size = Some(MaxSize { bytes, rule });
                 for max_count in [None, Some(1), Some(4), Some(100)] {
                     let limits = ReadLimits { count: Some(10), max_count, max_size };
                     let together = read(limits, &streams);
