@@ -4,16 +4,19 @@ use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
 use crate::observe::metrics::Metrics;
 use crate::pubsub::registry::SubscriberId;
+use crate::resp::rope::Rope;
 use crate::resp::writer;
 use crate::server::address::Address;
 use crate::server::meter::Meter;
 use crate::server::output::{Output, SlotNumber};
 use crate::server::session::Session;
 use crate::server::socket::WriteHalf;
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
 pub struct Connection {
     /// Counts up from 1; never reused.
@@ -28,16 +31,16 @@ pub struct Connection {
     pub input_bytes: Cell<usize>,
     /// The client has not finished the greeting that its socket asks for (TLS).
     pub is_greeting: Cell<bool>,
-    output: RefCell<Output>,
+    output: RefCell<Output<Meter>>,
     socket: RefCell<WriteHalf>,
     waker: RefCell<Option<Waker>>,
     closing: Cell<Closing>,
     /// One of the next two is not empty.
     has_deferred: Cell<bool>,
     /// Frames that go out behind the reply at hand: messages that the client has sent to itself.
-    deferred: RefCell<Vec<u8>>,
+    deferred: RefCell<Rope>,
     /// The same of CLIENT TRACKING: they go first.
-    deferred_invalidations: RefCell<Vec<u8>>,
+    deferred_invalidations: RefCell<Rope>,
     /// In the worker's list of connections to flush.
     pub flush_queued: Cell<bool>,
     /// Input that was not executed may begin with a complete request.
@@ -71,6 +74,9 @@ enum Closing {
     AfterReplies,
     Now,
 }
+
+/// Bytes that [`Connection::flush`] sends before other connections have their turn: a lazy reply to a fast reader has no end.
+const FLUSH_BYTES_MAX: usize = 1024 * 1024;
 
 impl Connection {
     pub fn new(
@@ -125,7 +131,7 @@ impl Connection {
     /// Keeps the place of the reply to the request at hand.
     pub fn open_slot(&self) -> SlotNumber {
         let muted = self.session.borrow().is_muted();
-        let slot = self.output.borrow_mut().open_slot(muted);
+        let slot = self.output.borrow_mut().open_slot(muted, Meter::default());
         self.opened.set(Some(slot));
         slot
     }
@@ -137,22 +143,31 @@ impl Connection {
 
     /// Notes what is known of the request that opened the slot; gives it back if it was answered already.
     pub fn measure(&self, slot: SlotNumber, meter: Meter) -> Option<Meter> {
-        self.output.borrow_mut().measure(slot, meter)
+        match self.output.borrow_mut().slot_mut(slot) {
+            Some(known) => {
+                *known = meter;
+                None
+            }
+            None => Some(meter),
+        }
     }
 
-    /// Answers the request that opened the slot; frames that were deferred follow.
+    /// Answers the request that opened the slot; frames that were deferred follow. A request that was answered before is
+    /// not answered again, and nothing is known of it.
     /// [`Worker::answer`](crate::server::worker::Worker::answer) counts it too.
     pub fn fill(&self, slot: SlotNumber, reply: &Reply) -> Meter {
-        self.count_error(reply);
         let protocol = self.session.borrow().protocol;
         let deferred = self.take_deferred();
-        let write = |out: &mut Vec<u8>| writer::write(out, protocol, reply);
-        let (settled, meter) = self.output.borrow_mut().fill(slot, write, &deferred);
-        if settled && self.hold.get() == Hold::UntilSettled {
+        let write = |out: &mut Rope| writer::write(out, protocol, reply);
+        let Some(filled) = self.output.borrow_mut().fill(slot, write, deferred) else {
+            return Meter::default();
+        };
+        self.count_error(reply);
+        if filled.drained && self.hold.get() == Hold::UntilSettled {
             self.hold.set(Hold::None);
             self.wake();
         }
-        meter
+        filled.kept
     }
 
     /// Every error reply is in INFO errorstats, one that CLIENT REPLY OFF drops too.
@@ -167,6 +182,11 @@ impl Connection {
         self.output.borrow_mut().push(|out| out.extend_from_slice(bytes));
     }
 
+    /// The same for a message that other connections get too.
+    pub fn push_shared(&self, bytes: &Bytes) {
+        self.output.borrow_mut().push_shared(bytes);
+    }
+
     /// Writes a push frame.
     pub fn push_reply(&self, reply: &Reply) {
         let protocol = self.session.borrow().protocol;
@@ -174,9 +194,9 @@ impl Connection {
     }
 
     /// Keeps a frame until the next reply is written ([`Connection::fill`], [`Connection::send_deferred`]).
-    pub fn defer_own(&self, frame: &[u8]) {
+    pub fn defer_own(&self, frame: &Bytes) {
         self.has_deferred.set(true);
-        self.deferred.borrow_mut().extend_from_slice(frame);
+        self.deferred.borrow_mut().push_shared(frame);
     }
 
     /// The same for what the client is told of keys that it may have cached.
@@ -185,23 +205,19 @@ impl Connection {
         self.deferred_invalidations.borrow_mut().extend_from_slice(frame);
     }
 
-    fn take_deferred(&self) -> Vec<u8> {
+    fn take_deferred(&self) -> Rope {
         if !self.has_deferred.replace(false) {
-            return Vec::new();
+            return Rope::default();
         }
         let mut deferred = self.deferred_invalidations.take();
-        let messages = self.deferred.take();
-        if deferred.is_empty() {
-            return messages;
-        }
-        deferred.extend_from_slice(&messages);
+        deferred.append(self.deferred.take());
         deferred
     }
 
     pub fn send_deferred(&self) {
         let deferred = self.take_deferred();
         if !deferred.is_empty() {
-            self.push(&deferred);
+            self.output.borrow_mut().push(|out| out.append(deferred));
         }
     }
 
@@ -230,24 +246,25 @@ impl Connection {
             return 0;
         }
         let mut output = self.output.borrow_mut();
-        let mut total = 0;
-        while !output.unsent().is_empty() {
-            match self.socket.borrow_mut().try_write(output.unsent()) {
-                Ok(0) => break,
-                Ok(sent) => {
-                    output.advance(sent);
-                    total += sent;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    drop(output);
-                    self.close();
-                    return total;
-                }
+        let mut socket = self.socket.borrow_mut();
+        let mut left = FLUSH_BYTES_MAX;
+        let (total, ended) = output.send(|slices| {
+            if left == 0 {
+                return Err(ErrorKind::WouldBlock.into());
             }
+            let sent = socket.try_write(slices)?;
+            left = left.saturating_sub(sent);
+            Ok(sent)
+        });
+        if let Err(error) = ended
+            && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::WriteZero)
+        {
+            drop((output, socket));
+            self.close();
+            return total;
         }
-        let left = !output.unsent().is_empty() || self.socket.borrow().has_unsent();
-        drop(output);
+        let left = output.has_unsent() || socket.has_unsent();
+        drop((output, socket));
         if left || self.closing.get() == Closing::AfterReplies {
             self.wake();
         }
@@ -255,43 +272,28 @@ impl Connection {
     }
 
     /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no more.
-    pub fn poll_flush(
-        &self,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        let mut output = self.output.borrow_mut();
-        let mut total = 0;
-        while !output.unsent().is_empty() {
-            match self.socket.borrow_mut().poll_write(context, output.unsent()) {
-                std::task::Poll::Ready(Ok(sent)) if sent > 0 => {
-                    output.advance(sent);
-                    total += sent;
-                }
-                std::task::Poll::Ready(Ok(_)) => {
-                    return std::task::Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-                }
-                std::task::Poll::Ready(Err(error)) => return std::task::Poll::Ready(Err(error)),
-                std::task::Poll::Pending => return std::task::Poll::Pending,
-            }
-        }
-        match self.socket.borrow_mut().poll_flush(context) {
-            std::task::Poll::Ready(Ok(())) => std::task::Poll::Ready(Ok(total)),
-            std::task::Poll::Ready(Err(error)) => std::task::Poll::Ready(Err(error)),
-            std::task::Poll::Pending => std::task::Poll::Pending,
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let mut socket = self.socket.borrow_mut();
+        let (total, ended) =
+            self.output.borrow_mut().send(|slices| match socket.poll_write(context, slices) {
+                Poll::Ready(written) => written,
+                Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+            });
+        match ended {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(()) => socket.poll_flush(context).map_ok(|()| total),
         }
     }
 
     /// Goes on with the greeting of the socket; ready when requests may come.
-    pub fn poll_greeting(
-        &self,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
+    pub fn poll_greeting(&self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.set_waker(context.waker());
         if self.is_finished() {
-            return std::task::Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
         }
         let polled = self.socket.borrow_mut().poll_handshake(context);
-        if let std::task::Poll::Ready(Ok(())) = polled {
+        if let Poll::Ready(Ok(())) = polled {
             self.is_greeting.set(false);
         }
         polled
@@ -361,7 +363,7 @@ impl Connection {
             Closing::Now => true,
             Closing::AfterReplies => {
                 let output = self.output.borrow();
-                output.is_settled() && output.unsent().is_empty() && !self.socket.borrow().has_unsent()
+                output.is_settled() && !output.has_unsent() && !self.socket.borrow().has_unsent()
             }
         }
     }

@@ -65,7 +65,7 @@ impl Worker {
                 for later in confirmations {
                     let mut frame = Vec::new();
                     writer::write(&mut frame, protocol, &later);
-                    connection.defer_own(&frame);
+                    connection.defer_own(&frame.into());
                 }
                 first
             }
@@ -127,10 +127,10 @@ impl Worker {
         let Some(connection) = connections.get(&subscriber.0).filter(|it| !it.is_closing()) else { return 0 };
         let frame = message.frame(connection.session.borrow().protocol, delivery);
         if publisher.is_some_and(|publisher| publisher.id == connection.id) {
-            connection.defer_own(&frame);
+            connection.defer_own(frame);
             return 1;
         }
-        connection.push(&frame);
+        connection.push_shared(frame);
         if self.is_over_output_limit(connection, true) {
             self.cut_off(connection);
         }
