@@ -158,7 +158,7 @@ fn small_writes_stay_in_one_buffer() {
 fn a_large_value_is_referenced() {
     let value = Bytes::from(vec![b'x'; SHARED_BYTES_MIN]);
     let mut rope = Rope::default();
-    rope.extend_from_slice(b"$16384\r\n");
+    rope.extend_from_slice(b"$8192\r\n");
     rope.push_shared(&value);
     rope.extend_from_slice(b"\r\n");
     let mut slices = [IoSlice::new(b""); 4];

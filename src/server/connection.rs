@@ -238,7 +238,7 @@ impl Connection {
         self.output.borrow().memory()
     }
 
-    /// Sends what can be sent without waiting. Returns the bytes sent; what is left waits for
+    /// Sends what can be sent without waiting, about 1 MiB at most. Returns the bytes sent; what is left waits for
     /// [`Connection::poll_flush`].
     pub fn flush(&self) -> usize {
         if self.closing.get() == Closing::Now || self.is_greeting.get() {
@@ -247,13 +247,13 @@ impl Connection {
         }
         let mut output = self.output.borrow_mut();
         let mut socket = self.socket.borrow_mut();
-        let mut left = FLUSH_BYTES_MAX;
+        let mut allowed = FLUSH_BYTES_MAX;
         let (total, ended) = output.send(|slices| {
-            if left == 0 {
+            if allowed == 0 {
                 return Err(ErrorKind::WouldBlock.into());
             }
             let sent = socket.try_write(slices)?;
-            left = left.saturating_sub(sent);
+            allowed = allowed.saturating_sub(sent);
             Ok(sent)
         });
         if let Err(error) = ended
@@ -290,7 +290,7 @@ impl Connection {
     pub fn poll_greeting(&self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.set_waker(context.waker());
         if self.is_finished() {
-            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
         let polled = self.socket.borrow_mut().poll_handshake(context);
         if let Poll::Ready(Ok(())) = polled {
