@@ -63,7 +63,7 @@ pub fn reply_inside_exec(frontend: &Frontend, connection: &Rc<Connection>, comma
             for later in confirmations {
                 let mut frame = Vec::new();
                 writer::write(&mut frame, protocol, &later);
-                connection.defer_own(&frame);
+                connection.defer_own(&frame.into());
             }
             first
         }

@@ -8,10 +8,13 @@ use crate::net::output::{Filled, Output, SlotNumber};
 use crate::net::socket::WriteHalf;
 use crate::observe::metrics::Metrics;
 use crate::pubsub::registry::SubscriberId;
+use crate::resp::rope::Rope;
 use crate::resp::writer;
 use crate::session::pending::{BlockedRequest, Pending};
 use crate::session::session::Session;
+use bytes::Bytes;
 use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -60,9 +63,9 @@ pub struct Activity {
 #[derive(Default)]
 struct Deferred {
     /// Of CLIENT TRACKING: they go first.
-    invalidations: Vec<u8>,
+    invalidations: Rope,
     /// Messages that the client has sent to itself.
-    messages: Vec<u8>,
+    messages: Rope,
 }
 
 /// Why requests that have arrived are not executed now.
@@ -85,6 +88,9 @@ enum Closing {
     AfterReplies,
     Now,
 }
+
+/// Bytes that [`Connection::flush`] sends before other connections have their turn: a lazy reply to a fast reader has no end.
+const FLUSH_BYTES_MAX: usize = 1024 * 1024;
 
 impl Connection {
     pub fn new(
@@ -157,8 +163,8 @@ impl Connection {
     pub fn fill(&self, request: RequestId, reply: &Reply) -> Option<Pending> {
         let protocol = self.session.borrow().protocol;
         let deferred = self.take_deferred();
-        let write = |out: &mut Vec<u8>| writer::write(out, protocol, reply);
-        let filled = self.output.borrow_mut().fill(SlotNumber(request.reply_slot), write, &deferred);
+        let write = |out: &mut Rope| writer::write(out, protocol, reply);
+        let filled = self.output.borrow_mut().fill(SlotNumber(request.reply_slot), write, deferred);
         let Filled { drained, kept } = filled?;
         self.count_error(reply);
         if drained && self.activity.hold.get() == Hold::UntilDrained {
@@ -180,6 +186,11 @@ impl Connection {
         self.output.borrow_mut().push(|out| out.extend_from_slice(bytes));
     }
 
+    /// The same for a message that other connections get too.
+    pub fn push_shared(&self, bytes: &Bytes) {
+        self.output.borrow_mut().push_shared(bytes);
+    }
+
     /// Writes a push frame.
     pub fn push_reply(&self, reply: &Reply) {
         let protocol = self.session.borrow().protocol;
@@ -187,9 +198,9 @@ impl Connection {
     }
 
     /// Keeps a frame until the next reply is written ([`Connection::fill`], [`Connection::send_deferred`]).
-    pub fn defer_own(&self, frame: &[u8]) {
+    pub fn defer_own(&self, frame: &Bytes) {
         self.has_deferred.set(true);
-        self.deferred.borrow_mut().messages.extend_from_slice(frame);
+        self.deferred.borrow_mut().messages.push_shared(frame);
     }
 
     /// The same for what the client is told of keys that it may have cached.
@@ -198,22 +209,19 @@ impl Connection {
         self.deferred.borrow_mut().invalidations.extend_from_slice(frame);
     }
 
-    fn take_deferred(&self) -> Vec<u8> {
+    fn take_deferred(&self) -> Rope {
         if !self.has_deferred.replace(false) {
-            return Vec::new();
+            return Rope::default();
         }
         let Deferred { mut invalidations, messages } = self.deferred.take();
-        if invalidations.is_empty() {
-            return messages;
-        }
-        invalidations.extend_from_slice(&messages);
+        invalidations.append(messages);
         invalidations
     }
 
     pub fn send_deferred(&self) {
         let deferred = self.take_deferred();
         if !deferred.is_empty() {
-            self.push(&deferred);
+            self.output.borrow_mut().push(|out| out.append(deferred));
         }
     }
 
@@ -235,7 +243,7 @@ impl Connection {
         self.output.borrow().memory()
     }
 
-    /// Sends what can be sent without waiting. Returns the bytes sent; what is left waits for
+    /// Sends what can be sent without waiting, about 1 MiB at most. Returns the bytes sent; what is left waits for
     /// [`Connection::poll_flush`].
     pub fn flush(&self) -> usize {
         if self.closing.get() == Closing::Now || self.activity.is_handshaking.get() {
@@ -243,24 +251,25 @@ impl Connection {
             return 0;
         }
         let mut output = self.output.borrow_mut();
-        let mut total = 0;
-        while !output.unsent().is_empty() {
-            match self.socket.borrow_mut().try_write(output.unsent()) {
-                Ok(0) => break,
-                Ok(sent) => {
-                    output.advance(sent);
-                    total += sent;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => {
-                    drop(output);
-                    self.close();
-                    return total;
-                }
+        let mut socket = self.socket.borrow_mut();
+        let mut allowed = FLUSH_BYTES_MAX;
+        let (total, ended) = output.send(|slices| {
+            if allowed == 0 {
+                return Err(ErrorKind::WouldBlock.into());
             }
+            let sent = socket.try_write(slices)?;
+            allowed = allowed.saturating_sub(sent);
+            Ok(sent)
+        });
+        if let Err(error) = ended
+            && !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::WriteZero)
+        {
+            drop((output, socket));
+            self.close();
+            return total;
         }
-        let left = !output.unsent().is_empty() || self.socket.borrow().has_unsent();
-        drop(output);
+        let left = output.has_unsent() || socket.has_unsent();
+        drop((output, socket));
         if left || self.closing.get() == Closing::AfterReplies {
             self.wake();
         }
@@ -268,40 +277,25 @@ impl Connection {
     }
 
     /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no more.
-    pub fn poll_flush(
-        &self,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<usize>> {
-        let mut output = self.output.borrow_mut();
-        let mut total = 0;
-        while !output.unsent().is_empty() {
-            match self.socket.borrow_mut().poll_write(context, output.unsent()) {
-                Poll::Ready(Ok(sent)) if sent > 0 => {
-                    output.advance(sent);
-                    total += sent;
-                }
-                Poll::Ready(Ok(_)) => {
-                    return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        match self.socket.borrow_mut().poll_flush(context) {
-            Poll::Ready(Ok(())) => Poll::Ready(Ok(total)),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => Poll::Pending,
+    pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
+        let mut socket = self.socket.borrow_mut();
+        let (total, ended) =
+            self.output.borrow_mut().send(|slices| match socket.poll_write(context, slices) {
+                Poll::Ready(written) => written,
+                Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+            });
+        match ended {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(()) => socket.poll_flush(context).map_ok(|()| total),
         }
     }
 
     /// Goes on with the greeting of the socket; ready when requests may come.
-    pub fn poll_handshake(
-        &self,
-        context: &mut Context<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    pub fn poll_handshake(&self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.set_waker(context.waker());
         if self.is_finished() {
-            return Poll::Ready(Err(std::io::ErrorKind::ConnectionAborted.into()));
+            return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
         let polled = self.socket.borrow_mut().poll_handshake(context);
         if let Poll::Ready(Ok(())) = polled {
@@ -374,7 +368,7 @@ impl Connection {
             Closing::Now => true,
             Closing::AfterReplies => {
                 let output = self.output.borrow();
-                output.is_drained() && output.unsent().is_empty() && !self.socket.borrow().has_unsent()
+                output.is_drained() && !output.has_unsent() && !self.socket.borrow().has_unsent()
             }
         }
     }

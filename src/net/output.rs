@@ -4,22 +4,25 @@
 //! opens a slot, and what is answered behind it is held until the slot is filled. Pushes (messages of subscriptions)
 //! are no replies and pass between them.
 
+use crate::resp::rope::Rope;
+use bytes::Bytes;
 use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice};
 
-/// Names a slot for as long as it is open.
+/// Names a slot for as long as it is open. Never reused by the same output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotNumber(pub u64);
 
+/// `T` is kept with each request that waits for its reply.
 #[derive(Debug)]
 pub struct Output<T> {
-    /// Ready to be sent, from `sent` on.
-    bytes: Vec<u8>,
-    sent: usize,
+    /// Ready to be sent.
+    ready: Rope,
     /// Requests not answered yet, and the replies held behind them, in request order. The first one is never filled.
     slots: VecDeque<Slot<T>>,
     /// The number of the first slot.
     first: u64,
-    /// Bytes in filled slots.
+    /// Known bytes in filled slots.
     held: usize,
 }
 
@@ -28,12 +31,8 @@ enum Slot<T> {
     Waiting(T),
     /// Its reply is dropped (CLIENT REPLY).
     Muted(T),
-    Filled(Vec<u8>),
+    Filled(Rope),
 }
-
-/// Memory that an idle connection keeps for its replies.
-const KEPT_BYTES: usize = 4 * 1024;
-const KEPT_SLOTS: usize = 256;
 
 /// A slot that was filled.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,13 +43,13 @@ pub struct Filled<T> {
     pub kept: T,
 }
 
-impl<T> Default for Output<T> {
-    fn default() -> Self {
-        Output { bytes: Vec::new(), sent: 0, slots: VecDeque::new(), first: 0, held: 0 }
-    }
-}
+/// Slots that an idle connection keeps.
+const KEPT_SLOTS: usize = 256;
 
-impl<T: Default> Output<T> {
+/// Buffers that one call of the system sends.
+const SLICES_MAX: usize = 32;
+
+impl<T> Output<T> {
     /// No request waits for its reply.
     pub fn is_drained(&self) -> bool {
         self.slots.is_empty()
@@ -61,25 +60,28 @@ impl<T: Default> Output<T> {
         self.slots.len()
     }
 
-    /// Bytes held for the client.
+    /// Bytes held for the client. Each reference to a shared buffer counts in full; of a lazy reply, what it has produced.
     pub fn unread_bytes(&self) -> usize {
-        self.bytes.len() - self.sent + self.held
+        self.ready.len() + self.held
     }
 
-    /// Bytes that could be sent now.
-    pub fn unsent(&self) -> &[u8] {
-        &self.bytes[self.sent..]
+    /// Whether something could be sent now.
+    pub fn has_unsent(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Forgets what could be sent now.
     pub fn discard_unsent(&mut self) {
-        self.bytes.clear();
-        self.sent = 0;
+        self.ready.clear();
     }
 
-    /// Memory taken, for CLIENT LIST.
+    /// Memory taken, for CLIENT LIST. A shared buffer counts as in [`Rope::memory`].
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.held + self.slots.capacity() * size_of::<Slot<T>>()
+        let held = self.slots.iter().map(|slot| match slot {
+            Slot::Filled(reply) => reply.memory(),
+            Slot::Waiting(_) | Slot::Muted(_) => 0,
+        });
+        self.ready.memory() + held.sum::<usize>() + self.slots.capacity() * size_of::<Slot<T>>()
     }
 
     /// The number that the next slot gets.
@@ -94,168 +96,143 @@ impl<T: Default> Output<T> {
         slot
     }
 
-    /// What is kept with an open slot.
+    /// What is kept with a slot; `None` if it was filled already.
     pub fn slot_mut(&mut self, slot: SlotNumber) -> Option<&mut T> {
-        let index = slot.0.checked_sub(self.first)? as usize;
-        match self.slots.get_mut(index)? {
-            Slot::Waiting(kept) | Slot::Muted(kept) => Some(kept),
-            Slot::Filled(_) => None,
+        let index = self.index(slot)?;
+        match self.slots.get_mut(index) {
+            Some(Slot::Waiting(kept) | Slot::Muted(kept)) => Some(kept),
+            Some(Slot::Filled(_)) | None => None,
         }
     }
 
     /// Writes the reply of an open slot, and right behind it something that is no reply: that comes even if the reply is
-    /// dropped. `None` if the slot was filled before.
+    /// dropped. A slot that was filled already keeps its first reply: `None`, nothing is written, and what should have come
+    /// behind the reply is sent as a push.
     pub fn fill(
         &mut self,
         slot: SlotNumber,
-        write: impl FnOnce(&mut Vec<u8>),
-        behind: &[u8],
+        write: impl FnOnce(&mut Rope),
+        behind: Rope,
     ) -> Option<Filled<T>> {
-        let index = slot.0.checked_sub(self.first)? as usize;
-        let (muted, kept) = match self.slots.get_mut(index)? {
-            Slot::Waiting(kept) => (false, std::mem::take(kept)),
-            Slot::Muted(kept) => (true, std::mem::take(kept)),
-            Slot::Filled(_) => return None,
+        let index = self.index(slot);
+        let muted = match index.and_then(|index| self.slots.get(index)) {
+            Some(Slot::Waiting(_)) => false,
+            Some(Slot::Muted(_)) => true,
+            Some(Slot::Filled(_)) | None => {
+                self.ready.append(behind);
+                return None;
+            }
         };
-        if index > 0 {
-            let mut reply = Vec::new();
+        if let Some(index @ 1..) = index {
+            let mut reply = Rope::default();
             if !muted {
                 write(&mut reply);
             }
-            reply.extend_from_slice(behind);
+            reply.append(behind);
             self.held += reply.len();
-            self.slots[index] = Slot::Filled(reply);
-            return Some(Filled { drained: false, kept });
+            let before = std::mem::replace(&mut self.slots[index], Slot::Filled(reply));
+            return before.into_kept().map(|kept| Filled { drained: false, kept });
         }
         if !muted {
-            write(&mut self.bytes);
+            write(&mut self.ready);
         }
-        self.bytes.extend_from_slice(behind);
-        self.pop();
-        while let Some(Slot::Filled(reply)) = self.slots.front_mut() {
-            let reply = std::mem::take(reply);
-            self.held -= reply.len();
-            self.bytes.extend_from_slice(&reply);
-            self.pop();
+        self.ready.append(behind);
+        let kept = self.pop()?.into_kept()?;
+        while let Some(Slot::Filled(_)) = self.slots.front() {
+            if let Some(Slot::Filled(reply)) = self.pop() {
+                self.held -= reply.len();
+                self.ready.append(reply);
+            }
         }
         Some(Filled { drained: self.slots.is_empty(), kept })
     }
 
     /// Writes the reply of a request that is answered at once, behind those before it.
-    pub fn reply(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn reply(&mut self, write: impl FnOnce(&mut Rope)) {
         if self.slots.is_empty() {
-            write(&mut self.bytes);
+            write(&mut self.ready);
             return;
         }
-        let mut reply = Vec::new();
+        let mut reply = Rope::default();
         write(&mut reply);
         self.held += reply.len();
         self.slots.push_back(Slot::Filled(reply));
     }
 
     /// Writes something that is no reply.
-    pub fn push(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.bytes);
+    pub fn push(&mut self, write: impl FnOnce(&mut Rope)) {
+        write(&mut self.ready);
     }
 
-    /// The first `len` unsent bytes have been sent.
+    /// Appends something that is no reply and that other outputs get too: a large one is referenced, not copied.
+    pub fn push_shared(&mut self, bytes: &Bytes) {
+        self.ready.push_shared(bytes);
+    }
+
+    /// What can be sent next, as in [`Rope::as_slices`].
+    pub fn as_slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.ready.as_slices(slices)
+    }
+
+    /// The next `len` bytes have been sent.
     pub fn advance(&mut self, len: usize) {
-        self.sent += len;
-        assert!(self.sent <= self.bytes.len(), "more was sent than there was");
-        if self.sent == self.bytes.len() {
-            self.sent = 0;
-            self.bytes.clear();
-            self.bytes.shrink_to(KEPT_BYTES);
-        } else if self.sent >= self.bytes.len() / 2 && self.sent > KEPT_BYTES {
-            self.bytes.drain(..self.sent);
-            self.sent = 0;
+        self.ready.advance(len);
+    }
+
+    /// Has `write` send what can be sent, until nothing is left or it fails; a write of no bytes is a failure. Returns the
+    /// bytes sent.
+    pub fn send(
+        &mut self,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> (usize, io::Result<()>) {
+        let mut total = 0;
+        loop {
+            let mut slices = [IoSlice::new(b""); SLICES_MAX];
+            let used = self.as_slices(&mut slices);
+            if used == 0 {
+                return (total, Ok(()));
+            }
+            match write(&slices[..used]) {
+                Ok(0) => return (total, Err(ErrorKind::WriteZero.into())),
+                Ok(sent) => {
+                    self.advance(sent);
+                    total += sent;
+                }
+                Err(error) => return (total, Err(error)),
+            }
         }
     }
 
-    fn pop(&mut self) {
-        self.slots.pop_front();
+    fn index(&self, slot: SlotNumber) -> Option<usize> {
+        slot.0.checked_sub(self.first).map(|index| index as usize)
+    }
+
+    fn pop(&mut self) -> Option<Slot<T>> {
+        let slot = self.slots.pop_front();
         self.first += 1;
         if self.slots.is_empty() && self.slots.capacity() > KEPT_SLOTS {
             self.slots.shrink_to(KEPT_SLOTS);
         }
+        slot
+    }
+}
+
+impl<T> Slot<T> {
+    fn into_kept(self) -> Option<T> {
+        match self {
+            Slot::Waiting(kept) | Slot::Muted(kept) => Some(kept),
+            Slot::Filled(_) => None,
+        }
+    }
+}
+
+// Derived, it would ask for a default of what is kept.
+impl<T> Default for Output<T> {
+    fn default() -> Self {
+        Output { ready: Rope::default(), slots: VecDeque::new(), first: 0, held: 0 }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(text: &'static str) -> impl FnOnce(&mut Vec<u8>) {
-        move |out| out.extend_from_slice(text.as_bytes())
-    }
-
-    #[test]
-    fn what_a_deep_pipeline_took_is_given_back() {
-        let mut output = Output::default();
-        let slots: Vec<_> = (0..10_000).map(|_| output.open_slot(false)).collect();
-        assert!(output.memory() > 10_000 * size_of::<Slot<T>>());
-        for slot in slots {
-            output.fill(slot, text("a"), b"");
-        }
-        output.discard_unsent();
-        assert!(output.slots.capacity() <= 2 * KEPT_SLOTS, "{}", output.slots.capacity());
-    }
-
-    #[test]
-    fn replies_leave_in_request_order() {
-        let mut output = Output::default();
-        output.reply(text("a"));
-        let b = output.open_slot(false);
-        let c = output.open_slot(false);
-        output.reply(text("d"));
-        assert!(!output.fill(c, text("c"), b"").0);
-        assert_eq!(output.unsent(), b"a");
-        assert_eq!(output.unread_bytes(), 3);
-        assert!(output.fill(b, text("b"), b"").0);
-        assert_eq!(output.unsent(), b"abcd");
-        output.advance(4);
-        assert!(output.is_drained() && output.unread_bytes() == 0);
-    }
-
-    #[test]
-    fn a_push_passes_replies_that_wait() {
-        let mut output = Output::default();
-        let slot = output.open_slot(false);
-        output.push(text(">"));
-        assert_eq!(output.unsent(), b">");
-        output.fill(slot, text("r"), b"");
-        assert_eq!(output.unsent(), b">r");
-    }
-
-    #[test]
-    fn what_follows_a_reply_stays_behind_it() {
-        let mut output = Output::default();
-        let first = output.open_slot(false);
-        let muted = output.open_slot(true);
-        output.reply(text("3"));
-        output.fill(first, text("1"), b">");
-        output.fill(muted, text("2"), b"!");
-        assert_eq!(output.unsent(), b"1>!3");
-        assert_eq!(output.unread_bytes(), 4);
-    }
-
-    #[test]
-    fn a_muted_slot_keeps_order_and_says_nothing() {
-        let mut output = Output::default();
-        let muted = output.open_slot(true);
-        let spoken = output.open_slot(false);
-        output.fill(spoken, text("s"), b"");
-        assert!(output.fill(muted, text("m"), b"").0);
-        assert_eq!(output.unsent(), b"s");
-    }
-
-    #[test]
-    fn what_was_sent_is_forgotten_in_steps() {
-        let mut output = Output::default();
-        output.reply(|out| out.resize(3 * KEPT_BYTES, b'x'));
-        output.advance(2 * KEPT_BYTES);
-        assert_eq!(output.unsent().len(), KEPT_BYTES);
-        output.advance(KEPT_BYTES);
-        assert_eq!(output.unread_bytes(), 0);
-    }
-}
+#[path = "output_test.rs"]
+mod tests;

@@ -5,7 +5,7 @@
 
 use crate::net::tls::stream::TlsStream;
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -65,21 +65,29 @@ impl WriteHalf {
         }
     }
 
-    /// Sends what the socket takes at once: a number of bytes above 0, or `WouldBlock`.
-    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            WriteHalf::Tcp(socket) => socket.try_write(bytes),
-            WriteHalf::Unix(socket) => socket.try_write(bytes),
-            WriteHalf::Tls(stream) => stream.borrow_mut().try_write(bytes),
+    /// Sends what the socket takes at once of these buffers, in their order: a number of bytes above 0, or `WouldBlock`.
+    pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match (self, slices) {
+            (WriteHalf::Tcp(socket), [bytes]) => socket.try_write(bytes),
+            (WriteHalf::Tcp(socket), _) => socket.try_write_vectored(slices),
+            (WriteHalf::Unix(socket), [bytes]) => socket.try_write(bytes),
+            (WriteHalf::Unix(socket), _) => socket.try_write_vectored(slices),
+            (WriteHalf::Tls(stream), _) => stream.borrow_mut().try_write(slices),
         }
     }
 
-    /// Sends what the socket takes; pending, with the task registered, when it takes nothing.
-    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            WriteHalf::Tcp(socket) => Pin::new(socket).poll_write(context, bytes),
-            WriteHalf::Unix(socket) => Pin::new(socket).poll_write(context, bytes),
-            WriteHalf::Tls(stream) => stream.borrow_mut().poll_write(context, bytes),
+    /// The same; pending, with the task registered, when it takes nothing.
+    pub fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match (self, slices) {
+            (WriteHalf::Tcp(socket), [bytes]) => Pin::new(socket).poll_write(context, bytes),
+            (WriteHalf::Tcp(socket), _) => Pin::new(socket).poll_write_vectored(context, slices),
+            (WriteHalf::Unix(socket), [bytes]) => Pin::new(socket).poll_write(context, bytes),
+            (WriteHalf::Unix(socket), _) => Pin::new(socket).poll_write_vectored(context, slices),
+            (WriteHalf::Tls(stream), _) => stream.borrow_mut().poll_write(context, slices),
         }
     }
 

@@ -35,14 +35,14 @@ impl<'a> Message<'a> {
         Message { sharded: true, ..Message::new(channel, payload) }
     }
 
-    /// The bytes for a subscriber; a clone of what another one got.
-    pub fn frame(&mut self, protocol: Protocol, delivery: Delivery<'_>) -> Bytes {
+    /// The bytes for a subscriber, which others get too.
+    pub fn frame(&mut self, protocol: Protocol, delivery: Delivery<'_>) -> &Bytes {
         let slot = usize::from(protocol == Protocol::Resp3);
         match delivery {
             Delivery::Message => {
                 let kind: &[u8] = if self.sharded { b"smessage" } else { b"message" };
                 let (channel, payload) = (self.channel, self.payload);
-                self.plain[slot].get_or_insert_with(|| encode(protocol, &[kind, channel, payload])).clone()
+                self.plain[slot].get_or_insert_with(|| encode(protocol, &[kind, channel, payload]))
             }
             Delivery::PatternMessage { pattern } => {
                 if self.pattern.as_ref() != Some(pattern) {
@@ -50,7 +50,7 @@ impl<'a> Message<'a> {
                     self.by_pattern = [None, None];
                 }
                 let parts = [b"pmessage", &pattern[..], self.channel, self.payload];
-                self.by_pattern[slot].get_or_insert_with(|| encode(protocol, &parts)).clone()
+                self.by_pattern[slot].get_or_insert_with(|| encode(protocol, &parts))
             }
         }
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn a_message_is_encoded_once_per_protocol_and_pattern() {
         let mut message = Message::new(b"ch", b"hi");
-        let first = message.frame(Protocol::Resp2, Delivery::Message);
+        let first = message.frame(Protocol::Resp2, Delivery::Message).clone();
         assert_eq!(first, "*3\r\n$7\r\nmessage\r\n$2\r\nch\r\n$2\r\nhi\r\n");
         assert_eq!(first.as_ptr(), message.frame(Protocol::Resp2, Delivery::Message).as_ptr());
         let pattern = Bytes::from_static(b"c*");
@@ -102,8 +102,11 @@ mod tests {
         let other = Bytes::from_static(b"*");
         let frame = message.frame(Protocol::Resp3, Delivery::PatternMessage { pattern: &other });
         assert_eq!(frame, ">4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$2\r\nch\r\n$2\r\nhi\r\n");
-        let sharded = Message::sharded(b"c", b"").frame(Protocol::Resp3, Delivery::Message);
-        assert_eq!(sharded, ">3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$0\r\n\r\n");
+        let mut sharded = Message::sharded(b"c", b"");
+        assert_eq!(
+            sharded.frame(Protocol::Resp3, Delivery::Message),
+            ">3\r\n$8\r\nsmessage\r\n$1\r\nc\r\n$0\r\n\r\n"
+        );
     }
 
     #[test]

@@ -58,10 +58,10 @@ fn send(
     let Some(connection) = all.get(&subscriber.0).filter(|it| !it.is_closing()) else { return 0 };
     let frame = message.frame(connection.session.borrow().protocol, delivery);
     if origin.is_some_and(|origin| origin.id == connection.id) {
-        connection.defer_own(&frame);
+        connection.defer_own(frame);
         return 1;
     }
-    connection.push(&frame);
+    connection.push_shared(frame);
     connections.cut_off_if_over_limit(connection, true);
     connections.queue_flush(connection);
     1

@@ -1,4 +1,6 @@
-//! The Redis protocol: requests read zero-copy from bytes, replies written as RESP2 or RESP3.
+//! The Redis protocol: requests read zero-copy from bytes, replies written as RESP2 or RESP3 into
+//! ropes of buffers.
 
 pub mod reader;
+pub mod rope;
 pub mod writer;

@@ -4,6 +4,7 @@ use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::Reply;
 use crate::model::reply_size::SizeRule;
+use crate::resp::rope::{ReplyBuffer, SHARED_BYTES_MIN};
 
 /// The protocol version of a connection (HELLO).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -24,20 +25,26 @@ impl Protocol {
     }
 }
 
-/// Appends `reply` to `out`.
-pub fn write(out: &mut Vec<u8>, protocol: Protocol, reply: &Reply) {
+/// Appends `reply`. Bulk strings from [`SHARED_BYTES_MIN`] on are shared with the buffer; all else is copied.
+pub fn write<B: ReplyBuffer>(buffer: &mut B, protocol: Protocol, reply: &Reply) {
     let resp3 = protocol == Protocol::Resp3;
+    let out = buffer.tail();
     match reply {
         Reply::Status(text) => line(out, b'+', text.as_bytes()),
         Reply::Integer(value) => integer(out, *value),
         Reply::Double(value) if resp3 => line(out, b',', value.to_string().as_bytes()),
         Reply::Double(value) => bulk(out, value.to_string().as_bytes()),
-        Reply::Bulk(bytes) => bulk(out, bytes),
+        Reply::Bulk(bytes) if bytes.len() < SHARED_BYTES_MIN => bulk(out, bytes),
+        Reply::Bulk(bytes) => {
+            header(out, b'$', bytes.len());
+            buffer.share(bytes);
+            buffer.tail().extend_from_slice(b"\r\n");
+        }
         Reply::Text(text) => bulk(out, text.as_bytes()),
         Reply::Id(id) => entry_id(out, *id),
         Reply::Nil => out.extend_from_slice(if resp3 { b"_\r\n" } else { b"$-1\r\n" }),
         Reply::NilArray => nil_array(out, resp3),
-        Reply::Array(items) => list(out, b'*', protocol, items),
+        Reply::Array(items) => list(buffer, b'*', protocol, items),
         Reply::Map(pairs) => {
             if resp3 {
                 header(out, b'%', pairs.len());
@@ -45,12 +52,12 @@ pub fn write(out: &mut Vec<u8>, protocol: Protocol, reply: &Reply) {
                 header(out, b'*', pairs.len() * 2);
             }
             for (key, value) in pairs {
-                write(out, protocol, key);
-                write(out, protocol, value);
+                write(buffer, protocol, key);
+                write(buffer, protocol, value);
             }
         }
-        Reply::Set(items) => list(out, if resp3 { b'~' } else { b'*' }, protocol, items),
-        Reply::Push(items) => list(out, if resp3 { b'>' } else { b'*' }, protocol, items),
+        Reply::Set(items) => list(buffer, if resp3 { b'~' } else { b'*' }, protocol, items),
+        Reply::Push(items) => list(buffer, if resp3 { b'>' } else { b'*' }, protocol, items),
         Reply::Verbatim(text) if resp3 => {
             header(out, b'=', text.len() + 4);
             out.extend_from_slice(b"txt:");
@@ -121,10 +128,10 @@ fn nil_array(out: &mut Vec<u8>, resp3: bool) {
     out.extend_from_slice(if resp3 { b"_\r\n" } else { b"*-1\r\n" });
 }
 
-fn list(out: &mut Vec<u8>, kind: u8, protocol: Protocol, items: &[Reply]) {
-    header(out, kind, items.len());
+fn list<B: ReplyBuffer>(buffer: &mut B, kind: u8, protocol: Protocol, items: &[Reply]) {
+    header(buffer.tail(), kind, items.len());
     for item in items {
-        write(out, protocol, item);
+        write(buffer, protocol, item);
     }
 }
 
@@ -158,8 +165,10 @@ mod tests {
     use crate::model::entries::DeliveredBefore;
     use crate::model::reply::ReplyError;
     use crate::model::reply_size::header_bytes;
+    use crate::resp::rope::Rope;
     use bytes::Bytes;
     use proptest::prelude::*;
+    use std::io::IoSlice;
 
     fn text(protocol: Protocol, reply: &Reply) -> String {
         let mut out = Vec::new();
@@ -278,6 +287,22 @@ mod tests {
     }
 
     proptest! {
+        /// A rope gets the bytes that a plain buffer gets, and shares the large strings.
+        #[test]
+        fn a_rope_holds_the_same_bytes(reply in replies(), large in SHARED_BYTES_MIN - 1..SHARED_BYTES_MIN + 2) {
+            let large = Reply::Bulk(vec![b'x'; large].into());
+            let reply = Reply::Array(vec![reply.clone(), large.clone(), Reply::Map(vec![(large, reply)])]);
+            for protocol in [Protocol::Resp2, Protocol::Resp3] {
+                let (mut plain, mut rope) = (Vec::new(), Rope::default());
+                write(&mut plain, protocol, &reply);
+                write(&mut rope, protocol, &reply);
+                prop_assert_eq!(rope.len(), plain.len());
+                let mut slices = [IoSlice::new(b""); 8];
+                let used = rope.as_slices(&mut slices);
+                prop_assert_eq!(slices[..used].iter().map(|slice| &slice[..]).collect::<Vec<_>>().concat(), plain);
+            }
+        }
+
         /// redis-protocol reads exactly the bytes of one reply as one frame (if the error is text, which it asks for).
         #[test]
         fn the_reference_reads_one_frame(reply in replies()) {

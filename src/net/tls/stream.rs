@@ -118,13 +118,17 @@ impl TlsStream {
 
     /// Encrypts and sends what the socket takes. Returns the bytes taken, some of which may wait encrypted; `WouldBlock`
     /// when nothing was taken, because earlier ones wait still.
-    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write(None, bytes)
+    pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write(None, slices)
     }
 
     /// As [`TlsStream::try_write`], with the task registered when it is pending.
-    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        in_poll(self.write(Some(context), bytes))
+    pub fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        in_poll(self.write(Some(context), slices))
     }
 
     /// Sends what waits encrypted; pending, with the task registered, when the socket takes no more.
@@ -152,9 +156,9 @@ impl TlsStream {
         self.ended || crate::net::socket::is_read_closed(self.tcp.ready(Interest::READABLE))
     }
 
-    fn write(&mut self, mut context: Option<&mut Context<'_>>, bytes: &[u8]) -> io::Result<usize> {
+    fn write(&mut self, mut context: Option<&mut Context<'_>>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.send(context.as_deref_mut())?;
-        let taken = self.session.writer().write(bytes)?;
+        let taken = self.session.writer().write_vectored(slices)?;
         match self.send(context) {
             Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
             _ => Ok(taken),
