@@ -5,6 +5,7 @@ use crate::engine::engine::{Delivery, Engine, Wakers};
 use crate::engine::statistics::Spike;
 use crate::engine::{blocking, questions, upkeep};
 use crate::engine::submission::{Answer, Outcome};
+use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
 use crate::replication::committer::{CommitError, Committer};
 use crate::replication::event::CommitEvent;
@@ -89,6 +90,17 @@ impl<D: Fn(Delivery)> Driver<D> {
         }
         self.deliver();
         Ok(())
+    }
+
+    /// Ends everything that is open or in flight with this error.
+    pub fn fail(&self, error: &ReplyError) {
+        self.engine.borrow_mut().fail_everything(error);
+        self.deliver();
+    }
+
+    /// Syncs everything: the end of an orderly stop.
+    pub async fn stop(&self) -> Result<(), CommitError> {
+        self.committer.stop().await
     }
 
     /// Whether something was proposed.

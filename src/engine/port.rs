@@ -2,6 +2,7 @@
 
 use crate::engine::engine::Engine;
 use crate::engine::submission::{Notice, Outcome, Work};
+use crate::model::limits::IN_FLIGHT_BYTES_MAX;
 use crate::model::request::RequestId;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -17,6 +18,13 @@ impl Port {
     pub fn submit(&self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
         match self {
             Port::Here(engine) => engine.borrow_mut().submit(request, work),
+        }
+    }
+
+    /// Whether fewer bytes are in flight than [`IN_FLIGHT_BYTES_MAX`].
+    pub fn has_room(&self) -> bool {
+        match self {
+            Port::Here(engine) => engine.borrow().bytes_in_flight() < IN_FLIGHT_BYTES_MAX,
         }
     }
 

@@ -29,8 +29,12 @@ pub const PIPELINE_PENDING_MAX: usize = 16 * 1024;
 /// Bytes of replies a connection may have unsent before it is not read any further.
 pub const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 
-/// Bytes of answers, about, that a client may have on their way behind writes before its next query waits for them.
-pub const RIDING_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes that the answers to queued reads of a client may take: its next query waits until they are sent.
+pub const QUEUED_READ_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Bytes of ops that are gathered or in flight, of all clients of an engine together: past it no connection's requests are
+/// executed until some of them are applied. One request may go over it.
+pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;

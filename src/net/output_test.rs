@@ -63,7 +63,7 @@ fn replies_leave_in_request_order() {
     assert!(fill(&mut output, b, "b"));
     assert_eq!(unsent(&mut output), b"abcd");
     output.advance(4);
-    assert!(output.is_settled() && output.unread_bytes() == 0 && !output.has_unsent());
+    assert!(output.is_drained() && output.unread_bytes() == 0 && !output.has_unsent());
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn lazy_replies_keep_their_place_between_slots() {
     .flat_map(|(byte, times)| std::iter::repeat_n(byte, times))
     .collect();
     assert!(sent(&mut output) == expected);
-    assert!(output.is_settled() && !output.has_unsent() && output.unread_bytes() == 0);
+    assert!(output.is_drained() && !output.has_unsent() && output.unread_bytes() == 0);
 }
 
 #[test]

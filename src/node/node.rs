@@ -10,12 +10,19 @@ use crate::env::process;
 use crate::node::unix_socket::{self, BindError, SocketFile};
 use crate::observe::tracing::LogLevels;
 use crate::replication::committer::{CommitError, Committer, OpenError};
-use crate::server::dispatch::UNKNOWN;
-use crate::server::listener::{self, Listener};
-use crate::server::tls::offer::{self, TlsError};
-use crate::server::worker::{Identity, Parts, Worker};
-use crate::state::machine::Machine;
+use crate::base::shared::Shared;
+use crate::context::context::{Identity, NodeContext};
+use crate::engine::driver::Driver;
+use crate::engine::engine::Engine;
+use crate::engine::port::Port;
+use crate::engine::submission::UNKNOWN;
+use crate::env::allocator;
+use crate::frontend::frontend::Frontend;
+use crate::net::listener::{self, Listener};
+use crate::net::tls::config::{self as tls_config, TlsError};
+use crate::server::{accept, outcomes, upkeep};
 use crate::storage::data_dir::{DataDir, DataDirError};
+use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -23,6 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 /// Why a node does not start, or did not stop as it should.
@@ -66,29 +74,29 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         // Before the directory is touched: a port in use is found at once, and leaves nothing behind.
         let tls = match config.tls.port {
             0 => None,
-            _ => Some(offer::build(&config.tls)?),
+            _ => Some(tls_config::build(&config.tls)?),
         };
         let doors = listen(&config)?;
         let acl = Acl::open(&config, fs.clone())?;
         let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
         let latch = Latch::new();
-        let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
-        let worker = Rc::new(Worker::new(Parts {
+        let committer = Committer::open(fs, clock.clone(), &data_dir, &config, latch.clone())?;
+        let committer = Rc::new(committer);
+        let context = Arc::new(NodeContext {
             identity: identity(&config, &*clock, &*entropy),
-            tls,
-            machines: (0..config.partitions).map(|_| Machine::new()).collect(),
+            config: Shared::new(config.clone()),
+            acl,
             clock,
             entropy,
-            config: config.clone(),
-            log_levels,
-            acl,
             latch,
-            committer,
-        }));
-        worker.committer().recover(worker.clone()).await?;
-        worker.log_stream_settings();
+            log_levels,
+            stop: Notify::new(),
+        });
+        let machines = committer.recover().await?;
+        let engine = Rc::new(RefCell::new(Engine::new(context.clone(), committer, machines)));
+        let frontend = Rc::new(Frontend::new(context, Port::Here(engine.clone()), tls));
         print_banner(&config, &data_dir, &doors.names, started);
-        serve(&worker, doors.listeners).await
+        serve(&frontend, &engine, doors.listeners).await
     })
 }
 
@@ -181,69 +189,67 @@ fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identi
         started_at: clock.now(),
         config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
+        startup_bytes: allocator::allocated_bytes(),
     }
 }
 
 /// As in Redis.
 const RUN_ID_DIGITS: usize = 40;
 
-async fn serve(worker: &Rc<Worker>, listeners: Vec<Listener>) -> Result<(), NodeError> {
+async fn serve(
+    frontend: &Rc<Frontend>,
+    engine: &Rc<RefCell<Engine>>,
+    listeners: Vec<Listener>,
+) -> Result<(), NodeError> {
     for listener in listeners {
-        tokio::task::spawn_local(listener::accept(worker.clone(), listener));
+        tokio::task::spawn_local(accept::accept(frontend.clone(), listener));
     }
-    spawn(worker, async |worker| worker.run_cron().await);
-    spawn(worker, async |worker| worker.run_flushes().await);
-    spawn(worker, async |worker| worker.run_deadlines().await);
+    tokio::task::spawn_local(upkeep::run(frontend.clone()));
+    tokio::task::spawn_local(upkeep::run_flushes(frontend.clone()));
     let signals =
         |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    // The end of the terminal that it was started from is no reason to stop (as in Redis): whoever is asked for does not kill.
+    // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills the process.
     let _hangup = signals(SignalKind::hangup())?;
+    let driver = Driver::new(engine.clone(), |delivery| outcomes::deliver(frontend, delivery));
     let failed = tokio::select! {
         biased;
-        error = worker.run_rounds() => Some(error),
-        error = worker.run_checkpoints() => Some(error),
-        error = worker.run_syncs() => Some(error),
-        () = worker.stop.notified() => None,
+        error = driver.run() => Some(error),
+        () = frontend.context.stop.notified() => None,
         _ = terminate.recv() => None,
         _ = interrupt.recv() => None,
     };
     match failed {
         Some(error) => {
             tracing::error!(%error, "nothing more is acknowledged; stopping");
-            worker.fail_everything(&UNKNOWN);
-            say_goodbye(worker).await;
+            driver.fail(&UNKNOWN);
+            say_goodbye(frontend).await;
             Err(NodeError::Commit(error))
         }
         None => {
             tracing::info!("stopping");
-            worker.finish_rounds().await?;
-            say_goodbye(worker).await;
-            worker.committer().stop().await?;
+            driver.finish().await?;
+            say_goodbye(frontend).await;
+            driver.stop().await?;
             tracing::info!("everything is on disk; bye");
             Ok(())
         }
     }
 }
 
-fn spawn(worker: &Rc<Worker>, run: impl AsyncFnOnce(Rc<Worker>) + 'static) {
-    let worker = worker.clone();
-    tokio::task::spawn_local(async move { run(worker).await });
-}
-
 /// Closes every connection and lets its last replies out. Reads that wait have none (as in Redis).
-async fn say_goodbye(worker: &Worker) {
-    let connections: Vec<_> = worker.connections().values().cloned().collect();
+async fn say_goodbye(frontend: &Frontend) {
+    let connections: Vec<_> = frontend.connections.all().values().cloned().collect();
     for connection in connections {
-        if worker.waiters.borrow().of_connection(connection.id).is_some() {
+        if connection.blocked.borrow().is_some() {
             connection.close();
         } else {
             connection.close_after_replies();
         }
     }
     let gone = async {
-        while !worker.connections().is_empty() {
+        while !frontend.connections.all().is_empty() {
             tokio::task::yield_now().await;
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

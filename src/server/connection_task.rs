@@ -1,15 +1,17 @@
 //! The task of a connection: reads requests, has them executed, sends what the socket takes.
 //!
-//! Bytes are read into a buffer of the worker and executed from there; only what is left of an incomplete request is
+//! Bytes are read into a buffer of the frontend and executed from there; only what is left of an incomplete request is
 //! copied into a buffer of the connection's own, so that an idle connection holds none.
 
 use crate::model::limits::{OUTPUT_PAUSE_BYTES, PIPELINE_PENDING_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use crate::model::reply::Reply;
 use crate::resp::reader::{Progress, RequestLimits, RequestReader};
-use crate::server::connection::{Connection, Hold};
-use crate::server::dispatch::Flow;
-use crate::server::socket::ReadHalf;
-use crate::server::worker::Worker;
+use crate::engine::submission::Ending;
+use crate::frontend::frontend::Frontend;
+use crate::frontend::response::Why;
+use crate::net::connection::{Connection, Hold};
+use crate::net::socket::ReadHalf;
+use crate::server::dispatch;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -75,26 +77,26 @@ impl Input {
 
 /// Serves a connection until either side closes it.
 pub async fn serve(
-    worker: Rc<Worker>,
+    frontend: Rc<Frontend>,
     connection: Rc<Connection>,
     socket: ReadHalf,
     scratch: Rc<RefCell<Vec<u8>>>,
 ) {
-    if connection.is_greeting.get()
-        && let Err(error) = std::future::poll_fn(|context| connection.poll_greeting(context)).await
+    if connection.activity.is_handshaking.get()
+        && let Err(error) = std::future::poll_fn(|context| connection.poll_handshake(context)).await
     {
         tracing::debug!(peer = %connection.peer, %error, "the TLS handshake failed");
-        worker.remove_connection(&connection);
+        frontend.remove_connection(&connection);
         return;
     }
     let mut input = Input::new(socket);
-    std::future::poll_fn(|context| poll(&worker, &connection, &mut input, &scratch, context)).await;
+    std::future::poll_fn(|context| poll(&frontend, &connection, &mut input, &scratch, context)).await;
     connection.say_goodbye();
-    worker.remove_connection(&connection);
+    frontend.remove_connection(&connection);
 }
 
 fn poll(
-    worker: &Rc<Worker>,
+    frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
     input: &mut Input,
     scratch: &RefCell<Vec<u8>>,
@@ -103,9 +105,9 @@ fn poll(
     connection.set_waker(context.waker());
     let mut reads = 0;
     loop {
-        if input.waiting() > 0 && connection.hold.get() == Hold::None {
+        if input.waiting() > 0 && connection.activity.hold.get() == Hold::None {
             let Input { reader, buffer, at, .. } = &mut *input;
-            *at += execute_all(worker, connection, reader, &buffer[*at..]);
+            *at += execute_all(frontend, connection, reader, &buffer[*at..]);
             input.compact();
         }
         if connection.is_finished() {
@@ -114,34 +116,34 @@ fn poll(
         }
         let sent = match connection.poll_flush(context) {
             Poll::Ready(Ok(sent)) => {
-                worker.metrics.note_output(sent);
+                frontend.metrics.note_output(sent);
                 if sent > 0 {
-                    connection.last_active_ms.set(worker.clock.monotonic_ms());
+                    connection.activity.last_active_ms.set(frontend.monotonic_ms());
                 }
                 true
             }
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             Poll::Pending => false,
         };
-        connection.input_bytes.set(input.waiting());
+        connection.activity.input_bytes.set(input.waiting());
         if connection.is_finished() {
             return Poll::Ready(());
         }
-        if is_over_output_limit(worker, connection) {
+        if cut_off_if_over_limit(frontend, connection) {
             return Poll::Ready(());
         }
         // Held requests go on when the replies before them have gone out.
         let executable =
-            input.waiting() > 0 && connection.hold.get() == Hold::None && can_execute(connection);
+            input.waiting() > 0 && connection.activity.hold.get() == Hold::None && can_execute(frontend, connection);
         // It was not searched to its end, so it may begin with a complete request.
-        if executable && sent && connection.resume.replace(false) {
+        if executable && sent && connection.activity.resume.replace(false) {
             yield_to_others(context);
             return Poll::Pending;
         }
-        if input.ended && !is_awaited(worker, connection) {
+        if input.ended && !is_awaited(frontend, connection) {
             return Poll::Ready(());
         }
-        if !wants_input(connection, input, sent) {
+        if !wants_input(frontend, connection, input, sent) {
             return Poll::Pending;
         }
         if reads == READS_PER_TURN {
@@ -149,7 +151,7 @@ fn poll(
             return Poll::Pending;
         }
         reads += 1;
-        match read(worker, connection, input, scratch, context) {
+        match read(frontend, connection, input, scratch, context) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Arrival::Bytes) => {}
             Poll::Ready(Arrival::End) => input.ended = true,
@@ -160,11 +162,11 @@ fn poll(
 
 /// Whether anything is still owed to a client that has closed its side. It gets the replies to what it has sent, as far
 /// as that does not wait for others (reliability P11): a blocked read ends, and what is paused is not executed.
-fn is_awaited(worker: &Worker, connection: &Connection) -> bool {
-    if connection.hold.get() == Hold::Paused || worker.end_wait_of_closed(connection) {
+fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
+    if connection.activity.hold.get() == Hold::Paused || frontend.end_wait(connection, Ending::Disconnected) {
         return false;
     }
-    if connection.hold.get() == Hold::None && !connection.resume.get() {
+    if connection.activity.hold.get() == Hold::None && !connection.activity.resume.get() {
         connection.close_after_replies();
         return !connection.is_finished();
     }
@@ -178,19 +180,20 @@ fn yield_to_others(context: &mut Context<'_>) {
     let _ = std::pin::pin!(tokio::task::yield_now()).poll(context);
 }
 
-fn wants_input(connection: &Connection, input: &Input, sent: bool) -> bool {
-    let held = connection.hold.get() != Hold::None || !sent || !can_execute(connection);
+fn wants_input(frontend: &Frontend, connection: &Connection, input: &Input, sent: bool) -> bool {
+    let held = connection.activity.hold.get() != Hold::None || !sent || !can_execute(frontend, connection);
     !connection.is_closing() && !input.ended && (!held || input.waiting() < HELD_INPUT_BYTES_MAX)
 }
 
-/// Neither the pipeline nor the output is so long that the client should wait.
-fn can_execute(connection: &Connection) -> bool {
-    connection.waiting() < PIPELINE_PENDING_MAX && connection.output_bytes() < OUTPUT_PAUSE_BYTES
+/// Neither the pipeline nor the output is so long that the client should wait, nor are too many bytes in flight.
+fn can_execute(frontend: &Frontend, connection: &Connection) -> bool {
+    frontend.has_room()
+        && connection.waiting() < PIPELINE_PENDING_MAX && connection.output_bytes() < OUTPUT_PAUSE_BYTES
 }
 
 /// Reads once and executes what is complete.
 fn read(
-    worker: &Rc<Worker>,
+    frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
     input: &mut Input,
     scratch: &RefCell<Vec<u8>>,
@@ -207,7 +210,7 @@ fn read(
         return match polled {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(())) if read > 0 => {
-                note_input(worker, connection, read);
+                note_input(frontend, connection, read);
                 Poll::Ready(Arrival::Bytes)
             }
             Poll::Ready(Ok(())) => Poll::Ready(Arrival::End),
@@ -225,9 +228,9 @@ fn read(
     if bytes.is_empty() {
         return Poll::Ready(Arrival::End);
     }
-    note_input(worker, connection, bytes.len());
-    let consumed = if connection.hold.get() == Hold::None {
-        execute_all(worker, connection, &mut input.reader, bytes)
+    note_input(frontend, connection, bytes.len());
+    let consumed = if connection.activity.hold.get() == Hold::None {
+        execute_all(frontend, connection, &mut input.reader, bytes)
     } else {
         0
     };
@@ -235,54 +238,56 @@ fn read(
     Poll::Ready(Arrival::Bytes)
 }
 
-fn note_input(worker: &Worker, connection: &Connection, bytes: usize) {
-    connection.last_active_ms.set(worker.clock.monotonic_ms());
-    worker.metrics.note_input(bytes);
+fn note_input(frontend: &Frontend, connection: &Connection, bytes: usize) {
+    connection.activity.last_active_ms.set(frontend.monotonic_ms());
+    frontend.metrics.note_input(bytes);
 }
 
 /// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns how many
 /// bytes they took.
 fn execute_all(
-    worker: &Rc<Worker>,
+    frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
     reader: &mut RequestReader,
     bytes: &[u8],
 ) -> usize {
     let mut consumed = 0;
-    let mut limits = request_limits(worker, connection);
-    connection.resume.set(false);
-    worker.stopwatch.start();
-    let started = worker.stopwatch.mark();
+    let mut limits = request_limits(frontend, connection);
+    connection.activity.resume.set(false);
+    frontend.stopwatch.start();
+    let started = frontend.stopwatch.mark();
     while consumed < bytes.len() && !connection.is_closing() {
-        if worker.stopwatch.since(started) >= TURN_NS {
-            connection.resume.set(true);
+        if frontend.stopwatch.since(started) >= TURN_NS {
+            connection.activity.resume.set(true);
             break;
         }
-        if connection.hold.get() != Hold::None || !can_execute(connection) {
-            connection.resume.set(true);
-            if connection.hold.get() == Hold::None && !connection.is_settled() {
-                connection.hold.set(Hold::UntilSettled);
+        if connection.activity.hold.get() != Hold::None || !can_execute(frontend, connection) {
+            connection.activity.resume.set(true);
+            if connection.activity.hold.get() == Hold::None && !connection.is_drained() {
+                connection.activity.hold.set(Hold::UntilDrained);
+            } else if connection.activity.hold.get() == Hold::None && !frontend.has_room() {
+                frontend.hold_until_room(connection);
             }
             break;
         }
         match reader.next(&bytes[consumed..], &limits) {
             Ok(Progress::Request { args, consumed: len }) => {
                 let authenticated = limits.authenticated;
-                match worker.request(connection, args) {
-                    Flow::Next => consumed += len,
-                    Flow::HoldUntilSettled => {
-                        connection.hold.set(Hold::UntilSettled);
-                        connection.resume.set(true);
+                match dispatch::request(frontend, connection, args) {
+                    None => consumed += len,
+                    Some(Why::NotDrained) => {
+                        connection.activity.hold.set(Hold::UntilDrained);
+                        connection.activity.resume.set(true);
                         break;
                     }
-                    Flow::HoldPaused => {
-                        worker.pause.hold(connection);
-                        connection.resume.set(true);
+                    Some(Why::Paused) => {
+                        frontend.pause.hold(connection);
+                        connection.activity.resume.set(true);
                         break;
                     }
                 }
                 if !authenticated {
-                    limits = request_limits(worker, connection);
+                    limits = request_limits(frontend, connection);
                 }
             }
             Ok(Progress::Empty { consumed: len }) => consumed += len,
@@ -291,7 +296,7 @@ fn execute_all(
                 tracing::debug!(peer = %connection.peer, %error, "protocol error");
                 match error.reply() {
                     Some(reply) => connection.reply(&Reply::Error(reply)),
-                    None => worker.metrics.client_query_buffer_disconnections.add(1),
+                    None => frontend.metrics.client_query_buffer_disconnections.add(1),
                 }
                 connection.close_after_replies();
                 return bytes.len();
@@ -301,33 +306,32 @@ fn execute_all(
     consumed
 }
 
-fn request_limits(worker: &Worker, connection: &Connection) -> RequestLimits {
-    let config = worker.config.borrow();
+fn request_limits(frontend: &Frontend, connection: &Connection) -> RequestLimits {
+    let config = frontend.context.config.borrow();
     RequestLimits {
         bulk_bytes_max: config.proto_max_bulk_len,
         query_buffer_bytes_max: config.client_query_buffer_limit,
-        authenticated: worker.is_let_in(&connection.session.borrow()),
+        authenticated: frontend.is_let_in(&connection.session.borrow()),
         ..RequestLimits::default()
     }
 }
 
-/// A client that does not take its replies is disconnected, never silently skipped.
-fn is_over_output_limit(worker: &Worker, connection: &Connection) -> bool {
+/// A client that does not take its replies is disconnected, never silently skipped. Returns whether it was.
+fn cut_off_if_over_limit(frontend: &Frontend, connection: &Connection) -> bool {
     let bytes = connection.output_bytes();
     if bytes == 0 {
         return false;
     }
     let (authenticated, subscribed) = {
         let session = connection.session.borrow();
-        (worker.is_let_in(&session), session.subscriptions > 0)
+        (frontend.is_let_in(&session), session.subscriptions > 0)
     };
-    let over = if authenticated {
-        worker.is_over_output_limit(connection, subscribed)
-    } else {
-        bytes > UNAUTHENTICATED_OUTPUT_BYTES_MAX
-    };
+    if authenticated {
+        return frontend.connections.cut_off_if_over_limit(connection, subscribed);
+    }
+    let over = bytes > UNAUTHENTICATED_OUTPUT_BYTES_MAX;
     if over {
-        worker.cut_off(connection);
+        frontend.connections.cut_off(connection);
     }
     over
 }

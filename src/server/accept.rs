@@ -1,0 +1,105 @@
+//! Accepting connections.
+
+use crate::frontend::frontend::Frontend;
+use crate::net::connection::Connection;
+use crate::net::listener::{Accepted, Listener};
+use crate::server::connection_task::{READ_BYTES, serve};
+use crate::session::session::Session;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Accepts until the runtime ends. An error of one connection, or of the process's limits, never ends it
+/// (reliability S13, CVE-2025-48367).
+pub async fn accept(frontend: Rc<Frontend>, listener: Listener) {
+    let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
+    let mut failing = false;
+    loop {
+        match listener.next().await {
+            Ok(accepted) => {
+                failing = false;
+                admit(&frontend, accepted, &scratch);
+            }
+            Err(error) => {
+                // Once, not with every try: the log shall not fill the disk too.
+                if !failing {
+                    tracing::warn!(%error, "cannot accept a connection");
+                }
+                failing = true;
+                if !is_of_one_connection(&error) {
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+}
+
+/// Out of descriptors or memory: others must end before the next one can begin.
+const ACCEPT_RETRY: Duration = Duration::from_millis(20);
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+            | ErrorKind::ConnectionRefused
+    )
+}
+
+fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>) {
+    let config = frontend.context.config.borrow();
+    if frontend.connections.all().len() >= config.maxclients {
+        frontend.metrics.rejected_connections.add(1);
+        accepted.refuse(b"-ERR max number of clients reached\r\n");
+        return;
+    }
+    let default_user = frontend.context.acl.users.borrow().default_user().clone();
+    // Reliability A11: no password and reachable from elsewhere is how servers were taken over.
+    let is_denied = config.protected_mode && default_user.needs_no_password() && !accepted.is_local();
+    if is_denied {
+        frontend.metrics.rejected_connections.add(1);
+        if !matches!(accepted, Accepted::Tls(..)) {
+            accepted.refuse(DENIED);
+            return;
+        }
+    }
+    let keepalive_seconds = config.tcp_keepalive_seconds;
+    drop(config);
+    let tls = frontend.tls.borrow().clone();
+    let (peer, local, read_half, write_half) = match accepted.into_parts(keepalive_seconds, tls) {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::debug!(%error, "the connection is gone already");
+            return;
+        }
+    };
+    frontend.metrics.connections.add(1);
+    let connection = Rc::new(Connection::new(
+        frontend.connections.next_id(),
+        (peer, local),
+        frontend.monotonic_ms(),
+        Session::new(default_user),
+        write_half,
+        frontend.metrics.clone(),
+    ));
+    if is_denied {
+        // It is told when it can hear it.
+        connection.push(DENIED);
+        connection.close_after_replies();
+    }
+    frontend.connections.add(&connection);
+    tokio::task::spawn_local(serve(frontend.clone(), connection, read_half, scratch.clone()));
+}
+
+/// The words of Redis 7.2: tools and people look for them.
+const DENIED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
+is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect \
+from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the \
+command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is \
+running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this \
+change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and \
+setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for \
+testing, restart it with the '--protected-mode no' option. 4) Set up an authentication password for the default user. NOTE: \
+You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
