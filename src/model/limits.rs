@@ -32,6 +32,9 @@ pub const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 /// Bytes of answers, about, that a client may have on their way behind writes before its next query waits for them.
 pub const RIDING_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Bytes of entries that a reply copies while the state is borrowed; bodies beyond stay in the stream until they are sent.
+pub const ENTRIES_COPIED_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
