@@ -16,6 +16,7 @@ use crate::server::gather::{Gather, Merge, Target};
 use crate::server::ticket::{Place, Ticket, TrackedRead};
 use crate::server::worker::Worker;
 use crate::state::effects::Lookups;
+use crate::state::query::Page;
 use crate::state::rdb::payload;
 use std::rc::Rc;
 
@@ -249,26 +250,23 @@ impl Worker {
 
     fn query_everywhere(&self, database: u32, query: &KeyQuery<'_>) -> Reply {
         let ids = (0..self.router.partitions()).map(PartitionId);
-        let ask = |id, query: KeyQuery<'_>| self.query(id, database, &Query::Key(query));
+        let now = self.now();
         match query {
-            KeyQuery::Count => Reply::Integer(
-                ids.map(|id| match ask(id, KeyQuery::Count) {
-                    Reply::Integer(count) => count,
-                    other => unreachable!("a count is not {other:?}"),
-                })
-                .sum(),
-            ),
-            KeyQuery::Matching { .. } => {
-                let found = ids.flat_map(|id| match ask(id, *query) {
-                    Reply::Array(keys) => keys,
-                    other => unreachable!("keys are not {other:?}"),
-                });
-                Reply::Array(found.collect())
+            KeyQuery::Count => {
+                let count = |id| self.partition(id).borrow().machine().count(database, now);
+                Reply::count(ids.map(count).sum())
+            }
+            KeyQuery::Matching { pattern } => {
+                let found =
+                    ids.flat_map(|id| self.partition(id).borrow().machine().matching(database, now, pattern));
+                Reply::Array(found.map(Reply::Bulk).collect())
             }
             KeyQuery::Random { chance } => {
                 let first = (chance % u64::from(self.router.partitions())) as u16;
-                let ids = (first..self.router.partitions()).chain(0..first).map(PartitionId);
-                ids.map(|id| ask(id, *query)).find(|reply| *reply != Reply::Nil).unwrap_or(Reply::Nil)
+                let mut ids = (first..self.router.partitions()).chain(0..first).map(PartitionId);
+                let found =
+                    ids.find_map(|id| self.partition(id).borrow().machine().random(database, now, *chance));
+                found.map_or(Reply::Nil, Reply::Bulk)
             }
             KeyQuery::Scan(scan) => self.scan_everywhere(database, scan),
             other => unreachable!("{other:?} concerns keys of one slot"),
@@ -283,18 +281,10 @@ impl Worker {
         let mut found = Vec::new();
         loop {
             let (id, inner) = (cursor % partitions, cursor / partitions);
-            let query = KeyQuery::Scan(Scan { cursor: inner, ..*scan });
-            let reply = self.query(PartitionId(id as u16), database, &Query::Key(query));
-            let (next, keys) = match reply {
-                Reply::Array(parts) => match <[Reply; 2]>::try_from(parts) {
-                    Ok([Reply::Bulk(next), Reply::Array(keys)]) => {
-                        (crate::model::entry_id::parse_u64(&next).unwrap_or(0), keys)
-                    }
-                    other => unreachable!("a page is not {other:?}"),
-                },
-                refused => return refused,
-            };
-            found.extend(keys);
+            let part = Scan { cursor: inner, ..*scan };
+            let owner = self.partition(PartitionId(id as u16)).borrow();
+            let Page { next, keys } = owner.machine().scan(database, self.now(), &part);
+            found.extend(keys.into_iter().map(Reply::Bulk));
             cursor = match next {
                 0 if id + 1 == partitions => 0,
                 0 => id + 1,

@@ -1,10 +1,9 @@
 //! DEBUG: what test suites use of it.
 
 use crate::base::{crc, glob};
-use crate::command::value::key::{KeyQuery, ObjectAspect};
+use crate::command::value::Write;
 use crate::command::value::server::DebugCommand;
 use crate::command::value::string::StringWrite;
-use crate::command::value::{Query, Write};
 use crate::model::reply::{Reply, ReplyError};
 use crate::resp::writer::Protocol;
 use crate::server::connection::Connection;
@@ -117,17 +116,12 @@ impl Worker {
     }
 
     fn debug_object(&self, database: u32, key: &[u8]) -> Reply {
-        let query = Query::Key(KeyQuery::Object { key, aspect: ObjectAspect::Encoding });
-        let partition = self.router.of_key(key);
-        let Reply::Text(encoding) = self.query(partition, database, &query) else {
+        let partition = self.partition(self.router.of_key(key)).borrow();
+        let (machine, now) = (partition.machine(), self.now());
+        let Some(encoding) = machine.encoding(database, now, key) else {
             return Reply::Error(ReplyError::NO_SUCH_KEY);
         };
-        let bytes = self
-            .partition(partition)
-            .borrow()
-            .machine()
-            .memory_usage(database, self.now(), key, 0)
-            .unwrap_or(0);
+        let bytes = machine.memory_usage(database, now, key, 0).unwrap_or(0);
         Reply::Status(
             format!(
                 "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{bytes} lru:0 \

@@ -3,8 +3,7 @@
 //! The commands of a transaction that are for the machine become one op. Those that are not (PUBLISH, CLIENT, PING …)
 //! are executed when the op was applied, and their replies take their places among the others.
 
-use crate::command::value::key::KeyQuery;
-use crate::command::value::{Command, Data, Query, TransactionCommand};
+use crate::command::value::{Command, Data, TransactionCommand};
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
@@ -69,10 +68,7 @@ impl Worker {
     }
 
     fn version_of(&self, database: u32, key: &[u8]) -> KeyVersion {
-        match self.query(self.router.of_key(key), database, &Query::Key(KeyQuery::Version { key })) {
-            Reply::Integer(version) => KeyVersion(version as u64),
-            other => unreachable!("a version is not {other:?}"),
-        }
+        self.partition(self.router.of_key(key)).borrow().machine().version(database, self.now(), key)
     }
 
     /// Whether EXEC would be refused as things stand.
