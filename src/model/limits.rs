@@ -36,6 +36,9 @@ pub const QUEUED_READ_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// executed until some of them are applied. One request may go over it.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes of entries that a reply copies while the state is borrowed; bodies beyond stay in the stream until they are sent.
+pub const ENTRIES_COPIED_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 

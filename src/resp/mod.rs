@@ -4,3 +4,4 @@
 pub mod reader;
 pub mod rope;
 pub mod writer;
+pub mod pieces;

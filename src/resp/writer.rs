@@ -1,6 +1,6 @@
 //! Replies as bytes, RESP2 or RESP3.
 
-use crate::model::entries::EntryList;
+use crate::model::entries::{Entries, EntryList};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::Reply;
 use crate::model::reply_size::SizeRule;
@@ -137,26 +137,33 @@ fn list<B: ReplyBuffer>(buffer: &mut B, kind: u8, protocol: Protocol, items: &[R
 
 fn entries(out: &mut Vec<u8>, resp3: bool, list: &EntryList) {
     // An entry's id, heads, and line ends take about 50 bytes, each of its strings about 8.
-    out.reserve(list.body_bytes() * 2 + list.len() * 64);
+    out.reserve(list.body_bytes() * 2 + list.listed_len() * 64);
     header(out, b'*', list.len());
-    for (at, (id, body)) in list.iter().enumerate() {
-        let before = list.before(at);
-        header(out, b'*', if before.is_some() { 4 } else { 2 });
-        entry_id(out, id);
-        match body {
-            None => nil_array(out, resp3),
-            Some(body) => {
-                header(out, b'*', body.len());
-                for string in body {
-                    bulk(out, string);
-                }
+    let mut left = list.iter();
+    while entry(out, resp3, &mut left) {}
+}
+
+/// Appends the next entry; false at the end.
+#[inline]
+pub(in crate::resp) fn entry(out: &mut Vec<u8>, resp3: bool, entries: &mut Entries<'_>) -> bool {
+    let before = entries.next_before();
+    let Some((id, body)) = entries.next() else { return false };
+    header(out, b'*', if before.is_some() { 4 } else { 2 });
+    entry_id(out, id);
+    match body {
+        None => nil_array(out, resp3),
+        Some(body) => {
+            header(out, b'*', body.len());
+            for string in body {
+                bulk(out, string);
             }
         }
-        if let Some(before) = before {
-            integer(out, before.idle_ms);
-            integer(out, before.deliveries as i64);
-        }
     }
+    if let Some(before) = before {
+        integer(out, before.idle_ms);
+        integer(out, before.deliveries as i64);
+    }
+    true
 }
 
 #[cfg(test)]

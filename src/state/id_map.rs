@@ -138,6 +138,20 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         self.runs.iter().flat_map(|run| run.iter()).map(pair)
     }
 
+    /// The entries from `from` to `to`, and some neighbours of them. Shares the runs, as a clone does.
+    pub fn slice(&self, from: K, to: K) -> IdMap<V, K> {
+        let first = self.run_of(from).unwrap_or(0);
+        let end = self.run_of(to).map_or(first, |last| last + 1);
+        let runs: VecDeque<Run<K, V>> = self.runs.range(first..end.max(first)).cloned().collect();
+        let len = runs.iter().map(|run| run.len()).sum();
+        IdMap { runs, len }
+    }
+
+    /// Bytes that a clone takes as long as it shares everything.
+    pub fn memory_of_clone(&self) -> usize {
+        size_of::<Self>() + self.runs.capacity() * size_of::<Run<K, V>>()
+    }
+
     fn push_last(&mut self, id: K, value: V) {
         self.len += 1;
         match self.runs.back_mut() {
@@ -199,6 +213,12 @@ mod tests {
                 prop_assert_eq!(map.get(id), model.get(&id));
                 prop_assert!(map.range(id).map(|(k, _)| k).eq(model.range(id..).map(|(k, _)| *k)));
                 prop_assert!(map.range_back(id).map(|(k, _)| k).eq(model.range(..=id).rev().map(|(k, _)| *k)));
+                let to = EntryId::new(id.ms + u64::from(probe >> 10), 0);
+                let slice = map.slice(id, to);
+                slice.check();
+                let within = |k: &EntryId| (id..=to).contains(k);
+                let expected = model.range(id..=to).map(|(k, _)| *k);
+                prop_assert!(slice.iter().map(|(k, _)| k).filter(within).eq(expected));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The machine: all databases of a partition, and where in the log they stand.
 
 use crate::command::value::group::GroupRead;
-use crate::command::value::key::KeyWrite;
+use crate::command::value::key::{KeyWrite, Scan};
 use crate::command::value::string::StringQuery;
 use crate::command::value::{Query, Write};
 use crate::model::entry_id::EntryId;
@@ -21,13 +21,14 @@ use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
 use crate::state::op::batch::BatchReader;
 use crate::state::op::{Op, Step, Transaction, Watched};
-use crate::state::query::View;
+use crate::state::query::{self, Page, View};
 use crate::state::removals::Removals;
 use crate::state::scope::Scope;
 use crate::state::stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
 use crate::state::string;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// The answer to a query, and how often it has found a key.
@@ -216,6 +217,36 @@ impl Machine {
             _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
         Answered { answer, lookups }
+    }
+
+    /// What WATCH remembers of a key: another version after every change, also if the key is gone before and after.
+    pub fn version(&self, database: u32, now: TimeMs, key: &[u8]) -> KeyVersion {
+        self.view(database, now).version(key)
+    }
+
+    /// One step of SCAN.
+    pub fn scan(&self, database: u32, now: TimeMs, scan: &Scan<'_>) -> Page {
+        self.view(database, now).scan(scan)
+    }
+
+    /// DBSIZE: keys that are due and not yet deleted count.
+    pub fn count(&self, database: u32, now: TimeMs) -> usize {
+        self.view(database, now).count()
+    }
+
+    /// KEYS
+    pub fn matching(&self, database: u32, now: TimeMs, pattern: &[u8]) -> Vec<Bytes> {
+        self.view(database, now).matching(pattern)
+    }
+
+    /// RANDOMKEY; chance comes from above the machine.
+    pub fn random(&self, database: u32, now: TimeMs, chance: u64) -> Option<Bytes> {
+        self.view(database, now).random(chance)
+    }
+
+    /// OBJECT ENCODING; `None` if there is no such key.
+    pub fn encoding(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<&'static str> {
+        self.view(database, now).entry(key).map(|entry| query::encoding(&entry.value))
     }
 
     /// See [`View::answer_bytes`].

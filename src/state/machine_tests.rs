@@ -118,10 +118,7 @@ impl Bench {
     }
 
     fn version(&self, key: &str) -> u64 {
-        match self.query(Query::Key(KeyQuery::Version { key: key.as_bytes() })) {
-            Reply::Integer(version) => version as u64,
-            other => panic!("{other:?}"),
-        }
+        self.machine.version(0, self.machine.time(), key.as_bytes()).0
     }
 }
 

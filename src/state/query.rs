@@ -16,6 +16,7 @@ use crate::state::removals::Removals;
 use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
+use bytes::Bytes;
 
 /// Nodes of a stream that stand for all when its size is guessed.
 const GUESS_SAMPLES: usize = 5;
@@ -27,6 +28,14 @@ const NO_FREQUENCY: ReplyError = ReplyError::new(
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
      between policies at runtime LRU and LFU data will take some time to adjust.",
 );
+
+/// What a step of SCAN has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The cursor to go on with; 0 at the end.
+    pub next: u64,
+    pub keys: Vec<Bytes>,
+}
 
 /// One database as it is at a moment.
 #[derive(Clone, Copy)]
@@ -168,29 +177,40 @@ impl<'m> View<'m> {
             KeyQuery::TimeToLive { key, unit, absolute } => {
                 Reply::Integer(self.time_to_live(key, *unit, *absolute))
             }
-            KeyQuery::Random { chance } => self.random(*chance).map_or(Reply::Nil, Reply::bulk),
+            KeyQuery::Random { chance } => self.random(*chance).map_or(Reply::Nil, Reply::Bulk),
             KeyQuery::Matching { pattern } => {
-                let keys = self.live_from(KeySequence(0)).filter(|(key, _)| selects(pattern, key));
-                Reply::Array(keys.map(|(key, _)| Reply::bulk(key)).collect())
+                Reply::Array(self.matching(pattern).into_iter().map(Reply::Bulk).collect())
             }
-            KeyQuery::Scan(scan) => self.scan(scan),
+            KeyQuery::Scan(scan) => {
+                let Page { next, keys } = self.scan(scan);
+                let keys = Reply::Array(keys.into_iter().map(Reply::Bulk).collect());
+                Reply::Array(vec![Reply::bulk(next.to_string()), keys])
+            }
             KeyQuery::Object { key, aspect } => match self.entry(key) {
                 None => Reply::Nil,
                 Some(entry) => object(&entry.value, *aspect)?,
             },
-            KeyQuery::Count => Reply::count(self.keys.map_or(0, Keyspace::len)),
-            // One of a key that is gone turns up as a negative number, and is turned back by who has asked.
-            KeyQuery::Version { key } => Reply::Integer(self.version(key).0 as i64),
+            KeyQuery::Count => Reply::count(self.count()),
         })
     }
 
-    fn live_from(&self, from: KeySequence) -> impl Iterator<Item = (&'m [u8], &'m KeyEntry)> {
+    /// DBSIZE: keys that are due and not yet deleted count.
+    pub fn count(&self) -> usize {
+        self.keys.map_or(0, Keyspace::len)
+    }
+
+    /// KEYS
+    pub fn matching(&self, pattern: &[u8]) -> Vec<Bytes> {
+        let live = self.live_from(KeySequence(0)).filter(|(key, _)| selects(pattern, key));
+        live.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn live_from(&self, from: KeySequence) -> impl Iterator<Item = (&'m Bytes, &'m KeyEntry)> {
         let now = self.now;
         self.keys
             .into_iter()
             .flat_map(move |keys| keys.from_sequence(from))
             .filter(move |(_, entry)| entry.expires_at().is_none_or(|at| at > now))
-            .map(|(key, entry)| (&key[..], entry))
     }
 
     fn time_to_live(&self, key: &[u8], unit: TimeUnit, absolute: bool) -> i64 {
@@ -205,16 +225,16 @@ impl<'m> View<'m> {
 
     /// A key that is not due, from a place that chance picks among those ever given. Not evenly: a key behind a gap is
     /// met more often.
-    fn random(&self, chance: u64) -> Option<&'m [u8]> {
+    pub fn random(&self, chance: u64) -> Option<Bytes> {
         let places = self.keys?.next_sequence().0;
         let from = chance.checked_rem(places)?;
         let after = self.live_from(KeySequence(from)).next();
-        after.or_else(|| self.live_from(KeySequence(0)).next()).map(|(key, _)| key)
+        after.or_else(|| self.live_from(KeySequence(0)).next()).map(|(key, _)| key.clone())
     }
 
-    /// The cursor is the place of the next key to look at: what is there all along is met once, whatever else comes or goes.
-    fn scan(&self, scan: &Scan<'_>) -> Reply {
-        let mut found = Vec::new();
+    /// SCAN. The cursor is the place of the next key to look at: what is there all along is met once, whatever else comes or goes.
+    pub fn scan(&self, scan: &Scan<'_>) -> Page {
+        let mut keys = Vec::new();
         let mut next = 0;
         let mut left = scan.count.max(1);
         for (key, entry) in
@@ -231,10 +251,10 @@ impl<'m> View<'m> {
                     .of_type
                     .is_none_or(|name| name.eq_ignore_ascii_case(type_name(&entry.value).as_bytes()));
             if shown {
-                found.push(Reply::Bulk(key.clone()));
+                keys.push(key.clone());
             }
         }
-        Reply::Array(vec![Reply::bulk(next.to_string()), Reply::Array(found)])
+        Page { next, keys }
     }
 }
 
@@ -250,10 +270,17 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
+/// OBJECT ENCODING
+pub fn encoding(value: &Value) -> &'static str {
+    match value {
+        Value::String(text) => string::encoding(text),
+        Value::Stream(_) => "stream",
+    }
+}
+
 fn object(value: &Value, aspect: ObjectAspect) -> Result<Reply, ReplyError> {
     Ok(match (aspect, value) {
-        (ObjectAspect::Encoding, Value::Stream(_)) => Reply::Text("stream"),
-        (ObjectAspect::Encoding, Value::String(text)) => Reply::Text(string::encoding(text)),
+        (ObjectAspect::Encoding, value) => Reply::Text(encoding(value)),
         (ObjectAspect::ReferenceCount, _) => Reply::Integer(1),
         (ObjectAspect::IdleTime, _) => Reply::Integer(0),
         (ObjectAspect::Frequency, _) => return Err(NO_FREQUENCY),

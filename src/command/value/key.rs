@@ -135,10 +135,6 @@ pub enum KeyQuery<'a> {
         key: &'a [u8],
         rdb_version: u16,
     },
-    /// What WATCH must remember of a key. No client can send it as such.
-    Version {
-        key: &'a [u8],
-    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

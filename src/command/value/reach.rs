@@ -189,7 +189,7 @@ impl Query<'_> {
     /// only asks about keys.
     pub fn keys_read(&self) -> Keys<'_> {
         match self {
-            Query::Refused(_) | Query::Key(KeyQuery::Object { .. } | KeyQuery::Version { .. }) => Keys::NONE,
+            Query::Refused(_) | Query::Key(KeyQuery::Object { .. }) => Keys::NONE,
             _ => self.keys(),
         }
     }
@@ -211,8 +211,7 @@ impl Query<'_> {
                 KeyQuery::Type { key }
                 | KeyQuery::TimeToLive { key, .. }
                 | KeyQuery::Object { key, .. }
-                | KeyQuery::Dump { key, .. }
-                | KeyQuery::Version { key } => Keys::one(key),
+                | KeyQuery::Dump { key, .. } => Keys::one(key),
                 KeyQuery::Random { .. } | KeyQuery::Matching { .. } | KeyQuery::Scan(_) | KeyQuery::Count => {
                     Keys::NONE
                 }

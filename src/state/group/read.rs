@@ -197,7 +197,7 @@ impl Delivery<'_> {
             if !self.budget.admits(list) {
                 break;
             }
-            if !self.log.copy_entry(id, list) {
+            if !self.log.list_entry(id, list) {
                 gone.push(id);
                 continue;
             }
@@ -225,7 +225,7 @@ impl Delivery<'_> {
             if !budget.admits(list) {
                 break;
             }
-            entry.copy_to(list);
+            entry.list_in(log, list);
             if read.claim.is_some() {
                 list.push_before(DeliveredBefore::NEVER);
             }
@@ -250,7 +250,7 @@ impl Delivery<'_> {
             if !self.budget.admits(&list) {
                 break;
             }
-            if self.log.copy_entry(id, &mut list) {
+            if self.log.list_entry(id, &mut list) {
                 self.group.redeliver(id, self.now);
             } else {
                 list.push_deleted(id);

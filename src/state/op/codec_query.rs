@@ -127,7 +127,6 @@ pub fn read_query<'a>(r: &mut Reader<'a>) -> Taken<Query<'a>> {
         | QueryTag::Scan
         | QueryTag::Object
         | QueryTag::Count
-        | QueryTag::Version
         | QueryTag::Dump) => Query::Key(read_key_query(r, tag)?),
         QueryTag::Get => Query::String(StringQuery::Get { key: r.bytes()? }),
         QueryTag::GetMany => Query::String(StringQuery::GetMany { keys: ArgList::decode(r)? }),
@@ -272,10 +271,6 @@ fn write_key_query(w: &mut Writer<'_>, query: &KeyQuery<'_>) {
             w.bytes(key);
             w.u16(*rdb_version);
         }
-        KeyQuery::Version { key } => {
-            w.u8(QueryTag::Version.into());
-            w.bytes(key);
-        }
     }
 }
 
@@ -308,7 +303,6 @@ fn read_key_query<'a>(r: &mut Reader<'a>, tag: QueryTag) -> Taken<KeyQuery<'a>> 
             },
         },
         QueryTag::Count => KeyQuery::Count,
-        QueryTag::Version => KeyQuery::Version { key: r.bytes()? },
         QueryTag::Dump => KeyQuery::Dump { key: r.bytes()?, rdb_version: r.u16()? },
         _ => return Err(r.malformed("unknown kind of key query")),
     })

@@ -361,11 +361,10 @@ pub fn random_query<'a>(random: &mut Random, pool: &'a Pool) -> Query<'a> {
             unit: *random.pick(&[TimeUnit::Seconds, TimeUnit::Milliseconds]),
             absolute: random.flag(),
         }),
-        15 => Query::Key(match random.below(5) {
-            4 => KeyQuery::Dump { key, rdb_version: 9 + random.below(6) as u16 },
+        15 => Query::Key(match random.below(4) {
+            2 => KeyQuery::Dump { key, rdb_version: 9 + random.below(6) as u16 },
             0 => KeyQuery::Random { chance: random.u64() },
             1 => KeyQuery::Matching { pattern: b"*" },
-            2 => KeyQuery::Version { key },
             _ => KeyQuery::Count,
         }),
         16 => Query::Key(KeyQuery::Scan(Scan {

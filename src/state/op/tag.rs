@@ -136,7 +136,6 @@ tags!(
         Scan = 26,
         Object = 27,
         Count = 28,
-        Version = 29,
         Get = 40,
         GetMany = 41,
         StringLength = 42,

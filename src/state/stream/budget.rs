@@ -48,6 +48,24 @@ impl Budget {
         }
     }
 
+    /// Whether each entry must be measured.
+    pub fn counts_bytes(&self) -> bool {
+        self.limits.max_size.is_some()
+    }
+
+    /// Entries that this stream may still have, whatever their size.
+    pub fn left(&self) -> u64 {
+        let together = self.limits.max_count.map_or(u64::MAX, |max| max.saturating_sub(self.entries));
+        self.limits.count.unwrap_or(u64::MAX).min(together)
+    }
+
+    /// Counts the entries of a stream's list that [`Budget::left`] allowed, where bytes are not counted.
+    pub fn add_entries(&mut self, list: &EntryList) {
+        if !self.counts_bytes() {
+            self.entries += list.len() as u64;
+        }
+    }
+
     /// The stream's list is complete, and part of the reply.
     pub fn close(&mut self, key: &[u8], list: &EntryList) {
         if let Some(MaxSize { rule, .. }) = self.limits.max_size {

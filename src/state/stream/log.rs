@@ -108,14 +108,6 @@ impl Log {
         self.nodes.floor(id).is_some_and(|(_, node)| node.find(id).is_some())
     }
 
-    /// Adds the entry of this id to a list, if it exists.
-    pub fn copy_entry(&self, id: EntryId, list: &mut EntryList) -> bool {
-        let Some((_, node)) = self.nodes.floor(id) else { return false };
-        let Some(slot) = node.find(id) else { return false };
-        node.copy_entry(slot, list);
-        true
-    }
-
     /// Removes an entry, without touching `max_deleted_id`; false if there is no such entry.
     pub fn remove(&mut self, id: EntryId) -> bool {
         let Some((key, node)) = self.nodes.floor(id) else { return false };
@@ -170,14 +162,7 @@ impl Log {
         self.nodes
             .range_back(end)
             .take_while(move |(_, node)| node.last() >= start)
-            .flat_map(move |(_, node)| {
-                let above = if end >= node.last() {
-                    node.slots()
-                } else {
-                    node.seek(end.next().expect("below the last"))
-                };
-                live_slots(node, 0..above).rev()
-            })
+            .flat_map(move |(_, node)| live_slots(node, 0..node.slots_up_to(end)).rev())
             .take_while(move |entry| entry.id >= start)
     }
 

@@ -5,6 +5,7 @@ pub mod idempotency;
 pub mod listpack;
 pub mod log;
 pub mod node;
+pub mod plan;
 pub mod query;
 pub mod trim;
 pub mod write;

@@ -7,7 +7,7 @@
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::args::ArgList;
-use crate::model::entries::EntryList;
+use crate::model::entries::{EntryBody, EntryList};
 use crate::model::entry_id::EntryId;
 use crate::state::stream::listpack;
 
@@ -180,6 +180,14 @@ impl Node {
         low
     }
 
+    /// How many slots have ids up to `id`.
+    pub fn slots_up_to(&self, id: EntryId) -> usize {
+        match id.next() {
+            Some(next) if id < self.last => self.seek(next),
+            _ => self.slots(),
+        }
+    }
+
     /// The slot of an entry that is not deleted.
     pub fn find(&self, id: EntryId) -> Option<usize> {
         let slot = self.seek(id);
@@ -215,6 +223,23 @@ impl Node {
         list.push_entry(id);
         let copied = read_body(&self.buffer, &mut reader, |string| list.push_string(string));
         copied.expect("the buffer holds what was appended");
+    }
+
+    /// The entry where it lies, deleted or not.
+    pub fn body(&self, slot: usize) -> (EntryId, EntryBody<'_>) {
+        let (id, mut reader) = self.head(slot);
+        let body = match reader.u8().expect("the buffer holds what was appended") {
+            FIELDS_AS_FIRST => {
+                let mut names = Reader::new(&self.buffer);
+                let fields = names.count().expect("the buffer begins with a count");
+                EntryBody::with_names(fields as u32, names, reader)
+            }
+            _ => {
+                let fields = reader.count().expect("the buffer holds what was appended");
+                EntryBody::new(2 * fields as u32, reader)
+            }
+        };
+        (id, body)
     }
 
     /// Names of the fields of the first entry.

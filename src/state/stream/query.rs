@@ -17,21 +17,12 @@ const NEW_IN_XREAD: ReplyError = ReplyError::new(
 
 /// XRANGE, XREVRANGE
 pub fn range(stream: Option<&Stream>, range: &Range<'_>) -> Reply {
-    let mut list = EntryList::default();
-    if let Some(stream) = stream {
-        if range.count == Some(0) {
-            return Reply::NilArray;
-        }
-        let most = range.count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-        if range.reverse {
-            let entries = stream.log.range_back(range.start, range.end);
-            entries.take(most).for_each(|entry| entry.copy_to(&mut list));
-        } else {
-            let entries = stream.log.range(range.start, range.end);
-            entries.take(most).for_each(|entry| entry.copy_to(&mut list));
-        }
+    let Some(stream) = stream else { return Reply::Entries(EntryList::default()) };
+    if range.count == Some(0) {
+        return Reply::NilArray;
     }
-    Reply::Entries(list)
+    let most = range.count.unwrap_or(u64::MAX);
+    Reply::Entries(stream.log.list_range(range.start, range.end, most, range.reverse))
 }
 
 /// XREAD
@@ -64,13 +55,11 @@ pub fn read<'s>(
             }
             ReadFrom::After(id) => {
                 if let Some(start) = id.next().filter(|start| *start <= stream.log.last_id) {
-                    for entry in stream.log.range(start, EntryId::MAX) {
-                        if !budget.admits(&list) {
-                            break;
-                        }
-                        entry.copy_to(&mut list);
-                        budget.add(key, &list);
-                    }
+                    list = match budget.counts_bytes() {
+                        false => stream.log.list_range(start, EntryId::MAX, budget.left(), false),
+                        true => within_bytes(&stream.log, start, &mut budget, key),
+                    };
+                    budget.add_entries(&list);
                 }
             }
         }
@@ -80,6 +69,19 @@ pub fn read<'s>(
         }
     }
     Ok(if streams.is_empty() { Reply::NilArray } else { Reply::Streams(streams) })
+}
+
+/// Entries from `start` on, each measured.
+fn within_bytes(log: &Log, start: EntryId, budget: &mut Budget, key: &[u8]) -> EntryList {
+    let mut list = EntryList::default();
+    for entry in log.range(start, EntryId::MAX) {
+        if !budget.admits(&list) {
+            break;
+        }
+        entry.list_in(log, &mut list);
+        budget.add(key, &list);
+    }
+    list
 }
 
 /// XINFO STREAM; fields and their order as in Redis 8.6. Idempotent ids that are due are not counted.
@@ -112,9 +114,9 @@ pub fn info(stream: &Stream, full: Option<u64>, now: TimeMs) -> Reply {
             fields.push((Reply::Text("last-entry"), one_entry(log, log.last_live_id())));
         }
         Some(count) => {
-            let most = if count == 0 { usize::MAX } else { usize::try_from(count).unwrap_or(usize::MAX) };
-            let mut entries = EntryList::default();
-            log.range(EntryId::MIN, EntryId::MAX).take(most).for_each(|entry| entry.copy_to(&mut entries));
+            let most = if count == 0 { u64::MAX } else { count };
+            let entries = log.list_range(EntryId::MIN, EntryId::MAX, most, false);
+            let most = usize::try_from(most).unwrap_or(usize::MAX);
             let groups = stream.groups.iter().map(|(name, group)| group::query::full(log, name, group, most));
             fields.push((Reply::Text("entries"), Reply::Entries(entries)));
             fields.push((Reply::Text("groups"), Reply::Array(groups.collect())));
@@ -126,7 +128,7 @@ pub fn info(stream: &Stream, full: Option<u64>, now: TimeMs) -> Reply {
 /// `[id, [field, value …]]`, not in a list of entries.
 fn one_entry(log: &Log, id: Option<EntryId>) -> Reply {
     let mut list = EntryList::default();
-    let Some(id) = id.filter(|id| log.copy_entry(*id, &mut list)) else { return Reply::Nil };
+    let Some(id) = id.filter(|id| log.list_entry(*id, &mut list)) else { return Reply::Nil };
     let body = list.iter().next().and_then(|(_, body)| body).expect("just copied");
     Reply::Array(vec![Reply::Id(id), Reply::Array(body.map(Reply::bulk).collect())])
 }
