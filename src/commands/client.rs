@@ -51,7 +51,7 @@ pub fn execute<'a>(
             let mut meant = frontend.clients(filter);
             meant.retain(|client| !(*skip_me && client.id == connection.id));
             for client in &meant {
-                kill(frontend, connection, client);
+                frontend.kill(connection, client);
             }
             Reply::count(meant.len())
         }

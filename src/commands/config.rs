@@ -54,10 +54,8 @@ pub fn set(frontend: &Frontend, connection: &Connection, pairs: &ArgList<'_>) ->
     }
     renew_tls(frontend, &config, &changed)?;
     frontend.context.config.replace(config);
-    frontend.take_over_settings();
-    log_stream_settings(frontend);
-    frontend.listen_as_configured();
-    frontend.follow_acl_settings();
+    frontend.apply_settings();
+    acl::apply_settings(frontend);
     if changed.contains(&"loglevel") {
         frontend.context.log_levels.set(frontend.context.config.borrow().loglevel);
     }

@@ -75,7 +75,7 @@ fn answer<'a>(
 
 fn select(frontend: &Frontend, connection: &Connection, database: i64) -> Reply {
     match u32::try_from(database) {
-        Ok(database) if database < databases(frontend) => {
+        Ok(database) if database < frontend.databases() => {
             connection.session.borrow_mut().database = database;
             Reply::OK
         }

@@ -206,7 +206,7 @@ fn info_persistence(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "current_fork_perc", "0.00");
     line(text, "current_save_keys_processed", 0);
     line(text, "current_save_keys_total", 0);
-    line(text, "rdb_changes_since_last_save", changes(frontend).saturating_sub(checkpoints.changes.get()));
+    line(text, "rdb_changes_since_last_save", report.changes.saturating_sub(checkpoints.changes));
     line(text, "rdb_bgsave_in_progress", u8::from(checkpoints.began_ms.is_some()));
     line(text, "rdb_last_save_time", checkpoints.finished_at.0 / 1000);
     line(text, "rdb_last_bgsave_status", status(checkpoints.failed));
@@ -269,7 +269,7 @@ fn info_replication(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "master_failover_state", "no-failover");
     line(text, "master_replid", &frontend.context.identity.run_id);
     line(text, "master_replid2", "0000000000000000000000000000000000000000");
-    line(text, "master_repl_offset", applied(frontend));
+    line(text, "master_repl_offset", report.applied);
     line(text, "second_repl_offset", -1);
     line(text, "repl_backlog_active", 0);
     line(text, "repl_backlog_size", 0);
@@ -277,7 +277,7 @@ fn info_replication(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "repl_backlog_histlen", 0);
 }
 
-fn info_cpu(frontend: &Frontend, report: &Report, text: &mut String) {
+fn info_cpu(_: &Frontend, _: &Report, text: &mut String) {
     let (system, user) = cpu_seconds("/proc/frontend/stat");
     line(text, "used_cpu_sys", format_args!("{system:.6}"));
     line(text, "used_cpu_user", format_args!("{user:.6}"));
@@ -288,7 +288,7 @@ fn info_cpu(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "used_cpu_user_main_thread", format_args!("{user:.6}"));
 }
 
-fn info_commandstats(frontend: &Frontend, report: &Report, text: &mut String) {
+fn info_commandstats(frontend: &Frontend, _: &Report, text: &mut String) {
     for (row, stats) in frontend.metrics.call_stats() {
         let name = TABLE[row].full_name();
         let microseconds = stats.nanoseconds / 1000;
@@ -301,13 +301,13 @@ fn info_commandstats(frontend: &Frontend, report: &Report, text: &mut String) {
     }
 }
 
-fn info_errorstats(frontend: &Frontend, report: &Report, text: &mut String) {
+fn info_errorstats(frontend: &Frontend, _: &Report, text: &mut String) {
     frontend.metrics.write_errors(&mut |code, count| {
         let _ = write!(text, "errorstat_{code}:count={count}\r\n");
     });
 }
 
-fn info_latencystats(frontend: &Frontend, report: &Report, text: &mut String) {
+fn info_latencystats(frontend: &Frontend, _: &Report, text: &mut String) {
     let percentiles = frontend.context.config.borrow().latency_percentiles.clone();
     if percentiles.is_empty() || !frontend.context.config.borrow().latency_tracking {
         return;
@@ -322,7 +322,7 @@ fn info_latencystats(frontend: &Frontend, report: &Report, text: &mut String) {
     });
 }
 
-fn info_cluster(frontend: &Frontend, report: &Report, text: &mut String) {
+fn info_cluster(_: &Frontend, _: &Report, text: &mut String) {
     line(text, "cluster_enabled", 0);
 }
 

@@ -32,7 +32,7 @@ use std::rc::Rc;
 pub fn execute<'a>(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
-    command: &'a TransactionCommand<'a>,
+    command: &TransactionCommand<'a>,
 ) -> Response<'a> {
     match command {
         TransactionCommand::Multi => multi(connection).into(),
@@ -64,7 +64,7 @@ fn discard(connection: &Connection) -> Reply {
     Reply::OK
 }
 
-fn watch<'a>(frontend: &Frontend, connection: &Rc<Connection>, keys: &'a ArgList<'a>) -> Response<'a> {
+fn watch<'a>(frontend: &Frontend, connection: &Rc<Connection>, keys: &ArgList<'a>) -> Response<'a> {
     if connection.session.borrow().queue.is_some() {
         return Reply::error("ERR WATCH inside MULTI is not allowed").into();
     }
@@ -372,12 +372,12 @@ fn end_tracking(frontend: &Frontend, connection: &Connection, has_tracking: bool
 }
 
 /// A command of a transaction that is not for the machine.
-fn execute_inside_exec(
+fn execute_inside_exec<'r>(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
     row: &'static Row,
-    request: &OwnedArgs,
-) -> Response<'static> {
+    request: &'r OwnedArgs,
+) -> Response<'r> {
     let args = request.as_args();
     let parsed = (row.parse)(args);
     let user = connection.session.borrow().user.clone();

@@ -183,12 +183,10 @@ impl<D: Fn(Delivery)> Driver<D> {
             let engine = &self.engine;
             let images = |id| engine.borrow().partition(id).read().clone();
             let result = self.committer.checkpoint(&images).await;
-            if let Err(error) = result
-                && self.engine.borrow().context.latch.is_tripped()
-            {
-                return error;
-            } else {
-                checkpoints::note_end(&mut self.engine.borrow_mut(), &result);
+            let is_stopped = self.engine.borrow().context.latch.is_tripped();
+            match result {
+                Err(error) if is_stopped => return error,
+                result => checkpoints::note_end(&mut self.engine.borrow_mut(), &result),
             }
             self.deliver();
             // A reload may have waited for it.

@@ -12,7 +12,7 @@ pub mod engine;
 mod blocking;
 mod scatter;
 mod round;
-mod upkeep;
+pub mod upkeep;
 pub mod checkpoints;
 pub mod report;
 mod questions;

@@ -78,7 +78,7 @@ pub struct StreamReport {
 #[derive(Debug, Clone)]
 pub struct GroupReport {
     pub name: Bytes,
-    pub lag: Option<u64>,
+    pub lag: Option<i64>,
     pub pending: usize,
     pub consumers: usize,
 }

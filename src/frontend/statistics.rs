@@ -166,7 +166,7 @@ impl Frontend {
     /// A command of a transaction was executed.
     pub fn note_inside_exec(
         &self,
-        connection: &Rc<Connection>,
+        connection: &Connection,
         row: &'static Row,
         args: Args<'_>,
         nanoseconds: u64,

@@ -8,6 +8,7 @@ use crate::net::output::{Filled, Output, SlotNumber};
 use crate::net::socket::WriteHalf;
 use crate::observe::metrics::Metrics;
 use crate::pubsub::registry::SubscriberId;
+use crate::resp::pieces;
 use crate::resp::rope::Rope;
 use crate::resp::writer;
 use crate::session::pending::{BlockedRequest, Pending};
@@ -138,7 +139,7 @@ impl Connection {
         self.count_error(reply);
         let session = self.session.borrow();
         if !session.is_muted() {
-            self.output.borrow_mut().reply(|out| writer::write(out, session.protocol, reply));
+            self.output.borrow_mut().reply(|out| pieces::write(out, session.protocol, reply));
         }
     }
 
@@ -163,7 +164,7 @@ impl Connection {
     pub fn fill(&self, request: RequestId, reply: &Reply) -> Option<Pending> {
         let protocol = self.session.borrow().protocol;
         let deferred = self.take_deferred();
-        let write = |out: &mut Rope| writer::write(out, protocol, reply);
+        let write = |out: &mut Rope| pieces::write(out, protocol, reply);
         let filled = self.output.borrow_mut().fill(SlotNumber(request.reply_slot), write, deferred);
         let Filled { drained, kept } = filled?;
         self.count_error(reply);

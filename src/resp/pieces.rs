@@ -2,6 +2,7 @@
 
 use crate::model::entries::{EntryList, ListPlace};
 use crate::model::reply::Reply;
+use crate::resp::rope::{Produce, Rope};
 use crate::resp::writer::{self, Protocol};
 use std::collections::VecDeque;
 
@@ -71,9 +72,10 @@ impl PieceWriter {
     }
 
     fn split(&mut self, reply: Reply) {
-        let resp3 = self.protocol == Protocol::Resp3;
+        let protocol = self.protocol;
+        let resp3 = protocol == Protocol::Resp3;
         match reply {
-            reply if !PieceWriter::is_for(&reply) => writer::write(self.tail(), self.protocol, &reply),
+            reply if !PieceWriter::is_for(&reply) => writer::write(self.tail(), protocol, &reply),
             Reply::Entries(list) => self.split_list(list),
             Reply::Streams(streams) => {
                 writer::header(self.tail(), if resp3 { b'%' } else { b'*' }, streams.len());
@@ -121,5 +123,28 @@ impl PieceWriter {
             Some(Piece::Written { bytes, .. }) => bytes,
             last => panic!("{last:?} was just pushed"),
         }
+    }
+}
+
+impl Produce for PieceWriter {
+    fn produce(&mut self, out: &mut Vec<u8>, limit: usize) -> bool {
+        self.write(out, limit)
+    }
+
+    fn held_bytes(&self) -> usize {
+        let piece = |piece: &Piece| match piece {
+            Piece::Written { bytes, .. } => bytes.capacity(),
+            Piece::Entries { list, .. } => list.memory(),
+        };
+        self.pieces.iter().map(piece).sum()
+    }
+}
+
+/// Appends a reply; a large list of entries is written while it is sent.
+pub fn write(out: &mut Rope, protocol: Protocol, reply: &Reply) {
+    if PieceWriter::is_for(reply) {
+        out.push_lazy(Box::new(PieceWriter::new(protocol, reply.clone())));
+    } else {
+        writer::write(out, protocol, reply);
     }
 }

@@ -5,7 +5,7 @@ use crate::command::spec::Row;
 use crate::model::args::OwnedArgs;
 use crate::resp::writer::Protocol;
 use crate::state::keyspace::KeyVersion;
-use std::rc::Rc;
+use std::sync::Arc;
 
 pub struct Session {
     pub protocol: Protocol,
@@ -13,9 +13,9 @@ pub struct Session {
     /// Has logged in, or did not need to when it came.
     pub authenticated: bool,
     /// Whose permissions hold: the default user's before any login.
-    pub user: Rc<User>,
+    pub user: Arc<User>,
     /// Is in, and its user may do everything: requests are not looked at for permissions. Follows from the users; see
-    /// [`crate::server::permissions`].
+    /// [`crate::frontend::permissions`].
     pub unrestricted: bool,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
@@ -64,7 +64,7 @@ pub struct WatchedKey {
 
 impl Session {
     /// A session of the default user, who is let in if it is open.
-    pub fn new(default_user: Rc<User>) -> Self {
+    pub fn new(default_user: Arc<User>) -> Self {
         Session {
             protocol: Protocol::Resp2,
             database: 0,
@@ -87,7 +87,7 @@ impl Session {
 
     /// RESET: a connection as it was when it was accepted; what the library told about itself stays (Redis 7.2
     /// `clientReset`).
-    pub fn reset(&mut self, default_user: Rc<User>) {
+    pub fn reset(&mut self, default_user: Arc<User>) {
         let library_name = std::mem::take(&mut self.library_name);
         let library_version = std::mem::take(&mut self.library_version);
         let last_command = self.last_command;
