@@ -56,6 +56,8 @@ pub fn execute(
         is_remembered,
     };
     connection.blocked.replace(Some(blocked));
+    // What had to be forgotten for it is not kept for its reply, which may never come.
+    connection.send_deferred();
     connection.activity.hold.set(Hold::UntilDrained);
     Response::Pending(request)
 }

@@ -151,8 +151,11 @@ pub fn populate_on(
 ) {
     loop {
         let reply = outcome.answer.into_reply();
-        if run.next >= run.count || matches!(reply, Reply::Error(_)) {
+        if matches!(reply, Reply::Error(_)) {
             return frontend.answer_late(connection, request, &reply);
+        }
+        if run.next >= run.count {
+            return frontend.answer_late(connection, request, &Reply::OK);
         }
         let numbers = run.next..run.count.min(run.next + POPULATE_AT_ONCE);
         run.next = numbers.end;

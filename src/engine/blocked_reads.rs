@@ -10,6 +10,7 @@
 use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::command::value::stream::{Read, ReadFrom, ReadLimits};
 use crate::engine::submission::Ending;
+use crate::model::log::ProposalId;
 use crate::model::request::RequestId;
 use crate::state::op::batch::BatchWriter;
 use ahash::AHashMap;
@@ -29,6 +30,8 @@ pub struct BlockedRead {
     /// clock.
     wake_ms: Option<u64>,
     pub state: BlockedState,
+    /// An event concerned it while an entry that is not applied yet carried it: it looks at the state when that is.
+    pub has_missed: bool,
     /// How it ends should it come back from an entry without entries.
     pub ended: Option<Ending>,
     /// Its user has lost the right to it.
@@ -39,8 +42,10 @@ pub struct BlockedRead {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockedState {
     Waiting,
-    /// In an entry, or spread over entries of several partitions: it ends when that is applied, or comes back.
+    /// It is an op of an entry, or of several: it ends when they are applied, or comes back.
     InFlight,
+    /// An entry carries it: it is served while that is applied, or comes back.
+    Carried(ProposalId),
 }
 
 /// A read that waits, in its own memory.
@@ -196,6 +201,7 @@ impl BlockedReads {
             deadline_ms,
             wake_ms: None,
             state: BlockedState::Waiting,
+            has_missed: false,
             ended: None,
             is_forbidden: false,
         };

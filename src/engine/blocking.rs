@@ -12,7 +12,7 @@ use crate::engine::blocked_reads::{AnyRead, BlockedId, BlockedState, OwnedGroupR
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::scatter::{self, Target};
 use crate::engine::submission::{Answer, Ending, Outcome};
-use crate::model::log::PartitionId;
+use crate::model::log::{PartitionId, ProposalId};
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::request::RequestId;
 use crate::partition::router::Router;
@@ -69,9 +69,9 @@ fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> 
     Read { streams: streams.collect(), ..*read }
 }
 
-/// What an op of an entry did, while the entry is applied: the reads concerned that it did not carry look at the state, first
-/// come first served.
-pub(super) fn note_events(engine: &mut Engine, events: &[Effect]) {
+/// What an op did, while the entry of proposal `current` is applied: the reads concerned that the entry did not carry look at
+/// the state, first come first served.
+pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, events: &[Effect]) {
     if engine.blocked.is_empty() {
         return;
     }
@@ -86,6 +86,10 @@ pub(super) fn note_events(engine: &mut Engine, events: &[Effect]) {
             match (&blocked.read, blocked.state) {
                 (AnyRead::Read(_), _) if event.event.makes_readable() => try_read(engine, id),
                 (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
+                // The machine has served those that this entry carries.
+                (AnyRead::Group(_), BlockedState::Carried(by)) if Some(by) != current => {
+                    engine.blocked.get_mut(id).expect("looked up just now").has_missed = true;
+                }
                 _ => {}
             }
         }
@@ -129,6 +133,16 @@ fn look(engine: &mut Engine, id: BlockedId) {
         let owned = owned.clone();
         return send(engine, id, database, &owned, partition);
     }
+    wait_for_claimable(engine, id);
+}
+
+/// A read with CLAIM is looked at again when something may have become claimable by the passing of time.
+fn wait_for_claimable(engine: &mut Engine, id: BlockedId) {
+    let Some(blocked) = engine.blocked.get(id) else { return };
+    let Some(owned) = blocked.read.group() else { return };
+    let (database, now, read) = (blocked.database, engine.context.now(), owned.as_read());
+    let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
+    let home = |key: &[u8]| engine.home(key).read();
     if let Some(min_idle_ms) = read.claim {
         let claimable = read
             .streams
@@ -151,7 +165,9 @@ fn send(
     partition: Option<PartitionId>,
 ) {
     engine.blocked.set_wake(id, None);
-    engine.blocked.get_mut(id).expect("looked up just now").state = BlockedState::InFlight;
+    let blocked = engine.blocked.get_mut(id).expect("looked up just now");
+    blocked.state = BlockedState::InFlight;
+    blocked.has_missed = false;
     let read = owned.as_read();
     match partition {
         Some(partition) => {
@@ -178,8 +194,8 @@ pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Reply) {
     }
 }
 
-/// A group read was in an entry that is applied now, and found nothing.
-pub(super) fn came_back(engine: &mut Engine, id: BlockedId) {
+/// A group read over several partitions found nothing: what came to one while others were read was missed.
+fn came_back(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
     match blocked.ended {
@@ -220,9 +236,10 @@ pub(super) fn run_timers(engine: &mut Engine) {
     }
     while let Some(id) = engine.blocked.first_to_wake(now_ms) {
         engine.blocked.set_wake(id, None);
-        let is_waiting = |read: &crate::engine::blocked_reads::BlockedRead| read.state == BlockedState::Waiting;
-        if engine.blocked.get(id).is_some_and(is_waiting) {
-            look(engine, id);
+        match engine.blocked.get_mut(id) {
+            Some(blocked) if blocked.state == BlockedState::Waiting => look(engine, id),
+            Some(blocked) => blocked.has_missed = true,
+            None => {}
         }
     }
 }
@@ -234,10 +251,15 @@ fn ending_reply(ending: Ending) -> Reply {
     }
 }
 
-/// A group read was carried by an entry that is applied now: if nothing ended it, it waits again.
-pub(super) fn came_back_if_in_flight(engine: &mut Engine, id: BlockedId) {
-    if engine.blocked.get(id).is_some_and(|read| read.state == BlockedState::InFlight) {
-        came_back(engine, id);
+/// An entry in which a group read was blocked is applied: if nothing ended it, it waits on.
+pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
+    let Some(blocked) = engine.blocked.get_mut(id) else { return };
+    blocked.state = BlockedState::Waiting;
+    let has_missed = std::mem::take(&mut blocked.has_missed);
+    match blocked.ended {
+        Some(ending) => end(engine, id, ending_reply(ending).into()),
+        None if has_missed => look(engine, id),
+        None => wait_for_claimable(engine, id),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::engine::submission::{
 };
 use crate::engine::upkeep::Upkeep;
 use crate::engine::{blocking, questions, scatter, upkeep};
-use crate::model::log::PartitionId;
+use crate::model::log::{PartitionId, ProposalId};
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::request::RequestId;
 use crate::observe::stopwatch::Stopwatch;
@@ -89,6 +89,8 @@ pub struct Engine {
     pub(super) stopwatch: Stopwatch,
     pub(super) wakers: Rc<Wakers>,
     pub(super) next_proposal: u64,
+    /// The proposal whose entry is being applied.
+    pub(super) current: Option<ProposalId>,
 }
 
 impl Engine {
@@ -111,6 +113,7 @@ impl Engine {
             stopwatch: Stopwatch::new(context.clock.clone()),
             wakers: Rc::default(),
             next_proposal: 1,
+            current: None,
             context,
         };
         upkeep::log_stream_settings(&mut engine);
@@ -338,6 +341,7 @@ impl Engine {
         let mut outcome = Outcome::of(request, answer);
         if self.interest.misses {
             outcome.events = self.misses(database, query);
+            upkeep::delete_due(self, &outcome.events);
         }
         outcome
     }
@@ -431,6 +435,7 @@ impl Engine {
                 let mut outcome = Outcome::of(request, self.read_per_stream(database, read));
                 if self.interest.misses {
                     outcome.events = self.misses(database, query);
+                    upkeep::delete_due(self, &outcome.events);
                 }
                 Some(outcome)
             }

@@ -3,7 +3,7 @@
 use crate::base::wire::Reader;
 use crate::command::value::Query;
 use crate::engine::blocked_reads::{BlockedId, BlockedState};
-use crate::engine::blocking;
+use crate::engine::{blocking, upkeep};
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::submission::{NOT_COMMITTED, UNKNOWN};
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
@@ -44,7 +44,8 @@ impl Engine {
                         self.next_proposal += 1;
                         bytes += entry.len() as u64;
                         for read in carried {
-                            self.blocked.get_mut(read).expect("carried just now").state = BlockedState::InFlight;
+                            self.blocked.get_mut(read).expect("carried just now").state =
+                                BlockedState::Carried(proposal);
                         }
                         self.committer.propose(id, proposal, entry);
                     }
@@ -113,7 +114,7 @@ impl Engine {
                     (Payload::Blank, _) => self.partition_mut(partition).skip(log_id.index),
                     (Payload::Entry(entry), Some(proposal)) => {
                         let work = self.partition_mut(partition).take_committed(proposal, &entry);
-                        self.apply(partition, log_id.index, &entry, work);
+                        self.apply(partition, log_id.index, &entry, proposal, work);
                     }
                     (Payload::Entry(entry), None) => self.apply_foreign(partition, log_id.index, &entry),
                 }
@@ -146,7 +147,15 @@ impl Engine {
     }
 
     /// Applies an own entry: op by op, and after each the blocked reads that it made readable.
-    fn apply(&mut self, id: PartitionId, index: LogIndex, entry: &[u8], mut work: Work<Tag>) {
+    fn apply(
+        &mut self,
+        id: PartitionId,
+        index: LogIndex,
+        entry: &[u8],
+        proposal: ProposalId,
+        mut work: Work<Tag>,
+    ) {
+        self.current = Some(proposal);
         let mut effects = self.effects();
         self.stopwatch.start();
         let machine = self.partition_mut(id).machine_mut();
@@ -185,9 +194,10 @@ impl Engine {
                 Item::Pass(tag) => self.finish_lap(tag, Reply::OK, &mut effects),
             }
         }
+        self.current = None;
         for tag in work.carried.drain(..) {
             if let Tag::Blocked(read) = tag {
-                blocking::came_back_if_in_flight(self, read);
+                blocking::entry_applied(self, read);
             }
         }
         self.partition_mut(id).recycle(work);
@@ -238,7 +248,8 @@ impl Engine {
         } else {
             self.finish(tag, reply, Vec::new(), nanoseconds);
         }
-        blocking::note_events(self, &events);
+        blocking::note_events(self, self.current, &events);
+        upkeep::delete_due(self, &events);
     }
 
     /// A proposal is not in the log and never will be. What was behind it was to see it, and ends with it; blocked reads stay.

@@ -8,6 +8,7 @@ use crate::engine::submission::{Answer, Outcome};
 use crate::model::reply::Reply;
 use crate::model::request::RequestId;
 use crate::observe::latency::Event;
+use crate::state::effects::{Effect, KeyEvent};
 
 /// Keys that one op deletes at the most, so that a round stays short.
 const EXPIRE_LIMIT: u32 = 1000;
@@ -132,6 +133,18 @@ fn delete_expired(engine: &mut Engine) {
             let write = Write::Key(KeyWrite::DeleteExpired { limit: EXPIRE_LIMIT });
             engine.write(id, 0, &write, Tag::Expired);
         }
+    }
+}
+
+/// Reads have found keys due: they are deleted now and not by the clock, so that their events follow soon. Not while writes
+/// are paused.
+pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
+    if engine.upkeep.is_paused {
+        return;
+    }
+    for event in events.iter().filter(|it| it.event == KeyEvent::Due) {
+        let write = Write::Key(KeyWrite::DeleteIfDue { key: &event.key });
+        engine.write(engine.router.of_key(&event.key), event.database, &write, Tag::Internal);
     }
 }
 
