@@ -137,7 +137,8 @@ proptest! {
             }
         }
         prop_assert!(drain(&mut rope).into_iter().eq(counting(sent, written - sent)));
-        prop_assert!(rope.is_empty() && rope.len() == 0);
+        prop_assert!(rope.is_empty());
+        prop_assert_eq!(rope.len(), 0);
         prop_assert!(rope.memory() <= KEPT_BYTES, "{}", rope.memory());
     }
 }

@@ -85,6 +85,57 @@ fn a_half_closed_client_gets_long_replies_too() {
     assert_eq!(replies.len(), 40 * ("$500000\r\n".len() + value.len() + 2));
 }
 
+/// Large values are referenced by the outputs of all who get them, and leave in pieces between small replies.
+#[test]
+fn large_values_come_through_whole() {
+    let text = |first: u32| (first..first + 50_000).map(|n| n.to_string()).collect::<String>();
+    for transport in ["tcp", "unix", "tls"] {
+        let server = Server::with(&["--transport", transport]);
+        let mut client = server.connect();
+        let values: Vec<String> = (0..4).map(text).collect();
+        let mut commands = Vec::new();
+        for value in &values {
+            commands.extend([
+                vec!["SET", "k", value],
+                vec!["GET", "k"],
+                vec!["PING"],
+                vec!["ECHO", &value[..8192]],
+            ]);
+        }
+        let mut expected = Vec::new();
+        for value in &values {
+            let pong = Value::Simple(b"PONG".to_vec());
+            expected.extend([Value::ok(), Value::bulk(value), pong, Value::bulk(&value[..8192])]);
+        }
+        assert!(client.pipeline(&commands) == expected, "{transport}");
+        let mut subscribers: Vec<_> = (0..3).map(|_| server.connect()).collect();
+        subscribers.push(client);
+        for subscriber in &mut subscribers {
+            subscriber.hello3();
+            subscriber.send(&["SUBSCRIBE", "c"]).expect("sent");
+            subscriber.push(PATIENCE).expect("a confirmation");
+        }
+        // They read only afterwards, the publisher among them.
+        let publisher = subscribers.last_mut().expect("there are four");
+        let publish: Vec<_> = values.iter().map(|value| vec!["PUBLISH", "c", value]).collect();
+        let mut bytes = Vec::new();
+        publish.iter().for_each(|args| encode(args, &mut bytes));
+        publisher.send_bytes(&bytes).expect("sent");
+        for _ in &values {
+            assert_eq!(publisher.reply(PATIENCE).expect("a reply"), Value::Integer(4));
+        }
+        for subscriber in &mut subscribers {
+            for value in &values {
+                let message = ["message", "c", value].map(Value::bulk);
+                assert!(
+                    subscriber.push(PATIENCE).expect("a message") == Value::Push(message.into()),
+                    "{transport}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_wait_ends_with_its_client() {
     let server = Server::start();
