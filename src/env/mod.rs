@@ -1,7 +1,7 @@
 //! The outside world as traits: files, clock, timers, threads, entropy. The only room with `unsafe`.
 //!
 //! The tenants of the simulation are here too, and need no operating system: [`sim_fs`], [`manual_clock`],
-//! [`sim_threads`] and what runs it all, [`sim_executor`].
+//! [`sim_threads`], [`sim_pipe`] and what runs it all, [`sim_executor`].
 
 pub mod allocator;
 pub mod clock;
@@ -13,5 +13,6 @@ pub mod process;
 pub mod replace;
 pub mod sim_executor;
 pub mod sim_fs;
+pub mod sim_pipe;
 pub mod sim_threads;
 pub mod threads;
