@@ -11,6 +11,7 @@ pub mod manual_clock;
 pub mod priority;
 pub mod process;
 pub mod replace;
+mod sim_disk;
 pub mod sim_executor;
 pub mod sim_fs;
 pub mod sim_pipe;
