@@ -1,6 +1,7 @@
-//! Wall clock and monotonic clock.
+//! Wall clock, monotonic clock and timers. The simulated tenant is [`crate::env::manual_clock::ManualClock`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::time::TimeMs;
@@ -15,7 +16,21 @@ pub trait Clock: Send + Sync {
     }
 
     /// Milliseconds since some fixed point of this process; never goes back.
-    fn monotonic_ms(&self) -> u64;
+    fn monotonic_ms(&self) -> u64 {
+        self.monotonic_ns() / NANOSECONDS_PER_MS
+    }
+
+    /// Nanoseconds since the same fixed point; never goes back. For durations and deadlines.
+    fn monotonic_ns(&self) -> u64;
+
+    /// Waits until [`Clock::monotonic_ns`] reaches the deadline. A deadline that has passed is ready at the first poll.
+    fn sleep_until(&self, monotonic_ns: u64) -> Sleep;
+
+    /// Waits for a duration that begins now.
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.sleep_until(self.monotonic_ns().saturating_add(ns))
+    }
 
     /// Microseconds since the same point, as far as the clock is that fine; never goes back.
     fn monotonic_us(&self) -> u64 {
@@ -35,8 +50,26 @@ pub trait Clock: Send + Sync {
     fn tick_length(&self) -> u64;
 }
 
+/// A timer; dropping it takes it off the clock.
+pub type Sleep = Pin<Box<dyn Future<Output = ()>>>;
+
+/// What the future returns, or `None` if `limit` passes first. A future that is ready wins against a timer that is.
+pub async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Option<F::Output> {
+    let mut timer = clock.sleep(limit);
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        timer.as_mut().poll(context).map(|()| None)
+    })
+    .await
+}
+
 /// [`Clock::tick_length`] of a clock whose ticks are nanoseconds.
-const NANOSECOND: u64 = 1 << 32;
+pub const NANOSECOND: u64 = 1 << 32;
+
+const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
 /// The clocks of the operating system.
 #[derive(Debug)]
@@ -73,8 +106,16 @@ impl Clock for SystemClock {
         u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn monotonic_ms(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// A timer of tokio, with its resolution of a millisecond: never early. Runs in its runtime only.
+    fn sleep_until(&self, monotonic_ns: u64) -> Sleep {
+        match self.start.checked_add(Duration::from_nanos(monotonic_ns)) {
+            Some(deadline) => Box::pin(tokio::time::sleep_until(deadline.into())),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     fn monotonic_us(&self) -> u64 {
@@ -148,60 +189,9 @@ mod cycles {
     }
 }
 
-/// A clock that stands still until it is moved: for tests.
-#[derive(Debug, Default)]
-pub struct ManualClock {
-    wall_ms: AtomicU64,
-    monotonic_ms: AtomicU64,
-}
-
-impl ManualClock {
-    pub fn new(now: TimeMs) -> ManualClock {
-        ManualClock { wall_ms: AtomicU64::new(now.0), monotonic_ms: AtomicU64::new(0) }
-    }
-
-    /// Both clocks go on.
-    pub fn advance(&self, ms: u64) {
-        self.wall_ms.fetch_add(ms, Ordering::SeqCst);
-        self.monotonic_ms.fetch_add(ms, Ordering::SeqCst);
-    }
-
-    /// The wall clock alone jumps, back if need be.
-    pub fn set(&self, now: TimeMs) {
-        self.wall_ms.store(now.0, Ordering::SeqCst);
-    }
-}
-
-impl Clock for ManualClock {
-    fn now(&self) -> TimeMs {
-        TimeMs(self.wall_ms.load(Ordering::SeqCst))
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.monotonic_ms.load(Ordering::SeqCst)
-    }
-
-    fn ticks(&self) -> u64 {
-        self.monotonic_ms() * 1_000_000
-    }
-
-    fn tick_length(&self) -> u64 {
-        NANOSECOND
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_manual_clock_moves_only_when_it_is_moved() {
-        let clock = ManualClock::new(TimeMs(1000));
-        clock.advance(5);
-        assert_eq!((clock.now(), clock.monotonic_ms()), (TimeMs(1005), 5));
-        clock.set(TimeMs(1));
-        assert_eq!((clock.now(), clock.monotonic_ms()), (TimeMs(1), 5));
-    }
 
     #[test]
     fn ticks_measure_what_the_system_s_clock_measures() {
@@ -216,5 +206,18 @@ mod tests {
         let measured = ((u128::from(ticks) * u128::from(length)) >> 32) as f64;
         // The thread may have been taken off the processor between the two readings: the later one is never smaller.
         assert!(measured <= elapsed * 1.05 && measured >= 19_000_000.0, "{measured} ns of {elapsed} ns");
+    }
+
+    #[test]
+    fn a_timer_of_the_system_s_clock_is_never_early() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let clock = SystemClock::new();
+            let deadline = clock.monotonic_ns() + 3_000_000;
+            clock.sleep_until(deadline).await;
+            assert!(clock.monotonic_ns() >= deadline);
+            assert_eq!(timeout(&clock, Duration::from_millis(1), std::future::pending::<()>()).await, None);
+            assert_eq!(timeout(&clock, Duration::MAX, std::future::ready(7)).await, Some(7));
+        });
     }
 }

@@ -31,8 +31,12 @@ pub trait Fs: Send + Sync + Debug {
     /// Makes the directory, and those above it where they are missing. An existing one is fine.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Replaces `to` if it exists. Durable only after [`Fs::sync_dir`] of the directory (S3).
+    /// Replaces `to` if it exists. Durable only after [`Fs::sync_dir`] of the directory (S3); between two directories, of
+    /// the one that `to` is in first: then a power cut may leave both names, never none.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file a second name, which must not exist. Durable only after [`Fs::sync_dir`] of its directory.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
@@ -115,6 +119,10 @@ impl Fs for RealFs {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -208,6 +216,24 @@ mod tests {
         assert_eq!(&buffer[..read], b"hello world");
         assert!(RealFs.open(&path, OpenMode::CreateNew).is_err());
         assert_eq!(RealFs.read_dir(dir.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn a_link_is_a_second_name_of_the_same_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        let file = RealFs.open(&one, OpenMode::CreateNew).unwrap();
+        RealFs.link(&one, &two).unwrap();
+        assert_eq!(RealFs.link(&one, &two).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        file.write_at(b"x", 0).unwrap();
+        RealFs.rename(&one, &two).unwrap();
+        assert_eq!(
+            RealFs.read_dir(dir.path()).unwrap(),
+            ["one", "two"],
+            "renaming a file to itself does nothing"
+        );
+        RealFs.remove_file(&one).unwrap();
+        assert_eq!(RealFs.open(&two, OpenMode::Read).unwrap().len().unwrap(), 1);
     }
 
     #[test]

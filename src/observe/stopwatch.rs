@@ -69,7 +69,7 @@ impl Stopwatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::clock::ManualClock;
+    use crate::env::manual_clock::ManualClock;
     use crate::model::time::TimeMs;
 
     #[test]
