@@ -22,7 +22,12 @@ use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file_name;
 
 const MAGIC: [u8; 8] = *b"HWJRNL\r\n";
-pub const FORMAT_VERSION: u32 = 1;
+/// Version 2 adds the records `Reset` and `Continued`; files of version 1 are read as they are.
+pub const FORMAT_VERSION: u32 = 2;
+const OLDEST_VERSION: u32 = 1;
+
+/// A file of this version does not end in a `Continued` record when the next one is in use; a newer one does.
+pub const VERSION_WITHOUT_CONTINUED: u32 = 1;
 
 /// Where the records start.
 pub const HEADER_BYTES: u64 = 64;
@@ -35,6 +40,8 @@ pub const END_BYTES: u64 = 64;
 pub struct JournalFile {
     pub path: PathBuf,
     pub sequence: u64,
+    /// Of the format.
+    pub version: u32,
     pub salt: u64,
     pub file: Arc<dyn File>,
     /// How far the file is made of bytes that are there, zeros included.
@@ -68,7 +75,8 @@ impl JournalFile {
         }
         let file =
             fs.open(&temporary, OpenMode::CreateNew).map_err(JournalError::io(&temporary, 0, "create"))?;
-        let mut made = JournalFile { path: temporary.clone(), sequence, salt, file, len: 0 };
+        let version = FORMAT_VERSION;
+        let mut made = JournalFile { path: temporary.clone(), sequence, version, salt, file, len: 0 };
         // In steps: a sync of the file that is written to meanwhile waits for no more than one of them.
         const STEP_BYTES: u64 = 4 << 20;
         while made.len + STEP_BYTES < len {
@@ -101,9 +109,9 @@ impl JournalFile {
         if read < header.len() || len < HEADER_BYTES + END_BYTES {
             return Err(JournalError::damaged(&path, len, "the file is shorter than any journal file"));
         }
-        let salt =
+        let (version, salt) =
             decode_header(&header, sequence).map_err(|reason| JournalError::damaged(&path, 0, reason))?;
-        Ok(JournalFile { path, sequence, salt, file, len })
+        Ok(JournalFile { path, sequence, version, salt, file, len })
     }
 
     /// Writes zeros up to `len`. They must be synced before a record is written onto them.
@@ -134,8 +142,8 @@ fn encode_header(sequence: u64, salt: u64) -> [u8; HEADER_BYTES as usize] {
     header
 }
 
-/// The salt, or why this is not the header of file `sequence`.
-fn decode_header(header: &[u8; HEADER_BYTES as usize], sequence: u64) -> Result<u64, String> {
+/// Version and salt, or why this is not the header of file `sequence`.
+fn decode_header(header: &[u8; HEADER_BYTES as usize], sequence: u64) -> Result<(u32, u64), String> {
     let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
     if header[..8] != MAGIC {
@@ -144,8 +152,11 @@ fn decode_header(header: &[u8; HEADER_BYTES as usize], sequence: u64) -> Result<
     if u32_at(32) != crc::crc32c(&header[..32]) {
         return Err("the header does not match its checksum".into());
     }
-    if u32_at(8) != FORMAT_VERSION {
-        return Err(format!("journal format {}, this version reads {FORMAT_VERSION}", u32_at(8)));
+    if !(OLDEST_VERSION..=FORMAT_VERSION).contains(&u32_at(8)) {
+        return Err(format!(
+            "journal format {}, this version reads {OLDEST_VERSION} to {FORMAT_VERSION}",
+            u32_at(8)
+        ));
     }
     if u64_at(16) != sequence {
         return Err(format!("the header says file {}, the name says {sequence}", u64_at(16)));
@@ -153,7 +164,7 @@ fn decode_header(header: &[u8; HEADER_BYTES as usize], sequence: u64) -> Result<
     if header[36..].iter().any(|&byte| byte != 0) {
         return Err("the header has bytes where zeros belong".into());
     }
-    Ok(u64_at(24))
+    Ok((u32_at(8), u64_at(24)))
 }
 
 #[cfg(test)]
@@ -190,7 +201,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_a_header_is_noticed() {
         let header = encode_header(3, 11);
-        assert_eq!(decode_header(&header, 3), Ok(11));
+        assert_eq!(decode_header(&header, 3), Ok((FORMAT_VERSION, 11)));
         assert!(decode_header(&header, 4).is_err());
         for bit in 0..header.len() * 8 {
             let mut damaged = header;

@@ -14,6 +14,8 @@ pub struct PartitionLog {
     committed: LogId,
     vote: Option<Vec<u8>>,
     runs: VecDeque<Run>,
+    /// The entries behind the purged one that change the membership, oldest first.
+    memberships: Vec<LogIndex>,
     /// Recovery only: entries up to here were not found. They must turn out to be purged.
     missing: LogIndex,
 }
@@ -81,6 +83,26 @@ impl PartitionLog {
     pub fn position(&self, index: LogIndex) -> Option<Position> {
         let (run, at) = self.find(index)?;
         Some(Position { sequence: run.sequence, offset: u64::from(run.offsets[at]) * ALIGNMENT })
+    }
+
+    /// Whether the log holds exactly this entry, or was purged up to exactly this one.
+    pub fn holds(&self, log_id: LogId) -> bool {
+        self.log_id(log_id.index) == Some(log_id)
+    }
+
+    /// The last entry that changes the membership; `None` if none behind the purged one does.
+    pub fn last_membership(&self) -> Option<LogIndex> {
+        self.memberships.last().copied()
+    }
+
+    pub fn is_membership(&self, index: LogIndex) -> bool {
+        self.memberships.binary_search(&index).is_ok()
+    }
+
+    /// The last entry changes the membership.
+    pub fn note_membership(&mut self) {
+        assert!(self.last > self.purged, "an entry was pushed before");
+        self.memberships.push(self.last.index);
     }
 
     /// The oldest file that an entry needs.
@@ -155,6 +177,7 @@ impl PartitionLog {
         if keep.index > self.last.index || keep.index <= self.missing {
             // The entry that is kept is one of those that are gone; so it must turn out to be purged.
             self.runs.clear();
+            self.memberships.clear();
             self.missing = keep.index;
             self.last = keep;
         } else {
@@ -186,11 +209,11 @@ impl PartitionLog {
             run.offsets.truncate((index.0 - run.first.0 + 1) as usize);
             break;
         }
+        self.memberships.retain(|&membership| membership <= index);
         self.committed = self.committed.min(self.last);
     }
 
-    /// Forgets the entries up to `upto`. Beyond the last one, the log is empty and goes on behind it: a snapshot was
-    /// installed.
+    /// Forgets the entries up to `upto`. Beyond the last one, the log is empty and goes on behind it.
     pub fn purge(&mut self, upto: LogId) {
         if upto.index <= self.purged.index {
             return;
@@ -202,7 +225,27 @@ impl PartitionLog {
         while self.runs.front().is_some_and(|run| run.last() <= upto.index) {
             self.runs.pop_front();
         }
+        self.memberships.retain(|&membership| membership > upto.index);
         self.committed = self.committed.max(upto);
+    }
+
+    /// Forgets every entry; the log goes on behind `upto`, which it does not hold. What it held above `upto` belongs to
+    /// another history.
+    pub fn reset(&mut self, upto: LogId) {
+        assert!(upto.index >= self.purged.index, "a log is not reset to before {:?}: {upto:?}", self.purged);
+        self.runs.clear();
+        self.memberships.clear();
+        self.missing = LogIndex::default();
+        (self.purged, self.last, self.committed) = (upto, upto, upto);
+    }
+
+    /// Recovery met a reset.
+    pub fn recover_reset(&mut self, upto: LogId) -> Result<(), String> {
+        if upto.index < self.purged.index {
+            return Err(format!("a reset to entry {} comes after entry {} was purged", upto.index.0, self.purged.index.0));
+        }
+        self.reset(upto);
+        Ok(())
     }
 
     pub fn set_committed(&mut self, committed: LogId) {
@@ -271,6 +314,35 @@ mod tests {
         log.purge(id(4, 90));
         assert_eq!((log.last(), log.purged()), (id(4, 90), id(4, 90)));
         log.push(id(4, 91), Position { sequence: 1, offset: 640 });
+    }
+
+    #[test]
+    fn a_reset_leaves_nothing_of_the_other_history() {
+        let mut log = log(&[(1, 1), (1, 1), (2, 1), (2, 2), (2, 2)]);
+        log.note_membership();
+        assert!(log.holds(id(2, 3)) && !log.holds(id(3, 3)) && !log.holds(id(2, 6)));
+        assert_eq!(log.last_membership(), Some(LogIndex(5)));
+        log.reset(id(3, 3));
+        assert_eq!((log.last(), log.purged(), log.committed()), (id(3, 3), id(3, 3), id(3, 3)));
+        assert_eq!((log.position(LogIndex(4)), log.last_membership()), (None, None));
+        log.push(id(3, 4), Position { sequence: 3, offset: 64 });
+        assert!(log.recover_reset(id(3, 2)).is_err());
+    }
+
+    #[test]
+    fn a_membership_goes_with_its_entry() {
+        let mut log = PartitionLog::default();
+        for index in 1..=4 {
+            log.push(id(1, index), Position { sequence: 1, offset: 64 * index });
+            if index % 2 == 0 {
+                log.note_membership();
+            }
+        }
+        assert_eq!(log.last_membership(), Some(LogIndex(4)));
+        log.truncate_after(LogIndex(3));
+        assert_eq!(log.last_membership(), Some(LogIndex(2)));
+        log.purge(id(1, 2));
+        assert_eq!(log.last_membership(), None);
     }
 
     #[test]

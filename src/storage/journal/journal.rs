@@ -177,16 +177,34 @@ impl Journal {
         self.appended
     }
 
+    pub fn written(&self) -> Position {
+        self.written
+    }
+
     pub fn durable(&self) -> Position {
         self.durable
     }
 
     /// Adds an entry to the log of a partition: the next one. It can be read at once, and is durable after a sync.
     pub fn append(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) {
+        self.append_entry(partition, log_id, kind, payload);
+        self.tail.push(partition, log_id, kind, || Bytes::copy_from_slice(payload));
+    }
+
+    /// The same; what is kept in memory shares the payload instead of copying it.
+    pub fn append_shared(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &Bytes) {
+        self.append_entry(partition, log_id, kind, payload);
+        self.tail.push(partition, log_id, kind, || payload.clone());
+    }
+
+    fn append_entry(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) {
         assert!(kind.is_entry(), "{kind:?} is not an entry");
         let position = self.push(partition, log_id, kind, payload);
-        self.logs[usize::from(partition.0)].push(log_id, position);
-        self.tail.push(partition, log_id, kind, payload);
+        let log = &mut self.logs[usize::from(partition.0)];
+        log.push(log_id, position);
+        if kind == RecordKind::Membership {
+            log.note_membership();
+        }
     }
 
     /// Notes a vote. It must be durable before it is answered (S9): follow with [`Journal::flush`].
@@ -215,15 +233,25 @@ impl Journal {
         self.tail.truncate_after(partition, index);
     }
 
-    /// Gives up the entries of a partition up to `upto`, which a durable checkpoint covers. Files that no partition
-    /// needs are removed once this is durable.
+    /// Gives up the entries of a partition up to `upto`, of which a durable checkpoint is. What stands behind it stays
+    /// only if the log holds exactly that entry; otherwise it belongs to another history, or to none, and all of the log
+    /// is dropped. Files that no partition needs are removed once this is durable.
     pub fn purge(&mut self, partition: PartitionId, upto: LogId) {
-        if upto.index <= self.log(partition).purged().index {
+        let log = self.log(partition);
+        if upto.index <= log.purged().index {
             return;
         }
-        self.push(partition, upto, RecordKind::Purge, &[]);
-        self.logs[usize::from(partition.0)].purge(upto);
-        self.tail.purge(partition, upto.index);
+        let goes_on = log.holds(upto);
+        let kind = if goes_on { RecordKind::Purge } else { RecordKind::Reset };
+        self.push(partition, upto, kind, &[]);
+        let log = &mut self.logs[usize::from(partition.0)];
+        if goes_on {
+            log.purge(upto);
+            self.tail.purge(partition, upto.index);
+        } else {
+            log.reset(upto);
+            self.tail.truncate_after(partition, LogIndex::default());
+        }
         self.purge_mark = Some(self.appended);
     }
 
@@ -356,7 +384,8 @@ impl Journal {
         assert!(partition.0 < self.options.partitions, "there is no partition {}", partition.0);
         let bytes = record::record_bytes(payload.len());
         let capacity = self.options.capacity(self.appended.sequence);
-        let is_full = self.appended.offset + bytes + END_BYTES > capacity;
+        // Behind the last record comes the one that says that there is a next file.
+        let is_full = self.appended.offset + bytes + CONTINUED_BYTES + END_BYTES > capacity;
         // A file that holds nothing but what was carried over takes any record, or there would be no end of files.
         if is_full && self.appended != self.carried && self.appended.offset > HEADER_BYTES {
             self.begin_file();
@@ -440,28 +469,10 @@ impl Journal {
                 (self.written.sequence + 1, HEADER_BYTES),
                 "files follow each other"
             );
-            // Only the last file may end in a torn write, so the one before is durable before there is a next one.
-            self.sync_written()?;
-            let len = first_len(&self.options, end);
-            let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
-            let file = match spare {
-                Some(file) => file.name(&*self.fs, &self.dir)?,
-                None => JournalFile::create(&*self.fs, &self.dir, sequence, self.options.salt, len)?,
-            };
-            self.files.insert(sequence, file);
-            self.written = Position { sequence, offset: HEADER_BYTES };
-            self.durable = self.written;
+            self.change_files(sequence, first_len(&self.options, end))?;
         }
         assert_eq!(self.written, Position { sequence, offset: start }, "writes follow each other");
-        let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
-        if file.len < end + END_BYTES {
-            let ahead = (file.len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
-            file.extend(ahead.max(end + END_BYTES))?;
-            // Zeros are durable before records stand on them: a sync of records then changes no metadata, and a file
-            // whose records reach its end was cut by somebody else.
-            file.file.sync_data().map_err(JournalError::io(&file.path, start, "sync zeros"))?;
-            self.advance_durable(self.written);
-        }
+        self.make_room(sequence, end)?;
         let file = &self.files[&sequence];
         file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
         self.written.offset = end;
@@ -470,6 +481,46 @@ impl Journal {
             let len = self.options.capacity(sequence + 1);
             self.spare = Spare::begin(fs, dir, sequence + 1, self.options.salt, len);
         }
+        Ok(())
+    }
+
+    /// Goes on in a new file. The order is what recovery reads: the new file has its name durably; then the one before
+    /// ends in a record that says so; then that is durable; and only then is the new file written to. So a file that
+    /// says that it is continued has a next one (S7), and only a file whose next one holds nothing may end in a torn write.
+    fn change_files(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
+        let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
+        let file = match spare {
+            Some(file) => file.name(&*self.fs, &self.dir)?,
+            None => JournalFile::create(&*self.fs, &self.dir, sequence, self.options.salt, len)?,
+        };
+        self.files.insert(sequence, file);
+        let end = self.written;
+        let synced = if self.durable.sequence == end.sequence { self.durable.offset } else { 0 };
+        let mut bytes = Vec::new();
+        record::encode_continued(&mut bytes, self.place(end), synced);
+        self.make_room(end.sequence, end.offset + bytes.len() as u64)?;
+        let last = &self.files[&end.sequence];
+        last.file.write_at(&bytes, end.offset).map_err(JournalError::io(&last.path, end.offset, "write"))?;
+        self.written.offset += bytes.len() as u64;
+        self.bytes_appended += bytes.len() as u64;
+        self.sync_written()?;
+        self.written = Position { sequence, offset: HEADER_BYTES };
+        self.durable = self.written;
+        Ok(())
+    }
+
+    /// Zeros up to behind `end` in the file that is written to.
+    fn make_room(&mut self, sequence: u64, end: u64) -> Result<(), JournalError> {
+        let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
+        if file.len >= end + END_BYTES {
+            return Ok(());
+        }
+        let ahead = (file.len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
+        file.extend(ahead.max(end + END_BYTES))?;
+        // Zeros are durable before records stand on them: a sync of records then changes no metadata, and a file whose
+        // records reach its end was cut by somebody else.
+        file.file.sync_data().map_err(JournalError::io(&file.path, end, "sync zeros"))?;
+        self.advance_durable(self.written);
         Ok(())
     }
 
@@ -503,16 +554,14 @@ impl Journal {
         self.purge_mark = None;
         let needed = self.logs.iter().filter_map(PartitionLog::oldest_sequence).min();
         let keep_from = needed.map_or(self.carrier, |needed| needed.min(self.carrier));
-        let mut removed = false;
         while let Some(file) = self.files.first_entry().filter(|file| *file.key() < keep_from) {
             let path = &file.get().path;
             self.fs.remove_file(path).map_err(JournalError::io(path, 0, "remove"))?;
+            // One after the other: of removals that are not durable a power failure undoes any, and a hole in the
+            // numbers is a lost file.
+            self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
             tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
             file.remove();
-            removed = true;
-        }
-        if removed {
-            self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
         }
         Ok(())
     }
@@ -528,6 +577,8 @@ impl Journal {
         result.inspect_err(|error| self.stopped = Some(error.to_string()))
     }
 }
+
+const CONTINUED_BYTES: u64 = record::record_bytes(0);
 
 /// Bytes that a new file starts with, if its first records end at `end`.
 fn first_len(options: &JournalOptions, end: u64) -> u64 {

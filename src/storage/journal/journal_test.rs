@@ -411,7 +411,7 @@ fn a_missing_or_swapped_file_is_refused() {
     }
     let files = fs.files();
     assert!(files.len() >= 3);
-    for missing in &files[..files.len() - 1] {
+    for missing in &files {
         let copy = fs.fork(1);
         copy.remove_file(missing).unwrap();
         let error = open(&copy).unwrap_err();
@@ -574,5 +574,101 @@ fn the_files_of_the_operating_system_do_as_the_simulated_ones() {
         assert_eq!(journal.log(PartitionId(0)).last().index.0, (round + 1) * 20);
         let entries = &read_back(&journal).unwrap()[0].entries;
         assert!(entries.values().map(|(_, payload)| payload).eq(&expected));
+    }
+}
+
+/// A journal of several files, of which the newest holds more than what was carried over.
+fn several_files() -> (SimFs, Vec<Model>) {
+    let fs = new_disk(1);
+    let options = JournalOptions { file_bytes: 1024, zero_ahead_bytes: 512, ..options() };
+    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
+    for _ in 0..60 {
+        append(&mut journal, 0, b"entry");
+        journal.flush().unwrap();
+    }
+    let truth = read_back(&journal).unwrap();
+    (fs, truth)
+}
+
+#[test]
+fn a_missing_newest_file_is_noticed_and_its_vote_not_forgotten() {
+    let (fs, _) = several_files();
+    let newest = fs.files().pop().unwrap();
+    fs.remove_file(&newest).unwrap();
+    let error = open(&fs).unwrap_err().to_string();
+    assert!(error.contains("the one before says that it is continued"), "{error}");
+    assert!(error.contains(&newest.display().to_string()), "{error}");
+}
+
+#[test]
+fn an_unused_newest_file_may_be_missing_or_not() {
+    let (fs, truth) = several_files();
+    let newest = fs.files().pop().unwrap();
+    let sequence = file_name::parse(newest.file_name().unwrap().to_str().unwrap()).unwrap();
+    // As the crash leaves it that comes between the making of a file and the end of the one before.
+    JournalFile::create(&fs, dir(), sequence + 1, 77, 512).unwrap();
+    let (mut journal, _) = open(&fs).unwrap();
+    assert_eq!(read_back(&journal).unwrap(), truth);
+    assert_eq!(journal.appended().sequence, sequence);
+    for _ in 0..60 {
+        append(&mut journal, 0, b"entry");
+        journal.flush().unwrap();
+    }
+    let truth = read_back(&journal).unwrap();
+    drop(journal);
+    assert_eq!(read_back(&open(&fs).unwrap().0).unwrap(), truth);
+}
+
+#[test]
+fn files_of_version_1_do_not_say_that_they_are_continued() {
+    let (fs, truth) = several_files();
+    let files = fs.files();
+    for path in &files {
+        let is_last = Some(path) == files.last();
+        fs.damage(path, |bytes| {
+            let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+            if !is_last {
+                // The record that says so is the last one: a head alone.
+                bytes[end - HEAD_BYTES..end].fill(0);
+            }
+        });
+        assert!(is_last || open(&fs.fork(1)).is_err(), "a file of version 2 must say so");
+        fs.damage(path, |bytes| {
+            bytes[8] = 1;
+            let crc = crate::base::crc::crc32c(&bytes[..32]);
+            bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+        });
+    }
+    let (mut journal, _) = open(&fs).unwrap();
+    assert_eq!(read_back(&journal).unwrap(), truth);
+    for _ in 0..60 {
+        append(&mut journal, 0, b"entry");
+        journal.flush().unwrap();
+    }
+    let truth = read_back(&journal).unwrap();
+    drop(journal);
+    assert_eq!(read_back(&open(&fs).unwrap().0).unwrap(), truth);
+}
+
+#[test]
+fn a_checkpoint_of_another_history_resets_the_log() {
+    for (checkpoint, kept) in [(id(1, 5), 5), (id(2, 5), 0), (id(2, 10), 0), (id(2, 90), 0)] {
+        let fs = new_disk(1);
+        let (mut journal, _) = open(&fs).unwrap();
+        for _ in 0..10 {
+            append(&mut journal, 1, b"old");
+        }
+        journal.flush().unwrap();
+        journal.purge(PartitionId(1), checkpoint);
+        let log = journal.log(PartitionId(1));
+        assert_eq!(log.purged(), checkpoint);
+        assert_eq!(log.last(), if kept > 0 { id(1, 10) } else { checkpoint });
+        append(&mut journal, 1, b"new");
+        journal.flush().unwrap();
+        let truth = read_back(&journal).unwrap();
+        assert_eq!(truth[1].entries.len(), kept + 1, "{checkpoint:?}");
+        drop(journal);
+        fs.crash();
+        assert_eq!(read_back(&open(&fs).unwrap().0).unwrap(), truth, "{checkpoint:?}");
     }
 }

@@ -50,6 +50,11 @@ pub enum RecordKind {
     Purge = 6,
     /// Entries up to this log id were committed.
     Committed = 7,
+    /// Everything of the partition before this record is gone; its log goes on behind this log id, of which a durable
+    /// checkpoint is. Since format 2.
+    Reset = 8,
+    /// The last record of a file: the next file is there. No partition, no log id. Since format 2.
+    Continued = 9,
 }
 
 impl RecordKind {
@@ -62,6 +67,8 @@ impl RecordKind {
             5 => RecordKind::Truncate,
             6 => RecordKind::Purge,
             7 => RecordKind::Committed,
+            8 => RecordKind::Reset,
+            9 => RecordKind::Continued,
             _ => return None,
         })
     }
@@ -138,8 +145,13 @@ impl RecordHead {
 }
 
 /// Bytes of a record with such a payload, padding included.
-pub fn record_bytes(payload_bytes: usize) -> u64 {
+pub const fn record_bytes(payload_bytes: usize) -> u64 {
     ((HEAD_BYTES + payload_bytes) as u64).next_multiple_of(ALIGNMENT)
+}
+
+/// Appends the last record of a file to `out`.
+pub fn encode_continued(out: &mut Vec<u8>, place: Place, synced: u64) {
+    encode(out, place, synced, PartitionId(0), LogId::default(), RecordKind::Continued, &[]);
 }
 
 /// Appends a record to `out`. The payload has at most [`PAYLOAD_BYTES_MAX`] bytes.

@@ -10,13 +10,19 @@
 //! * a broken record whose bytes have all arrived is damage: refused.
 //!
 //! Damage in any file but the last one is refused. A cut is made with zeros and synced before anything is appended (S6).
+//!
+//! A file ends in a `Continued` record before the next one is written to, so that a missing newest file is noticed (S7).
+//! A newest file that holds nothing may have been made just before the crash: then the one before is the last in the
+//! sense of the rule, and the journal goes on in it unless it says that it is continued.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::env::fs::{Fs, SECTOR_BYTES};
 use crate::storage::journal::error::JournalError;
-use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
+use crate::storage::journal::file::{
+    END_BYTES, HEADER_BYTES, JournalFile, VERSION_WITHOUT_CONTINUED,
+};
 use crate::storage::journal::file_name;
 use crate::storage::journal::index::{PartitionLog, Position};
 use crate::storage::journal::reader::{Found, JournalReader};
@@ -40,7 +46,7 @@ pub struct Cut {
     pub bytes: u64,
 }
 
-/// A directory that was read; `files` is not empty.
+/// A directory that was read; `files` is not empty, and `end` is in the newest.
 #[derive(Debug)]
 pub struct Recovery {
     pub files: BTreeMap<u64, JournalFile>,
@@ -70,22 +76,35 @@ pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recove
             return Err(JournalError::damaged(&missing, 0, "the file is missing"));
         }
     }
-    let Some(&last) = sequences.last() else { return Ok(None) };
-
+    if sequences.is_empty() {
+        return Ok(None);
+    }
+    let mut files = BTreeMap::new();
+    for &sequence in &sequences {
+        files.insert(sequence, JournalFile::open(fs, dir, sequence)?);
+    }
+    let unused = unused_file(&files)?;
     let mut walk = Walk {
         logs: vec![PartitionLog::default(); usize::from(partitions)],
         recovered: Recovered::default(),
     };
-    let mut files = BTreeMap::new();
-    let mut end = Position { sequence: last, offset: HEADER_BYTES };
-    for sequence in sequences {
-        let file = JournalFile::open(fs, dir, sequence)?;
-        let stop = walk.file(&file)?;
-        let torn = end_of_records(&file, &stop, sequence == last)?;
-        if sequence == last {
+    let used = files.len() - usize::from(unused.is_some());
+    let mut end = Position { sequence: sequences[used - 1], offset: HEADER_BYTES };
+    let mut is_continued = false;
+    for (&sequence, file) in files.iter().take(used) {
+        let stop = walk.file(file)?;
+        let is_last = sequence == end.sequence;
+        is_continued = stop.is_continued;
+        if !is_last && !is_continued && file.version > VERSION_WITHOUT_CONTINUED {
+            let reason = "the file does not say that it is continued, but the next one is in use";
+            return Err(JournalError::damaged(&file.path, stop.offset, reason));
+        }
+        // Behind the record that says so nothing was ever written.
+        let torn = end_of_records(file, &stop, is_last && !is_continued)?;
+        if is_last {
             end.offset = stop.offset;
-            walk.check(&file, stop.offset)?;
-            make_durable(&file, &stop, torn)?;
+            walk.check(file, stop.offset)?;
+            make_durable(file, &stop, torn)?;
             if torn > 0 {
                 let cut = Cut { file: file.path.clone(), offset: stop.offset, bytes: torn };
                 tracing::warn!(file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
@@ -93,9 +112,29 @@ pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recove
                 walk.recovered.cut = Some(cut);
             }
         }
-        files.insert(sequence, file);
+    }
+    match unused {
+        Some(sequence) if is_continued => end = Position { sequence, offset: HEADER_BYTES },
+        Some(sequence) => {
+            let file = files.remove(&sequence).expect("the unused file is one of the files");
+            fs.remove_file(&file.path).map_err(JournalError::io(&file.path, 0, "remove an unused file"))?;
+            fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
+        }
+        None if is_continued => {
+            let missing = dir.join(file_name::format(end.sequence + 1));
+            let reason = "the file is missing: the one before says that it is continued";
+            return Err(JournalError::damaged(&missing, 0, reason));
+        }
+        None => {}
     }
     Ok(Some(Recovery { files, logs: walk.logs, end, recovered: walk.recovered }))
+}
+
+/// The newest file, if it holds nothing and is not the only one.
+fn unused_file(files: &BTreeMap<u64, JournalFile>) -> Result<Option<u64>, JournalError> {
+    let Some((&sequence, file)) = files.last_key_value().filter(|_| files.len() > 1) else { return Ok(None) };
+    let is_unused = last_byte(&mut JournalReader::new(file), HEADER_BYTES)?.is_none();
+    Ok(is_unused.then_some(sequence))
 }
 
 struct Walk {
@@ -109,6 +148,8 @@ struct Stop {
     head: Option<RecordHead>,
     /// Up to here the last record proves the file to be synced.
     synced: u64,
+    /// The last record says that there is a next file.
+    is_continued: bool,
 }
 
 impl Walk {
@@ -124,8 +165,11 @@ impl Walk {
                         .map_err(|reason| JournalError::damaged(&file.path, offset, reason))?;
                     synced = synced.max(head.synced);
                     offset += head.record_bytes();
+                    if head.kind == RecordKind::Continued {
+                        return Ok(Stop { offset, head: None, synced, is_continued: true });
+                    }
                 }
-                Found::Nothing(head) => return Ok(Stop { offset, head, synced }),
+                Found::Nothing(head) => return Ok(Stop { offset, head, synced, is_continued: false }),
             }
         }
     }
@@ -138,13 +182,17 @@ impl Walk {
             format!("a record of partition {}, but there are {partitions} partitions", head.partition.0)
         })?;
         match head.kind {
-            RecordKind::Entry | RecordKind::Membership | RecordKind::Blank => {
-                log.recover(head.log_id, position)?
+            RecordKind::Entry | RecordKind::Blank => log.recover(head.log_id, position)?,
+            RecordKind::Membership => {
+                log.recover(head.log_id, position)?;
+                log.note_membership();
             }
             RecordKind::Vote => log.set_vote(payload),
             RecordKind::Truncate => log.recover_truncation(head.log_id)?,
             RecordKind::Purge => log.purge(head.log_id),
             RecordKind::Committed => log.set_committed(head.log_id),
+            RecordKind::Reset => log.recover_reset(head.log_id)?,
+            RecordKind::Continued => {}
         }
         Ok(())
     }

@@ -31,11 +31,18 @@ impl Tail {
         }
     }
 
-    pub fn push(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) {
+    /// `payload` is asked for only if entries are kept at all.
+    pub fn push(
+        &mut self,
+        partition: PartitionId,
+        log_id: LogId,
+        kind: RecordKind,
+        payload: impl FnOnce() -> Bytes,
+    ) {
         if self.bytes_max == 0 {
             return;
         }
-        let record = LogRecord { log_id, kind, payload: Bytes::copy_from_slice(payload) };
+        let record = LogRecord { log_id, kind, payload: payload() };
         self.bytes += Self::cost(&record);
         self.records += 1;
         self.logs[usize::from(partition.0)].push_back(record);
