@@ -10,13 +10,15 @@
 //! (partition and index), the block's number, its kind, its length and its payload, so that no block stands in for
 //! another. The file ends with the trailer.
 //!
-//! A checkpoint is written under a temporary name, synced, renamed, the directory synced; then the older ones are
-//! removed. So a file with a checkpoint's name is complete: one that does not decode is an error, never "there is none"
-//! (S7): the journal behind it is gone.
+//! A checkpoint is written under a temporary name of its own, synced, renamed, the directory synced; then the older ones
+//! are removed. So a file with a checkpoint's name is complete: one that does not decode is an error, never "there is
+//! none" (S7): the journal behind it is gone. Several may be written at the same time, of one partition too: a writer
+//! touches no temporary file but its own, and the newest checkpoint stays whatever the order in which they finish.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::base::crc;
 use crate::base::wire::{Malformed, Reader, Writer};
@@ -65,26 +67,31 @@ pub struct Checkpoint {
 /// Gives the bytes of an image, piece by piece, to where they are to go.
 pub type ImageSource<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
 
-/// The directory of all partitions' checkpoints.
+/// The directory of all partitions' checkpoints. Clones share it; one process has one, and its clones.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    /// Numbers the temporary files.
+    written: Arc<AtomicU64>,
 }
 
 impl CheckpointStore {
     pub fn new(fs: Arc<dyn Fs>, dir: &Path) -> CheckpointStore {
-        CheckpointStore { fs, dir: dir.to_owned() }
+        CheckpointStore { fs, dir: dir.to_owned(), written: Arc::default() }
     }
 
-    /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and the older ones of
+    /// Removes what writers of an earlier process have left half done. Call it before the first write.
+    pub fn remove_leftovers(&self) -> Result<(), CheckpointError> {
+        self.remove(|name| parse_temporary_name(name).is_some())
+    }
+
+    /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and all but the newest of
     /// the partition are gone. Bytes of the file are returned.
     pub fn write(&self, meta: &CheckpointMeta, image: &ImageSource<'_>) -> Result<u64, CheckpointError> {
-        let path = self.dir.join(format_name(meta.partition, meta.log_id.index));
-        let temporary = self.dir.join(format!("{}.tmp", format_name(meta.partition, meta.log_id.index)));
-        if self.fs.exists(&temporary).map_err(io_error(&temporary, 0, "look for a leftover"))? {
-            self.fs.remove_file(&temporary).map_err(io_error(&temporary, 0, "remove a leftover"))?;
-        }
+        let path = self.path(meta.partition, meta.log_id.index);
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
+        let temporary = self.dir.join(format_temporary_name(meta.partition, meta.log_id.index, number));
         let file =
             self.fs.open(&temporary, OpenMode::CreateNew).map_err(io_error(&temporary, 0, "create"))?;
         let bytes = write_file(&*file, &temporary, meta, image).inspect_err(|_| {
@@ -97,30 +104,47 @@ impl CheckpointStore {
         Ok(bytes)
     }
 
-    /// The newest checkpoint of a partition; `None` if none was ever written. Leftovers are removed.
+    /// Reads the newest checkpoint of a partition; `None` if none was ever written.
     pub fn load(&self, partition: PartitionId) -> Result<Option<Checkpoint>, CheckpointError> {
-        let Some(index) = self.indexes(partition)?.into_iter().max() else { return Ok(None) };
-        let path = self.dir.join(format_name(partition, index));
-        let checkpoint = read_file(&*self.fs, &path, partition, index)?;
-        self.remove_older(partition, index)?;
-        Ok(Some(checkpoint))
+        let Some(index) = self.newest(partition)? else { return Ok(None) };
+        self.load_at(partition, index).map(Some)
     }
 
-    fn indexes(&self, partition: PartitionId) -> Result<Vec<LogIndex>, CheckpointError> {
+    /// Reads the checkpoint of a partition at an index; one that was replaced meanwhile is an error.
+    pub fn load_at(&self, partition: PartitionId, index: LogIndex) -> Result<Checkpoint, CheckpointError> {
+        read_file(&*self.fs, &self.path(partition, index), partition, index)
+    }
+
+    fn path(&self, partition: PartitionId, index: LogIndex) -> PathBuf {
+        self.dir.join(format_name(partition, index))
+    }
+
+    fn newest(&self, partition: PartitionId) -> Result<Option<LogIndex>, CheckpointError> {
         let names = self.fs.read_dir(&self.dir).map_err(io_error(&self.dir, 0, "list the directory"))?;
         let parsed = names.iter().filter_map(|name| parse_name(name));
-        Ok(parsed.filter(|(of, _)| *of == partition).map(|(_, index)| index).collect())
+        Ok(parsed.filter(|(of, _)| *of == partition).map(|(_, index)| index).max())
     }
 
-    fn remove_older(&self, partition: PartitionId, than: LogIndex) -> Result<(), CheckpointError> {
+    /// `durable` is the checkpoint that the caller has made durable, name included.
+    fn remove_older(&self, partition: PartitionId, durable: LogIndex) -> Result<(), CheckpointError> {
+        let newest = self.newest(partition)?;
+        if newest > Some(durable) {
+            // Another writer has just given it its name; nothing is removed for the sake of a name that may be lost.
+            self.fs.sync_dir(&self.dir).map_err(io_error(&self.dir, 0, "sync the directory"))?;
+        }
+        self.remove(|name| parse_name(name).is_some_and(|(of, index)| of == partition && Some(index) < newest))
+    }
+
+    fn remove(&self, condemned: impl Fn(&str) -> bool) -> Result<(), CheckpointError> {
         let mut removed = false;
         for name in self.fs.read_dir(&self.dir).map_err(io_error(&self.dir, 0, "list the directory"))? {
-            let complete = parse_name(&name);
-            let leftover = name.strip_suffix(".tmp").and_then(parse_name);
-            let is_older = complete.is_some_and(|(of, index)| of == partition && index < than);
-            if is_older || leftover.is_some_and(|(of, _)| of == partition) {
+            if condemned(&name) {
                 let path = self.dir.join(&name);
-                self.fs.remove_file(&path).map_err(io_error(&path, 0, "remove"))?;
+                match self.fs.remove_file(&path) {
+                    // Another writer has finished at the same time.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    result => result.map_err(io_error(&path, 0, "remove"))?,
+                }
                 removed = true;
             }
         }
@@ -133,6 +157,17 @@ impl CheckpointStore {
 
 fn format_name(partition: PartitionId, index: LogIndex) -> String {
     format!("p{:05}-{:016x}.checkpoint", partition.0, index.0)
+}
+
+fn format_temporary_name(partition: PartitionId, index: LogIndex, number: u64) -> String {
+    format!("{}.{number}.tmp", format_name(partition, index))
+}
+
+/// Earlier versions did not number them.
+fn parse_temporary_name(name: &str) -> Option<(PartitionId, LogIndex)> {
+    let name = name.strip_suffix(".tmp")?;
+    let unnumbered = name.rsplit_once('.').filter(|(_, number)| number.parse::<u64>().is_ok());
+    parse_name(unnumbered.map_or(name, |(name, _)| name))
 }
 
 fn parse_name(name: &str) -> Option<(PartitionId, LogIndex)> {
@@ -432,6 +467,42 @@ mod tests {
         }
         fs.damage(&path, |file| *file = [&bytes[..], b"x"].concat());
         assert!(store(&fs).load(PartitionId(0)).is_err());
+    }
+
+    /// A periodic checkpoint and an install, one within the other and both ways round.
+    #[test]
+    fn checkpoints_that_are_written_together_do_not_destroy_each_other() {
+        for (outer, inner) in [(5, 9), (9, 5), (5, 5)] {
+            let fs = new_disk(1);
+            let store = store(&fs);
+            write(&fs, 0, 1, 10).unwrap();
+            let bytes = image(outer, 3000);
+            let written = store.write(&meta(0, outer), &|out| {
+                let bytes = image(inner, 5000);
+                store.write(&meta(0, inner), &|out| out(&bytes)).unwrap();
+                out(&image(outer, 3000));
+            });
+            written.unwrap();
+            let read = store.load(PartitionId(0)).unwrap().unwrap();
+            assert_eq!(read.meta, meta(0, outer.max(inner)));
+            assert_eq!(read.image, if outer >= inner { bytes } else { image(inner, 5000) });
+            assert_eq!(fs.files().len(), 1, "{:?}", fs.files());
+        }
+    }
+
+    #[test]
+    fn leftovers_go_at_the_start_and_no_earlier() {
+        let fs = new_disk(1);
+        write(&fs, 0, 1, 10).unwrap();
+        let name = format_name(PartitionId(0), LogIndex(7));
+        for leftover in [format!("{name}.tmp"), format!("{name}.3.tmp")] {
+            fs.open(&Path::new("/c").join(leftover), OpenMode::CreateNew).unwrap();
+        }
+        write(&fs, 0, 2, 10).unwrap();
+        store(&fs).load(PartitionId(0)).unwrap();
+        assert_eq!(fs.files().len(), 3);
+        store(&fs).remove_leftovers().unwrap();
+        assert_eq!(fs.files().len(), 1);
     }
 
     #[test]
