@@ -14,7 +14,6 @@ use crate::server::dispatch::UNKNOWN;
 use crate::server::listener::{self, Listener};
 use crate::server::tls::offer::{self, TlsError};
 use crate::server::worker::{Identity, Parts, Worker};
-use crate::state::machine::Machine;
 use crate::storage::data_dir::{DataDir, DataDirError};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -72,11 +71,12 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         let acl = Acl::open(&config, fs.clone())?;
         let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
         let latch = Latch::new();
-        let committer = Committer::open(fs, &data_dir, &config, latch.clone())?;
+        let committer = Committer::open(fs, clock.clone(), &data_dir, &config, latch.clone())?;
+        let machines = committer.recover().await?;
         let worker = Rc::new(Worker::new(Parts {
             identity: identity(&config, &*clock, &*entropy),
             tls,
-            machines: (0..config.partitions).map(|_| Machine::new()).collect(),
+            machines,
             clock,
             entropy,
             config: config.clone(),
@@ -85,7 +85,6 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
             latch,
             committer,
         }));
-        worker.committer().recover(worker.clone()).await?;
         worker.forget_lookups();
         worker.log_stream_settings();
         print_banner(&config, &data_dir, &doors.names, started);

@@ -2,7 +2,7 @@
 
 use crate::command::value::{Query, Write};
 use crate::model::limits::BATCH_BYTES_MAX;
-use crate::model::log::{LogIndex, PartitionId};
+use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::partition::batch::{Batch, Item};
@@ -23,9 +23,9 @@ pub enum Sealed<'a> {
 }
 
 /// What a batch is finished with.
-enum Applied {
+enum Applied<'a> {
     /// Its entry was committed at this index.
-    Entry(LogIndex),
+    Entry(LogIndex, &'a [u8]),
     /// It has none.
     Nothing { now: TimeMs },
 }
@@ -37,8 +37,8 @@ pub struct Partition<T> {
     open: Batch<T>,
     /// Batches that were full before they were sealed, to be sealed before the open one.
     full: VecDeque<Batch<T>>,
-    /// Sealed batches in the order in which they were proposed: the front one is applied next.
-    in_flight: VecDeque<Batch<T>>,
+    /// Sealed batches in the order in which they were proposed, by the names of their proposals; one without ops has none.
+    in_flight: VecDeque<(Option<ProposalId>, Batch<T>)>,
     /// Emptied batches, for their memory.
     spare: Vec<Batch<T>>,
 }
@@ -96,7 +96,10 @@ impl<T> Partition<T> {
     /// Bytes that the answer to a query takes which rides now, about: of what is applied, or of what is about to be.
     pub fn riding_bytes(&self, database: u32, now: TimeMs, query: &Query<'_>) -> usize {
         let unapplied: usize =
-            self.full.iter().chain([&self.open]).chain(&self.in_flight).map(Batch::bytes).sum();
+            {
+            let in_flight = self.in_flight.iter().map(|(_, batch)| batch);
+            self.full.iter().chain([&self.open]).chain(in_flight).map(Batch::bytes).sum()
+        };
         self.machine.answer_bytes(database, now, query).max(unapplied)
     }
 
@@ -118,8 +121,9 @@ impl<T> Partition<T> {
         !self.has_open_work() && self.in_flight.is_empty()
     }
 
-    /// Closes the oldest batch that is still open, stamped with the time at which its ops take place.
-    pub fn seal(&mut self, now: TimeMs) -> Sealed<'_> {
+    /// Closes the oldest batch that is still open, stamped with the time at which its ops take place. An entry is to be
+    /// proposed under the name that is given.
+    pub fn seal(&mut self, now: TimeMs, proposal: ProposalId) -> Sealed<'_> {
         let mut sealed = match self.full.pop_front() {
             Some(full) => full,
             None if self.open.is_empty() => return Sealed::Nothing,
@@ -127,14 +131,14 @@ impl<T> Partition<T> {
         };
         if sealed.is_unlogged() {
             match self.in_flight.back_mut() {
-                Some(last) => last.absorb(sealed),
-                None => self.in_flight.push_back(sealed),
+                Some((_, last)) => last.absorb(sealed),
+                None => self.in_flight.push_back((None, sealed)),
             }
             return Sealed::Unlogged;
         }
         sealed.ops_mut().seal(now);
-        self.in_flight.push_back(sealed);
-        Sealed::Entry(self.in_flight.back().expect("pushed just now").entry())
+        self.in_flight.push_back((Some(proposal), sealed));
+        Sealed::Entry(self.in_flight.back().expect("pushed just now").1.entry())
     }
 
     /// Does what rides without a write before it that is not applied yet.
@@ -144,22 +148,35 @@ impl<T> Partition<T> {
         effects: &mut Effects,
         done: &mut impl FnMut(T, Reply, &mut Effects),
     ) {
-        while self.in_flight.front().is_some_and(Batch::is_unlogged) {
-            let batch = self.in_flight.pop_front().expect("looked at just now");
+        while self.in_flight.front().is_some_and(|(_, batch)| batch.is_unlogged()) {
+            let (_, batch) = self.in_flight.pop_front().expect("looked at just now");
             self.finish(batch, Applied::Nothing { now }, effects, done);
         }
     }
 
-    /// Applies a committed entry whose batch was sealed here: the front of what is in flight. `done` may take the effects
-    /// that have come up to then; what it leaves stays for the caller.
+    /// Applies a committed entry whose batch was sealed here. `done` may take the effects that have come up to then; what
+    /// it leaves stays for the caller.
     pub fn apply_own(
         &mut self,
+        proposal: ProposalId,
         index: LogIndex,
+        entry: &[u8],
         effects: &mut Effects,
         done: &mut impl FnMut(T, Reply, &mut Effects),
     ) {
-        let batch = self.in_flight.pop_front().expect("an own entry was sealed before it was committed");
-        self.finish(batch, Applied::Entry(index), effects, done);
+        let batch = self.take(proposal);
+        self.finish(batch, Applied::Entry(index, entry), effects, done);
+    }
+
+    /// Gives up a batch whose proposal has ended without being committed.
+    pub fn fail(&mut self, proposal: ProposalId, error: &ReplyError, done: &mut impl FnMut(T, Reply)) {
+        fail_batch(self.take(proposal), error, done);
+    }
+
+    fn take(&mut self, proposal: ProposalId) -> Batch<T> {
+        let at = self.in_flight.iter().position(|(of, _)| *of == Some(proposal));
+        let taken = at.and_then(|at| self.in_flight.remove(at));
+        taken.expect("a proposal that ends here was sealed here").1
     }
 
     /// Applies a committed entry that nobody here waits for: at recovery, or proposed by another node.
@@ -185,25 +202,23 @@ impl<T> Partition<T> {
     /// Gives up everything that is on its way: the log does not take it any more.
     pub fn fail_all(&mut self, error: &ReplyError, done: &mut impl FnMut(T, Reply)) {
         let open = std::mem::take(&mut self.open);
-        for mut batch in self.in_flight.drain(..).chain(self.full.drain(..)).chain([open]) {
-            for item in batch.parts().0 {
-                let (Item::Op(ticket) | Item::Query { ticket, .. } | Item::Pass(ticket)) = item;
-                done(ticket, Reply::Error(error.clone()));
-            }
+        let in_flight = self.in_flight.drain(..).map(|(_, batch)| batch);
+        for batch in in_flight.chain(self.full.drain(..)).chain([open]) {
+            fail_batch(batch, error, done);
         }
     }
 
     fn finish(
         &mut self,
         mut batch: Batch<T>,
-        applied: Applied,
+        applied: Applied<'_>,
         effects: &mut Effects,
         done: &mut impl FnMut(T, Reply, &mut Effects),
     ) {
-        let (items, entry, queries) = batch.parts();
+        let (items, _, queries) = batch.parts();
         let mut ops = None;
         let now = match applied {
-            Applied::Entry(index) => {
+            Applied::Entry(index, entry) => {
                 let reader = BatchReader::new(entry).expect("the batch was written here");
                 self.machine.begin(index, reader.time());
                 ops = Some(reader);
@@ -230,6 +245,13 @@ impl<T> Partition<T> {
         if self.spare.len() < SPARE_BATCHES_MAX {
             self.spare.push(batch);
         }
+    }
+}
+
+fn fail_batch<T>(mut batch: Batch<T>, error: &ReplyError, done: &mut impl FnMut(T, Reply)) {
+    for item in batch.parts().0 {
+        let (Item::Op(ticket) | Item::Query { ticket, .. } | Item::Pass(ticket)) = item;
+        done(ticket, Reply::Error(error.clone()));
     }
 }
 

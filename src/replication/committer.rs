@@ -1,45 +1,33 @@
-//! The seam between a sealed batch and the machine: who decides that an entry is committed.
+//! The seam between the engine and the log: who decides that an entry is committed.
 //!
-//! Entries are appended, committed in rounds, and applied in the order of their partition's log. The owner of the
-//! machines gives itself as an [`Applier`].
+//! The engine proposes entries under names of its own and takes the committer's events: what is committed, in the order
+//! of each partition's log, and how each proposal ended. What it applies is the committed entry that the event carries.
+//! Nothing is matched by its position in a queue.
 
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
 use crate::config::config::{self, Config, FlushPolicy, Replication};
+use crate::env::clock::Clock;
 use crate::env::fs::Fs;
-use crate::model::log::{LogIndex, PartitionId};
+use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::replication::disk::Disk;
+#[cfg(test)]
+use crate::replication::disk::Images;
+use crate::replication::event::CommitEvent;
 use crate::replication::local::LocalCommitter;
 use crate::replication::raft::committer::RaftCommitter;
+#[cfg(test)]
+use crate::replication::scripted::ScriptedCommitter;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::CheckpointError;
 use crate::storage::data_dir::DataDir;
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::journal::JournalOptions;
-
-/// The owner of the machines.
-pub trait Applier {
-    /// An entry that was appended here is committed; the owner still has its batch.
-    fn apply_own(&self, partition: PartitionId, index: LogIndex);
-
-    /// An entry from disk or from another node is committed.
-    fn apply_foreign(&self, partition: PartitionId, index: LogIndex, entry: &[u8]) -> Result<(), Malformed>;
-
-    /// An entry without commands is committed.
-    fn skip(&self, partition: PartitionId, index: LogIndex);
-
-    fn applied(&self, partition: PartitionId) -> LogIndex;
-
-    /// The machine as it is now, cheaply.
-    fn image(&self, partition: PartitionId) -> Machine;
-
-    /// Replaces the machine by one that was read from a checkpoint.
-    fn install(&self, partition: PartitionId, machine: Machine);
-}
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,130 +106,205 @@ pub enum OpenError {
     Raft { partition: PartitionId, reason: String },
 }
 
-/// The committer of a worker's partitions.
-#[expect(clippy::large_enum_variant, reason = "a worker has one, and does not move it")]
+/// The committer of an engine's partitions. It lives on the engine's thread.
+#[expect(clippy::large_enum_variant, reason = "an engine has one, and does not move it")]
 pub enum Committer {
     Local(LocalCommitter),
     Raft(RaftCommitter),
+    /// Commits, refuses and loses what its script says.
+    #[cfg(test)]
+    Scripted(ScriptedCommitter),
 }
 
 impl Committer {
     /// Opens the journal of a directory. Follow with [`Committer::recover`].
     pub fn open(
         fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
         data_dir: &DataDir,
         options: impl Into<CommitterOptions>,
         latch: Latch,
     ) -> Result<Committer, OpenError> {
         let options = options.into();
         let replication = options.replication;
-        let disk = Disk::open(fs, data_dir, options, latch)?;
+        let disk = Disk::open(fs, clock, data_dir, options, latch)?;
         Ok(match replication {
             Replication::Local => Committer::Local(LocalCommitter::new(disk)),
             Replication::Raft => Committer::Raft(RaftCommitter::new(data_dir.meta().node_id, disk)),
         })
     }
 
-    /// Brings every machine to the end of what is committed; only then may anything be served (R2). Call it once, for
-    /// Raft on the worker's thread within its `LocalSet`. The Raft committer keeps the applier, weakly, and calls it
-    /// from its own tasks: it must not be borrowed across an await.
-    pub async fn recover(&self, applier: Rc<dyn Applier>) -> Result<(), OpenError> {
+    /// Reads every partition's machine back, up to the end of what is known as committed; only then may anything be
+    /// served (R2). The machines come in the order of the partitions. Call it once, for Raft on the engine's thread
+    /// within its `LocalSet`.
+    pub async fn recover(&self) -> Result<Vec<Machine>, OpenError> {
         match self {
-            Committer::Local(local) => local.recover(&*applier),
-            Committer::Raft(raft) => raft.start(&applier).await,
+            Committer::Local(local) => local.recover(),
+            Committer::Raft(raft) => raft.start().await,
+            #[cfg(test)]
+            Committer::Scripted(scripted) => Ok(scripted.recover()),
         }
     }
 
-    /// Appends an entry to a partition's log; [`Committer::commit`] makes it count.
-    pub fn append(&self, partition: PartitionId, entry: &[u8]) {
+    /// Proposes an entry of a partition. Proposals of one partition enter its log in the order in which they are made.
+    /// Each ends in exactly one event, unless [`Committer::events`] returns an error: then nothing ends any more.
+    pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
         match self {
-            Committer::Local(local) => local.append(partition, entry),
-            Committer::Raft(raft) => raft.append(partition, entry),
+            Committer::Local(local) => local.propose(partition, proposal, entry),
+            Committer::Raft(raft) => raft.propose(partition, proposal, entry),
+            #[cfg(test)]
+            Committer::Scripted(scripted) => scripted.propose(partition, proposal, entry),
         }
     }
 
-    /// Commits what was appended, and has it applied in order, by the time this returns. On an error the latch is
-    /// tripped, and nothing more is applied. May be dropped while it waits: nothing is forgotten, the next call goes on.
-    pub async fn commit(&self, applier: &dyn Applier) -> Result<(), CommitError> {
+    /// Whether another proposal of the partition should be made now. A proposal that is made nevertheless is taken.
+    /// Local: no sync is under way, so that the next one takes all that is gathered meanwhile. Raft: fewer than 8
+    /// entries and 16 MiB of the partition are in flight.
+    pub fn has_room(&self, partition: PartitionId) -> bool {
         match self {
-            Committer::Local(local) => local.commit(applier).await,
-            Committer::Raft(raft) => raft.commit().await,
+            Committer::Local(local) => local.has_room(),
+            Committer::Raft(raft) => raft.has_room(partition),
+            #[cfg(test)]
+            Committer::Scripted(scripted) => scripted.has_room(partition),
         }
     }
 
-    /// Writes a checkpoint of every partition beside the traffic and purges the journal. An error with the latch not
-    /// tripped leaves everything as it was.
-    pub async fn checkpoint(&self, applier: &dyn Applier) -> Result<(), CommitError> {
+    /// Whether a proposal has not ended yet.
+    pub fn has_in_flight(&self) -> bool {
         match self {
-            Committer::Local(local) => local.checkpoint(applier).await,
-            Committer::Raft(raft) => raft.checkpoint(applier).await,
+            Committer::Local(local) => local.has_in_flight(),
+            Committer::Raft(raft) => raft.has_in_flight(),
+            #[cfg(test)]
+            Committer::Scripted(scripted) => scripted.has_in_flight(),
         }
     }
 
-    /// Reads the machines from disk again. Nothing may be on its way.
-    pub fn rebuild(&self, applier: &dyn Applier) -> Result<(), OpenError> {
+    /// Waits until something has happened and returns all of it: at least one event, those of a partition in the order of
+    /// its log. The local committer works only in here: one write and one sync for everything that is proposed. The Raft
+    /// committer's events also come of what other nodes do. Waits for ever while there is nothing.
+    ///
+    /// An error means that the disk failed or the latch was tripped: the process must stop. May be dropped while it
+    /// waits: nothing is forgotten, the next call goes on. One call at a time.
+    pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
         match self {
-            Committer::Local(local) => local.recover(applier),
-            Committer::Raft(raft) => raft.rebuild(applier),
+            Committer::Local(local) => local.events().await,
+            Committer::Raft(raft) => raft.events().await,
+            #[cfg(test)]
+            Committer::Scripted(scripted) => scripted.events().await,
+        }
+    }
+
+    /// The engine has dealt with the events of a partition up to the entry at `index` (see [`CommitEvent::applied`]).
+    /// The Raft committer hands out only a few MiB of entries ahead of it.
+    pub fn applied(&self, partition: PartitionId, index: LogIndex) {
+        match self {
+            Committer::Local(_) => {}
+            Committer::Raft(raft) => raft.applied(partition, index),
+            #[cfg(test)]
+            Committer::Scripted(scripted) => scripted.applied(partition, index),
+        }
+    }
+
+    /// Writes a checkpoint of every partition beside the traffic and purges the journal. The images, which the engine
+    /// gives as it has them now, are taken before this returns its future. An error with the latch not tripped leaves
+    /// everything as it was.
+    pub fn checkpoint<'a>(
+        &'a self,
+        images: &dyn Fn(PartitionId) -> Machine,
+    ) -> impl Future<Output = Result<(), CommitError>> + use<'a> {
+        let taken = match self {
+            Committer::Local(local) => local.images(images),
+            Committer::Raft(raft) => raft.images(images),
+            #[cfg(test)]
+            Committer::Scripted(_) => Images::default(),
+        };
+        async move {
+            match self {
+                Committer::Local(local) => local.checkpoint(taken).await,
+                Committer::Raft(raft) => raft.checkpoint(taken).await,
+                #[cfg(test)]
+                Committer::Scripted(_) => Ok(()),
+            }
+        }
+    }
+
+    /// Reads the machines from disk again, as far as the engine has applied the log. Nothing may be in flight.
+    pub fn rebuild(&self) -> Result<Vec<Machine>, OpenError> {
+        assert!(!self.has_in_flight(), "the machines are read again while entries are in flight");
+        match self {
+            Committer::Local(local) => local.recover(),
+            Committer::Raft(raft) => raft.rebuild(),
+            #[cfg(test)]
+            Committer::Scripted(scripted) => Ok(scripted.recover()),
         }
     }
 
     /// How long until [`Committer::sync_if_due`] has something to do; `None` with [`Durability::Fsync`].
     pub fn sync_due_in(&self) -> Option<Duration> {
-        self.disk().sync_due_in()
+        self.disk().and_then(Disk::sync_due_in)
     }
 
     /// Syncs what is written and has waited for its interval: for [`Durability::Relaxed`], to be called by a timer.
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
-        self.disk().sync_if_due().await
+        match self.disk() {
+            Some(disk) => disk.sync_if_due().await,
+            None => Ok(()),
+        }
     }
 
-    /// Syncs everything that is written. A failure trips the latch.
+    /// Syncs everything that is proposed. A failure trips the latch.
     pub async fn sync(&self) -> Result<(), CommitError> {
-        self.disk().flush().await
+        match self.disk() {
+            Some(disk) => disk.flush().await,
+            None => Ok(()),
+        }
     }
 
-    /// Syncs everything: the end of an orderly stop.
+    /// Ends the groups and syncs everything: the end of an orderly stop. The engine takes no events after it.
     pub async fn stop(&self) -> Result<(), CommitError> {
         if let Committer::Raft(raft) = self {
             raft.shut_down().await;
         }
-        self.disk().flush().await
+        self.sync().await
     }
 
     /// For statistics: how long the latest sync took, if there was one since this was asked last.
     pub fn take_last_sync(&self) -> Option<Duration> {
-        self.disk().take_last_sync()
+        self.disk().and_then(Disk::take_last_sync)
     }
 
     /// Whether a checkpoint is worth its writing: the journal has grown to `journal_bytes_min` since the newest one, and
     /// to that one's size. So checkpoints write at most as much as the journal does, however large the state is.
     pub fn is_checkpoint_due(&self, journal_bytes_min: u64) -> bool {
-        let disk = self.disk();
-        disk.bytes_since_checkpoint() >= journal_bytes_min.max(disk.checkpoint_bytes())
+        self.bytes_since_checkpoint() >= journal_bytes_min.max(self.checkpoint_bytes())
     }
 
     /// Journal bytes that a restart would read beyond the newest checkpoint, about.
     pub fn bytes_since_checkpoint(&self) -> u64 {
-        self.disk().bytes_since_checkpoint()
+        self.disk().map_or(0, Disk::bytes_since_checkpoint)
     }
 
     /// Bytes of the newest checkpoints of all partitions, about.
     pub fn checkpoint_bytes(&self) -> u64 {
-        self.disk().checkpoint_bytes()
+        self.disk().map_or(0, Disk::checkpoint_bytes)
     }
 
     pub fn name(&self) -> &'static str {
         match self {
             Committer::Local(_) => "local",
             Committer::Raft(_) => "raft",
+            #[cfg(test)]
+            Committer::Scripted(_) => "scripted",
         }
     }
 
-    fn disk(&self) -> &Disk {
+    /// `None` for a committer without files.
+    fn disk(&self) -> Option<&Disk> {
         match self {
-            Committer::Local(local) => local.disk(),
-            Committer::Raft(raft) => raft.disk(),
+            Committer::Local(local) => Some(local.disk()),
+            Committer::Raft(raft) => Some(raft.disk()),
+            #[cfg(test)]
+            Committer::Scripted(_) => None,
         }
     }
 }

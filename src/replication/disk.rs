@@ -3,70 +3,101 @@
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
-use crate::config::config::FlushPolicy;
+use crate::config::config::Replication;
+use crate::env::clock::Clock;
 use crate::env::fs::Fs;
 use crate::env::priority;
 use crate::model::log::{LogIndex, PartitionId};
-use crate::replication::committer::{Applier, CommitError, CommitterOptions, Durability, OpenError};
+use crate::replication::committer::{CommitError, CommitterOptions, Durability, OpenError};
+use crate::replication::pace::Pace;
+use crate::replication::replay;
 use crate::state::checkpoint;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::{CheckpointMeta, CheckpointStore};
 use crate::storage::data_dir::DataDir;
 use crate::storage::journal::error::JournalError;
-use crate::storage::journal::journal::{Journal, LogRecord, SyncHandle};
+use crate::storage::journal::index::Position;
+use crate::storage::journal::journal::{Journal, JournalOptions, LogRecord, SyncHandle};
 use crate::storage::journal::record::RecordKind;
 
-/// Lives on the worker's thread; nothing is borrowed across an await.
+/// Lives on the engine's thread; nothing is borrowed across an await.
 pub struct Disk {
     journal: RefCell<Journal>,
     checkpoints: CheckpointStore,
+    clock: Arc<dyn Clock>,
     latch: Latch,
     durability: Durability,
     pace: Cell<Pace>,
     last_sync: Cell<Option<Duration>>,
     flusher: RefCell<Option<mpsc::Sender<FlushJob>>>,
-    synced_at: Cell<Instant>,
+    /// The sync that the flusher makes. Who waits for a sync waits here for its turn; one that stops waiting leaves the
+    /// sync to the next.
+    running: Mutex<Option<Running>>,
+    /// [`Clock::monotonic_us`] when the newest sync began.
+    synced_at_us: Cell<u64>,
     /// [`Journal::bytes_appended`] when the newest checkpoint was begun.
     checkpoint_mark: Cell<u64>,
     /// Of each partition's newest checkpoint.
     checkpoint_bytes: RefCell<Vec<u64>>,
 }
 
-/// What recovery meets beside entries of commands.
-pub enum Met<'a> {
-    Checkpoint(&'a CheckpointMeta),
-    /// A membership or a blank entry.
-    Record(&'a LogRecord),
+/// The images of a checkpoint of all partitions.
+#[derive(Default)]
+pub struct Images {
+    /// For [`Disk::checkpoint_done`].
+    pub begun: u64,
+    /// Of the partitions that have changed since their newest checkpoint.
+    pub images: Vec<Image>,
+}
+
+/// A partition's machine, and the entry that it has applied last.
+pub struct Image {
+    pub meta: CheckpointMeta,
+    pub machine: Machine,
 }
 
 /// Entries' bytes that are read at once at recovery.
 const RECOVERY_BYTES: usize = 4 << 20;
 
+/// The newest entries of all groups that are kept in memory: openraft reads each of them back to apply it, and for every
+/// follower.
+const TAIL_BYTES_MAX: usize = 16 << 20;
+
 impl Disk {
     pub fn open(
         fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
         data_dir: &DataDir,
         options: CommitterOptions,
         latch: Latch,
     ) -> Result<Disk, OpenError> {
-        let journal_options = data_dir.journal_options(options.journal);
+        let tail_bytes_max = match options.replication {
+            Replication::Local => options.journal.tail_bytes_max,
+            Replication::Raft => options.journal.tail_bytes_max.max(TAIL_BYTES_MAX),
+        };
+        let journal_options =
+            data_dir.journal_options(JournalOptions { tail_bytes_max, ..options.journal });
         let (journal, recovered) = Journal::open(Arc::clone(&fs), &data_dir.journal(), journal_options)?;
         tracing::info!(records = recovered.records, bytes = recovered.bytes, "read the journal");
+        let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
+        checkpoints.remove_leftovers()?;
         Ok(Disk {
             journal: RefCell::new(journal),
-            checkpoints: CheckpointStore::new(fs, &data_dir.checkpoint()),
+            checkpoints,
             latch,
             durability: options.durability,
             pace: Cell::new(Pace::new(options.flush)),
             last_sync: Cell::new(None),
             flusher: RefCell::default(),
-            synced_at: Cell::new(Instant::now()),
+            running: Mutex::default(),
+            synced_at_us: Cell::new(clock.monotonic_us()),
+            clock,
             checkpoint_mark: Cell::new(0),
             checkpoint_bytes: RefCell::new(vec![0; usize::from(data_dir.meta().partitions)]),
         })
@@ -92,55 +123,60 @@ impl Disk {
         (0..self.journal.borrow().partitions()).map(PartitionId)
     }
 
-    /// Checkpoint, then the journal from there on, up to its end. `met` is told of everything but commands.
-    pub fn recover_partition(
+    /// Reads a partition's newest checkpoint: its machine, and what it says of itself; an empty machine if there is none.
+    /// The journal then goes on behind it: perhaps the node stopped before it had purged, or within an install.
+    pub fn load_machine(
         &self,
-        applier: &dyn Applier,
         partition: PartitionId,
-        met: &mut dyn FnMut(Met<'_>) -> Result<(), Malformed>,
-    ) -> Result<(), OpenError> {
+    ) -> Result<(Machine, Option<CheckpointMeta>), OpenError> {
         let mut journal = self.journal.borrow_mut();
         let purged = journal.log(partition).purged().index;
-        let mut index = LogIndex::default();
-        let mut machine = Machine::new();
-        if let Some(found) = self.checkpoints.load(partition)? {
-            let log_id = found.meta.log_id;
-            index = log_id.index;
-            self.checkpoint_bytes.borrow_mut()[usize::from(partition.0)] = found.image.len() as u64;
-            machine = checkpoint::decode(&found.image).map_err(|source| OpenError::Image {
-                partition,
-                index,
-                source,
-            })?;
-            if machine.applied() != index {
-                return Err(OpenError::OtherImage { partition, index, found: machine.applied() });
+        let Some(found) = self.checkpoints.load(partition)? else {
+            if purged > LogIndex::default() {
+                return Err(OpenError::CheckpointMissing { partition, purged, index: LogIndex::default() });
             }
-            met(Met::Checkpoint(&found.meta)).map_err(|source| OpenError::Image {
-                partition,
-                index,
-                source,
-            })?;
-            // Perhaps the node stopped before it had purged. If the checkpoint knows more than the journal, the journal
-            // goes on behind it.
-            journal.purge(partition, log_id);
-        }
+            return Ok((Machine::new(), None));
+        };
+        let log_id = found.meta.log_id;
+        let index = log_id.index;
         if index < purged {
             return Err(OpenError::CheckpointMissing { partition, purged, index });
         }
-        applier.install(partition, machine);
-        let last = journal.log(partition).last().index;
-        while index < last {
-            for record in journal.read(partition, index.next()..last.next(), RECOVERY_BYTES)? {
-                assert_eq!(record.log_id.index, index.next(), "the journal gives entry after entry");
-                index = record.log_id.index;
+        self.checkpoint_bytes.borrow_mut()[usize::from(partition.0)] = found.image.len() as u64;
+        let machine = checkpoint::decode(&found.image).map_err(|source| OpenError::Image {
+            partition,
+            index,
+            source,
+        })?;
+        if machine.applied() != index {
+            return Err(OpenError::OtherImage { partition, index, found: machine.applied() });
+        }
+        journal.purge(partition, log_id);
+        Ok((machine, Some(found.meta)))
+    }
+
+    /// Applies the journal to a machine, up to an entry of its log. `met` is told of the entries without commands.
+    pub fn replay(
+        &self,
+        partition: PartitionId,
+        machine: &mut Machine,
+        upto: LogIndex,
+        met: &mut dyn FnMut(&LogRecord) -> Result<(), Malformed>,
+    ) -> Result<(), OpenError> {
+        let journal = self.journal.borrow();
+        while machine.applied() < upto {
+            let next = machine.applied().next();
+            for record in journal.read(partition, next..upto.next(), RECOVERY_BYTES)? {
+                let index = record.log_id.index;
+                assert_eq!(index, machine.applied().next(), "the journal gives entry after entry");
                 let applied = match record.kind {
-                    RecordKind::Entry => applier.apply_foreign(partition, index, &record.payload),
-                    _ => met(Met::Record(&record)).map(|()| applier.skip(partition, index)),
+                    RecordKind::Entry => replay::apply(machine, index, &record.payload),
+                    _ => met(&record).map(|()| machine.skip(index)),
                 };
                 applied.map_err(|source| OpenError::Entry { partition, index, source })?;
             }
+            assert!(machine.applied() >= next, "the log holds entry {}", next.0);
         }
-        assert_eq!(applier.applied(partition), last, "every entry was applied");
         Ok(())
     }
 
@@ -148,18 +184,23 @@ impl Disk {
     pub fn sync_due_in(&self) -> Option<Duration> {
         match self.durability {
             Durability::Fsync => None,
-            Durability::Relaxed { interval } => Some(interval.saturating_sub(self.synced_at.get().elapsed())),
+            Durability::Relaxed { interval } => Some(interval.saturating_sub(self.unsynced_for())),
         }
     }
 
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.durability {
-            Durability::Relaxed { interval } if self.synced_at.get().elapsed() >= interval => {
-                self.write()?;
-                self.sync().await
-            }
+            Durability::Relaxed { interval } if self.unsynced_for() >= interval => self.flush().await,
             _ => Ok(()),
         }
+    }
+
+    fn unsynced_for(&self) -> Duration {
+        self.since(self.synced_at_us.get())
+    }
+
+    fn since(&self, started_us: u64) -> Duration {
+        Duration::from_micros(self.clock.monotonic_us().saturating_sub(started_us))
     }
 
     /// Journal bytes since the newest checkpoint was begun.
@@ -177,11 +218,6 @@ impl Disk {
         self.checkpoint_bytes.borrow().iter().sum()
     }
 
-    /// Where a checkpoint begins; give it to [`Disk::checkpoint_done`].
-    pub fn checkpoint_begun(&self) -> u64 {
-        self.journal.borrow().bytes_appended()
-    }
-
     /// Every partition has its checkpoint, and its purge record is appended: files go when that is durable.
     pub async fn checkpoint_done(&self, mark: u64) -> Result<(), CommitError> {
         self.checkpoint_mark.set(mark);
@@ -193,43 +229,47 @@ impl Disk {
         self.sync().await
     }
 
-    /// Writes a checkpoint of what is applied; `None` if the newest one is of just that. The journal is not purged.
-    pub async fn checkpoint_partition(
-        &self,
-        applier: &dyn Applier,
-        partition: PartitionId,
-        membership: Vec<u8>,
-    ) -> Result<Option<CheckpointMeta>, CommitError> {
-        let applied = applier.applied(partition);
-        let log_id = match self.journal.borrow().log(partition) {
-            log if applied <= log.purged().index => return Ok(None),
-            log => log.log_id(applied).expect("an applied entry that is not purged is in the log"),
+    /// Takes the images of all partitions: `image` gives the machine and the membership bytes, or `None` to leave the
+    /// partition out.
+    pub fn images(&self, image: &dyn Fn(PartitionId) -> Option<(Machine, Vec<u8>)>) -> Images {
+        let journal = self.journal.borrow();
+        let take = |partition| {
+            let (machine, membership) = image(partition)?;
+            let log = journal.log(partition);
+            if machine.applied() <= log.purged().index {
+                return None;
+            }
+            let log_id = log.log_id(machine.applied()).expect("an applied entry that is not purged is in the log");
+            Some(Image { meta: CheckpointMeta { partition, log_id, membership }, machine })
         };
-        let machine = applier.image(partition);
+        Images { begun: journal.bytes_appended(), images: self.partitions().filter_map(take).collect() }
+    }
+
+    /// Makes a checkpoint of an image. The journal is not purged.
+    pub async fn write_image(&self, image: Image) -> Result<(), CommitError> {
         // Relaxed durability applies before it syncs. A checkpoint never knows more than the journal below it.
         self.flush().await?;
-        let meta = CheckpointMeta { partition, log_id, membership };
-        self.write_checkpoint(meta.clone(), machine).await?;
-        Ok(Some(meta))
+        self.write_checkpoint(image.meta, image.machine).await
     }
 
     /// Writes an image on a thread of its own: it takes as long as the disk does. Durable when this returns.
     pub async fn write_checkpoint(&self, meta: CheckpointMeta, machine: Machine) -> Result<(), CommitError> {
         let partition = usize::from(meta.partition.0);
         let store = self.checkpoints.clone();
+        let clock = Arc::clone(&self.clock);
         let (done, result) = oneshot::channel();
         thread::Builder::new()
             .name("checkpoint".into())
             .spawn(move || {
                 priority::lower_own();
-                let started = Instant::now();
+                let started_us = clock.monotonic_us();
                 let written = store.write(&meta, &|out| checkpoint::encode(&machine, out));
                 if let Ok(bytes) = &written {
                     tracing::info!(
                         partition = meta.partition.0,
                         index = meta.log_id.index.0,
                         bytes,
-                        ms = started.elapsed().as_millis() as u64,
+                        ms = (clock.monotonic_us() - started_us) / 1000,
                         "wrote a checkpoint"
                     );
                 }
@@ -243,50 +283,73 @@ impl Disk {
         Ok(())
     }
 
-    /// Hands what is appended to the operating system.
-    pub fn write(&self) -> Result<(), CommitError> {
+    /// Hands what is appended to the operating system; says how far that is.
+    pub fn write(&self) -> Result<Position, CommitError> {
         self.check_latch()?;
-        let result = self.journal.borrow_mut().write();
-        self.trip_on_error(result)
+        let mut journal = self.journal.borrow_mut();
+        let result = journal.write();
+        self.trip_on_error(result)?;
+        Ok(journal.appended())
     }
 
-    /// Makes durable what is written.
+    /// Whether the flusher makes a sync.
+    pub fn is_syncing(&self) -> bool {
+        // A guard that is taken belongs to someone who waits for one.
+        self.running.try_lock().map_or(true, |running| running.is_some())
+    }
+
+    /// Makes durable what is written by now. Any number may wait at the same time: one sync serves all whose bytes were
+    /// written when it began.
     pub async fn sync(&self) -> Result<(), CommitError> {
         self.check_latch()?;
-        // What is written while the sync runs has waited since then.
-        let began = Instant::now();
-        let handle = self.journal.borrow().sync_handle();
-        if let Some(handle) = handle {
-            let (handle, outcome, took) = if self.pace.get().inline {
-                let started = Instant::now();
-                let outcome = handle.run();
-                (handle, outcome, started.elapsed())
-            } else {
-                self.sync_elsewhere(handle).await?
-            };
-            self.pace.set(self.pace.get().after(took));
-            self.last_sync.set(Some(took));
-            let result = self.journal.borrow_mut().complete_sync(handle, outcome);
-            self.trip_on_error(result)?;
+        let target = self.journal.borrow().written();
+        if self.journal.borrow().durable() >= target {
+            self.synced_at_us.set(self.clock.monotonic_us());
+            return Ok(());
         }
-        self.synced_at.set(began);
+        let mut running = self.running.lock().await;
+        while self.journal.borrow().durable() < target {
+            self.check_latch()?;
+            let finished = match &mut *running {
+                Some(sync) => {
+                    let died = CommitError::Stopped { reason: "the flusher thread died".into() };
+                    let finished = (&mut sync.done).await;
+                    let began_us = sync.began_us;
+                    *running = None;
+                    self.check_latch().and(finished.map_err(|_| died)).map(|outcome| (outcome, began_us))?
+                }
+                None => {
+                    let began_us = self.clock.monotonic_us();
+                    let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
+                    if !self.pace.get().inline {
+                        *running = Some(self.sync_elsewhere(handle, began_us)?);
+                        continue;
+                    }
+                    let outcome = handle.run();
+                    (Finished { handle, outcome, took: self.since(began_us) }, began_us)
+                }
+            };
+            self.synced(finished.0, finished.1)?;
+        }
         Ok(())
     }
 
-    async fn sync_elsewhere(
-        &self,
-        handle: SyncHandle,
-    ) -> Result<(SyncHandle, Result<(), JournalError>, Duration), CommitError> {
-        let (done, result) = oneshot::channel();
+    fn synced(&self, finished: Finished, began_us: u64) -> Result<(), CommitError> {
+        self.pace.set(self.pace.get().after(finished.took));
+        self.last_sync.set(Some(finished.took));
+        let result = self.journal.borrow_mut().complete_sync(finished.handle, finished.outcome);
+        self.trip_on_error(result)?;
+        // What was written while the sync ran has waited since then.
+        self.synced_at_us.set(began_us);
+        Ok(())
+    }
+
+    fn sync_elsewhere(&self, handle: SyncHandle, began_us: u64) -> Result<Running, CommitError> {
+        let (done, finished) = oneshot::channel();
+        let job = FlushJob { handle, done };
         let died = |_| CommitError::Stopped { reason: "the flusher thread died".into() };
-        self.flusher()?.send(FlushJob { handle, done }).map_err(|_| died(()))?;
-        match result.await {
-            Ok(result) => Ok(result),
-            Err(_) => {
-                self.check_latch()?;
-                Err(died(()))
-            }
-        }
+        self.flusher()?.send(job).map_err(died)?;
+        Ok(Running { done: finished, began_us })
     }
 
     fn flusher(&self) -> Result<mpsc::Sender<FlushJob>, CommitError> {
@@ -295,10 +358,10 @@ impl Disk {
             return Ok(sender.clone());
         }
         let (sender, jobs) = mpsc::channel();
-        let latch = self.latch.clone();
+        let (latch, clock) = (self.latch.clone(), Arc::clone(&self.clock));
         thread::Builder::new()
             .name("flusher".into())
-            .spawn(move || run_flusher(&jobs, &latch))
+            .spawn(move || run_flusher(&jobs, &latch, &*clock))
             .map_err(CommitError::Thread)?;
         *flusher = Some(sender.clone());
         Ok(sender)
@@ -318,77 +381,37 @@ impl Disk {
     }
 }
 
+/// A sync that the flusher makes.
+struct Running {
+    done: oneshot::Receiver<Finished>,
+    began_us: u64,
+}
+
 struct FlushJob {
     handle: SyncHandle,
-    done: oneshot::Sender<(SyncHandle, Result<(), JournalError>, Duration)>,
+    done: oneshot::Sender<Finished>,
+}
+
+struct Finished {
+    handle: SyncHandle,
+    outcome: Result<(), JournalError>,
+    took: Duration,
 }
 
 /// Syncs one after the other until the committer is gone or a sync fails. It trips the latch itself, for whoever asked
 /// may have stopped listening, and a later sync would succeed without the lost bytes (S2).
-fn run_flusher(jobs: &mpsc::Receiver<FlushJob>, latch: &Latch) {
-    while let Ok(job) = jobs.recv() {
-        let started = Instant::now();
-        let outcome = job.handle.run();
+fn run_flusher(jobs: &mpsc::Receiver<FlushJob>, latch: &Latch, clock: &dyn Clock) {
+    while let Ok(FlushJob { handle, done }) = jobs.recv() {
+        let started_us = clock.monotonic_us();
+        let outcome = handle.run();
         let failed = outcome.is_err();
         if let Err(error) = &outcome {
             latch.trip(error.to_string());
         }
-        let _ = job.done.send((job.handle, outcome, started.elapsed()));
+        let took = Duration::from_micros(clock.monotonic_us().saturating_sub(started_us));
+        let _ = done.send(Finished { handle, outcome, took });
         if failed {
             return;
         }
-    }
-}
-
-/// Where to sync, from how long syncs take: on the worker it saves two thread switches per round, on a slow disk it
-/// would stall every connection meanwhile.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    policy: FlushPolicy,
-    inline: bool,
-    average: Duration,
-}
-
-impl Pace {
-    /// Above this average syncs move to the flusher, below half of it back.
-    const INLINE_MAX: Duration = Duration::from_millis(1);
-
-    fn new(policy: FlushPolicy) -> Pace {
-        Pace { policy, inline: policy != FlushPolicy::Thread, average: Duration::ZERO }
-    }
-
-    /// A moving average over about 16 syncs.
-    fn after(self, took: Duration) -> Pace {
-        let average = (self.average * 15 + took.min(Duration::from_secs(10))) / 16;
-        let inline = match self.policy {
-            FlushPolicy::Inline => true,
-            FlushPolicy::Thread => false,
-            FlushPolicy::Auto if self.inline => average < Self::INLINE_MAX,
-            FlushPolicy::Auto => average < Self::INLINE_MAX / 2,
-        };
-        if inline != self.inline {
-            tracing::info!(average_us = average.as_micros() as u64, inline, "changed where syncs are made");
-        }
-        Pace { average, inline, ..self }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn syncs_move_to_a_thread_when_they_are_slow_and_back_when_they_are_not() {
-        let mut pace = Pace::new(FlushPolicy::Auto);
-        assert!(pace.inline);
-        for _ in 0..20 {
-            pace = pace.after(Duration::from_millis(5));
-        }
-        assert!(!pace.inline);
-        for _ in 0..100 {
-            pace = pace.after(Duration::from_micros(100));
-        }
-        assert!(pace.inline);
-        assert!(!Pace::new(FlushPolicy::Thread).after(Duration::ZERO).inline);
     }
 }

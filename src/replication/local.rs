@@ -3,21 +3,43 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use crate::model::log::{LogId, LogIndex, PartitionId, Term};
-use crate::replication::committer::{Applier, CommitError, Durability, OpenError};
-use crate::replication::disk::Disk;
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use crate::model::log::{LogId, PartitionId, ProposalId, Term};
+use crate::replication::committer::{CommitError, Durability, OpenError};
+use crate::replication::disk::{Disk, Images};
+use crate::replication::event::{CommitEvent, Payload};
+use crate::replication::proposals::Proposals;
+use crate::state::machine::Machine;
+use crate::storage::journal::index::Position;
 use crate::storage::journal::record::RecordKind;
 
-/// Lives on the worker's thread; nothing is borrowed across an await.
+/// Lives on the engine's thread; nothing is borrowed across an await.
 pub struct LocalCommitter {
     disk: Disk,
-    /// Appended entries that are not applied yet, oldest first.
-    pending: RefCell<VecDeque<(PartitionId, LogIndex)>>,
+    /// What stands in the journal and is not committed yet, in the order of the journal.
+    appended: RefCell<VecDeque<Appended>>,
+    proposals: RefCell<Proposals>,
+    proposed: Notify,
+}
+
+struct Appended {
+    partition: PartitionId,
+    log_id: LogId,
+    proposal: ProposalId,
+    /// The entry is committed once the journal is durable up to here.
+    end: Position,
 }
 
 impl LocalCommitter {
     pub fn new(disk: Disk) -> LocalCommitter {
-        LocalCommitter { disk, pending: RefCell::default() }
+        LocalCommitter {
+            disk,
+            appended: RefCell::default(),
+            proposals: RefCell::default(),
+            proposed: Notify::new(),
+        }
     }
 
     pub fn disk(&self) -> &Disk {
@@ -25,50 +47,82 @@ impl LocalCommitter {
     }
 
     /// Checkpoint, then the journal from there on: everything in it is durable, so all of it is committed.
-    pub fn recover(&self, applier: &dyn Applier) -> Result<(), OpenError> {
-        for partition in self.disk.partitions() {
-            self.disk.recover_partition(applier, partition, &mut |_| Ok(()))?;
-        }
-        Ok(())
+    pub fn recover(&self) -> Result<Vec<Machine>, OpenError> {
+        let recover = |partition| {
+            let (mut machine, _) = self.disk.load_machine(partition)?;
+            let last = self.disk.journal().borrow().log(partition).last().index;
+            self.disk.replay(partition, &mut machine, last, &mut |_| Ok(()))?;
+            Ok(machine)
+        };
+        self.disk.partitions().map(recover).collect()
     }
 
-    pub fn append(&self, partition: PartitionId, entry: &[u8]) {
+    pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
         let mut journal = self.disk.journal().borrow_mut();
         let last = journal.log(partition).last();
         // A node without a cluster stays in the term that its log is in.
         let log_id = LogId { term: last.term.max(Term(1)), index: last.index.next() };
-        journal.append(partition, log_id, RecordKind::Entry, entry);
-        self.pending.borrow_mut().push_back((partition, log_id.index));
+        journal.append_shared(partition, log_id, RecordKind::Entry, &entry);
+        let end = journal.appended();
+        self.proposals.borrow_mut().begin(partition, proposal, entry);
+        self.appended.borrow_mut().push_back(Appended { partition, log_id, proposal, end });
+        self.proposed.notify_one();
     }
 
-    /// May be dropped while it waits: nothing is forgotten, the next call goes on.
-    pub async fn commit(&self, applier: &dyn Applier) -> Result<(), CommitError> {
-        let entries = self.pending.borrow().len();
-        if entries == 0 {
-            return Ok(());
+    pub fn has_room(&self) -> bool {
+        !self.disk.is_syncing()
+    }
+
+    pub fn has_in_flight(&self) -> bool {
+        !self.proposals.borrow().is_empty()
+    }
+
+    pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
+        loop {
+            self.disk.check_latch()?;
+            if self.appended.borrow().is_empty() {
+                self.proposed.notified().await;
+                continue;
+            }
+            let written = self.disk.write()?;
+            let committed = match self.disk.durability() {
+                Durability::Fsync => {
+                    self.disk.sync().await?;
+                    self.disk.journal().borrow().durable()
+                }
+                Durability::Relaxed { .. } => written,
+            };
+            let events = self.take_up_to(committed);
+            assert!(!events.is_empty(), "what was written before the sync is durable after it");
+            return Ok(events);
         }
-        self.disk.write()?;
-        match self.disk.durability() {
-            Durability::Fsync => self.disk.sync().await?,
-            Durability::Relaxed { .. } => {}
-        }
-        for _ in 0..entries {
-            let front = self.pending.borrow_mut().pop_front();
-            let (partition, index) = front.expect("only a commit takes from what is pending");
-            applier.apply_own(partition, index);
-        }
-        Ok(())
+    }
+
+    fn take_up_to(&self, committed: Position) -> Vec<CommitEvent> {
+        let mut appended = self.appended.borrow_mut();
+        let mut proposals = self.proposals.borrow_mut();
+        let taken = appended.partition_point(|appended| appended.end <= committed);
+        let event = |Appended { partition, log_id, proposal, .. }| CommitEvent::Committed {
+            partition,
+            log_id,
+            payload: Payload::Entry(proposals.end(partition, proposal)),
+            proposal: Some(proposal),
+        };
+        appended.drain(..taken).map(event).collect()
+    }
+
+    pub fn images(&self, images: &dyn Fn(PartitionId) -> Machine) -> Images {
+        self.disk.images(&|partition| Some((images(partition), Vec::new())))
     }
 
     /// One partition after the other, each image written on a thread of its own.
-    pub async fn checkpoint(&self, applier: &dyn Applier) -> Result<(), CommitError> {
-        let mark = self.disk.checkpoint_begun();
-        for partition in self.disk.partitions() {
-            if let Some(meta) = self.disk.checkpoint_partition(applier, partition, Vec::new()).await? {
-                self.disk.journal().borrow_mut().purge(partition, meta.log_id);
-            }
+    pub async fn checkpoint(&self, images: Images) -> Result<(), CommitError> {
+        for image in images.images {
+            let (partition, log_id) = (image.meta.partition, image.meta.log_id);
+            self.disk.write_image(image).await?;
+            self.disk.journal().borrow_mut().purge(partition, log_id);
         }
-        self.disk.checkpoint_done(mark).await
+        self.disk.checkpoint_done(images.begun).await
     }
 }
 

@@ -2,85 +2,27 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::*;
-use crate::base::latch::Latch;
-use crate::base::wire::Malformed;
 use crate::config::config::FlushPolicy;
-use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::env::sim_fs::{Faults, SimFs};
-use crate::replication::committer::CommitterOptions;
-use crate::state::machine::Machine;
-use crate::storage::data_dir::DataDir;
+use crate::replication::committer::{Committer, CommitterOptions};
+use crate::replication::testing::{PARTITIONS, TestNode, entry, image, run};
 use crate::storage::journal::journal::JournalOptions;
 
-const PARTITIONS: u16 = 2;
-
-/// Machines that only count, and what was applied to them beside.
-#[derive(Default)]
-struct Applied {
-    machines: RefCell<Vec<Machine>>,
-    own: RefCell<Vec<(PartitionId, LogIndex)>>,
-    foreign: RefCell<Vec<(PartitionId, LogIndex, Vec<u8>)>>,
+fn start(fs: &SimFs, options: &CommitterOptions) -> Result<TestNode, OpenError> {
+    let fs: Arc<dyn Fs> = Arc::new(fs.clone());
+    run(TestNode::start(&fs, Path::new("/data"), options))
 }
 
-impl Applied {
-    fn new() -> Applied {
-        let applied = Applied::default();
-        *applied.machines.borrow_mut() = (0..PARTITIONS).map(|_| Machine::new()).collect();
-        applied
+fn local(node: &TestNode) -> &LocalCommitter {
+    match &node.committer {
+        Committer::Local(local) => local,
+        _ => unreachable!("started as local"),
     }
-}
-
-impl Applier for Applied {
-    fn apply_own(&self, partition: PartitionId, index: LogIndex) {
-        self.skip(partition, index);
-        self.own.borrow_mut().push((partition, index));
-    }
-
-    fn apply_foreign(&self, partition: PartitionId, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
-        self.skip(partition, index);
-        self.foreign.borrow_mut().push((partition, index, entry.to_vec()));
-        Ok(())
-    }
-
-    fn skip(&self, partition: PartitionId, index: LogIndex) {
-        self.machines.borrow_mut()[usize::from(partition.0)].skip(index);
-    }
-
-    fn applied(&self, partition: PartitionId) -> LogIndex {
-        self.machines.borrow()[usize::from(partition.0)].applied()
-    }
-
-    fn image(&self, partition: PartitionId) -> Machine {
-        self.machines.borrow()[usize::from(partition.0)].clone()
-    }
-
-    fn install(&self, partition: PartitionId, machine: Machine) {
-        self.machines.borrow_mut()[usize::from(partition.0)] = machine;
-    }
-}
-
-struct Node {
-    committer: LocalCommitter,
-    applied: Applied,
-    latch: Latch,
-    _dir: DataDir,
-}
-
-fn start(fs: &SimFs, options: &CommitterOptions) -> Result<Node, OpenError> {
-    let sim: Arc<dyn Fs> = Arc::new(fs.clone());
-    let entropy = SeededEntropy::new(1);
-    let journal = options.journal.clone();
-    let dir =
-        DataDir::open_with(Arc::clone(&sim), Path::new("/data"), PARTITIONS, &entropy, journal).unwrap();
-    let latch = Latch::new();
-    let committer = LocalCommitter::new(Disk::open(sim, &dir, options.clone(), latch.clone())?);
-    let applied = Applied::new();
-    committer.recover(&applied)?;
-    Ok(Node { committer, applied, latch, _dir: dir })
 }
 
 fn options(durability: Durability, flush: FlushPolicy) -> CommitterOptions {
@@ -88,12 +30,8 @@ fn options(durability: Durability, flush: FlushPolicy) -> CommitterOptions {
     CommitterOptions { durability, flush, journal, ..CommitterOptions::default() }
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
-}
-
-fn partition(number: u64) -> PartitionId {
-    PartitionId((number % u64::from(PARTITIONS)) as u16)
+fn partition(number: u64) -> u16 {
+    (number % u64::from(PARTITIONS)) as u16
 }
 
 #[test]
@@ -105,22 +43,83 @@ fn entries_are_applied_in_order_once_they_are_durable_and_found_again() {
         run(async {
             for round in 0..5u64 {
                 for number in 0..3 {
-                    node.committer.append(partition(number), format!("{round}.{number}").as_bytes());
+                    node.propose(partition(number), &format!("{round}.{number}"));
                 }
-                assert_eq!(node.applied.own.borrow().len() as u64, round * 3);
+                assert_eq!(node.own() as u64, round * 3);
                 let syncs = fs.syncs();
-                node.committer.commit(&node.applied).await.unwrap();
+                node.commit().await.unwrap();
+                assert_eq!(node.own() as u64, round * 3 + 3);
                 assert!(fs.syncs() > syncs);
             }
         });
+        let names = [node.names(0), node.names(1)];
+        assert_eq!(names[1], ["0.1", "1.1", "2.1", "3.1", "4.1"]);
+        assert_eq!(names[0].len(), 10);
         drop(node);
         fs.crash();
         let node = start(&fs, &options).unwrap();
-        let foreign = node.applied.foreign.borrow();
-        assert_eq!(foreign.len(), 15);
-        assert_eq!(foreign[0], (PartitionId(0), LogIndex(1), b"0.0".to_vec()));
-        assert_eq!(foreign[14], (PartitionId(1), LogIndex(5), b"4.1".to_vec()));
+        assert_eq!([node.names(0), node.names(1)], names);
     }
+}
+
+#[test]
+fn everything_that_is_proposed_costs_one_sync_and_comes_back_as_it_is() {
+    let fs = SimFs::new(1);
+    let options =
+        CommitterOptions { journal: JournalOptions::default(), ..options(Durability::Fsync, FlushPolicy::Inline) };
+    let node = start(&fs, &options).unwrap();
+    run(async {
+        let proposed: Vec<Bytes> = (0..20).map(|number: u64| entry(&number.to_string())).collect();
+        for (number, entry) in (0..).zip(&proposed) {
+            let of = PartitionId(partition(number));
+            node.committer.propose(of, ProposalId(number + 1), entry.clone());
+        }
+        let syncs = fs.syncs();
+        let events = node.committer.events().await.unwrap();
+        assert_eq!((fs.syncs(), events.len()), (syncs + 1, 20));
+        for (number, (event, entry)) in (0..).zip(events.iter().zip(&proposed)) {
+            let CommitEvent::Committed { partition: of, log_id, payload: Payload::Entry(bytes), proposal } = event
+            else {
+                panic!("{event:?}");
+            };
+            assert_eq!((*of, *proposal), (PartitionId(partition(number)), Some(ProposalId(number + 1))));
+            assert_eq!(log_id.index.0, number / u64::from(PARTITIONS) + 1);
+            assert_eq!(bytes.as_ptr(), entry.as_ptr(), "the very bytes");
+        }
+    });
+}
+
+/// Dropped while a sync runs on the flusher: the sync goes on, and the next call takes its outcome.
+#[test]
+fn events_may_be_dropped_while_they_wait() {
+    let fs = SimFs::new(1);
+    let node = start(&fs, &options(Durability::Fsync, FlushPolicy::Thread)).unwrap();
+    run(async {
+        let poll_once = async || {
+            let mut events = std::pin::pin!(node.committer.events());
+            std::future::poll_fn(|context| Poll::Ready(events.as_mut().poll(context))).await
+        };
+        assert!(poll_once().await.is_pending(), "nothing is proposed");
+        assert!(node.committer.has_room(PartitionId(0)));
+        let syncs = fs.syncs();
+        let mut dropped = 0;
+        for number in 0..100u64 {
+            node.propose(partition(number), &number.to_string());
+            match poll_once().await {
+                Poll::Ready(events) => node.take(events.unwrap()),
+                Poll::Pending => {
+                    assert!(!node.committer.has_room(PartitionId(0)));
+                    dropped += 1;
+                }
+            }
+        }
+        node.commit().await.unwrap();
+        assert_eq!(node.own(), 100);
+        assert!(dropped > 0 && node.committer.has_room(PartitionId(0)));
+        // A change of files costs two or three more.
+        let files = node.committer.bytes_since_checkpoint() / 4096 + 1;
+        assert!(fs.syncs() <= syncs + 100 + 3 * files, "no sync is made twice");
+    });
 }
 
 #[test]
@@ -129,22 +128,19 @@ fn a_failed_sync_applies_nothing_and_trips_the_latch() {
         let fs = SimFs::new(1);
         let node = start(&fs, &options(Durability::Fsync, flush)).unwrap();
         run(async {
-            node.committer.append(PartitionId(0), b"first");
-            node.committer.commit(&node.applied).await.unwrap();
+            node.propose(0, "first");
+            node.commit().await.unwrap();
             fs.set_faults(Faults { fail_sync: Some(fs.syncs() + 1), ..Faults::default() });
-            node.committer.append(PartitionId(0), b"second");
-            assert!(matches!(node.committer.commit(&node.applied).await, Err(CommitError::Journal(_))));
+            node.propose(0, "second");
+            assert!(node.commit().await.is_err());
             assert!(node.latch.is_tripped());
             for _ in 0..3 {
-                node.committer.append(PartitionId(0), b"third");
-                assert!(matches!(
-                    node.committer.commit(&node.applied).await,
-                    Err(CommitError::Stopped { .. })
-                ));
+                node.propose(0, "third");
+                assert!(matches!(node.commit().await, Err(CommitError::Stopped { .. })));
             }
-            assert!(node.committer.disk().flush().await.is_err());
+            assert!(node.committer.sync().await.is_err());
         });
-        assert_eq!(node.applied.own.borrow().len(), 1);
+        assert_eq!(node.own(), 1);
     }
 }
 
@@ -154,20 +150,20 @@ fn relaxed_durability_acknowledges_before_it_syncs_and_a_stop_syncs() {
     let relaxed = options(Durability::Relaxed { interval: Duration::ZERO }, FlushPolicy::Inline);
     let node = start(&fs, &relaxed).unwrap();
     run(async {
-        node.committer.append(PartitionId(0), b"a");
+        node.propose(0, "a");
         let syncs = fs.syncs();
-        node.committer.commit(&node.applied).await.unwrap();
-        assert_eq!((fs.syncs(), node.applied.own.borrow().len()), (syncs, 1));
-        assert_eq!(node.committer.disk().sync_due_in(), Some(Duration::ZERO));
-        node.committer.disk().sync_if_due().await.unwrap();
+        node.commit().await.unwrap();
+        assert_eq!((fs.syncs(), node.own()), (syncs, 1));
+        assert_eq!(node.committer.sync_due_in(), Some(Duration::ZERO));
+        node.committer.sync_if_due().await.unwrap();
         assert_eq!(fs.syncs(), syncs + 1);
-        node.committer.append(PartitionId(0), b"b");
-        node.committer.commit(&node.applied).await.unwrap();
-        node.committer.disk().flush().await.unwrap();
+        node.propose(0, "b");
+        node.commit().await.unwrap();
+        node.committer.stop().await.unwrap();
     });
     drop(node);
     fs.crash();
-    assert_eq!(start(&fs, &relaxed).unwrap().applied.foreign.borrow().len(), 2);
+    assert_eq!(start(&fs, &relaxed).unwrap().names(0), ["a", "b"]);
 }
 
 #[test]
@@ -177,24 +173,27 @@ fn a_checkpoint_shortens_the_journal_and_the_restart() {
     let node = start(&fs, &options).unwrap();
     run(async {
         for number in 0..100 {
-            node.committer.append(partition(number), &[7; 200]);
-            node.committer.commit(&node.applied).await.unwrap();
+            node.propose(partition(number), &"x".repeat(200));
+            node.commit().await.unwrap();
         }
         let files = fs.files().len();
-        assert!(node.committer.disk().bytes_since_checkpoint() > 20_000);
-        node.committer.checkpoint(&node.applied).await.unwrap();
-        assert!(node.committer.disk().bytes_since_checkpoint() < 500);
+        assert!(node.committer.bytes_since_checkpoint() > 20_000);
+        node.checkpoint().await.unwrap();
+        assert!(node.committer.bytes_since_checkpoint() < 500);
         assert!(fs.files().len() < files);
-        node.committer.append(PartitionId(1), b"after");
-        node.committer.commit(&node.applied).await.unwrap();
+        node.propose(1, "after");
+        node.commit().await.unwrap();
     });
+    let images: Vec<Vec<u8>> = node.machines.borrow().iter().map(image).collect();
     drop(node);
     fs.crash();
     let node = start(&fs, &options).unwrap();
-    assert_eq!(*node.applied.foreign.borrow(), [(PartitionId(1), LogIndex(51), b"after".to_vec())]);
-    assert_eq!(node.applied.applied(PartitionId(0)), LogIndex(50));
-    node.committer.recover(&node.applied).unwrap();
-    assert_eq!(node.applied.applied(PartitionId(1)), LogIndex(51));
+    assert_eq!(node.machines.borrow().iter().map(image).collect::<Vec<_>>(), images);
+    let journal = local(&node).disk.journal().borrow();
+    let entries = journal.log(PartitionId(1)).last().index.0 - journal.log(PartitionId(1)).purged().index.0;
+    assert_eq!(entries, 1, "one entry stands behind the checkpoint");
+    drop(journal);
+    assert_eq!(node.committer.rebuild().unwrap().iter().map(image).collect::<Vec<_>>(), images);
 }
 
 #[test]
@@ -203,9 +202,9 @@ fn a_lost_checkpoint_is_refused() {
     let options = options(Durability::Fsync, FlushPolicy::Inline);
     let node = start(&fs, &options).unwrap();
     run(async {
-        node.committer.append(PartitionId(0), b"a");
-        node.committer.commit(&node.applied).await.unwrap();
-        node.committer.checkpoint(&node.applied).await.unwrap();
+        node.propose(0, "a");
+        node.commit().await.unwrap();
+        node.checkpoint().await.unwrap();
     });
     drop(node);
     let checkpoint = fs.files().into_iter().find(|path| path.starts_with("/data/checkpoint")).unwrap();
@@ -228,36 +227,34 @@ fn a_crash_at_every_operation_keeps_what_was_applied() {
                 crash_at_operation: Some(fs.operations() + crash_at),
                 ..Faults::default()
             });
+            let name = |round: u64| format!("{round}{}", " ".repeat(160));
             let failed = run(async {
                 for round in 0..30u64 {
-                    node.committer.append(partition(round), &round.to_le_bytes().repeat(20));
-                    node.committer.commit(&node.applied).await?;
+                    node.propose(partition(round), &name(round));
+                    node.commit().await?;
                     if round % 7 == 6 {
-                        node.committer.checkpoint(&node.applied).await?;
+                        node.checkpoint().await?;
                     }
                 }
                 Ok::<(), CommitError>(())
             })
             .is_err();
-            let applied: Vec<LogIndex> =
-                (0..PARTITIONS).map(|number| node.applied.applied(PartitionId(number))).collect();
+            let applied: Vec<u64> = (0..PARTITIONS).map(|number| node.applied(number).0).collect();
             drop(node);
             fs.crash();
             let node = start(&fs, &options).unwrap_or_else(|error| panic!("crash at {crash_at}: {error}"));
             for number in 0..PARTITIONS {
-                let found = node.applied.applied(PartitionId(number));
+                let found = node.applied(number).0;
                 if durability == Durability::Fsync {
                     assert!(found >= applied[usize::from(number)], "crash at {crash_at}");
                 }
-                assert!(found.0 <= applied[usize::from(number)].0 + 1, "crash at {crash_at}");
-            }
-            for (of, index, entry) in node.applied.foreign.borrow().iter() {
-                let round = (index.0 - 1) * u64::from(PARTITIONS) + u64::from(of.0);
-                assert_eq!(*entry, round.to_le_bytes().repeat(20), "crash at {crash_at}");
+                assert!(found <= applied[usize::from(number)] + 1, "crash at {crash_at}");
+                let rounds = (0..found).map(|at| at * u64::from(PARTITIONS) + u64::from(number));
+                assert_eq!(node.names(number), rounds.map(name).collect::<Vec<_>>(), "crash at {crash_at}");
             }
             run(async {
-                node.committer.append(PartitionId(0), b"goes on");
-                node.committer.commit(&node.applied).await.unwrap();
+                node.propose(0, "goes on");
+                node.commit().await.unwrap();
             });
             if !failed {
                 break;

@@ -2,5 +2,13 @@
 
 pub mod committer;
 pub mod disk;
+pub mod event;
 pub mod local;
+mod pace;
+mod proposals;
 pub mod raft;
+mod replay;
+#[cfg(test)]
+pub mod scripted;
+#[cfg(test)]
+pub mod testing;

@@ -106,8 +106,11 @@ impl Worker {
             return Reply::error("ERR DEBUG RELOAD cannot be in a transaction with writes");
         }
         self.take_lookups();
-        match self.committer().rebuild(self) {
-            Ok(()) => {
+        match self.committer().rebuild() {
+            Ok(machines) => {
+                for (partition, machine) in self.partitions().zip(machines) {
+                    partition.borrow_mut().replace_machine(machine);
+                }
                 self.forget_lookups();
                 Reply::OK
             }

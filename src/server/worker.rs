@@ -10,8 +10,8 @@ use crate::env::allocator;
 use crate::env::clock::Clock;
 use crate::env::entropy::Entropy;
 use crate::model::key_events::EventClasses;
-use crate::model::log::{LogIndex, PartitionId};
-use crate::model::reply::Reply;
+use crate::model::log::{LogIndex, PartitionId, ProposalId};
+use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
 use crate::observe::latency::Event;
 use crate::observe::metrics::Metrics;
@@ -20,7 +20,8 @@ use crate::observe::tracing::LogLevels;
 use crate::partition::partition::{Partition, Sealed};
 use crate::partition::router::Router;
 use crate::pubsub::registry::Registry;
-use crate::replication::committer::{Applier, CommitError, Committer};
+use crate::replication::committer::{CommitError, Committer};
+use crate::replication::event::{CommitEvent, Payload};
 use crate::server::blocking::Waiters;
 use crate::server::connection::Connection;
 use crate::server::cron::CheckpointLog;
@@ -32,6 +33,7 @@ use crate::server::ticket::{Place, Ticket, TrackedRead};
 use crate::server::tracking::Tracking;
 use crate::state::effects::{Effect, Effects};
 use crate::state::machine::Machine;
+use bytes::Bytes;
 use rustls::ServerConfig;
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
@@ -84,6 +86,7 @@ pub struct Worker {
     pub forgetting: Cell<u32>,
     partitions: Vec<RefCell<Partition<Ticket>>>,
     committer: Committer,
+    next_proposal: Cell<u64>,
     connections: RefCell<BTreeMap<u64, Rc<Connection>>>,
     next_connection: Cell<u64>,
     round_due: Notify,
@@ -179,6 +182,7 @@ impl Worker {
                 .map(|(id, machine)| RefCell::new(Partition::new(id, machine)))
                 .collect(),
             committer: parts.committer,
+            next_proposal: Cell::new(1),
             connections: RefCell::default(),
             next_connection: Cell::new(0),
             round_due: Notify::new(),
@@ -228,8 +232,13 @@ impl Worker {
     /// Commits round after round, until the log fails.
     pub async fn run_rounds(&self) -> CommitError {
         loop {
-            self.round_due.notified().await;
-            self.round_requested.set(false);
+            tokio::select! {
+                () = self.round_due.notified() => self.round_requested.set(false),
+                events = self.committer.events() => match events {
+                    Ok(events) => self.take_events(events),
+                    Err(error) => return error,
+                },
+            }
             while self.partitions.iter().any(|partition| partition.borrow().has_open_work()) {
                 if let Err(error) = self.round().await {
                     return error;
@@ -254,10 +263,12 @@ impl Worker {
         for (id, partition) in (0..).map(PartitionId).zip(&self.partitions) {
             loop {
                 let mut partition = partition.borrow_mut();
-                match partition.seal(now) {
+                let proposal = ProposalId(self.next_proposal.get());
+                match partition.seal(now, proposal) {
                     Sealed::Entry(entry) => {
                         bytes += entry.len() as u64;
-                        self.committer.append(id, entry);
+                        self.next_proposal.set(proposal.0 + 1);
+                        self.committer.propose(id, proposal, Bytes::copy_from_slice(entry));
                     }
                     Sealed::Unlogged => {
                         let mut effects = self.effects();
@@ -271,7 +282,10 @@ impl Worker {
             }
         }
         self.finish_returned();
-        self.committer.commit(self).await?;
+        while self.committer.has_in_flight() {
+            let events = self.committer.events().await?;
+            self.take_events(events);
+        }
         self.flush_connections();
         if bytes > 0 {
             self.metrics.note_commit(bytes);
@@ -479,41 +493,66 @@ impl Worker {
     }
 }
 
-impl Applier for Worker {
-    fn apply_own(&self, partition: PartitionId, index: LogIndex) {
+impl Worker {
+    fn take_events(&self, events: Vec<CommitEvent>) {
+        for event in events {
+            let (of, applied) = (event.partition(), event.applied());
+            self.take_event(event);
+            if let Some(index) = applied {
+                self.committer.applied(of, index);
+            }
+        }
+    }
+
+    fn take_event(&self, event: CommitEvent) {
+        match event {
+            CommitEvent::Committed { partition, log_id, payload: Payload::Blank, .. } => {
+                self.partition(partition).borrow_mut().skip(log_id.index);
+            }
+            CommitEvent::Committed { partition, log_id, payload: Payload::Entry(entry), proposal } => {
+                match proposal {
+                    Some(proposal) => self.apply_own(partition, proposal, log_id.index, &entry),
+                    None => {
+                        let applied =
+                            self.partition(partition).borrow_mut().apply_foreign(log_id.index, &entry);
+                        if let Err(error) = applied {
+                            self.latch.trip(format!("entry {} does not decode: {error}", log_id.index.0));
+                        }
+                    }
+                }
+            }
+            CommitEvent::Refused { partition, proposal, reason } => {
+                let error = ReplyError::owned(format!("ERR not done: {reason}"));
+                self.fail(partition, proposal, &error);
+            }
+            CommitEvent::Unknown { partition, proposal } => {
+                let error = ReplyError::new("UNKNOWN leadership was lost, the outcome is not known");
+                self.fail(partition, proposal, &error);
+            }
+            CommitEvent::Installed { partition, machine } => {
+                self.partition(partition).borrow_mut().replace_machine(machine);
+            }
+            CommitEvent::GroupFailed { partition, reason } => {
+                self.latch.trip(format!("partition {}: {reason}", partition.0));
+            }
+        }
+    }
+
+    fn fail(&self, partition: PartitionId, proposal: ProposalId, error: &ReplyError) {
+        let mut done = |ticket, reply| self.done(ticket, reply);
+        self.partition(partition).borrow_mut().fail(proposal, error, &mut done);
+        self.finish_returned();
+    }
+
+    fn apply_own(&self, partition: PartitionId, proposal: ProposalId, index: LogIndex, entry: &[u8]) {
         let mut effects = self.effects();
         let hears = self.hears.get();
         self.stopwatch.start();
         let mut done = |ticket, reply, effects: &mut Effects| self.returned(hears, ticket, reply, effects);
-        self.partition(partition).borrow_mut().apply_own(index, &mut effects, &mut done);
+        self.partition(partition).borrow_mut().apply_own(proposal, index, entry, &mut effects, &mut done);
         self.finish_returned();
         if !effects.is_empty() {
             self.report(effects.drain().collect());
         }
-    }
-
-    fn apply_foreign(
-        &self,
-        partition: PartitionId,
-        index: LogIndex,
-        entry: &[u8],
-    ) -> Result<(), crate::base::wire::Malformed> {
-        self.partition(partition).borrow_mut().apply_foreign(index, entry)
-    }
-
-    fn skip(&self, partition: PartitionId, index: LogIndex) {
-        self.partition(partition).borrow_mut().skip(index);
-    }
-
-    fn applied(&self, partition: PartitionId) -> LogIndex {
-        self.partition(partition).borrow().machine().applied()
-    }
-
-    fn image(&self, partition: PartitionId) -> Machine {
-        self.partition(partition).borrow().machine().clone()
-    }
-
-    fn install(&self, partition: PartitionId, machine: Machine) {
-        self.partition(partition).borrow_mut().replace_machine(machine);
     }
 }

@@ -1,136 +1,164 @@
-//! The Raft committer as the worker sees it: like the local one, with openraft between the batch and the journal.
+//! The Raft committer as the engine sees it: like the local one, with openraft between the proposal and the journal.
 
-use std::cell::{OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use openraft::errors::Fatal;
 
-use crate::model::log::PartitionId;
-use crate::replication::committer::{Applier, CommitError, OpenError};
-use crate::replication::disk::Disk;
+use crate::model::log::{LogIndex, PartitionId, ProposalId};
+use crate::replication::committer::{CommitError, OpenError};
+use crate::replication::disk::{Disk, Image, Images};
+use crate::replication::event::CommitEvent;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::group::Group;
+use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::record;
-use crate::replication::raft::round::Round;
 use crate::replication::raft::snapshot;
 use crate::replication::raft::types::{Batch, Done};
+use crate::state::machine::Machine;
 
-/// One per worker. Everything but [`RaftCommitter::new`] must run inside the worker's `LocalSet`.
+/// Entries of a partition that are in flight before the engine is to wait.
+const ENTRIES_IN_FLIGHT_MAX: usize = 8;
+
+/// Their bytes; the last one may reach beyond.
+const BYTES_IN_FLIGHT_MAX: usize = 16 << 20;
+
+/// One per engine. Everything but [`RaftCommitter::new`] must run inside the engine's `LocalSet`.
 pub struct RaftCommitter {
     node: u64,
     disk: Rc<Disk>,
+    outbox: Rc<Outbox>,
     /// In the order of the partitions; empty until [`RaftCommitter::start`].
     groups: OnceCell<Vec<Group>>,
-    /// What is appended and not proposed yet, in order.
-    appended: RefCell<VecDeque<(PartitionId, Bytes)>>,
-    round: Rc<Round>,
 }
 
 impl RaftCommitter {
     pub fn new(node: u64, disk: Disk) -> RaftCommitter {
-        RaftCommitter {
-            node,
-            disk: Rc::new(disk),
-            groups: OnceCell::new(),
-            appended: RefCell::default(),
-            round: Rc::default(),
-        }
+        let outbox = Rc::new(Outbox::new(disk.latch().clone()));
+        RaftCommitter { node, disk: Rc::new(disk), outbox, groups: OnceCell::new() }
     }
 
     pub fn disk(&self) -> &Disk {
         &self.disk
     }
 
-    /// Opens every partition's group and brings its machine to the end of the journal. When this returns, the node
-    /// leads all of them and may serve. The applier is held weakly from here on. Call it once.
-    pub async fn start(&self, applier: &Rc<dyn Applier>) -> Result<(), OpenError> {
-        let flushes = Flushes::start(Rc::clone(&self.disk));
+    /// Opens every partition's group and brings its machine to the end of what is known as committed. When this returns,
+    /// the node leads all of them and may serve. Call it once.
+    pub async fn start(&self) -> Result<Vec<Machine>, OpenError> {
+        let flushes = Flushes::start(Rc::clone(&self.disk), Rc::clone(&self.outbox));
         let mut groups = Vec::new();
+        let mut machines = Vec::new();
         for partition in self.disk.partitions() {
-            groups.push(Group::open(self.node, partition, &flushes, applier).await?);
+            let (group, machine) = Group::open(self.node, partition, &flushes, &self.outbox).await?;
+            groups.push(group);
+            machines.push(machine);
         }
         assert!(self.groups.set(groups).is_ok(), "a committer is started once");
-        Ok(())
+        Ok(machines)
     }
 
     fn groups(&self) -> &[Group] {
         self.groups.get().expect("the committer is started before it is used")
     }
 
-    /// Takes an entry for the next [`RaftCommitter::commit`].
-    pub fn append(&self, partition: PartitionId, entry: &[u8]) {
-        self.appended.borrow_mut().push_back((partition, Bytes::copy_from_slice(entry)));
+    pub(super) fn group(&self, partition: PartitionId) -> &Group {
+        &self.groups()[usize::from(partition.0)]
     }
 
-    /// Proposes what was appended, in order, and waits until all of it is committed and applied. Entries of all
-    /// partitions share one flush. After an error nothing is known about the entries that were not applied.
-    pub async fn commit(&self) -> Result<(), CommitError> {
-        self.disk.check_latch()?;
-        loop {
-            let Some((partition, entry)) = self.appended.borrow_mut().pop_front() else { break };
-            let done = Done::new(Rc::clone(&self.round));
-            let raft = &self.groups()[usize::from(partition.0)].raft;
-            // Waits for room in a channel of 65,536, which a worker with bounded batches in flight never fills.
-            if let Err(fatal) = raft.client_write_ff(Batch(entry), Some(done)).await {
-                return Err(self.failed(fatal.to_string()));
+    pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
+        let raft = &self.group(partition).raft;
+        let done = Done::new(Rc::clone(&self.outbox), partition, proposal);
+        self.outbox.propose(partition, proposal, entry.clone(), || {
+            // All that it would wait for is room in a channel of 65,536. What is not taken drops its responder, and so
+            // ends as refused.
+            let sent = tokio::task::unconstrained(raft.client_write_ff(Batch(entry), Some(done)));
+            if let Some(Err(fatal)) = sent.now_or_never() {
+                tracing::debug!(partition = partition.0, %fatal, "a Raft group takes no proposals");
             }
-        }
-        self.round.finished().await.map_err(|reason| self.failed(reason))
+        });
     }
 
-    /// The journal's own reason, if it has failed, says more than what openraft makes of it.
-    fn failed(&self, reason: String) -> CommitError {
-        let latch = self.disk.latch();
-        latch.trip(reason);
-        CommitError::Stopped { reason: latch.reason().unwrap_or_default() }
+    pub fn has_room(&self, partition: PartitionId) -> bool {
+        let proposals = self.outbox.proposals().borrow();
+        proposals.entries(partition) < ENTRIES_IN_FLIGHT_MAX && proposals.bytes(partition) < BYTES_IN_FLIGHT_MAX
+    }
+
+    pub fn has_in_flight(&self) -> bool {
+        !self.outbox.proposals().borrow().is_empty()
+    }
+
+    pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
+        self.outbox.take().await
+    }
+
+    pub fn applied(&self, partition: PartitionId, index: LogIndex) {
+        self.group(partition).applied.applied(index);
+    }
+
+    pub fn images(&self, images: &dyn Fn(PartitionId) -> Machine) -> Images {
+        self.disk.images(&|partition| {
+            if self.outbox.has_failed(partition) {
+                return None;
+            }
+            let machine = images(partition);
+            let membership = self.group(partition).applied.membership_at(machine.applied());
+            Some((machine, record::encode_stored(&membership)))
+        })
     }
 
     /// The file first, then openraft is told: a full disk is then an error of the checkpoint, and not the end of the
-    /// group, which every error from openraft's own storage calls is.
-    pub async fn checkpoint(&self, applier: &dyn Applier) -> Result<(), CommitError> {
-        let mark = self.disk.checkpoint_begun();
-        for group in self.groups() {
-            let partition = group.applied.partition();
-            let meta = group.applied.meta();
-            let membership = record::encode_stored(&meta.last_membership);
-            let Some(written) = self.disk.checkpoint_partition(applier, partition, membership).await? else {
-                continue;
-            };
-            assert_eq!(
-                written,
-                snapshot::checkpoint_meta(partition, &meta),
-                "applier and Raft agree on what is applied"
-            );
-            group.applied.tell_snapshot(meta.clone());
-            let told = async {
-                let raft = &group.raft;
+    /// group, which every error from openraft's own storage calls is. A group that fails meanwhile is left out.
+    pub async fn checkpoint(&self, images: Images) -> Result<(), CommitError> {
+        for image in images.images {
+            let partition = image.meta.partition;
+            if let Err(fatal) = self.checkpoint_group(image).await? {
+                self.disk.check_latch()?;
+                tracing::warn!(partition = partition.0, %fatal, "a Raft group stopped during its checkpoint");
+            }
+        }
+        self.disk.checkpoint_done(images.begun).await
+    }
+
+    async fn checkpoint_group(&self, image: Image) -> Result<Result<(), Fatal<super::types::Types>>, CommitError> {
+        let Group { raft, applied } = self.group(image.meta.partition);
+        let meta = snapshot::snapshot_meta(&image.meta).expect("the membership was encoded here");
+        self.disk.write_image(image).await?;
+        let told = async {
+            // The engine may be ahead of what openraft has heard of it.
+            let heard = raft.watch_apply_progress().wait_until_ge(&meta.last_log_id).await;
+            heard.map_err(|_| Fatal::Stopped)?;
+            // A snapshot that was installed meanwhile is newer, and openraft knows it.
+            if applied.tell_snapshot(meta.clone()) {
                 raft.trigger().snapshot().await?;
                 let told = raft.watch_snapshot_progress().wait_until_ge(&meta.last_log_id).await;
                 told.map_err(|_| Fatal::Stopped)?;
-                if let Some(last) = meta.last_log_id {
-                    raft.trigger().purge_log(last.index).await?;
-                }
-                // What is asked after the purge is answered after it.
-                raft.with_raft_state(|_| ()).await
-            };
-            told.await.map_err(|fatal| self.failed(fatal.to_string()))?;
-        }
-        self.disk.checkpoint_done(mark).await
+            }
+            if let Some(last) = meta.last_log_id {
+                raft.trigger().purge_log(last.index).await?;
+            }
+            // What is asked after the purge is answered after it.
+            raft.with_raft_state(|_| ()).await
+        };
+        Ok(told.await)
     }
 
-    /// Reads the machines from disk again, to where openraft has applied the log.
-    pub fn rebuild(&self, applier: &dyn Applier) -> Result<(), OpenError> {
-        for partition in self.disk.partitions() {
-            self.disk.recover_partition(applier, partition, &mut |_| Ok(()))?;
-        }
-        Ok(())
+    /// Reads the machines from disk again, to where the engine has applied the log.
+    pub fn rebuild(&self) -> Result<Vec<Machine>, OpenError> {
+        let rebuild = |group: &Group| {
+            let partition = group.applied.partition();
+            let (mut machine, _) = self.disk.load_machine(partition)?;
+            self.disk.replay(partition, &mut machine, group.applied.engine(), &mut |_| Ok(()))?;
+            Ok(machine)
+        };
+        self.groups().iter().map(rebuild).collect()
     }
 
     /// Ends the groups and their tasks. What is under way is not waited for.
     pub async fn shut_down(&self) {
         for group in self.groups.get().map(Vec::as_slice).unwrap_or_default() {
+            group.applied.close();
             if let Err(error) = group.raft.shutdown().await {
                 tracing::warn!(partition = group.applied.partition().0, %error, "a Raft group did not end well");
             }

@@ -11,12 +11,14 @@ use tokio::sync::Notify;
 
 use crate::replication::committer::{CommitError, Durability};
 use crate::replication::disk::Disk;
+use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::types::{Types, io_error};
 use crate::storage::journal::index::Position;
 use crate::storage::journal::journal::Journal;
 
 pub struct Flushes {
     disk: Rc<Disk>,
+    outbox: Rc<Outbox>,
     /// Who waits for what is appended up to a position, oldest first.
     waiting: RefCell<Vec<Waiting>>,
     wake: Rc<Notify>,
@@ -37,9 +39,9 @@ impl fmt::Debug for Flushes {
 
 impl Flushes {
     /// Starts the task that flushes; it ends when the last handle is dropped. Must run inside a `LocalSet`.
-    pub fn start(disk: Rc<Disk>) -> Rc<Flushes> {
+    pub fn start(disk: Rc<Disk>, outbox: Rc<Outbox>) -> Rc<Flushes> {
         let wake = Rc::new(Notify::new());
-        let flushes = Rc::new(Flushes { disk, waiting: RefCell::default(), wake: Rc::clone(&wake) });
+        let flushes = Rc::new(Flushes { disk, outbox, waiting: RefCell::default(), wake: Rc::clone(&wake) });
         tokio::task::spawn_local(run(Rc::downgrade(&flushes), wake));
         flushes
     }
@@ -66,8 +68,7 @@ impl Flushes {
 
     /// One write, and one sync unless nobody needs it.
     async fn flush(&self) -> Result<(), CommitError> {
-        let written = self.journal().borrow().appended();
-        self.disk.write()?;
+        let written = self.disk.write()?;
         if matches!(self.disk.durability(), Durability::Relaxed { .. })
             && !self.waiting.borrow().iter().any(|waiting| waiting.must_sync)
         {
@@ -94,6 +95,7 @@ impl Flushes {
     fn fail(&self, error: &CommitError) {
         let reason = error.to_string();
         self.disk.latch().trip(reason.clone());
+        self.outbox.wake();
         for waiting in self.waiting.borrow_mut().drain(..).rev() {
             waiting.callback.io_completed(Err(io_error(reason.clone())));
         }

@@ -1,22 +1,25 @@
 //! One partition's Raft group, of which this node is the only member.
 
 use std::collections::BTreeSet;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::async_runtime::WatchReceiver;
 use openraft::{Config, EntryPayload, SnapshotPolicy};
 
 use crate::model::log::{LogId, PartitionId, Term};
-use crate::replication::committer::{Applier, OpenError};
-use crate::replication::disk::{Disk, Met};
+use crate::replication::committer::OpenError;
+use crate::replication::disk::Disk;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::log_store::{GroupLog, LogStore};
 use crate::replication::raft::network::NoPeers;
+use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::record;
 use crate::replication::raft::snapshot;
 use crate::replication::raft::state_machine::{Applied, StateMachine};
 use crate::replication::raft::types::{Membership, Raft, StoredMembership, Vote};
+use crate::state::machine::Machine;
 use crate::storage::journal::record::RecordKind;
 
 pub struct Group {
@@ -28,46 +31,81 @@ pub struct Group {
 const LEAD_WITHIN: Duration = Duration::from_secs(60);
 
 impl Group {
-    /// Opens a partition as the group of `node` alone and applies everything that is durable: with one voter, that is
-    /// what is committed. When this returns, the group leads.
+    /// Opens a partition as the group of `node` alone; gives its machine, which has applied what is known as committed.
+    /// When this returns, the group leads.
     pub async fn open(
         node: u64,
         partition: PartitionId,
         flushes: &Rc<Flushes>,
-        applier: &Rc<dyn Applier>,
-    ) -> Result<Group, OpenError> {
+        outbox: &Rc<Outbox>,
+    ) -> Result<(Group, Machine), OpenError> {
         let log = GroupLog::new(partition, Rc::clone(flushes));
-        let weak: Weak<dyn Applier> = Rc::downgrade(applier);
-        let applied = Applied::new(Rc::clone(&log), weak);
-        let recovery = Recovery { node, disk: flushes.disk(), applied: &applied, applier: &**applier };
-        recovery.recover()?;
-        recovery.check_members()?;
-        recovery.found()?;
+        let applied = Applied::new(Rc::clone(&log), Rc::clone(outbox));
+        let recovery = Recovery { node, disk: flushes.disk(), applied: &applied };
+        let mut recovered = recovery.recover()?;
+        recovery.check_members(&recovered.membership)?;
+        recovery.found(&mut recovered)?;
         let may_lead = recovery.may_lead()?;
-        log.set_sole_voter(true);
+        let is_sole_voter = is_sole_voter(node, &recovered.membership);
+        log.set_sole_voter(is_sole_voter);
 
         let failed =
             |reason: String| OpenError::Raft { partition, reason: format!("Raft did not start: {reason}") };
-        let config = Arc::new(config(partition).map_err(|error| failed(error.to_string()))?);
+        let config = config(partition, is_sole_voter).map_err(|error| failed(error.to_string()))?;
         let machine = StateMachine::new(Rc::clone(&applied));
-        let raft = Raft::new(node, config, NoPeers, LogStore::new(log), machine)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        let store = LogStore::new(Rc::clone(&log));
+        log.set_opening(true);
+        let raft = Raft::new(node, Arc::new(config), NoPeers, store, machine).await;
+        log.set_opening(false);
+        let raft = raft.map_err(|error| failed(error.to_string()))?;
         if !may_lead {
             raft.trigger().elect(false).await.map_err(|error| failed(error.to_string()))?;
         }
+        // The blank entry of an election is applied by the engine, which is not there yet.
         raft.wait(Some(LEAD_WITHIN))
-            .metrics(
-                |metrics| {
-                    metrics.state.is_leader()
-                        && metrics.last_applied.map(|applied| applied.index) == metrics.last_log_index
-                },
-                "leads and has applied its log",
-            )
+            .metrics(|metrics| metrics.state.is_leader(), "leads")
             .await
             .map_err(|error| failed(error.to_string()))?;
-        Ok(Group { raft, applied })
+        tokio::task::spawn_local(watch(raft.clone(), Rc::clone(&applied), Rc::clone(outbox)));
+        Ok((Group { raft, applied }, recovered.machine))
     }
+}
+
+/// Tells the outbox when the node ceases to lead the group, and when the group stops.
+async fn watch(raft: Raft, applied: Rc<Applied>, outbox: Rc<Outbox>) {
+    let partition = applied.partition();
+    let mut changes = raft.server_metrics();
+    let all = raft.metrics();
+    // Otherwise the group would live as long as it is watched.
+    drop(raft);
+    let mut was_leader = true;
+    loop {
+        let is_leader = changes.borrow_watched().state.is_leader();
+        if was_leader && !is_leader {
+            outbox.lose_all(partition);
+        }
+        was_leader = is_leader;
+        if changes.changed().await.is_err() {
+            break;
+        }
+    }
+    if applied.is_closed() {
+        return outbox.lose_all(partition);
+    }
+    let reason = match &all.borrow_watched().running_state {
+        Ok(()) => "its task ended".into(),
+        Err(fatal) => fatal.to_string(),
+    };
+    tracing::error!(partition = partition.0, reason, "a Raft group stopped");
+    outbox.fail_group(partition, reason);
+    // Nothing of it is applied any more.
+    applied.close();
+}
+
+/// Whether a node alone makes every quorum.
+fn is_sole_voter(node: u64, stored: &StoredMembership) -> bool {
+    let configs = stored.membership().get_joint_config();
+    !configs.is_empty() && configs.iter().all(|config| *config == BTreeSet::from([node]))
 }
 
 /// What happens before openraft gets to see the files.
@@ -75,37 +113,68 @@ struct Recovery<'a> {
     node: u64,
     disk: &'a Rc<Disk>,
     applied: &'a Rc<Applied>,
-    applier: &'a dyn Applier,
+}
+
+struct Recovered {
+    machine: Machine,
+    /// The newest membership of the log, whether or not it is known as committed: it is the one in force.
+    membership: StoredMembership,
 }
 
 impl Recovery<'_> {
-    /// The newest checkpoint, then every entry behind it. openraft would do it too, but in pieces of 64 entries whatever
-    /// their size, and only up to what it knows to be committed.
-    fn recover(&self) -> Result<(), OpenError> {
+    /// The newest checkpoint, then the entries behind it that are known as committed. openraft would do it too, but in
+    /// pieces of 64 entries whatever their size.
+    ///
+    /// Where this node alone makes every quorum, or where there never was another node, what is durable here is
+    /// committed. Elsewhere the leader of the day says what becomes of the entries behind the last one that was noted
+    /// as committed: another leader may have replaced them.
+    fn recover(&self) -> Result<Recovered, OpenError> {
         let partition = self.applied.partition();
-        let mut membership = StoredMembership::default();
-        self.disk.recover_partition(self.applier, partition, &mut |met| {
-            match met {
-                Met::Checkpoint(checkpoint) => {
-                    let meta = snapshot::snapshot_meta(checkpoint)?;
-                    membership = meta.last_membership.clone();
-                    self.applied.set_snapshot(meta);
-                }
-                Met::Record(log_record) => {
-                    let entry = record::decode_entry(log_record)?;
-                    if let EntryPayload::Membership(members) = entry.payload {
-                        membership = StoredMembership::new(Some(entry.log_id), members);
-                    }
-                }
+        let (mut machine, checkpoint) = self.disk.load_machine(partition)?;
+        let index = machine.applied();
+        let malformed = |source| OpenError::Image { partition, index, source };
+        let mut in_force = StoredMembership::default();
+        if let Some(checkpoint) = checkpoint {
+            let meta = snapshot::snapshot_meta(&checkpoint).map_err(malformed)?;
+            in_force = meta.last_membership.clone();
+            self.applied.set_snapshot(meta);
+        }
+        let membership = self.newest_membership()?.unwrap_or_else(|| in_force.clone());
+        let is_alone = membership == StoredMembership::default() || is_sole_voter(self.node, &membership);
+        let upto = if is_alone { self.last() } else { self.committed() };
+        self.disk.replay(partition, &mut machine, upto.index, &mut |log_record| {
+            let entry = record::decode_entry(log_record)?;
+            if let EntryPayload::Membership(members) = entry.payload {
+                in_force = StoredMembership::new(Some(entry.log_id), members);
             }
             Ok(())
         })?;
-        self.applied.recovered(record::to_raft(self.last()), membership);
-        Ok(())
+        let journal = self.disk.journal().borrow();
+        let applied = journal.log(partition).log_id(machine.applied()).unwrap_or_default();
+        self.applied.recovered(record::to_raft(applied), in_force);
+        Ok(Recovered { machine, membership })
+    }
+
+    /// The newest membership behind the checkpoint.
+    fn newest_membership(&self) -> Result<Option<StoredMembership>, OpenError> {
+        let partition = self.applied.partition();
+        let journal = self.disk.journal().borrow();
+        let Some(index) = journal.log(partition).last_membership() else { return Ok(None) };
+        let records = journal.read(partition, index..index.next(), 0)?;
+        let malformed = |source| OpenError::Entry { partition, index, source };
+        let entry = record::decode_entry(&records[0]).map_err(malformed)?;
+        match entry.payload {
+            EntryPayload::Membership(members) => Ok(Some(StoredMembership::new(Some(entry.log_id), members))),
+            _ => unreachable!("the index names memberships"),
+        }
     }
 
     fn last(&self) -> LogId {
         self.disk.journal().borrow().log(self.applied.partition()).last()
+    }
+
+    fn committed(&self) -> LogId {
+        self.disk.journal().borrow().log(self.applied.partition()).committed()
     }
 
     fn vote(&self) -> Result<Option<Vote>, OpenError> {
@@ -119,8 +188,7 @@ impl Recovery<'_> {
     }
 
     /// No member at all, or this node alone.
-    fn check_members(&self) -> Result<(), OpenError> {
-        let stored = self.applied.membership();
+    fn check_members(&self, stored: &StoredMembership) -> Result<(), OpenError> {
         let members = stored.membership();
         let others: Vec<String> = members
             .nodes()
@@ -133,7 +201,7 @@ impl Recovery<'_> {
                 "it has members on other nodes ({others}), and this version reaches none"
             )));
         }
-        if stored != StoredMembership::default() && members.voter_ids().next().is_none() {
+        if *stored != StoredMembership::default() && members.voter_ids().next().is_none() {
             return Err(self.refused("no node has a vote in it".into()));
         }
         Ok(())
@@ -142,7 +210,7 @@ impl Recovery<'_> {
     /// A partition that is new, or was written by a node outside of any cluster, becomes a group of one: a vote that
     /// is already won, and a membership. `Raft::initialize` would do it for an empty log only, with an election and a
     /// blank entry on top.
-    fn found(&self) -> Result<(), OpenError> {
+    fn found(&self, recovered: &mut Recovered) -> Result<(), OpenError> {
         let partition = self.applied.partition();
         let last = self.last();
         let term = Term(last.term.0.max(1));
@@ -153,13 +221,14 @@ impl Recovery<'_> {
             let vote = Vote::new_committed(term.0, self.node);
             journal.append_vote(partition, &record::encode_vote(&vote));
         }
-        if self.applied.membership() == StoredMembership::default() {
+        if recovered.membership == StoredMembership::default() {
             let members = Membership::new_with_defaults(vec![BTreeSet::from([self.node])], []);
             let log_id = LogId { term, index: last.index.next() };
             journal.append(partition, log_id, RecordKind::Membership, &record::encode_membership(&members));
-            self.applier.skip(partition, log_id.index);
+            recovered.machine.skip(log_id.index);
             let raft_log_id = record::to_raft(log_id);
-            self.applied.recovered(raft_log_id, StoredMembership::new(raft_log_id, members));
+            recovered.membership = StoredMembership::new(raft_log_id, members);
+            self.applied.recovered(raft_log_id, recovered.membership.clone());
             tracing::info!(
                 partition = partition.0,
                 index = log_id.index.0,
@@ -177,7 +246,7 @@ impl Recovery<'_> {
 
 /// A sole voter needs no timer: it leads from its own vote, or is told to elect itself, and has nobody to send
 /// heartbeats to. The times are for the day when it gets company.
-fn config(partition: PartitionId) -> Result<Config, openraft::ConfigError> {
+fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraft::ConfigError> {
     Config {
         cluster_name: format!("partition-{}", partition.0),
         heartbeat_interval: 250,
@@ -186,8 +255,9 @@ fn config(partition: PartitionId) -> Result<Config, openraft::ConfigError> {
         heartbeat_min_interval: Some(250),
         enable_tick: false,
         enable_pre_vote: Some(true),
-        // Everything durable is applied before openraft starts, so that a restored leader is never stale.
-        enable_leader_restore: Some(true),
+        // Everything durable of a sole voter is applied before openraft starts, so that a restored leader is never
+        // stale. Any other is elected again.
+        enable_leader_restore: Some(is_sole_voter),
         // Checkpoints and purges follow bytes, and the committer says when.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::from(u32::MAX),

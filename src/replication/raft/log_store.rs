@@ -1,12 +1,13 @@
 //! openraft's log of one partition, over the journal that all partitions share.
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::rc::Rc;
 
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, LogState, RaftLogReader};
@@ -29,11 +30,10 @@ pub struct LogStore {
 pub struct GroupLog {
     partition: PartitionId,
     flushes: Rc<Flushes>,
-    /// Entries that are not applied yet: openraft reads each of them back to apply it. Consecutive, up to the last
-    /// entry of the log; bounded by what the worker has in flight.
-    unapplied: RefCell<VecDeque<Entry>>,
     /// Whether this node alone makes a quorum.
     is_sole_voter: Cell<bool>,
+    /// openraft is being started: see [`GroupLog::heads`].
+    is_opening: Cell<bool>,
 }
 
 impl GroupLog {
@@ -41,8 +41,8 @@ impl GroupLog {
         Rc::new(GroupLog {
             partition,
             flushes,
-            unapplied: RefCell::default(),
             is_sole_voter: Cell::new(false),
+            is_opening: Cell::new(false),
         })
     }
 
@@ -58,20 +58,35 @@ impl GroupLog {
         self.is_sole_voter.set(is_sole_voter);
     }
 
-    /// Entries up to `raft_index` are applied: the memory of their payloads is let go.
-    pub fn applied(&self, raft_index: u64) {
-        let mut unapplied = self.unapplied.borrow_mut();
-        while unapplied.front().is_some_and(|entry| entry.log_id.index <= raft_index) {
-            unapplied.pop_front();
-        }
+    pub fn set_opening(&self, is_opening: bool) {
+        self.is_opening.set(is_opening);
     }
 
-    /// The entries of `start..end` if memory has all of them.
-    fn unapplied(&self, start: u64, end: u64) -> Option<Vec<Entry>> {
-        let unapplied = self.unapplied.borrow();
-        let skip = start.checked_sub(unapplied.front()?.log_id.index)?;
-        let entries = unapplied.iter().skip(usize::try_from(skip).ok()?);
-        Some(entries.take_while(|entry| entry.log_id.index < end).cloned().collect())
+    fn read(&self, start: u64, end: u64, bytes_max: usize) -> Result<Vec<Entry>, io::Error> {
+        let range = LogIndex(start.saturating_add(1))..LogIndex(end.saturating_add(1));
+        let journal = self.flushes.journal().borrow();
+        let records = journal.read(self.partition, range, bytes_max).map_err(io_error)?;
+        records.iter().map(|record| record::decode_entry(record).map_err(io_error)).collect()
+    }
+
+    /// The entries of a range without their commands. While openraft starts it looks for log ids and memberships in
+    /// pieces of 64 entries, however long these are, and applies nothing: recovery has done that.
+    fn heads(&self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
+        let journal = self.flushes.journal().borrow();
+        let log = journal.log(self.partition);
+        let first = LogIndex(start.saturating_add(1)).max(log.purged().index.next());
+        let last = LogIndex(end).min(log.last().index);
+        let head = |index| {
+            let index = LogIndex(index);
+            if log.is_membership(index) {
+                let records = journal.read(self.partition, index..index.next(), 0).map_err(io_error)?;
+                return record::decode_entry(&records[0]).map_err(io_error);
+            }
+            let log_id = log.log_id(index).expect("the index holds every entry of the log");
+            let log_id = record::to_raft(log_id).expect("an entry has an index");
+            Ok(Entry { log_id, payload: EntryPayload::Blank })
+        };
+        (first.0..=last.0).map(head).collect()
     }
 }
 
@@ -86,31 +101,37 @@ impl RaftLogReader<Types> for LogStore {
         &mut self,
         range: RB,
     ) -> Result<Vec<Entry>, io::Error> {
-        let start = match range.start_bound() {
-            Bound::Included(&start) => start,
-            Bound::Excluded(&start) => start.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(&end) => end.saturating_add(1),
-            Bound::Excluded(&end) => end,
-            Bound::Unbounded => u64::MAX,
-        };
-        if let Some(entries) = self.log.unapplied(start, end) {
-            return Ok(entries);
+        let (start, end) = bounds(&range);
+        match self.log.is_opening.get() {
+            true => self.log.heads(start, end),
+            // Ranges are read by the two below; this one must not stop early.
+            false => self.log.read(start, end, usize::MAX),
         }
-        let range = LogIndex(start.saturating_add(1))..LogIndex(end.saturating_add(1));
-        let journal = self.log.flushes.journal().borrow();
-        let records = journal.read(self.log.partition, range, usize::MAX).map_err(io_error)?;
-        records.iter().map(|record| record::decode_entry(record).map_err(io_error)).collect()
     }
 
-    /// Stops early after about [`SEND_BYTES`]: openraft limits what it sends by entries alone.
+    /// In pieces: openraft applies any number of entries at once.
+    async fn entries_stream<RB: RangeBounds<u64> + Clone + Debug>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> {
+        let log = Rc::clone(&self.log);
+        let (start, end) = bounds(&range);
+        stream::unfold((log, start, Vec::new().into_iter()), move |(log, mut next, mut piece)| async move {
+            if piece.len() == 0 && next < end {
+                piece = match log.read(next, end, READ_BYTES) {
+                    Ok(entries) => entries.into_iter(),
+                    Err(error) => return Some((Err(error), (log, end, piece))),
+                };
+            }
+            let entry: Entry = piece.next()?;
+            next = entry.log_id.index + 1;
+            Some((Ok(entry), (log, next, piece)))
+        })
+    }
+
+    /// Stops early after about [`READ_BYTES`]: openraft limits what it sends by entries alone.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
-        let range = LogIndex(start.saturating_add(1))..LogIndex(end.saturating_add(1));
-        let journal = self.log.flushes.journal().borrow();
-        let records = journal.read(self.log.partition, range, SEND_BYTES).map_err(io_error)?;
-        records.iter().map(|record| record::decode_entry(record).map_err(io_error)).collect()
+        self.log.read(start, end, READ_BYTES)
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
@@ -119,8 +140,23 @@ impl RaftLogReader<Types> for LogStore {
     }
 }
 
-/// Payload bytes of a request to a follower.
-const SEND_BYTES: usize = 1 << 20;
+/// Payload bytes that are read at once: of a request to a follower, or to be applied. A longer entry comes alone.
+const READ_BYTES: usize = 1 << 20;
+
+/// The first of a range, and the first behind it.
+fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
+    let start = match range.start_bound() {
+        Bound::Included(&start) => start,
+        Bound::Excluded(&start) => start.saturating_add(1),
+        Bound::Unbounded => 0,
+    };
+    let end = match range.end_bound() {
+        Bound::Included(&end) => end.saturating_add(1),
+        Bound::Excluded(&end) => end,
+        Bound::Unbounded => u64::MAX,
+    };
+    (start, end)
+}
 
 impl RaftLogStorage<Types> for LogStore {
     type LogReader = LogStore;
@@ -155,21 +191,17 @@ impl RaftLogStorage<Types> for LogStore {
         let mut must_sync = false;
         {
             let mut journal = self.log.flushes.journal().borrow_mut();
-            let mut unapplied = self.log.unapplied.borrow_mut();
             for entry in entries {
                 let log_id = record::from_raft(&entry.log_id);
-                let members;
-                let (kind, payload): (_, &[u8]) = match &entry.payload {
-                    EntryPayload::Normal(batch) => (RecordKind::Entry, &batch.0),
-                    EntryPayload::Blank => (RecordKind::Blank, &[]),
+                let (kind, payload) = match entry.payload {
+                    EntryPayload::Normal(batch) => (RecordKind::Entry, batch.0),
+                    EntryPayload::Blank => (RecordKind::Blank, Bytes::new()),
                     EntryPayload::Membership(membership) => {
                         must_sync = true;
-                        members = record::encode_membership(membership);
-                        (RecordKind::Membership, &members)
+                        (RecordKind::Membership, record::encode_membership(&membership).into())
                     }
                 };
-                journal.append(self.log.partition, log_id, kind, payload);
-                unapplied.push_back(entry);
+                journal.append_shared(self.log.partition, log_id, kind, &payload);
             }
         }
         self.log.flushes.wait(must_sync, callback);
@@ -181,17 +213,12 @@ impl RaftLogStorage<Types> for LogStore {
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> Result<(), io::Error> {
         let index = record::from_raft_option(last.as_ref()).index;
         self.log.flushes.journal().borrow_mut().truncate_after(self.log.partition, index);
-        let mut unapplied = self.log.unapplied.borrow_mut();
-        while unapplied.back().is_some_and(|entry| record::log_index(entry.log_id.index) > index) {
-            unapplied.pop_back();
-        }
         Ok(())
     }
 
     /// Not durable when it returns: a crash only un-purges.
     async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
         self.log.flushes.journal().borrow_mut().purge(self.log.partition, record::from_raft(&upto));
-        self.log.applied(upto.index);
         // Files go when the purge is durable.
         self.log.flushes.wait(false, IOFlushed::noop());
         Ok(())

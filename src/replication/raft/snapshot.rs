@@ -31,8 +31,10 @@ pub enum SnapshotError {
     File(#[from] CheckpointError),
     #[error("the checkpoint of partition {partition} at index {index} does not decode: {source}")]
     Image { partition: u16, index: u64, source: Malformed },
-    #[error("the checkpoint of partition {partition} was replaced by another one meanwhile")]
-    Replaced { partition: u16 },
+    #[error("the checkpoint of partition {partition} is not of the snapshot that was announced")]
+    Other { partition: u16 },
+    #[error("partition {partition} has no checkpoint yet")]
+    None { partition: u16 },
 }
 
 impl SnapshotData {
@@ -40,24 +42,16 @@ impl SnapshotData {
         SnapshotData { store: store.clone(), partition }
     }
 
-    /// Reads the file. `None` if the partition has no checkpoint.
-    pub fn load(&self) -> Result<Option<(SnapshotMeta, Machine)>, SnapshotError> {
-        let Some(checkpoint) = self.store.load(self.partition)? else { return Ok(None) };
-        let malformed = |source| SnapshotError::Image {
-            partition: self.partition.0,
-            index: checkpoint.meta.log_id.index.0,
-            source,
-        };
-        let machine = image::decode(&checkpoint.image).map_err(malformed)?;
-        Ok(Some((snapshot_meta(&checkpoint.meta).map_err(malformed)?, machine)))
-    }
-
-    /// Reads the file, which must still be the one that `meta` is of.
+    /// Reads the file that `meta` is of. One that was replaced meanwhile is an error.
     pub fn load_exactly(&self, meta: &SnapshotMeta) -> Result<Machine, SnapshotError> {
-        match self.load()? {
-            Some((found, machine)) if found == *meta => Ok(machine),
-            _ => Err(SnapshotError::Replaced { partition: self.partition.0 }),
+        let index = record::from_raft_option(meta.last_log_id.as_ref()).index;
+        let checkpoint = self.store.load_at(self.partition, index)?;
+        let malformed = |source| SnapshotError::Image { partition: self.partition.0, index: index.0, source };
+        let machine = image::decode(&checkpoint.image).map_err(malformed)?;
+        if snapshot_meta(&checkpoint.meta).map_err(malformed)? != *meta || machine.applied() != index {
+            return Err(SnapshotError::Other { partition: self.partition.0 });
         }
+        Ok(machine)
     }
 }
 
@@ -78,11 +72,9 @@ pub fn snapshot_meta(checkpoint: &CheckpointMeta) -> Result<SnapshotMeta, Malfor
     })
 }
 
-/// Holds the machine of the moment when it was made, or nothing if its checkpoint is on disk already.
+/// Says which checkpoint is the newest: the committer writes them, and openraft is only told.
 pub struct Builder {
     pub applied: Rc<Applied>,
-    pub meta: SnapshotMeta,
-    pub machine: Option<Machine>,
 }
 
 impl RaftSnapshotBuilder<Types> for Builder {
@@ -90,14 +82,8 @@ impl RaftSnapshotBuilder<Types> for Builder {
 
     async fn build_snapshot(&mut self) -> Result<RaftSnapshot, io::Error> {
         let partition = self.applied.partition();
-        if let Some(machine) = self.machine.take() {
-            let meta = checkpoint_meta(partition, &self.meta);
-            self.applied.disk().write_checkpoint(meta, machine).await.map_err(io_error)?;
-            self.applied.set_snapshot(self.meta.clone());
-        }
-        Ok(Snapshot {
-            meta: self.meta.clone(),
-            snapshot: SnapshotData::new(self.applied.disk().checkpoints(), partition),
-        })
+        let meta = self.applied.snapshot();
+        let meta = meta.ok_or(SnapshotError::None { partition: partition.0 }).map_err(io_error)?;
+        Ok(Snapshot { meta, snapshot: SnapshotData::new(self.applied.disk().checkpoints(), partition) })
     }
 }

@@ -1,44 +1,55 @@
-//! openraft's state machine of one partition: hands what is committed to the applier, in order, once.
+//! openraft's state machine of one partition: hands what is committed to the engine, in order, once, and waits for it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use futures_util::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, Snapshot};
+use tokio::sync::Notify;
 
-use crate::base::wire::Malformed;
-use crate::model::log::PartitionId;
-use crate::replication::committer::Applier;
+use crate::model::log::{LogIndex, PartitionId};
 use crate::replication::disk::Disk;
+use crate::replication::event::Payload;
 use crate::replication::raft::log_store::GroupLog;
+use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::record;
 use crate::replication::raft::snapshot::{self, Builder, RaftSnapshot, SnapshotData};
 use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMembership, Types, io_error};
 use crate::state::machine::Machine;
 
-/// How far the partition's machine is, and what it takes to go on.
+/// How far the partition's entries are handed out, and how far the engine has applied them: never further.
 pub struct Applied {
     log: Rc<GroupLog>,
-    /// Weak: the applier holds the committer that holds this.
-    applier: Weak<dyn Applier>,
+    outbox: Rc<Outbox>,
+    /// The last entry that was handed out.
     last: Cell<Option<RaftLogId>>,
-    membership: RefCell<StoredMembership>,
+    /// The engine has applied everything up to here.
+    engine: Cell<LogIndex>,
+    engine_moved: Notify,
+    /// The engine applies nothing any more.
+    is_closed: Cell<bool>,
+    /// The memberships that were handed out, oldest first: the one in force where the engine is, then those ahead of it.
+    memberships: RefCell<VecDeque<StoredMembership>>,
     /// The newest checkpoint.
     snapshot: RefCell<Option<SnapshotMeta>>,
-    /// Whether openraft is to be told of it instead of building another.
+    /// Whether openraft is to be told of it.
     is_snapshot_new: Cell<bool>,
 }
 
 impl Applied {
-    pub fn new(log: Rc<GroupLog>, applier: Weak<dyn Applier>) -> Rc<Applied> {
+    pub fn new(log: Rc<GroupLog>, outbox: Rc<Outbox>) -> Rc<Applied> {
         Rc::new(Applied {
             log,
-            applier,
+            outbox,
             last: Cell::default(),
-            membership: RefCell::default(),
+            engine: Cell::default(),
+            engine_moved: Notify::new(),
+            is_closed: Cell::default(),
+            memberships: RefCell::new(VecDeque::from([StoredMembership::default()])),
             snapshot: RefCell::default(),
             is_snapshot_new: Cell::default(),
         })
@@ -48,77 +59,128 @@ impl Applied {
         self.log.partition()
     }
 
-    pub fn disk(&self) -> &Rc<Disk> {
-        self.log.disk()
+    pub fn is_closed(&self) -> bool {
+        self.is_closed.get()
     }
 
-    pub fn applier(&self) -> Result<Rc<dyn Applier>, io::Error> {
-        self.applier.upgrade().ok_or_else(|| io_error("the applier is gone: the worker ends"))
+    pub fn disk(&self) -> &Rc<Disk> {
+        self.log.disk()
     }
 
     pub fn last(&self) -> Option<RaftLogId> {
         self.last.get()
     }
 
+    /// The membership that was handed out last.
     pub fn membership(&self) -> StoredMembership {
-        self.membership.borrow().clone()
+        self.memberships.borrow().back().cloned().unwrap_or_default()
     }
 
-    /// What a snapshot taken now would say of itself.
-    pub fn meta(&self) -> SnapshotMeta {
-        SnapshotMeta { last_log_id: self.last.get(), last_membership: self.membership() }
+    /// The membership in force at an entry that the engine has applied last.
+    pub fn membership_at(&self, index: LogIndex) -> StoredMembership {
+        let memberships = self.memberships.borrow();
+        let in_force = memberships.iter().rev().find(|stored| stands_at(stored) <= index);
+        in_force.cloned().unwrap_or_default()
     }
 
     pub fn snapshot(&self) -> Option<SnapshotMeta> {
         self.snapshot.borrow().clone()
     }
 
-    /// A checkpoint is durable.
-    pub fn set_snapshot(&self, meta: SnapshotMeta) {
-        *self.snapshot.borrow_mut() = Some(meta);
+    /// A checkpoint is durable. `false` if a newer one is, too.
+    pub fn set_snapshot(&self, meta: SnapshotMeta) -> bool {
+        let mut snapshot = self.snapshot.borrow_mut();
+        let is_newest = snapshot.as_ref().is_none_or(|known| known.last_log_id <= meta.last_log_id);
+        if is_newest {
+            *snapshot = Some(meta);
+        }
+        is_newest
     }
 
     /// A checkpoint is durable, and the next builder that openraft asks for is to say so.
-    pub fn tell_snapshot(&self, meta: SnapshotMeta) {
-        self.set_snapshot(meta);
-        self.is_snapshot_new.set(true);
+    pub fn tell_snapshot(&self, meta: SnapshotMeta) -> bool {
+        let is_newest = self.set_snapshot(meta);
+        self.is_snapshot_new.set(is_newest || self.is_snapshot_new.get());
+        is_newest
     }
 
     /// Recovery brought the machine here.
     pub fn recovered(&self, last: Option<RaftLogId>, membership: StoredMembership) {
         self.last.set(last);
-        *self.membership.borrow_mut() = membership;
+        self.engine.set(record::from_raft_option(last.as_ref()).index);
+        *self.memberships.borrow_mut() = VecDeque::from([membership]);
     }
 
-    /// Applies one committed entry. `is_own`: this node proposed it since it started, so that the worker has it in
-    /// flight, at the front.
-    pub fn apply(&self, applier: &dyn Applier, entry: Entry, is_own: bool) -> Result<(), Malformed> {
-        let raft_index = entry.log_id.index;
+    /// The engine has applied everything up to `index`.
+    pub fn applied(&self, index: LogIndex) {
+        let last = record::from_raft_option(self.last.get().as_ref()).index;
         assert!(
-            self.last.get().is_none_or(|last| raft_index > last.index),
-            "an entry is applied once, in order"
+            self.engine.get() <= index && index <= last,
+            "{:?}: the engine goes from entry {} to {}, and {} was handed out last",
+            self.partition(),
+            self.engine.get().0,
+            index.0,
+            last.0
         );
-        let (partition, index) = (self.partition(), record::log_index(raft_index));
-        match entry.payload {
-            EntryPayload::Normal(_) if is_own => applier.apply_own(partition, index),
-            EntryPayload::Normal(batch) => applier.apply_foreign(partition, index, &batch.0)?,
-            EntryPayload::Blank => applier.skip(partition, index),
-            EntryPayload::Membership(membership) => {
-                *self.membership.borrow_mut() = StoredMembership::new(Some(entry.log_id), membership);
-                applier.skip(partition, index);
-            }
+        self.engine.set(index);
+        let mut memberships = self.memberships.borrow_mut();
+        while memberships.get(1).is_some_and(|next| stands_at(next) <= index) {
+            memberships.pop_front();
         }
-        self.last.set(Some(entry.log_id));
-        self.log.applied(raft_index);
+        self.engine_moved.notify_one();
+    }
+
+    pub fn engine(&self) -> LogIndex {
+        self.engine.get()
+    }
+
+    /// The engine applies nothing any more: whoever waits for it gets an error.
+    pub fn close(&self) {
+        self.is_closed.set(true);
+        self.engine_moved.notify_one();
+    }
+
+    async fn engine_at(&self, index: LogIndex) -> Result<(), io::Error> {
+        while self.engine.get() < index {
+            if self.is_closed.get() {
+                return Err(io_error("the engine has stopped"));
+            }
+            self.engine_moved.notified().await;
+        }
         Ok(())
     }
 
-    /// Puts a snapshot's machine in the place of the partition's.
-    pub fn install(&self, applier: &dyn Applier, meta: SnapshotMeta, machine: Machine) {
-        applier.install(self.partition(), machine);
-        self.recovered(meta.last_log_id, meta.last_membership.clone());
-        self.set_snapshot(meta);
+    /// Hands out one committed entry; gives its index and about how many bytes it takes.
+    fn hand_out(&self, entry: Entry) -> Result<(LogIndex, usize), io::Error> {
+        assert!(
+            self.last.get().is_none_or(|last| entry.log_id.index > last.index),
+            "an entry is handed out once, in order"
+        );
+        let log_id = record::from_raft(&entry.log_id);
+        let mut bytes = 0;
+        let payload = match entry.payload {
+            EntryPayload::Normal(batch) => {
+                bytes = batch.0.len();
+                Payload::Entry(batch.0)
+            }
+            EntryPayload::Blank => Payload::Blank,
+            EntryPayload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(entry.log_id), membership);
+                self.memberships.borrow_mut().push_back(stored);
+                Payload::Blank
+            }
+        };
+        self.last.set(Some(entry.log_id));
+        match self.outbox.commit(self.partition(), log_id, payload) {
+            true => Ok((log_id.index, bytes)),
+            false => Err(io_error("the group has failed")),
+        }
     }
+}
+
+/// The entry that made a membership.
+fn stands_at(stored: &StoredMembership) -> LogIndex {
+    record::from_raft_option(stored.log_id().as_ref()).index
 }
 
 pub struct StateMachine {
@@ -130,6 +192,9 @@ impl StateMachine {
         StateMachine { applied }
     }
 }
+
+/// Bytes of entries that are handed out before the engine is waited for.
+const AHEAD_BYTES_MAX: usize = 4 << 20;
 
 impl RaftStateMachine<Types> for StateMachine {
     type SnapshotData = SnapshotData;
@@ -143,37 +208,53 @@ impl RaftStateMachine<Types> for StateMachine {
     where
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin,
     {
-        let applier = self.applied.applier()?;
+        let mut upto = LogIndex::default();
+        let mut ahead = 0;
         while let Some(next) = Pin::new(&mut entries).next().await {
             let (entry, responder) = next?;
-            // A responder is there exactly if this node proposed the entry since it started: every proposal has one.
-            self.applied.apply(&*applier, entry, responder.is_some()).map_err(io_error)?;
+            let (index, bytes) = self.applied.hand_out(entry)?;
             if let Some(responder) = responder {
                 responder.send(());
             }
+            upto = index;
+            ahead += bytes;
+            if ahead >= AHEAD_BYTES_MAX {
+                self.applied.engine_at(upto).await?;
+                ahead = 0;
+            }
         }
-        Ok(())
+        self.applied.engine_at(upto).await
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<Builder> {
+        let is_wanted = self.applied.is_snapshot_new.take() || force;
+        is_wanted.then(|| Builder { applied: Rc::clone(&self.applied) })
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let applied = Rc::clone(&self.applied);
-        if self.applied.is_snapshot_new.take()
-            && let Some(meta) = self.applied.snapshot()
-        {
-            return Builder { applied, meta, machine: None };
-        }
-        let applier = self.applied.applier().expect("a partition that is used has its applier");
-        let machine = Some(applier.image(self.applied.partition()));
-        Builder { applied, meta: self.applied.meta(), machine }
+        Builder { applied: Rc::clone(&self.applied) }
     }
 
-    /// Durable first, then in use.
+    /// The order of an install: the journal, with what was truncated before, is durable; the checkpoint is; the log goes
+    /// on behind it, durably; then the machine is swapped. A crash between leaves either the old state or a checkpoint
+    /// that the log does not fit, and recovery then resets the log to it.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
-        let machine = data.load_exactly(meta).map_err(io_error)?;
-        let checkpoint = snapshot::checkpoint_meta(self.applied.partition(), meta);
-        self.applied.disk().write_checkpoint(checkpoint, machine.clone()).await.map_err(io_error)?;
-        self.applied.install(&*self.applied.applier()?, meta.clone(), machine);
-        Ok(())
+        let partition = self.applied.partition();
+        let disk = self.applied.disk();
+        let machine: Machine = data.load_exactly(meta).map_err(io_error)?;
+        let checkpoint = snapshot::checkpoint_meta(partition, meta);
+        let log_id = checkpoint.log_id;
+        disk.flush().await.map_err(io_error)?;
+        disk.write_checkpoint(checkpoint, machine.clone()).await.map_err(io_error)?;
+        disk.journal().borrow_mut().purge(partition, log_id);
+        disk.flush().await.map_err(io_error)?;
+        self.applied.last.set(meta.last_log_id);
+        *self.applied.memberships.borrow_mut() = VecDeque::from([meta.last_membership.clone()]);
+        self.applied.set_snapshot(meta.clone());
+        if !self.applied.outbox.install(partition, machine) {
+            return Err(io_error("the group has failed"));
+        }
+        self.applied.engine_at(log_id.index).await
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot>, io::Error> {

@@ -6,21 +6,27 @@ use std::ops::RangeBounds;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use openraft::storage::{IOFlushed, RaftLogStorage};
+use futures_util::Stream;
+use openraft::storage::{EntryResponder, IOFlushed, RaftLogStorage, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{LogState, RaftLogReader, StorageError};
 
 use crate::base::latch::Latch;
+use crate::env::clock::SystemClock;
 use crate::env::entropy::SystemEntropy;
 use crate::env::fs::{Fs, RealFs};
 use crate::model::log::PartitionId;
-use crate::replication::committer::{Applier, CommitterOptions};
+use crate::replication::committer::CommitterOptions;
 use crate::replication::disk::Disk;
+use crate::replication::event::CommitEvent;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::log_store::{GroupLog, LogStore};
+use crate::replication::raft::outbox::Outbox;
+use crate::replication::raft::record;
+use crate::replication::raft::snapshot::{self, Builder as SnapshotBuilder, RaftSnapshot, SnapshotData};
 use crate::replication::raft::state_machine::{Applied, StateMachine};
-use crate::replication::raft::tests::Recorder;
-use crate::replication::raft::types::{Entry, RaftLogId, Types, Vote};
+use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMembership, Types, Vote};
+use crate::state::machine::Machine;
 use crate::storage::data_dir::DataDir;
 
 /// Several tests of the suite start a log in its middle, which no Raft does: the journal is told that what comes before
@@ -84,32 +90,105 @@ impl RaftLogStorage<Types> for MiddleStart {
     }
 }
 
+/// With the engine's part: it applies what is handed out, and writes the checkpoint that a snapshot is of.
+struct WithEngine {
+    inner: StateMachine,
+    applied: Rc<Applied>,
+    outbox: Rc<Outbox>,
+    machine: Machine,
+}
+
+impl WithEngine {
+    /// What the engine does while openraft waits for it.
+    async fn run(machine: &mut Machine, outbox: &Outbox, applied: &Applied) {
+        loop {
+            for event in outbox.take().await.expect("the disk works") {
+                let index = event.applied().expect("the suite proposes nothing");
+                match event {
+                    CommitEvent::Installed { machine: installed, .. } => *machine = installed,
+                    // The suite leaves entries out.
+                    _ => while machine.applied() < index {
+                        let next = machine.applied().next();
+                        machine.skip(next);
+                    },
+                }
+                applied.applied(index);
+            }
+        }
+    }
+}
+
+impl RaftStateMachine<Types> for WithEngine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> Result<(Option<RaftLogId>, StoredMembership), io::Error> {
+        self.inner.applied_state().await
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> Result<(), io::Error>
+    where
+        Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin,
+    {
+        tokio::select! {
+            result = self.inner.apply(entries) => result,
+            () = WithEngine::run(&mut self.machine, &self.outbox, &self.applied) => unreachable!("it runs for ever"),
+        }
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        let last_membership = self.applied.membership_at(self.machine.applied());
+        let meta = SnapshotMeta { last_log_id: self.applied.last(), last_membership };
+        let checkpoint = snapshot::checkpoint_meta(self.applied.partition(), &meta);
+        assert_eq!(record::from_raft_option(meta.last_log_id.as_ref()).index, self.machine.applied());
+        self.applied.disk().write_checkpoint(checkpoint, self.machine.clone()).await.unwrap();
+        self.applied.tell_snapshot(meta);
+        self.inner.try_create_snapshot_builder(force).await
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        self.inner.get_snapshot_builder().await
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
+        tokio::select! {
+            result = self.inner.install_snapshot(meta, data) => result,
+            () = WithEngine::run(&mut self.machine, &self.outbox, &self.applied) => unreachable!("it runs for ever"),
+        }
+    }
+
+    async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot>, io::Error> {
+        self.inner.get_current_snapshot().await
+    }
+}
+
 struct Builder;
 
 struct Guard {
     _dir: tempfile::TempDir,
 }
 
-impl StoreBuilder<Types, MiddleStart, StateMachine, Guard> for Builder {
-    async fn build(&self) -> Result<(Guard, MiddleStart, StateMachine), StorageError<Types>> {
+impl StoreBuilder<Types, MiddleStart, WithEngine, Guard> for Builder {
+    async fn build(&self) -> Result<(Guard, MiddleStart, WithEngine), StorageError<Types>> {
         let dir = tempfile::tempdir().unwrap();
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let options = CommitterOptions::default();
         let data_dir = DataDir::open(Arc::clone(&fs), &dir.path().join("data"), 1, &SystemEntropy).unwrap();
-        let flushes = Flushes::start(Rc::new(Disk::open(fs, &data_dir, options, Latch::new()).unwrap()));
+        let latch = Latch::new();
+        let clock = Arc::new(SystemClock::new());
+        let disk = Disk::open(fs, clock, &data_dir, CommitterOptions::default(), latch.clone()).unwrap();
+        let outbox = Rc::new(Outbox::new(latch));
+        let flushes = Flushes::start(Rc::new(disk), Rc::clone(&outbox));
         let log = GroupLog::new(PartitionId(0), flushes);
-        let applier: Rc<dyn Applier> = Rc::new(Recorder::new(1));
-        let weak = Rc::downgrade(&applier);
-        // The guard must be `Send`, and the state machine holds its applier weakly: it stays as long as the process.
-        std::mem::forget(applier);
-        let applied = Applied::new(Rc::clone(&log), weak);
-        Ok((Guard { _dir: dir }, MiddleStart(LogStore::new(log)), StateMachine::new(applied)))
+        let applied = Applied::new(Rc::clone(&log), Rc::clone(&outbox));
+        let inner = StateMachine::new(Rc::clone(&applied));
+        let machine = WithEngine { inner, applied, outbox, machine: Machine::new() };
+        Ok((Guard { _dir: dir }, MiddleStart(LogStore::new(log)), machine))
     }
 }
 
 #[test]
 fn the_log_store_and_the_state_machine_pass_openrafts_suite() {
-    crate::replication::raft::tests::run(async {
+    crate::replication::testing::run(async {
         Suite::test_all(Builder).await.unwrap();
     });
 }

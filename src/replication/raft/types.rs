@@ -6,12 +6,16 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use openraft::RaftTypeConfig;
+use openraft::errors::ClientWriteError;
 use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_std};
 use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 use openraft::vote::RaftLeaderId;
 
-use crate::replication::raft::round::Round;
+use crate::model::log::{PartitionId, ProposalId};
+use crate::replication::event::Refusal;
+use crate::replication::raft::outbox::Outbox;
+use crate::replication::raft::record;
 use crate::replication::raft::state_machine::StateMachine;
 
 /// The type configuration. Written out by hand: `declare_raft_types!` cannot override `Responder`.
@@ -20,7 +24,7 @@ pub struct Types;
 
 impl RaftTypeConfig for Types {
     type D = Batch;
-    /// Outcomes leave through the applier, not through openraft.
+    /// Outcomes are made by the engine, not by openraft.
     type R = ();
     type NodeId = u64;
     /// Where a node lives is kept outside of the log.
@@ -69,36 +73,42 @@ impl fmt::Display for Batch {
     }
 }
 
-/// Tells a round that one of its proposals has ended; there is no channel and no task of its own. Dropped without an
-/// answer, it says that the outcome is not known: openraft drops responders when a group dies.
+/// Tells the outbox where a proposal is committed, or how else it ended; there is no channel and no task of its own.
+/// Dropped without an answer, it says that the outcome is not known: openraft drops responders when a group dies.
 pub struct Done<T> {
-    round: Option<Rc<Round>>,
-    verdict: fn(&T) -> Result<(), String>,
+    outbox: Rc<Outbox>,
+    partition: PartitionId,
+    proposal: ProposalId,
+    /// Whether the entry was not appended. One that was appended and given up is another matter: another node may have
+    /// it, and commit it.
+    is_refusal: fn(&T) -> bool,
 }
 
 impl Done<ClientWriteResult<Types>> {
-    pub fn new(round: Rc<Round>) -> Self {
-        round.begin();
-        Done {
-            round: Some(round),
-            verdict: |result| result.as_ref().map(|_| ()).map_err(ToString::to_string),
-        }
+    pub fn new(outbox: Rc<Outbox>, partition: PartitionId, proposal: ProposalId) -> Self {
+        let is_refusal = |result: &ClientWriteResult<Types>| {
+            matches!(result, Err(ClientWriteError::ForwardToLeader(_)))
+        };
+        Done { outbox, partition, proposal, is_refusal }
     }
 }
 
 impl<T: 'static> Responder<Types, T> for Done<T> {
-    fn on_complete(mut self, result: T) {
-        if let Some(round) = self.round.take() {
-            round.end((self.verdict)(&result));
+    fn on_commit(&mut self, log_id: RaftLogId) {
+        self.outbox.place(self.partition, record::from_raft(&log_id), self.proposal);
+    }
+
+    fn on_complete(self, result: T) {
+        // The rest is said when it is dropped: nothing, if it has ended.
+        if (self.is_refusal)(&result) {
+            self.outbox.refuse(self.partition, self.proposal, Refusal::NotLeader);
         }
     }
 }
 
 impl<T> Drop for Done<T> {
     fn drop(&mut self) {
-        if let Some(round) = self.round.take() {
-            round.end(Err("the Raft group stopped; the outcome is not known".into()));
-        }
+        self.outbox.lose(self.partition, self.proposal);
     }
 }
 

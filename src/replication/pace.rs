@@ -1,0 +1,58 @@
+//! Where syncs are made: on the engine's thread or on the flusher's.
+
+use std::time::Duration;
+
+use crate::config::config::FlushPolicy;
+
+/// Where to sync, from how long syncs take: on the worker it saves two thread switches per round, on a slow disk it
+/// would stall every connection meanwhile.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    policy: FlushPolicy,
+    pub inline: bool,
+    average: Duration,
+}
+
+impl Pace {
+    /// Above this average syncs move to the flusher, below half of it back.
+    const INLINE_MAX: Duration = Duration::from_millis(1);
+
+    pub fn new(policy: FlushPolicy) -> Pace {
+        Pace { policy, inline: policy != FlushPolicy::Thread, average: Duration::ZERO }
+    }
+
+    /// A moving average over about 16 syncs.
+    pub fn after(self, took: Duration) -> Pace {
+        let average = (self.average * 15 + took.min(Duration::from_secs(10))) / 16;
+        let inline = match self.policy {
+            FlushPolicy::Inline => true,
+            FlushPolicy::Thread => false,
+            FlushPolicy::Auto if self.inline => average < Self::INLINE_MAX,
+            FlushPolicy::Auto => average < Self::INLINE_MAX / 2,
+        };
+        if inline != self.inline {
+            tracing::info!(average_us = average.as_micros() as u64, inline, "changed where syncs are made");
+        }
+        Pace { average, inline, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_move_to_a_thread_when_they_are_slow_and_back_when_they_are_not() {
+        let mut pace = Pace::new(FlushPolicy::Auto);
+        assert!(pace.inline);
+        for _ in 0..20 {
+            pace = pace.after(Duration::from_millis(5));
+        }
+        assert!(!pace.inline);
+        for _ in 0..100 {
+            pace = pace.after(Duration::from_micros(100));
+        }
+        assert!(pace.inline);
+        assert!(!Pace::new(FlushPolicy::Thread).after(Duration::ZERO).inline);
+    }
+}

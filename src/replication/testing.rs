@@ -1,0 +1,173 @@
+//! For the tests of this room and of those above it: entries that a machine understands and gives back in order, and the
+//! smallest engine that there is.
+
+use std::cell::{Cell, RefCell};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::base::latch::Latch;
+use crate::env::clock::SystemClock;
+use crate::env::entropy::SeededEntropy;
+use crate::env::fs::Fs;
+use crate::model::log::{LogIndex, PartitionId, ProposalId};
+use crate::replication::committer::{CommitError, Committer, CommitterOptions, OpenError};
+use crate::replication::event::{CommitEvent, Payload};
+use crate::replication::replay;
+use crate::storage::data_dir::DataDir;
+use crate::command::value::string::{StringQuery, StringWrite};
+use crate::command::value::{Query, Write};
+use crate::model::reply::Reply;
+use crate::model::time::TimeMs;
+use crate::state::checkpoint;
+use crate::state::machine::Machine;
+use crate::state::op::batch::BatchWriter;
+
+const KEY: &[u8] = b"log";
+const NOW: TimeMs = TimeMs(1);
+
+/// An entry that appends a name, which has no semicolon, to those before it.
+pub fn entry(name: &str) -> Bytes {
+    let mut batch = BatchWriter::default();
+    let value = format!("{name};");
+    batch.push_write(0, &Write::String(StringWrite::Append { key: KEY, value: value.as_bytes() }));
+    batch.seal(NOW);
+    Bytes::copy_from_slice(batch.as_bytes())
+}
+
+/// The names of all entries that a machine has applied.
+pub fn names(machine: &Machine) -> Vec<String> {
+    match machine.query(0, NOW, &Query::String(StringQuery::Get { key: KEY })) {
+        Reply::Bulk(names) => {
+            let names = String::from_utf8_lossy(&names).into_owned();
+            names.split_terminator(';').map(str::to_owned).collect()
+        }
+        Reply::Nil => Vec::new(),
+        other => panic!("the names are text, not {other:?}"),
+    }
+}
+
+/// A machine as bytes: equal for machines that have applied the same.
+pub fn image(machine: &Machine) -> Vec<u8> {
+    let mut out = Vec::new();
+    checkpoint::encode(machine, &mut |piece| out.extend_from_slice(piece));
+    out
+}
+
+/// Runs on one thread, in a `LocalSet`, as an engine does.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+/// Proposes, takes events and applies them; writes down how proposals end.
+pub struct TestNode {
+    pub committer: Committer,
+    pub latch: Latch,
+    pub dir: DataDir,
+    pub machines: RefCell<Vec<Machine>>,
+    /// How the proposals ended, in the order in which they did.
+    pub ends: RefCell<Vec<(u64, &'static str)>>,
+    proposed: Cell<u64>,
+}
+
+pub const PARTITIONS: u16 = 2;
+
+impl TestNode {
+    pub async fn start(fs: &Arc<dyn Fs>, path: &Path, options: &CommitterOptions) -> Result<TestNode, OpenError> {
+        let dir = DataDir::open_with(
+            Arc::clone(fs),
+            path,
+            PARTITIONS,
+            &SeededEntropy::new(1),
+            options.journal.clone(),
+        );
+        let dir =
+            dir.map_err(|error| OpenError::Raft { partition: PartitionId(0), reason: error.to_string() })?;
+        let latch = Latch::new();
+        let clock = Arc::new(SystemClock::new());
+        let committer = Committer::open(Arc::clone(fs), clock, &dir, options.clone(), latch.clone())?;
+        let machines = RefCell::new(committer.recover().await?);
+        Ok(TestNode { committer, latch, dir, machines, ends: RefCell::default(), proposed: Cell::default() })
+    }
+
+    /// Gives the number of the proposal.
+    pub fn propose(&self, partition: u16, name: &str) -> u64 {
+        self.proposed.set(self.proposed.get() + 1);
+        let proposal = ProposalId(self.proposed.get());
+        self.committer.propose(PartitionId(partition), proposal, entry(name));
+        proposal.0
+    }
+
+    /// Applies until nothing is in flight.
+    pub async fn commit(&self) -> Result<(), CommitError> {
+        while self.committer.has_in_flight() {
+            let events = self.committer.events().await?;
+            self.take(events);
+        }
+        Ok(())
+    }
+
+    pub fn take(&self, events: Vec<CommitEvent>) {
+        for event in events {
+            let (partition, applied, ended) = (event.partition(), event.applied(), event.ended());
+            let end = self.apply(event);
+            if let Some(proposal) = ended {
+                assert!(self.ends.borrow().iter().all(|(of, _)| *of != proposal.0), "{proposal:?} ends twice");
+                self.ends.borrow_mut().push((proposal.0, end));
+            }
+            if let Some(index) = applied {
+                self.committer.applied(partition, index);
+            }
+        }
+    }
+
+    fn apply(&self, event: CommitEvent) -> &'static str {
+        let mut machines = self.machines.borrow_mut();
+        let machine = &mut machines[usize::from(event.partition().0)];
+        match event {
+            CommitEvent::Committed { log_id, payload: Payload::Entry(entry), .. } => {
+                replay::apply(machine, log_id.index, &entry).unwrap();
+                "committed"
+            }
+            CommitEvent::Committed { log_id, payload: Payload::Blank, .. } => {
+                machine.skip(log_id.index);
+                "committed"
+            }
+            CommitEvent::Refused { .. } => "refused",
+            CommitEvent::Unknown { .. } => "unknown",
+            CommitEvent::Installed { machine: installed, .. } => {
+                *machine = installed;
+                "installed"
+            }
+            CommitEvent::GroupFailed { .. } => "failed",
+        }
+    }
+
+    /// One entry for each partition, committed.
+    pub async fn round(&self, name: &str) -> Result<(), CommitError> {
+        for partition in 0..PARTITIONS {
+            self.propose(partition, &format!("{name}.{partition}"));
+        }
+        self.commit().await
+    }
+
+    pub async fn checkpoint(&self) -> Result<(), CommitError> {
+        let image = |partition: PartitionId| self.machines.borrow()[usize::from(partition.0)].clone();
+        self.committer.checkpoint(&image).await
+    }
+
+    pub fn names(&self, partition: u16) -> Vec<String> {
+        names(&self.machines.borrow()[usize::from(partition)])
+    }
+
+    pub fn applied(&self, partition: u16) -> LogIndex {
+        self.machines.borrow()[usize::from(partition)].applied()
+    }
+
+    /// How many proposals were committed.
+    pub fn own(&self) -> usize {
+        self.ends.borrow().iter().filter(|(_, end)| *end == "committed").count()
+    }
+}
