@@ -37,6 +37,11 @@ pub trait Clock: Send + Sync {
         self.monotonic_ms() * 1000
     }
 
+    /// Microseconds since the same point, as far as the clock is that fine; never goes back.
+    fn monotonic_us(&self) -> u64 {
+        self.monotonic_ms() * 1000
+    }
+
     /// A counter that runs evenly, for the durations of single commands: the cheapest clock that there is. Only
     /// differences mean anything; see [`Clock::tick_length`].
     fn ticks(&self) -> u64;
@@ -116,6 +121,10 @@ impl Clock for SystemClock {
             Some(deadline) => Box::pin(tokio::time::sleep_until(deadline.into())),
             None => Box::pin(std::future::pending()),
         }
+    }
+
+    fn monotonic_us(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn monotonic_us(&self) -> u64 {

@@ -101,16 +101,24 @@ fn events_may_be_dropped_while_they_wait() {
         };
         assert!(poll_once().await.is_pending(), "nothing is proposed");
         assert!(node.committer.has_room(PartitionId(0)));
-        node.propose(0, "a");
         let syncs = fs.syncs();
-        assert!(poll_once().await.is_pending());
-        assert!(!node.committer.has_room(PartitionId(0)));
-        assert!(poll_once().await.is_pending() || node.committer.has_room(PartitionId(0)));
-        node.propose(1, "b");
+        let mut dropped = 0;
+        for number in 0..100u64 {
+            node.propose(partition(number), &number.to_string());
+            match poll_once().await {
+                Poll::Ready(events) => node.take(events.unwrap()),
+                Poll::Pending => {
+                    assert!(!node.committer.has_room(PartitionId(0)));
+                    dropped += 1;
+                }
+            }
+        }
         node.commit().await.unwrap();
-        assert_eq!(node.own(), 2);
-        assert!(fs.syncs() <= syncs + 2, "no sync is made twice");
-        assert!(node.committer.has_room(PartitionId(0)));
+        assert_eq!(node.own(), 100);
+        assert!(dropped > 0 && node.committer.has_room(PartitionId(0)));
+        // A change of files costs two or three more.
+        let files = node.committer.bytes_since_checkpoint() / 4096 + 1;
+        assert!(fs.syncs() <= syncs + 100 + 3 * files, "no sync is made twice");
     });
 }
 

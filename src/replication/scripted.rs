@@ -262,7 +262,8 @@ impl ScriptedCommitter {
         self.in_flight_max.set(entries);
     }
 
-    /// The end of the chaos: this node leads everywhere, and all that is in the logs is committed.
+    /// The end of the chaos: this node leads everywhere, and all that is in the logs is committed. Later entries wait for
+    /// [`ScriptedCommitter::commit_everything`].
     pub fn calm(&self) {
         self.is_calm.set(true);
         for partition in self.partitions() {
@@ -277,7 +278,7 @@ impl ScriptedCommitter {
         }
     }
 
-    /// After [`ScriptedCommitter::calm`]: from here on everything is committed as soon as somebody waits for it.
+    /// Commits all that is in the logs.
     pub fn commit_everything(&self) {
         for partition in self.partitions() {
             self.commit(partition, usize::MAX);
@@ -320,9 +321,9 @@ impl ScriptedCommitter {
             14 if leads => self.refuse(partition, 1),
             // A delay.
             _ if leads => {}
-            0..=4 => self.truncate(partition, some),
-            5..=10 => self.commit(partition, some),
-            11 | 12 => self.install_snapshot(partition),
+            0..=2 => self.truncate(partition, some),
+            3..=6 => self.commit(partition, some),
+            7..=12 => self.install_snapshot(partition),
             _ => self.lead(partition),
         }
     }

@@ -233,5 +233,5 @@ fn chaos_keeps_what_was_committed_and_ends_each_proposal_once() {
         let all: usize = engine.machines.iter().map(|machine| names(machine).len()).sum();
         *seen.entry("committed without a name").or_insert(0) += all - engine.committed.len();
     }
-    assert!(seen.values().all(|&count| count > 100), "{seen:?}");
+    assert!(seen.values().all(|&count| count > 50), "{seen:?}");
 }

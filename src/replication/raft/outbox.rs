@@ -13,7 +13,8 @@ use crate::replication::event::{CommitEvent, Payload, Refusal};
 use crate::replication::proposals::Proposals;
 use crate::state::machine::Machine;
 
-/// Shared by the committer and what openraft calls. Nothing is borrowed across an await.
+/// Shared by the committer and what openraft calls. Nothing is borrowed across an await. Once the latch is tripped no
+/// proposal ends any more: the process stops.
 #[derive(Debug)]
 pub struct Outbox {
     latch: Latch,
@@ -81,6 +82,9 @@ impl Outbox {
         hand_over: impl FnOnce(),
     ) {
         self.proposals.borrow_mut().begin(partition, proposal, entry);
+        if self.has_stopped() {
+            return;
+        }
         if self.has_failed(partition) {
             self.refuse(partition, proposal, Refusal::GroupStopped("it failed before".into()));
             return;
@@ -113,7 +117,19 @@ impl Outbox {
         true
     }
 
+    /// Whether the latch is tripped: then whoever waits for events is to hear of it.
+    fn has_stopped(&self) -> bool {
+        let has_stopped = self.latch.is_tripped();
+        if has_stopped {
+            self.wake();
+        }
+        has_stopped
+    }
+
     pub fn refuse(&self, partition: PartitionId, proposal: ProposalId, reason: Refusal) {
+        if self.has_stopped() {
+            return;
+        }
         if self.proposals.borrow_mut().end_if_begun(partition, proposal).is_some() {
             self.push(CommitEvent::Refused { partition, proposal, reason });
         }
@@ -123,13 +139,16 @@ impl Outbox {
     pub fn lose(&self, partition: PartitionId, proposal: ProposalId) {
         if self.handing_over.get() == Some(proposal) {
             self.refuse(partition, proposal, Refusal::GroupStopped("it takes no proposals".into()));
-        } else if self.proposals.borrow_mut().end_if_begun(partition, proposal).is_some() {
+        } else if !self.has_stopped() && self.proposals.borrow_mut().end_if_begun(partition, proposal).is_some() {
             self.push(CommitEvent::Unknown { partition, proposal });
         }
     }
 
     /// The node does not lead the partition any more.
     pub fn lose_all(&self, partition: PartitionId) {
+        if self.has_stopped() {
+            return;
+        }
         let lost = self.proposals.borrow_mut().end_all(partition);
         for proposal in lost {
             self.push(CommitEvent::Unknown { partition, proposal });
@@ -148,8 +167,8 @@ impl Outbox {
 
     /// The group has stopped for good. If the disk is why, the latch says so, and the process ends.
     pub fn fail_group(&self, partition: PartitionId, reason: String) {
-        if self.latch.is_tripped() {
-            return self.wake();
+        if self.has_stopped() {
+            return;
         }
         self.lose_all(partition);
         if self.failed.borrow_mut().insert(partition) {
