@@ -9,10 +9,10 @@ use crate::command::lookup;
 use crate::command::spec::Category;
 use crate::command::table::TABLE;
 use crate::command::value::acl::AclCommand;
+use crate::frontend::frontend::Frontend;
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::reply::{Reply, ReplyError};
 use crate::net::connection::Connection;
-use crate::frontend::frontend::Frontend;
 
 const NO_FILE: ReplyError = ReplyError::new(
     "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER \
@@ -26,9 +26,9 @@ const NOT_SAVED: ReplyError = ReplyError::new(
 pub fn execute(frontend: &Frontend, connection: &Connection, command: &AclCommand<'_>) -> Reply {
     match command {
         AclCommand::WhoAmI => Reply::bulk(connection.session.borrow().user.name()),
-        AclCommand::Users => {
-            Reply::Array(frontend.context.acl.users.borrow().iter().map(|user| Reply::bulk(user.name())).collect())
-        }
+        AclCommand::Users => Reply::Array(
+            frontend.context.acl.users.borrow().iter().map(|user| Reply::bulk(user.name())).collect(),
+        ),
         AclCommand::List => Reply::Array(
             frontend.context.acl.users.borrow().iter().map(|user| Reply::bulk(user.describe())).collect(),
         ),
@@ -37,9 +37,9 @@ pub fn execute(frontend: &Frontend, connection: &Connection, command: &AclComman
         }
         AclCommand::SetUser { name, rules } => set_user(frontend, connection, name, rules).into(),
         AclCommand::DeleteUsers { names } => delete_users(frontend, connection, names).into(),
-        AclCommand::Categories => Reply::Array(
-            Category::ALL.iter().map(|category| Reply::Text(&category.name()[1..])).collect(),
-        ),
+        AclCommand::Categories => {
+            Reply::Array(Category::ALL.iter().map(|category| Reply::Text(&category.name()[1..])).collect())
+        }
         AclCommand::CommandsOf { category } => commands_of(category).into(),
         AclCommand::GeneratePassword { bits } => generate_password(frontend, *bits),
         AclCommand::Log { count } => {
@@ -58,7 +58,12 @@ pub fn execute(frontend: &Frontend, connection: &Connection, command: &AclComman
     }
 }
 
-fn set_user(frontend: &Frontend, by: &Connection, name: &[u8], rules: &ArgList<'_>) -> Result<Reply, ReplyError> {
+fn set_user(
+    frontend: &Frontend,
+    by: &Connection,
+    name: &[u8],
+    rules: &ArgList<'_>,
+) -> Result<Reply, ReplyError> {
     frontend.context.acl.users.borrow_mut().set_user(name, rules.iter())?;
     tracing::debug!(user = %name.escape_ascii(), peer = %by.peer, "rules of a user were changed");
     if name == DEFAULT_USER {
@@ -86,7 +91,12 @@ pub fn apply_settings(frontend: &Frontend) {
 
 /// `requirepass` was set.
 pub fn set_default_password(frontend: &Frontend, by: &Connection) {
-    frontend.context.acl.users.borrow_mut().set_default_password(frontend.context.config.borrow().requirepass.as_bytes());
+    frontend
+        .context
+        .acl
+        .users
+        .borrow_mut()
+        .set_default_password(frontend.context.config.borrow().requirepass.as_bytes());
     frontend.users_changed(by);
 }
 
@@ -144,8 +154,7 @@ fn dry_run(frontend: &Frontend, name: &[u8], request: &ArgList<'_>) -> Result<Re
     let user = users.get(name).ok_or_else(|| quoting("ERR User ", name))?;
     let request: OwnedArgs = request.iter().collect();
     let args = request.as_args();
-    let row =
-        lookup::row_of(args).ok_or_else(|| quoting("ERR Command ", args.get(0).unwrap_or_default()))?;
+    let row = lookup::row_of(args).ok_or_else(|| quoting("ERR Command ", args.get(0).unwrap_or_default()))?;
     if !row.accepts(args.len()) {
         return Err(ReplyError::wrong_arity(row.full_name()));
     }

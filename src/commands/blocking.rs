@@ -61,4 +61,3 @@ pub fn execute(
     connection.activity.hold.set(Hold::UntilDrained);
     Response::Pending(request)
 }
-

@@ -106,7 +106,7 @@ pub fn execute<'a>(
             }
         }
         ClientCommand::Help(lines) => lines.clone(),
-       }
+    }
     .into()
 }
 

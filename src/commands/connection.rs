@@ -25,7 +25,9 @@ pub fn execute<'a>(
         ConnectionCommand::Hello(_)
             | ConnectionCommand::Reset
             | ConnectionCommand::Client(
-                ClientCommand::Kill { .. } | ClientCommand::KillAddress { .. } | ClientCommand::Unblock { .. }
+                ClientCommand::Kill { .. }
+                    | ClientCommand::KillAddress { .. }
+                    | ClientCommand::Unblock { .. }
             )
     );
     if waits_its_turn && !connection.is_drained() {

@@ -30,11 +30,7 @@ pub fn is_allowed(frontend: &Frontend, connection: &Connection) -> bool {
 }
 
 /// The reply inside EXEC, or of what does not wait.
-pub fn execute<'a>(
-    frontend: &Frontend,
-    connection: &Connection,
-    command: &DebugCommand<'a>,
-) -> Response<'a> {
+pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &DebugCommand<'a>) -> Response<'a> {
     if !is_allowed(frontend, connection) {
         return Reply::Error(NOT_ALLOWED).into();
     }

@@ -331,7 +331,8 @@ fn info_keyspace(_: &Frontend, report: &Report, text: &mut String) {
         let DatabaseReport { keys, expiring, left_ms } = *database;
         if keys > 0 {
             let average = left_ms.checked_div(expiring as u128).unwrap_or(0);
-            let _ = write!(text, "db{number}:keys={keys},expires={expiring},avg_ttl={average},subexpiry=0\r\n");
+            let _ =
+                write!(text, "db{number}:keys={keys},expires={expiring},avg_ttl={average},subexpiry=0\r\n");
         }
     }
 }

@@ -120,9 +120,9 @@ fn queued_bytes(query: &Query<'_>) -> usize {
     match query {
         Query::String(StringQuery::Get { .. }) => SHARED_BYTES_MIN,
         Query::String(StringQuery::GetMany { keys }) => keys.iter().count() * SHARED_BYTES_MIN,
-        Query::Stream(StreamQuery::Range(_) | StreamQuery::Read(_) | StreamQuery::Info { full: None, .. }) => {
-            COPIED_LIST_BYTES
-        }
+        Query::Stream(
+            StreamQuery::Range(_) | StreamQuery::Read(_) | StreamQuery::Info { full: None, .. },
+        ) => COPIED_LIST_BYTES,
         Query::Stream(StreamQuery::Length { .. }) => 0,
         Query::Stream(_)
         | Query::Pending(_)

@@ -3,12 +3,12 @@
 use crate::command::lookup;
 use crate::command::table::{self, TABLE};
 use crate::command::value::server::{LatencyCommand, SlowLogCommand};
+use crate::frontend::frontend::Frontend;
 use crate::model::args::ArgList;
 use crate::model::reply::{Reply, ReplyError};
 use crate::observe::histogram::Histogram;
 use crate::observe::latency::{Event, LatencyMonitor, Sample};
 use crate::observe::slow_log::SlowCommand;
-use crate::frontend::frontend::Frontend;
 
 pub fn slow_log(frontend: &Frontend, command: SlowLogCommand) -> Reply {
     let mut log = frontend.slow.log.borrow_mut();
@@ -39,23 +39,21 @@ pub fn latency(frontend: &Frontend, command: &LatencyCommand<'_>) -> Reply {
         }
         LatencyCommand::History { event } => {
             let series = Event::find(event).and_then(|event| monitor.of(event));
-            let samples = series.into_iter().flat_map(|series| series.samples()).map(|sample| {
-                Reply::Array(vec![number(sample.unix_seconds), number(sample.milliseconds)])
-            });
+            let samples = series
+                .into_iter()
+                .flat_map(|series| series.samples())
+                .map(|sample| Reply::Array(vec![number(sample.unix_seconds), number(sample.milliseconds)]));
             Reply::Array(samples.collect())
         }
         LatencyCommand::Reset { events } => {
             let named = events.iter().filter_map(Event::find);
-            let events: Vec<Event> =
-                if events.is_empty() { Event::ALL.to_vec() } else { named.collect() };
+            let events: Vec<Event> = if events.is_empty() { Event::ALL.to_vec() } else { named.collect() };
             Reply::count(events.into_iter().filter(|event| monitor.reset(*event)).count())
         }
         LatencyCommand::Graph { event } => {
             let found = Event::find(event).and_then(|event| Some((event, monitor.of(event)?)));
             match found {
-                Some((event, series)) => {
-                    Reply::Verbatim(LatencyMonitor::graph(event, series, now_seconds))
-                }
+                Some((event, series)) => Reply::Verbatim(LatencyMonitor::graph(event, series, now_seconds)),
                 None => {
                     let text = [b"ERR No samples available for event '", *event, b"'"].concat();
                     Reply::Error(ReplyError::owned(text))

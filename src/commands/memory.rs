@@ -70,7 +70,9 @@ pub fn execute(frontend: &Rc<Frontend>, command: MemoryCommand) -> Response<'sta
         let memory = Memory::new(&frontend, &report);
         match command {
             MemoryCommand::Stats => statistics(&memory, &report),
-            MemoryCommand::Doctor => Reply::Verbatim(diagnosis(&memory, frontend.connections.all().len() as u64)),
+            MemoryCommand::Doctor => {
+                Reply::Verbatim(diagnosis(&memory, frontend.connections.all().len() as u64))
+            }
             MemoryCommand::MallocStats | MemoryCommand::Purge => Reply::Verbatim(format!(
                 "The allocator is the system's; these are the figures that are kept.\nallocated {}\npeak {}\nresident \
                  {}\n",
@@ -134,8 +136,7 @@ fn statistics(memory: &Memory, report: &Report) -> Reply {
 /// What Redis's doctor looks at, in our words.
 fn diagnosis(memory: &Memory, clients: u64) -> String {
     if memory.used < DOCTOR_BYTES_MIN {
-        return "This server is empty or uses very little memory: nothing can be told from that.\n"
-            .into();
+        return "This server is empty or uses very little memory: nothing can be told from that.\n".into();
     }
     let mut report = String::new();
     let mut find = |found: bool, text: String| {

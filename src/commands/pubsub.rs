@@ -37,14 +37,20 @@ pub fn execute(
         }
         // Confirmations are no replies: they must not pass the replies before them.
         _ if is_subscription(command) && !connection.is_drained() => Response::Hold(Why::NotDrained),
-        _ if is_subscription(command) => Response::Pushes(change_subscriptions(frontend, connection, command)),
+        _ if is_subscription(command) => {
+            Response::Pushes(change_subscriptions(frontend, connection, command))
+        }
         _ => query(frontend, command).into(),
     }
 }
 
 /// The reply inside EXEC. A subscription to several channels has one confirmation in the reply's place and the
 /// others behind the EXEC, since an array of replies has one element per command.
-pub fn reply_inside_exec(frontend: &Frontend, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Reply {
+pub fn reply_inside_exec(
+    frontend: &Frontend,
+    connection: &Rc<Connection>,
+    command: &PubSubCommand<'_>,
+) -> Reply {
     match command {
         PubSubCommand::Publish { channel, message } => {
             frontend.push.publish(&frontend.connections, connection, &publication(channel, message, false))
@@ -86,9 +92,9 @@ fn query(frontend: &Frontend, command: &PubSubCommand<'_>) -> Reply {
     let registry = frontend.push.registry.borrow();
     let names = |names: Vec<Bytes>| Reply::Array(names.into_iter().map(Reply::Bulk).collect());
     let numbers = |channels: &ArgList<'_>, kind| {
-        let pairs = channels.iter().flat_map(|channel| {
-            [Reply::bulk(channel), Reply::count(registry.subscribers_of(kind, channel))]
-        });
+        let pairs = channels
+            .iter()
+            .flat_map(|channel| [Reply::bulk(channel), Reply::count(registry.subscribers_of(kind, channel))]);
         Reply::Array(pairs.collect())
     };
     match command {
@@ -102,7 +108,11 @@ fn query(frontend: &Frontend, command: &PubSubCommand<'_>) -> Reply {
 }
 
 /// Subscribes or unsubscribes, and says so once per channel.
-fn change_subscriptions(frontend: &Frontend, connection: &Rc<Connection>, command: &PubSubCommand<'_>) -> Vec<Reply> {
+fn change_subscriptions(
+    frontend: &Frontend,
+    connection: &Rc<Connection>,
+    command: &PubSubCommand<'_>,
+) -> Vec<Reply> {
     use Kind::{Channel, Pattern, Shard};
     if !frontend.connections.contains(connection.id) {
         // It was closed while its EXEC was on its way: nobody would end the subscription.
@@ -113,7 +123,9 @@ fn change_subscriptions(frontend: &Frontend, connection: &Rc<Connection>, comman
         PubSubCommand::PatternSubscribe { patterns } => subscribe(frontend, connection, Pattern, patterns),
         PubSubCommand::ShardSubscribe { channels } => subscribe(frontend, connection, Shard, channels),
         PubSubCommand::Unsubscribe { channels } => unsubscribe(frontend, connection, Channel, channels),
-        PubSubCommand::PatternUnsubscribe { patterns } => unsubscribe(frontend, connection, Pattern, patterns),
+        PubSubCommand::PatternUnsubscribe { patterns } => {
+            unsubscribe(frontend, connection, Pattern, patterns)
+        }
         PubSubCommand::ShardUnsubscribe { channels } => unsubscribe(frontend, connection, Shard, channels),
         other => unreachable!("{other:?} changes no subscription"),
     };

@@ -137,7 +137,8 @@ pub fn versions(watched: &[WatchedKey]) -> Question<'_> {
 
 /// Whether what the commands behind may do depends on a command of the transaction.
 fn changes_identity(queue: &Queue) -> bool {
-    let is_such = |row: &Row| matches!(row.full_name(), "auth" | "hello" | "acl|setuser" | "acl|deluser" | "acl|load");
+    let is_such =
+        |row: &Row| matches!(row.full_name(), "auth" | "hello" | "acl|setuser" | "acl|deluser" | "acl|load");
     queue.requests.iter().any(|(row, _)| is_such(row))
 }
 
@@ -397,4 +398,3 @@ fn execute_inside_exec<'r>(
         Err(error) => Reply::Error(error).into(),
     }
 }
-

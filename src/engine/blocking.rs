@@ -117,7 +117,8 @@ fn look(engine: &mut Engine, id: BlockedId) {
     let read = owned.as_read();
     let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
     let home = |key: &[u8]| engine.home(key).read();
-    let is_due = read.streams.iter().any(|stream| home(stream.0).would_change(database, now, &of_stream(*stream)));
+    let is_due =
+        read.streams.iter().any(|stream| home(stream.0).would_change(database, now, &of_stream(*stream)));
     if is_due && is_forbidden {
         return end(engine, id, Answer::Forbidden);
     }

@@ -3,8 +3,8 @@
 use crate::engine::checkpoints;
 use crate::engine::engine::{Delivery, Engine, Wakers};
 use crate::engine::statistics::Spike;
-use crate::engine::{blocking, questions, upkeep};
 use crate::engine::submission::{Answer, Outcome};
+use crate::engine::{blocking, questions, upkeep};
 use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
 use crate::replication::committer::{CommitError, Committer};

@@ -10,9 +10,7 @@ use crate::engine::checkpoints::Checkpoints;
 use crate::engine::report::Survey;
 use crate::engine::scatter::{ChainId, GatherId, Merge, Scatter, Target};
 use crate::engine::statistics::{EngineStatistics, Spike};
-use crate::engine::submission::{
-    Answer, Interest, Notice, Outcome, Position, Question, STOPPED, Work,
-};
+use crate::engine::submission::{Answer, Interest, Notice, Outcome, Position, Question, STOPPED, Work};
 use crate::engine::upkeep::Upkeep;
 use crate::engine::{blocking, questions, scatter, upkeep};
 use crate::model::log::{PartitionId, ProposalId};
@@ -34,7 +32,10 @@ use tokio::sync::Notify;
 pub(super) enum Tag {
     Request(RequestId),
     /// One part of a command that was spread over partitions.
-    Part { gather: GatherId, part: u32 },
+    Part {
+        gather: GatherId,
+        part: u32,
+    },
     /// One stream of a read that goes from partition to partition.
     Link(ChainId),
     /// A blocked read that is in flight.
@@ -241,13 +242,7 @@ impl Engine {
     }
 
     /// Answers a request, or goes on with what an answer was a part of.
-    pub(super) fn finish(
-        &mut self,
-        tag: Tag,
-        reply: Reply,
-        events: Vec<Effect>,
-        nanoseconds: u64,
-    ) {
+    pub(super) fn finish(&mut self, tag: Tag, reply: Reply, events: Vec<Effect>, nanoseconds: u64) {
         match tag {
             Tag::Request(request) => {
                 self.deliver(Outcome { request: Some(request), answer: reply.into(), events, nanoseconds });
@@ -305,7 +300,9 @@ impl Engine {
         position: Position,
     ) -> Option<Outcome> {
         match (data, position) {
-            (Data::Query(query), Position::First) => Some(self.answer_now(request, partition, database, query)),
+            (Data::Query(query), Position::First) => {
+                Some(self.answer_now(request, partition, database, query))
+            }
             (Data::Query(query), Position::Behind) => {
                 self.partition_mut(partition).query_behind(database, query, Tag::Request(request));
                 self.request_round();
@@ -392,7 +389,8 @@ impl Engine {
                 Reply::count(self.ids().map(|id| self.partition(id).read().count(database, now)).sum())
             }
             KeyQuery::Matching { pattern } => {
-                let found = self.ids().flat_map(|id| self.partition(id).read().matching(database, now, pattern));
+                let found =
+                    self.ids().flat_map(|id| self.partition(id).read().matching(database, now, pattern));
                 Reply::Array(found.map(Reply::Bulk).collect())
             }
             KeyQuery::Random { chance } => {

@@ -14,11 +14,13 @@ pub(super) fn answer(engine: &mut Engine, request: RequestId, question: Question
     let now = engine.context.now();
     Some(match question {
         Question::Versions(keys) => {
-            let version = |(database, key): &(u32, &[u8])| engine.home(key).read().version(*database, now, key);
+            let version =
+                |(database, key): &(u32, &[u8])| engine.home(key).read().version(*database, now, key);
             Answer::Versions(keys.iter().map(version).collect())
         }
         Question::OwnedVersions(keys) => {
-            let version = |(database, key): &(u32, Vec<u8>)| engine.home(key).read().version(*database, now, key);
+            let version =
+                |(database, key): &(u32, Vec<u8>)| engine.home(key).read().version(*database, now, key);
             Answer::Versions(keys.iter().map(version).collect())
         }
         Question::Report { streams } => Answer::Report(Box::new(report::report(engine, streams))),

@@ -3,9 +3,9 @@
 use crate::base::wire::Reader;
 use crate::command::value::Query;
 use crate::engine::blocked_reads::{BlockedId, BlockedState};
-use crate::engine::{blocking, upkeep};
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::submission::{NOT_COMMITTED, UNKNOWN};
+use crate::engine::{blocking, upkeep};
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
@@ -93,7 +93,14 @@ impl Engine {
                 match item {
                     Item::Op(tag) => panic!("{tag:?} needs the log"),
                     Item::Query { tag, database, encoded } => {
-                        self.answer_behind(id, *tag, *database, now, &work.queries[encoded.clone()], &mut effects);
+                        self.answer_behind(
+                            id,
+                            *tag,
+                            *database,
+                            now,
+                            &work.queries[encoded.clone()],
+                            &mut effects,
+                        );
                     }
                     Item::Transaction { tag, .. } => panic!("{tag:?} needs the log"),
                     Item::ReadTransaction { tag, encoded } => {
@@ -174,7 +181,11 @@ impl Engine {
                     match applied.expect("one op for each item") {
                         Applied::Answered(reply) => self.finish_lap(tag, reply, &mut effects),
                         Applied::Blocked(number) => {
-                            assert_eq!(number.0, work.carried.len(), "numbers follow those of the reads carried");
+                            assert_eq!(
+                                number.0,
+                                work.carried.len(),
+                                "numbers follow those of the reads carried"
+                            );
                             work.carried.push(tag);
                             self.tell(effects.take(), None);
                         }

@@ -1,7 +1,7 @@
 //! Commands over several partitions: one part for each, and one answer made of theirs.
 
-use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::command::value::Write;
+use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::engine::blocked_reads::{BlockedId, OwnedGroupRead};
 use crate::engine::blocking;
 use crate::engine::engine::{Engine, Tag};
@@ -137,13 +137,19 @@ pub(super) fn fill(engine: &mut Engine, request: RequestId, database: u32, write
     }
     let gather = engine.scatter.gather(writes.len(), Merge::Same, Target::Request(request));
     for (part, write) in (0..).zip(writes) {
-        let partition = write.keys().next().map_or(crate::model::log::PartitionId(0), |key| engine.router.of_key(key));
+        let partition =
+            write.keys().next().map_or(crate::model::log::PartitionId(0), |key| engine.router.of_key(key));
         engine.write(partition, database, write, Tag::Part { gather, part });
     }
 }
 
 /// XREADGROUP over any streams. All groups are looked at before the first one is read from.
-pub(super) fn group_read_per_stream(engine: &mut Engine, database: u32, read: &GroupRead<'_>, target: Target) {
+pub(super) fn group_read_per_stream(
+    engine: &mut Engine,
+    database: u32,
+    read: &GroupRead<'_>,
+    target: Target,
+) {
     let now = engine.context.now();
     let refusal = read.streams.iter().find_map(|stream| {
         engine.home(stream.0).read().group_read_refusal(database, now, &of_stream(read, stream))

@@ -14,19 +14,43 @@ use crate::state::op::Watched;
 #[derive(Debug)]
 pub enum Work<'a> {
     /// A command on keys of one partition.
-    Data { partition: PartitionId, database: u32, data: &'a Data<'a>, position: Position },
+    Data {
+        partition: PartitionId,
+        database: u32,
+        data: &'a Data<'a>,
+        position: Position,
+    },
     /// A command on all keys of a database, or of all databases.
-    Everywhere { database: u32, data: &'a Data<'a> },
+    Everywhere {
+        database: u32,
+        data: &'a Data<'a>,
+    },
     /// XREAD or XREADGROUP over streams of several partitions: independent reads, answered together.
-    PerStream { database: u32, data: &'a Data<'a> },
+    PerStream {
+        database: u32,
+        data: &'a Data<'a>,
+    },
     /// XREAD or XREADGROUP with BLOCK: without an outcome at once, the read is blocked.
-    Blocking { database: u32, read: &'a Data<'a>, timeout_ms: u64 },
+    Blocking {
+        database: u32,
+        read: &'a Data<'a>,
+        timeout_ms: u64,
+    },
     /// EXEC: the commands for the machine, each with its database.
-    Transaction { partition: PartitionId, watched: Vec<Watched<'a>>, commands: Vec<(u32, Data<'a>)> },
+    Transaction {
+        partition: PartitionId,
+        watched: Vec<Watched<'a>>,
+        commands: Vec<(u32, Data<'a>)>,
+    },
     /// The outcome comes when everything before it was applied.
-    Pass { partition: PartitionId },
+    Pass {
+        partition: PartitionId,
+    },
     /// Several writes whose answers nobody wants; the outcome comes when all of them were applied.
-    Fill { database: u32, writes: Vec<Write<'a>> },
+    Fill {
+        database: u32,
+        writes: Vec<Write<'a>>,
+    },
     Question(Question<'a>),
 }
 
@@ -132,7 +156,9 @@ impl Outcome {
 pub enum Answer {
     Reply(Reply),
     /// Only the events count; of the op of this request, if it was a client's.
-    Events { by: Option<RequestId> },
+    Events {
+        by: Option<RequestId>,
+    },
     /// Of a blocked read whose user has lost the right to it.
     Forbidden,
     Versions(Vec<KeyVersion>),

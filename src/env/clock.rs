@@ -23,6 +23,11 @@ pub trait Clock: Send + Sync {
     /// Nanoseconds since the same fixed point; never goes back. For durations and deadlines.
     fn monotonic_ns(&self) -> u64;
 
+    /// The same in microseconds.
+    fn monotonic_us(&self) -> u64 {
+        self.monotonic_ns() / 1000
+    }
+
     /// Waits until [`Clock::monotonic_ns`] reaches the deadline. A deadline that has passed is ready at the first poll.
     fn sleep_until(&self, monotonic_ns: u64) -> Sleep;
 
@@ -30,16 +35,6 @@ pub trait Clock: Send + Sync {
     fn sleep(&self, duration: Duration) -> Sleep {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         self.sleep_until(self.monotonic_ns().saturating_add(ns))
-    }
-
-    /// Microseconds since the same point, as far as the clock is that fine; never goes back.
-    fn monotonic_us(&self) -> u64 {
-        self.monotonic_ms() * 1000
-    }
-
-    /// Microseconds since the same point, as far as the clock is that fine; never goes back.
-    fn monotonic_us(&self) -> u64 {
-        self.monotonic_ms() * 1000
     }
 
     /// A counter that runs evenly, for the durations of single commands: the cheapest clock that there is. Only
@@ -121,14 +116,6 @@ impl Clock for SystemClock {
             Some(deadline) => Box::pin(tokio::time::sleep_until(deadline.into())),
             None => Box::pin(std::future::pending()),
         }
-    }
-
-    fn monotonic_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    fn monotonic_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     #[inline]

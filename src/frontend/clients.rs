@@ -1,12 +1,12 @@
 //! CLIENT LIST and what goes with it: how a connection is described, and which connections a filter means.
 
 use crate::command::value::connection::{ClientClass, ClientFilter};
-use crate::pubsub::registry::Kind;
-use crate::resp::writer::Protocol;
 use crate::frontend::frontend::Frontend;
 use crate::net::connection::{Connection, Hold};
+use crate::pubsub::registry::Kind;
 use crate::push::invalidation::redirection;
 use crate::push::tracking::{Tracker, TrackingMode};
+use crate::resp::writer::Protocol;
 use crate::session::pending::BlockedRequest;
 use crate::session::session::Session;
 use std::fmt::Write;
@@ -22,8 +22,11 @@ impl Frontend {
         let session = connection.session.borrow();
         let queue = session.queue.as_ref().map_or(0, |queue| queue.bytes);
         let watched: usize = session.watched.iter().map(|watched| watched.key.len() + WATCH_BYTES).sum();
-        let subscriptions =
-            if session.subscriptions == 0 { 0 } else { self.push.registry.borrow().bytes(connection.subscriber()) };
+        let subscriptions = if session.subscriptions == 0 {
+            0
+        } else {
+            self.push.registry.borrow().bytes(connection.subscriber())
+        };
         let names = session.name.len() + session.library_name.len() + session.library_version.len();
         let waiting = connection.blocked.borrow().as_ref().map_or(0, BlockedRequest::bytes);
         let buffers = connection.activity.input_bytes.get() + connection.output_memory();
@@ -58,13 +61,7 @@ impl Frontend {
             session.name.escape_ascii(),
             now_ms.saturating_sub(connection.activity.created_at_ms) / 1000,
             now_ms.saturating_sub(connection.activity.last_active_ms.get()) / 1000,
-            flags(
-                &session,
-                tracking.tracker(connection.id.number),
-                blocked,
-                is_spoilt,
-                connection,
-            ),
+            flags(&session, tracking.tracker(connection.id.number), blocked, is_spoilt, connection,),
             session.database,
             subscriptions[0],
             subscriptions[1],

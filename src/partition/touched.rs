@@ -1,7 +1,7 @@
 //! Which keys the ops of a batch name: the blocked reads on them go with the entry.
 
-use crate::command::value::key::KeyWrite;
 use crate::command::value::Write;
+use crate::command::value::key::KeyWrite;
 use crate::state::op::Op;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,14 +94,8 @@ mod tests {
     #[test]
     fn an_entry_carries_one_read_for_each_added_entry() {
         let fields = ArgList::Packed { count: 2, bytes: b"\x01a\x01b" };
-        let add = Add {
-            key: b"s",
-            make_stream: true,
-            id: NewId::Auto,
-            trim: None,
-            idempotency: None,
-            fields,
-        };
+        let add =
+            Add { key: b"s", make_stream: true, id: NewId::Auto, trim: None, idempotency: None, fields };
         let mut touched = Touched::default();
         for _ in 0..3 {
             touched.note_write(0, &Write::Add(add.clone()));

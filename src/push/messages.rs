@@ -11,7 +11,12 @@ use crate::session::pending::Publication;
 impl Push {
     /// Hands the message to every subscriber; the number of them is the reply. The publisher's own messages are kept until
     /// its reply is written.
-    pub fn publish(&self, connections: &Connections, publisher: &Connection, publication: &Publication) -> Reply {
+    pub fn publish(
+        &self,
+        connections: &Connections,
+        publisher: &Connection,
+        publication: &Publication,
+    ) -> Reply {
         let registry = self.registry.borrow();
         let (channel, payload) = (&publication.channel[..], &publication.message[..]);
         let mut reached = 0;

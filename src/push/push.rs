@@ -3,9 +3,9 @@
 use crate::engine::submission::Interest;
 use crate::model::key_events::EventClasses;
 use crate::net::connection::Connection;
+use crate::pubsub::registry::Registry;
 use crate::push::monitors::Monitors;
 use crate::push::tracking::Tracking;
-use crate::pubsub::registry::Registry;
 use std::cell::{Cell, RefCell};
 
 #[derive(Default)]

@@ -3,14 +3,14 @@
 //! Bytes are read into a buffer of the frontend and executed from there; only what is left of an incomplete request is
 //! copied into a buffer of the connection's own, so that an idle connection holds none.
 
-use crate::model::limits::{OUTPUT_PAUSE_BYTES, PIPELINE_PENDING_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
-use crate::model::reply::Reply;
-use crate::resp::reader::{Progress, RequestLimits, RequestReader};
 use crate::engine::submission::Ending;
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::Why;
+use crate::model::limits::{OUTPUT_PAUSE_BYTES, PIPELINE_PENDING_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+use crate::model::reply::Reply;
 use crate::net::connection::{Connection, Hold};
 use crate::net::socket::ReadHalf;
+use crate::resp::reader::{Progress, RequestLimits, RequestReader};
 use crate::server::dispatch;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -133,8 +133,9 @@ fn poll(
             return Poll::Ready(());
         }
         // Held requests go on when the replies before them have gone out.
-        let executable =
-            input.waiting() > 0 && connection.activity.hold.get() == Hold::None && can_execute(frontend, connection);
+        let executable = input.waiting() > 0
+            && connection.activity.hold.get() == Hold::None
+            && can_execute(frontend, connection);
         // It was not searched to its end, so it may begin with a complete request.
         if executable && sent && connection.activity.resume.replace(false) {
             yield_to_others(context);
@@ -188,7 +189,8 @@ fn wants_input(frontend: &Frontend, connection: &Connection, input: &Input, sent
 /// Neither the pipeline nor the output is so long that the client should wait, nor are too many bytes in flight.
 fn can_execute(frontend: &Frontend, connection: &Connection) -> bool {
     frontend.has_room()
-        && connection.waiting() < PIPELINE_PENDING_MAX && connection.output_bytes() < OUTPUT_PAUSE_BYTES
+        && connection.waiting() < PIPELINE_PENDING_MAX
+        && connection.output_bytes() < OUTPUT_PAUSE_BYTES
 }
 
 /// Reads once and executes what is complete.

@@ -100,7 +100,9 @@ fn execute<'a>(
     args: Args<'a>,
 ) -> Response<'a> {
     match (row.parse)(args) {
-        Ok(Command::Data(Data::Write(_))) if frontend.context.latch.is_tripped() => Reply::Error(STOPPED).into(),
+        Ok(Command::Data(Data::Write(_))) if frontend.context.latch.is_tripped() => {
+            Reply::Error(STOPPED).into()
+        }
         Ok(Command::Data(mut data)) => keys::execute(frontend, connection, &mut data),
         Ok(Command::Blocking { mut read, timeout_ms }) => {
             blocking::execute(frontend, connection, row, args, &mut read, timeout_ms)
@@ -160,7 +162,12 @@ fn end_caching(frontend: &Frontend, connection: &Connection, row: Option<&Row>) 
 }
 
 /// What every command must pass. For a user that may not do everything the request is parsed for it.
-fn check(frontend: &Frontend, connection: &Connection, row: &'static Row, args: Args<'_>) -> Result<(), ReplyError> {
+fn check(
+    frontend: &Frontend,
+    connection: &Connection,
+    row: &'static Row,
+    args: Args<'_>,
+) -> Result<(), ReplyError> {
     let session = connection.session.borrow();
     let (is_queueing, is_subscribed_only) = (session.queue.is_some(), session.is_subscribed_only());
     let (unrestricted, is_monitoring) = (session.unrestricted, session.is_monitoring);

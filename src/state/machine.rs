@@ -1,5 +1,6 @@
 //! The machine: all databases of a partition, and where in the log they stand.
 
+use crate::base::wire::Malformed;
 use crate::command::value::group::GroupRead;
 use crate::command::value::key::{KeyWrite, Scan};
 use crate::command::value::string::StringQuery;
@@ -12,7 +13,6 @@ use crate::model::limits::{
 use crate::model::log::LogIndex;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::time::TimeMs;
-use crate::base::wire::Malformed;
 use crate::state::blocked::{BlockedNumber, BlockedReads};
 use crate::state::checkpoint;
 use crate::state::effects::{Effects, KeyEvent, Lookups};

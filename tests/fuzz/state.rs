@@ -6,6 +6,7 @@ use headwater::base::wire::Reader;
 use headwater::command::lookup;
 use headwater::command::value::{Command, Data};
 use headwater::model::time::TimeMs;
+use headwater::state::blocked::BlockedReads;
 use headwater::state::checkpoint;
 use headwater::state::effects::Effects;
 use headwater::state::machine::Machine;
@@ -37,6 +38,7 @@ fn check_ops(bytes: &[u8]) -> u64 {
     let _ = codec::decode_data(bytes);
     let _ = codec::decode_query(bytes);
     let Ok(mut batch) = BatchReader::new(bytes) else { return 0 };
+    let _ = BlockedReads::decode(batch.blocked());
     let mut kinds = Vec::new();
     loop {
         match batch.next() {
@@ -47,6 +49,7 @@ fn check_ops(bytes: &[u8]) -> u64 {
                 kinds.push(match op {
                     Op::Write { write, .. } => outcome(std::mem::discriminant(&write)),
                     Op::Transaction(transaction) => transaction.writes.len().min(3) as u64,
+                    Op::BlockingRead { read, .. } => outcome(("blocking", read.streams.len().min(3))),
                 });
             }
             Ok(None) => break,
@@ -67,7 +70,7 @@ fn ops() {
     writes(|ops| {
         let mut batch = BatchWriter::default();
         ops.iter().for_each(|op| batch.push(op));
-        batch.seal(NOW);
+        batch.seal(NOW, std::iter::empty());
         seeds.push(batch.as_bytes().to_vec());
     });
     Subject { name: "ops", seeds, tokens: &[], check: &check_ops }.run();

@@ -107,10 +107,12 @@ impl WithEngine {
                 match event {
                     CommitEvent::Installed { machine: installed, .. } => *machine = installed,
                     // The suite leaves entries out.
-                    _ => while machine.applied() < index {
-                        let next = machine.applied().next();
-                        machine.skip(next);
-                    },
+                    _ => {
+                        while machine.applied() < index {
+                            let next = machine.applied().next();
+                            machine.skip(next);
+                        }
+                    }
                 }
                 applied.applied(index);
             }

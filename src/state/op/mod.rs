@@ -16,10 +16,16 @@ use crate::state::keyspace::KeyVersion;
 /// One op of a batch. What a client sent, with the database that it had selected.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op<'a> {
-    Write { database: u32, write: Write<'a> },
+    Write {
+        database: u32,
+        write: Write<'a>,
+    },
     Transaction(Transaction<'a>),
     /// XREADGROUP with BLOCK: one that finds nothing is blocked for the rest of the entry.
-    BlockingRead { database: u32, read: GroupRead<'a> },
+    BlockingRead {
+        database: u32,
+        read: GroupRead<'a>,
+    },
 }
 
 /// MULTI … EXEC as one op. Its answer is one answer per command, or a null array if a watched key has changed.
