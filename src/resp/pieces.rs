@@ -71,9 +71,10 @@ impl PieceWriter {
     }
 
     fn split(&mut self, reply: Reply) {
-        let resp3 = self.protocol == Protocol::Resp3;
+        let protocol = self.protocol;
+        let resp3 = protocol == Protocol::Resp3;
         match reply {
-            reply if !PieceWriter::is_for(&reply) => writer::write(self.tail(), self.protocol, &reply),
+            reply if !PieceWriter::is_for(&reply) => writer::write(self.tail(), protocol, &reply),
             Reply::Entries(list) => self.split_list(list),
             Reply::Streams(streams) => {
                 writer::header(self.tail(), if resp3 { b'%' } else { b'*' }, streams.len());
