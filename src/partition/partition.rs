@@ -219,31 +219,31 @@ impl<T> Partition<T> {
         for item in items {
             match item {
                 Item::Op(ticket) => {
-                    let reply = self.machine.apply(&next_op(&mut ops), effects);
-                    done(ticket, reply, effects);
+                    let answer = self.machine.apply(&next_op(&mut ops), effects);
+                    done(ticket, answer.into(), effects);
                 }
                 Item::Transaction { ticket, queries: encoded } => {
                     let op = next_op(&mut ops);
                     let Op::Transaction(transaction) = &op else { panic!("{op:?} is no transaction") };
                     let mut reader = Reader::new(&queries[encoded]);
                     let beside = codec::decode_queries(&mut reader).expect("the queries were encoded here");
-                    let reply = self.machine.apply_transaction(transaction, &beside, effects);
-                    done(ticket, reply, effects);
+                    let answer = self.machine.apply_transaction(transaction, &beside, effects);
+                    done(ticket, answer.into(), effects);
                 }
                 Item::ReadTransaction { ticket, encoded } => {
                     let mut reader = Reader::new(&queries[encoded]);
                     let op = codec::decode_op(&mut reader).expect("the transaction was encoded here");
                     let Op::Transaction(transaction) = op else { panic!("{op:?} is no transaction") };
                     let queries = codec::decode_queries(&mut reader).expect("the queries were encoded here");
-                    let reply = self.machine.query_transaction(&transaction.watched, &queries, now, effects);
-                    done(ticket, reply, effects);
+                    let answer = self.machine.query_transaction(&transaction.watched, &queries, now, effects);
+                    done(ticket, answer.into(), effects);
                 }
                 Item::Query { ticket, database, encoded } => {
                     let query = codec::decode_query(&queries[encoded]).expect("the query was encoded here");
                     self.machine.note_misses(database, now, &query, effects);
                     let Answered { answer, lookups } = self.machine.query(database, now, &query);
                     effects.add_lookups(lookups);
-                    done(ticket, answer, effects);
+                    done(ticket, answer.into(), effects);
                 }
                 Item::Pass(ticket) => done(ticket, Reply::OK, effects),
             }

@@ -15,6 +15,7 @@ use crate::server::dispatch::Flow;
 use crate::server::gather::{Gather, Merge, Target};
 use crate::server::ticket::{Place, Ticket, TrackedRead};
 use crate::server::worker::Worker;
+use crate::state::answer::Answer;
 use crate::state::effects::Lookups;
 use crate::state::query::Page;
 use crate::state::rdb::payload;
@@ -178,7 +179,7 @@ impl Worker {
     pub fn query(&self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
         let answered = self.partition(partition).borrow().query(database, self.now(), query);
         self.note_lookups(answered.lookups);
-        answered.answer
+        answered.answer.into()
     }
 
     /// Adds what reads have found, and what they have not, to the metrics.
@@ -259,7 +260,7 @@ impl Worker {
             KeyQuery::Matching { pattern } => {
                 let found =
                     ids.flat_map(|id| self.partition(id).borrow().machine().matching(database, now, pattern));
-                Reply::Array(found.map(Reply::Bulk).collect())
+                Answer::Keys(found.collect()).into()
             }
             KeyQuery::Random { chance } => {
                 let first = (chance % u64::from(self.router.partitions())) as u16;
@@ -284,14 +285,14 @@ impl Worker {
             let part = Scan { cursor: inner, ..*scan };
             let owner = self.partition(PartitionId(id as u16)).borrow();
             let Page { next, keys } = owner.machine().scan(database, self.now(), &part);
-            found.extend(keys.into_iter().map(Reply::Bulk));
+            found.extend(keys);
             cursor = match next {
                 0 if id + 1 == partitions => 0,
                 0 => id + 1,
                 next => next.saturating_mul(partitions).saturating_add(id),
             };
             if cursor == 0 || next != 0 || found.len() as u64 >= scan.count {
-                return Reply::Array(vec![Reply::bulk(cursor.to_string()), Reply::Array(found)]);
+                return Answer::Page(Page { next: cursor, keys: found }).into();
             }
         }
     }

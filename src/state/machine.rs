@@ -10,8 +10,9 @@ use crate::model::limits::{
     STREAM_NODE_ENTRIES_DEFAULT,
 };
 use crate::model::log::LogIndex;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::checkpoint;
 use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::group;
@@ -31,7 +32,7 @@ use std::collections::BTreeMap;
 /// The answer to a query, and how often it has found a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
-    pub answer: Reply,
+    pub answer: Answer,
     pub lookups: Lookups,
 }
 
@@ -105,7 +106,7 @@ impl Machine {
     }
 
     /// Applies an op of the record begun last. A refusal is an answer; nothing fails.
-    pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Reply {
+    pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Answer {
         match op {
             Op::Write { database, write } => self.write(*database, write, effects),
             Op::Transaction(transaction) => self.apply_transaction(transaction, &[], effects),
@@ -119,7 +120,7 @@ impl Machine {
         let mut lookups = Lookups::default();
         match query {
             // Told by the answer.
-            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Reply::Nil),
+            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Answer::Nil),
             _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
         Answered { answer, lookups }
@@ -275,7 +276,7 @@ impl Machine {
         }
     }
 
-    fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Reply {
+    fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Answer {
         self.changes += 1;
         // The most frequent one reads none.
         if !matches!(write, Write::Add(_)) {
@@ -311,7 +312,7 @@ impl Machine {
         database: u32,
         write: &KeyWrite<'_>,
         effects: &mut Effects,
-    ) -> Result<Reply, ReplyError> {
+    ) -> Result<Answer, ReplyError> {
         match write {
             KeyWrite::Copy { from, to, database: into, replace } => {
                 self.copy((database, from), (into.unwrap_or(database), to), *replace, effects)
@@ -319,7 +320,7 @@ impl Machine {
             KeyWrite::Move { key, database: into } => self.move_key(database, key, *into, effects),
             KeyWrite::SwapDatabases { first, second } => {
                 self.swap(*first, *second, effects);
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::FlushAll => {
                 let mut databases: Vec<u32> = self.databases.keys().copied().collect();
@@ -327,20 +328,20 @@ impl Machine {
                     databases.push(database);
                 }
                 databases.iter().for_each(|database| key::flush(&mut self.scope(*database, effects)));
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::DeleteExpired { limit } => Ok(self.delete_expired(*limit, effects)),
             KeyWrite::SetStreamNodeLimits { entries, bytes } => {
                 self.limits = NodeLimits { entries: *entries, bytes: *bytes };
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::SetIdempotencyLimits { duration_s, ids } => {
                 self.idempotency = IdempotencyLimits { duration_s: *duration_s, ids: *ids };
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::ForgetIds { limit } => {
                 self.forget_ids(*limit as usize);
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             _ => unreachable!("what stays within one database is done"),
         }
@@ -353,16 +354,16 @@ impl Machine {
         (to_database, to): (u32, &[u8]),
         replace: bool,
         effects: &mut Effects,
-    ) -> Result<Reply, ReplyError> {
+    ) -> Result<Answer, ReplyError> {
         if (from_database, from) == (to_database, to) {
             return Err(SAME_OBJECT);
         }
         let copied = self.scope(from_database, effects).entry(from).map(|entry| entry.clone());
-        let Some(entry) = copied else { return Ok(Reply::Integer(0)) };
+        let Some(entry) = copied else { return Ok(Answer::Integer(0)) };
         let mut target = self.scope(to_database, effects);
         let overwritten = target.entry(to).map(|before| !before.value.is_like(&entry.value));
         if overwritten.is_some() && !replace {
-            return Ok(Reply::Integer(0));
+            return Ok(Answer::Integer(0));
         }
         target.insert_new(to, entry.value.clone());
         target.keys.set_deadline(to, entry.expires_at());
@@ -370,7 +371,7 @@ impl Machine {
         if let Some(has_other_type) = overwritten {
             target.overwritten(to, has_other_type);
         }
-        Ok(Reply::Integer(1))
+        Ok(Answer::Integer(1))
     }
 
     /// MOVE: nothing happens if the name is taken there.
@@ -380,12 +381,12 @@ impl Machine {
         key: &[u8],
         to: u32,
         effects: &mut Effects,
-    ) -> Result<Reply, ReplyError> {
+    ) -> Result<Answer, ReplyError> {
         if from == to {
             return Err(SAME_OBJECT);
         }
         if !self.scope(from, effects).exists(key) || self.scope(to, effects).exists(key) {
-            return Ok(Reply::Integer(0));
+            return Ok(Answer::Integer(0));
         }
         let entry = self.scope(from, effects).remove(key).expect("just seen");
         let mut target = self.scope(to, effects);
@@ -394,7 +395,7 @@ impl Machine {
         target.keys.set_deadline(key, deadline);
         effects.push(from, key, KeyEvent::MoveFrom);
         effects.push(to, key, KeyEvent::MoveTo);
-        Ok(Reply::Integer(1))
+        Ok(Answer::Integer(1))
     }
 
     /// SWAPDB. Keys keep their versions: to whoever watches a name, it is another key's now.
@@ -411,7 +412,7 @@ impl Machine {
         }
     }
 
-    fn delete_expired(&mut self, limit: u32, effects: &mut Effects) -> Reply {
+    fn delete_expired(&mut self, limit: u32, effects: &mut Effects) -> Answer {
         let now = self.time;
         let mut deleted = 0;
         for (database, keys) in &mut self.databases {
@@ -424,7 +425,7 @@ impl Machine {
                 deleted += 1;
             }
         }
-        Reply::Integer(i64::from(deleted))
+        Answer::Integer(i64::from(deleted))
     }
 
     /// Forgets idempotent ids that are due; nobody watches or waits for that.
@@ -448,9 +449,9 @@ impl Machine {
         transaction: &Transaction<'_>,
         queries: &[Step<Query<'_>>],
         effects: &mut Effects,
-    ) -> Reply {
+    ) -> Answer {
         if self.is_any_changed(&transaction.watched, self.time) {
-            return Reply::NilArray;
+            return Answer::Aborted;
         }
         let mut answers = Vec::with_capacity(transaction.writes.len() + queries.len());
         let mut queries = queries.iter().peekable();
@@ -463,7 +464,7 @@ impl Machine {
             answers.push(self.write(*database, command, effects));
         }
         answers.extend(queries.map(|query| self.query_step(self.time, query, effects)));
-        Reply::Array(answers)
+        Answer::Transaction(answers)
     }
 
     /// A transaction without writes. It needs no log: it is answered from what is applied.
@@ -473,11 +474,11 @@ impl Machine {
         queries: &[Step<Query<'_>>],
         now: TimeMs,
         effects: &mut Effects,
-    ) -> Reply {
+    ) -> Answer {
         if self.is_any_changed(watched, now) {
-            return Reply::NilArray;
+            return Answer::Aborted;
         }
-        Reply::Array(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
+        Answer::Transaction(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
     }
 
     /// A key that was due when it was watched counts as gone, and its deletion as no change.
@@ -485,7 +486,7 @@ impl Machine {
         watched.iter().any(|watched| self.view(watched.database, now).version(watched.key) != watched.version)
     }
 
-    fn query_step(&self, now: TimeMs, query: &Step<Query<'_>>, effects: &mut Effects) -> Reply {
+    fn query_step(&self, now: TimeMs, query: &Step<Query<'_>>, effects: &mut Effects) -> Answer {
         effects.begin_step(query.step);
         self.note_misses(query.database, now, &query.command, effects);
         let Answered { answer, lookups } = self.query(query.database, now, &query.command);

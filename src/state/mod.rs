@@ -4,6 +4,8 @@
 //! at the same times are equal, and their checkpoints are the same bytes. A refusal is an answer; applying never fails.
 
 pub mod effects;
+pub mod answer;
+pub mod reply;
 pub mod id_map;
 pub mod keyspace;
 pub mod removals;
