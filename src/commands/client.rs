@@ -1,7 +1,7 @@
 //! CLIENT.
 
 use crate::command::value::connection::{ClientCommand, ClientFilter, LibraryAttribute, ReplyMode};
-use crate::engine::submission::{Answer, Ending, Question};
+use crate::engine::submission::{Ending, EngineAnswer, Question};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::Response;
 use crate::model::reply::{Reply, ReplyError};
@@ -124,8 +124,8 @@ fn describe(frontend: &Rc<Frontend>, clients: Vec<Rc<Connection>>) -> Response<'
     }
     let keys = watched.iter().flatten().map(|it| (it.database, it.key.clone())).collect();
     let frontend = frontend.clone();
-    let make = move |answer: Answer| {
-        let Answer::Versions(versions) = answer else { return answer.into_reply() };
+    let make = move |answer: EngineAnswer| {
+        let EngineAnswer::Versions(versions) = answer else { return answer.into_reply() };
         let mut versions = versions.into_iter();
         let is_spoilt = |watched: &Vec<WatchedKey>| {
             let changed = watched.iter().map(|it| versions.next() != Some(it.version));

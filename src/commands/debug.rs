@@ -4,7 +4,7 @@ use crate::base::glob;
 use crate::command::value::Write;
 use crate::command::value::server::DebugCommand;
 use crate::command::value::string::StringWrite;
-use crate::engine::submission::{Answer, Notice, Outcome, Question, TableFacts, Work};
+use crate::engine::submission::{EngineAnswer, Notice, Outcome, Question, TableFacts, Work};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::Response;
 use crate::model::reply::{Reply, ReplyError};
@@ -12,6 +12,7 @@ use crate::model::request::RequestId;
 use crate::net::connection::Connection;
 use crate::resp::writer::Protocol;
 use crate::session::pending::{Completion, Pending, PopulateRun};
+use crate::state::answer::Answer;
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
@@ -44,20 +45,22 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
             frontend.port.notice(Notice::ExpiresActively(*on));
             Reply::OK
         }
-        DebugCommand::Reload => return Response::Ask(Question::ReloadNow, Box::new(Answer::into_reply)),
+        DebugCommand::Reload => {
+            return Response::Ask(Question::ReloadNow, Box::new(EngineAnswer::into_reply));
+        }
         DebugCommand::Object { key } => {
             return Response::Ask(Question::Object { database, key }, Box::new(object));
         }
         DebugCommand::Digest => {
             let make = |answer| match answer {
-                Answer::Digest(digest) => Reply::Status(format!("{digest:040x}").into()),
+                EngineAnswer::Digest(digest) => Reply::Status(format!("{digest:040x}").into()),
                 other => other.into_reply(),
             };
             return Response::Ask(Question::Digest, Box::new(make));
         }
         DebugCommand::DigestValue { keys } => {
             let make = |answer| match answer {
-                Answer::Digests(digests) => {
+                EngineAnswer::Digests(digests) => {
                     Reply::Array(digests.iter().map(|digest| Reply::bulk(format!("{digest:040x}"))).collect())
                 }
                 other => other.into_reply(),
@@ -82,7 +85,7 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
                 return Reply::error("ERR Out of range database").into();
             };
             let make = |answer| match answer {
-                Answer::Table(facts) => table_statistics(facts),
+                EngineAnswer::Table(facts) => table_statistics(facts),
                 other => other.into_reply(),
             };
             return Response::Ask(Question::TableStatistics { database }, Box::new(make));
@@ -97,10 +100,10 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
     .into()
 }
 
-fn object(answer: Answer) -> Reply {
+fn object(answer: EngineAnswer) -> Reply {
     match answer {
-        Answer::Object(None) => Reply::Error(ReplyError::NO_SUCH_KEY),
-        Answer::Object(Some(facts)) => Reply::Status(
+        EngineAnswer::Object(None) => Reply::Error(ReplyError::NO_SUCH_KEY),
+        EngineAnswer::Object(Some(facts)) => Reply::Status(
             format!(
                 "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:0 lru_seconds_idle:0",
                 facts.encoding, facts.bytes
@@ -115,7 +118,7 @@ fn object(answer: Answer) -> Reply {
 pub fn reload(frontend: &Rc<Frontend>) -> Response<'static> {
     frontend.pause.suspend();
     let held = frontend.clone();
-    let make = move |answer: Answer| {
+    let make = move |answer: EngineAnswer| {
         held.pause.resume();
         answer.into_reply()
     };
@@ -133,7 +136,7 @@ pub fn populate(
     let database = connection.session.borrow().database;
     let run = PopulateRun { database, next: 0, count, prefix: prefix.to_vec(), size };
     let request = connection.open_slot(Pending::default());
-    populate_on(frontend, connection, request, run, Outcome::of(request, Reply::OK));
+    populate_on(frontend, connection, request, run, Outcome::of(request, Answer::Done));
     Response::Pending(request)
 }
 

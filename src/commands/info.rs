@@ -10,7 +10,7 @@ use crate::config::config::Config;
 use crate::config::load::REDIS_VERSION;
 use crate::engine::report::{DatabaseReport, Report};
 use crate::engine::statistics::{EngineStatistics, FLUSH_BUCKETS};
-use crate::engine::submission::{Answer, Question};
+use crate::engine::submission::{EngineAnswer, Question};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::Response;
 use crate::model::args::ArgList;
@@ -63,8 +63,8 @@ pub fn execute(frontend: &Rc<Frontend>, names: &ArgList<'_>) -> Response<'static
     let sections: Vec<&Section> = SECTIONS.iter().filter(is_shown).collect();
     let streams = sections.iter().any(|(name, ..)| *name == "Streams");
     let frontend = frontend.clone();
-    let make = move |answer: Answer| {
-        let Answer::Report(report) = answer else { return answer.into_reply() };
+    let make = move |answer: EngineAnswer| {
+        let EngineAnswer::Report(report) = answer else { return answer.into_reply() };
         let mut text = String::new();
         for (name, _, write) in sections {
             if !text.is_empty() {

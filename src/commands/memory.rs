@@ -2,7 +2,7 @@
 
 use crate::command::value::server::MemoryCommand;
 use crate::engine::report::Report;
-use crate::engine::submission::{Answer, Question};
+use crate::engine::submission::{EngineAnswer, Question};
 use crate::env::allocator;
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::Response;
@@ -65,8 +65,8 @@ pub fn execute(frontend: &Rc<Frontend>, command: MemoryCommand) -> Response<'sta
         return Reply::OK.into();
     }
     let frontend = frontend.clone();
-    let make = move |answer: Answer| {
-        let Answer::Report(report) = answer else { return answer.into_reply() };
+    let make = move |answer: EngineAnswer| {
+        let EngineAnswer::Report(report) = answer else { return answer.into_reply() };
         let memory = Memory::new(&frontend, &report);
         match command {
             MemoryCommand::Stats => statistics(&memory, &report),

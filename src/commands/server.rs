@@ -3,7 +3,7 @@
 use crate::command::describe;
 use crate::command::value::server::{CheckpointCommand, DebugCommand, ServerCommand};
 use crate::commands::{acl, config, debug, info, latency, lolwut, memory};
-use crate::engine::submission::{Answer, CheckpointAnswer, Notice, Question};
+use crate::engine::submission::{CheckpointAnswer, EngineAnswer, Notice, Question};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::{Response, Why};
 use crate::model::reply::Reply;
@@ -86,7 +86,7 @@ pub fn reply_inside_exec<'a>(
         ServerCommand::Checkpoint(command) => {
             let command = *command;
             let make = move |answer| match answer {
-                Answer::Checkpoint(answer) => checkpoint_reply(command, answer),
+                EngineAnswer::Checkpoint(answer) => checkpoint_reply(command, answer),
                 other => other.into_reply(),
             };
             return Response::Ask(Question::BeginCheckpoint(command), Box::new(make));
@@ -97,7 +97,9 @@ pub fn reply_inside_exec<'a>(
         ServerCommand::Latency(command) => latency::latency(frontend, command),
         ServerCommand::LastSave => {
             let make = |answer| match answer {
-                Answer::Report(report) => Reply::Integer((report.checkpoints.finished_at.0 / 1000) as i64),
+                EngineAnswer::Report(report) => {
+                    Reply::Integer((report.checkpoints.finished_at.0 / 1000) as i64)
+                }
                 other => other.into_reply(),
             };
             return Response::Ask(Question::Report { streams: false }, Box::new(make));
@@ -107,7 +109,7 @@ pub fn reply_inside_exec<'a>(
         // A reply in its place behind the writes: they are synced, unless durability is relaxed.
         ServerCommand::WaitAof { .. } => {
             let make = |answer| match answer {
-                Answer::Report(report) => synced(Answer::Synced(report.syncs_each_commit)),
+                EngineAnswer::Report(report) => synced(EngineAnswer::Synced(report.syncs_each_commit)),
                 other => other.into_reply(),
             };
             return Response::Ask(Question::Report { streams: false }, Box::new(make));
@@ -118,7 +120,7 @@ pub fn reply_inside_exec<'a>(
         }
         ServerCommand::Role => {
             let make = |answer| match answer {
-                Answer::Report(report) => Reply::Array(vec![
+                EngineAnswer::Report(report) => Reply::Array(vec![
                     Reply::Text("master"),
                     Reply::Integer(report.applied as i64),
                     Reply::Array(Vec::new()),
@@ -131,7 +133,7 @@ pub fn reply_inside_exec<'a>(
         ServerCommand::MemoryUsage { key, samples } => {
             let database = connection.session.borrow().database;
             let make = |answer| match answer {
-                Answer::Size(bytes) => bytes.map_or(Reply::Nil, Reply::count),
+                EngineAnswer::Size(bytes) => bytes.map_or(Reply::Nil, Reply::count),
                 other => other.into_reply(),
             };
             let question = Question::MemoryUsage { database, key, samples: *samples };
@@ -143,7 +145,7 @@ pub fn reply_inside_exec<'a>(
 }
 
 fn reply_as_it_is() -> Continuation {
-    Box::new(Answer::into_reply)
+    Box::new(EngineAnswer::into_reply)
 }
 
 /// BGSAVE and BGREWRITEAOF, and SAVE inside a transaction.
@@ -163,9 +165,9 @@ fn checkpoint_reply(command: CheckpointCommand, answer: CheckpointAnswer) -> Rep
 }
 
 /// What WAITAOF answers: journals that have it here and on replicas.
-fn synced(answer: Answer) -> Reply {
+fn synced(answer: EngineAnswer) -> Reply {
     match answer {
-        Answer::Synced(is_synced) => Reply::Array(vec![Reply::flag(is_synced), Reply::Integer(0)]),
+        EngineAnswer::Synced(is_synced) => Reply::Array(vec![Reply::flag(is_synced), Reply::Integer(0)]),
         other => other.into_reply(),
     }
 }

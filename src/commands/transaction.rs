@@ -14,7 +14,7 @@ use crate::command::value::connection::{ConnectionCommand, Hello};
 use crate::command::value::server::ServerCommand;
 use crate::command::value::{Command, Data, TransactionCommand};
 use crate::commands::{connection as connection_commands, keys, pubsub, server};
-use crate::engine::submission::{Answer, Outcome, Question, Work};
+use crate::engine::submission::{EngineAnswer, Outcome, Question, Work};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::{Response, Why};
 use crate::model::args::{ArgList, OwnedArgs};
@@ -83,7 +83,7 @@ fn watch<'a>(frontend: &Frontend, connection: &Rc<Connection>, keys: &ArgList<'a
     let watching = connection.clone();
     let owned: Vec<Vec<u8>> = new.iter().map(|key| key.to_vec()).collect();
     let remember = move |answer| {
-        let Answer::Versions(versions) = answer else { return answer.into_reply() };
+        let EngineAnswer::Versions(versions) = answer else { return answer.into_reply() };
         let watched = &mut watching.session.borrow_mut().watched;
         let keys = owned.into_iter().zip(versions);
         watched.extend(keys.map(|(key, version)| WatchedKey { database, key, version }));
@@ -126,8 +126,8 @@ fn exec(frontend: &Rc<Frontend>, connection: &Rc<Connection>) -> Response<'stati
 }
 
 /// Whether the versions of watched keys are others by now.
-pub fn is_changed(watched: &[WatchedKey], answer: &Answer) -> bool {
-    let Answer::Versions(versions) = answer else { return false };
+pub fn is_changed(watched: &[WatchedKey], answer: &EngineAnswer) -> bool {
+    let EngineAnswer::Versions(versions) = answer else { return false };
     watched.iter().map(|it| it.version).ne(versions.iter().copied())
 }
 

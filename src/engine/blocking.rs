@@ -11,11 +11,12 @@ use crate::command::value::{Data, Query, Write};
 use crate::engine::blocked_reads::{AnyRead, BlockedId, BlockedState, OwnedGroupRead, OwnedRead};
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::scatter::{self, Target};
-use crate::engine::submission::{Answer, Ending, Outcome};
+use crate::engine::submission::{Ending, EngineAnswer, Outcome};
 use crate::model::log::{PartitionId, ProposalId};
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::partition::router::Router;
+use crate::state::answer::Answer;
 use crate::state::effects::Effect;
 use crate::state::op::Op;
 
@@ -40,7 +41,7 @@ pub(super) fn block(
         Data::Query(Query::Stream(StreamQuery::Read(read))) => {
             let resolved = resolve_new(engine, database, read);
             let reply = engine.read_per_stream(database, &resolved);
-            if reply != Reply::NilArray {
+            if reply != Answer::NilArray {
                 return Some(Outcome::of(request, reply));
             }
             let read = AnyRead::Read(OwnedRead::new(&resolved));
@@ -101,8 +102,8 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
     let AnyRead::Read(read) = &blocked.read else { return };
     let (database, read, is_forbidden) = (blocked.database, read.clone(), blocked.is_forbidden);
     let reply = engine.read_per_stream(database, &read.as_read());
-    if reply != Reply::NilArray {
-        let answer = if is_forbidden { Answer::Forbidden } else { reply.into() };
+    if reply != Answer::NilArray {
+        let answer = if is_forbidden { EngineAnswer::Forbidden } else { reply.into() };
         end(engine, id, answer);
     }
 }
@@ -120,7 +121,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
     let is_due =
         read.streams.iter().any(|stream| home(stream.0).would_change(database, now, &of_stream(*stream)));
     if is_due && is_forbidden {
-        return end(engine, id, Answer::Forbidden);
+        return end(engine, id, EngineAnswer::Forbidden);
     }
     if is_due {
         let mut refusals = read
@@ -187,8 +188,8 @@ pub(super) fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<
 
 /// A group read that was in flight was served, or refused. Its user's rights were looked at when it went; what it was
 /// given is the client's.
-pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Reply) {
-    if reply == Reply::NilArray {
+pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
+    if reply == Answer::NilArray {
         came_back(engine, id);
     } else {
         end(engine, id, reply.into());
@@ -223,7 +224,7 @@ fn end_without_entries(engine: &mut Engine, id: BlockedId, ending: Ending) {
     }
 }
 
-fn end(engine: &mut Engine, id: BlockedId, answer: Answer) {
+fn end(engine: &mut Engine, id: BlockedId, answer: EngineAnswer) {
     if let Some(blocked) = engine.blocked.remove(id) {
         engine.deliver(Outcome::of(blocked.request, answer));
     }
@@ -245,10 +246,12 @@ pub(super) fn run_timers(engine: &mut Engine) {
     }
 }
 
-fn ending_reply(ending: Ending) -> Reply {
+fn ending_reply(ending: Ending) -> Answer {
     match ending {
-        Ending::TimedOut | Ending::Disconnected => Reply::NilArray,
-        Ending::Unblocked => Reply::Error(ReplyError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK")),
+        Ending::TimedOut | Ending::Disconnected => Answer::NilArray,
+        Ending::Unblocked => {
+            Answer::Refused(ReplyError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"))
+        }
     }
 }
 

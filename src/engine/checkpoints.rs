@@ -4,11 +4,12 @@ use crate::command::value::server::CheckpointCommand;
 use crate::engine::engine::Engine;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{CheckpointAnswer, Outcome};
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::model::time::TimeMs;
 use crate::observe::latency::Event;
 use crate::replication::committer::CommitError;
+use crate::state::answer::Answer;
 
 pub struct Checkpoints {
     /// Requests that wait for the next one.
@@ -103,11 +104,11 @@ pub(super) fn note_end(engine: &mut Engine, result: &Result<(), CommitError>) {
             log.finished_at = now;
             log.changes = engine.checkpoints.changes_begun;
             engine.statistics.checkpoints += 1;
-            Reply::OK
+            Answer::Done
         }
         Err(error) => {
             tracing::error!(%error, "the checkpoint failed");
-            Reply::Error(ReplyError::owned(format!("ERR checkpoint failed: {error}")))
+            Answer::Refused(ReplyError::owned(format!("ERR checkpoint failed: {error}")))
         }
     };
     engine.delivery.spikes.push(Spike { event: Event::Checkpoint, nanoseconds: took_ms * 1_000_000 });

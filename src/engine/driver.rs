@@ -3,7 +3,7 @@
 use crate::engine::checkpoints;
 use crate::engine::engine::{Delivery, Engine, Wakers};
 use crate::engine::statistics::Spike;
-use crate::engine::submission::{Answer, Outcome};
+use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::engine::{blocking, questions, upkeep};
 use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
@@ -211,7 +211,7 @@ impl<D: Fn(Delivery)> Driver<D> {
                 let is_synced = result.is_ok();
                 let mut engine = self.engine.borrow_mut();
                 for request in engine.upkeep.take_synced() {
-                    engine.deliver(Outcome::of(request, Answer::Synced(is_synced)));
+                    engine.deliver(Outcome::of(request, EngineAnswer::Synced(is_synced)));
                 }
             }
             if let Err(error) = result {

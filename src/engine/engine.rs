@@ -10,19 +10,21 @@ use crate::engine::checkpoints::Checkpoints;
 use crate::engine::report::Survey;
 use crate::engine::scatter::{ChainId, GatherId, Merge, Scatter, Target};
 use crate::engine::statistics::{EngineStatistics, Spike};
-use crate::engine::submission::{Answer, Interest, Notice, Outcome, Position, Question, STOPPED, Work};
+use crate::engine::submission::{EngineAnswer, Interest, Notice, Outcome, Position, Question, STOPPED, Work};
 use crate::engine::upkeep::Upkeep;
 use crate::engine::{blocking, questions, scatter, upkeep};
 use crate::model::log::{PartitionId, ProposalId};
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::observe::stopwatch::Stopwatch;
 use crate::partition::partition::Partition;
 use crate::partition::router::Router;
 use crate::replication::committer::Committer;
+use crate::state::answer::Answer;
 use crate::state::effects::{Effect, Effects, Lookups};
 use crate::state::machine::{Answered, Machine};
 use crate::state::op::{Op, Transaction};
+use crate::state::query::Page;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -214,7 +216,7 @@ impl Engine {
     /// Puts a write into its partition's open batch.
     pub(super) fn write(&mut self, partition: PartitionId, database: u32, write: &Write<'_>, tag: Tag) {
         if let Some(error) = self.refusal() {
-            self.finish(tag, Reply::Error(error), Vec::new(), 0);
+            self.finish(tag, Answer::Refused(error), Vec::new(), 0);
             return;
         }
         let notes_keys = !self.blocked.is_empty();
@@ -224,7 +226,7 @@ impl Engine {
 
     pub(super) fn write_op(&mut self, partition: PartitionId, op: &Op<'_>, tag: Tag) {
         if let Some(error) = self.refusal() {
-            self.finish(tag, Reply::Error(error), Vec::new(), 0);
+            self.finish(tag, Answer::Refused(error), Vec::new(), 0);
             return;
         }
         let notes_keys = !self.blocked.is_empty();
@@ -242,7 +244,7 @@ impl Engine {
     }
 
     /// Answers a request, or goes on with what an answer was a part of.
-    pub(super) fn finish(&mut self, tag: Tag, reply: Reply, events: Vec<Effect>, nanoseconds: u64) {
+    pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Vec<Effect>, nanoseconds: u64) {
         match tag {
             Tag::Request(request) => {
                 self.deliver(Outcome { request: Some(request), answer: reply.into(), events, nanoseconds });
@@ -278,7 +280,7 @@ impl Engine {
     /// Tells what an op did to keys when its answer goes elsewhere, or nowhere.
     pub(super) fn tell(&mut self, events: Vec<Effect>, by: Option<RequestId>) {
         if self.interest.events && !events.is_empty() {
-            let answer = Answer::Events { by };
+            let answer = EngineAnswer::Events { by };
             self.deliver(Outcome { request: None, answer, events, nanoseconds: 0 });
         }
     }
@@ -312,7 +314,7 @@ impl Engine {
             (Data::Write(Write::GroupRead(read)), Position::First)
                 if !self.would_change(partition, database, read) =>
             {
-                Some(Outcome::of(request, Reply::NilArray))
+                Some(Outcome::of(request, Answer::NilArray))
             }
             (Data::Write(write), _) => {
                 if let Some(error) = self.refusal() {
@@ -353,7 +355,7 @@ impl Engine {
         effects.take()
     }
 
-    pub(super) fn query(&mut self, partition: PartitionId, database: u32, query: &Query<'_>) -> Reply {
+    pub(super) fn query(&mut self, partition: PartitionId, database: u32, query: &Query<'_>) -> Answer {
         let now = self.context.now();
         let Answered { answer, lookups } = self.partition(partition).read().query(database, now, query);
         self.note_lookups(lookups);
@@ -382,22 +384,22 @@ impl Engine {
         }
     }
 
-    fn query_everywhere(&self, database: u32, query: &KeyQuery<'_>) -> Reply {
+    fn query_everywhere(&self, database: u32, query: &KeyQuery<'_>) -> Answer {
         let now = self.context.now();
         match query {
             KeyQuery::Count => {
-                Reply::count(self.ids().map(|id| self.partition(id).read().count(database, now)).sum())
+                Answer::count(self.ids().map(|id| self.partition(id).read().count(database, now)).sum())
             }
             KeyQuery::Matching { pattern } => {
                 let found =
                     self.ids().flat_map(|id| self.partition(id).read().matching(database, now, pattern));
-                Reply::Array(found.map(Reply::Bulk).collect())
+                Answer::Keys(found.collect())
             }
             KeyQuery::Random { chance } => {
                 let first = (chance % u64::from(self.router.partitions())) as u16;
                 let ids = (first..self.router.partitions()).chain(0..first).map(PartitionId);
                 let mut found = ids.filter_map(|id| self.partition(id).read().random(database, now, *chance));
-                found.next().map_or(Reply::Nil, Reply::Bulk)
+                found.next().map_or(Answer::Nil, Answer::Bulk)
             }
             KeyQuery::Scan(scan) => self.scan_everywhere(database, scan),
             other => panic!("{other:?} concerns keys of one hash slot"),
@@ -406,7 +408,7 @@ impl Engine {
 
     /// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's remainder,
     /// so that cursors stay small.
-    fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Reply {
+    fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Answer {
         let now = self.context.now();
         let partitions = u64::from(self.router.partitions());
         let mut cursor = scan.cursor;
@@ -415,14 +417,14 @@ impl Engine {
             let (id, inner) = (cursor % partitions, cursor / partitions);
             let part = Scan { cursor: inner, ..*scan };
             let page = self.partition(PartitionId(id as u16)).read().scan(database, now, &part);
-            found.extend(page.keys.into_iter().map(Reply::Bulk));
+            found.extend(page.keys);
             cursor = match page.next {
                 0 if id + 1 == partitions => 0,
                 0 => id + 1,
                 next => next.saturating_mul(partitions).saturating_add(id),
             };
             if cursor == 0 || page.next != 0 || found.len() as u64 >= scan.count {
-                return Reply::Array(vec![Reply::bulk(cursor.to_string()), Reply::Array(found)]);
+                return Answer::Page(Page { next: cursor, keys: found });
             }
         }
     }
@@ -446,7 +448,7 @@ impl Engine {
     }
 
     /// XREAD over any streams, each from its own partition.
-    pub(super) fn read_per_stream(&mut self, database: u32, read: &Read<'_>) -> Reply {
+    pub(super) fn read_per_stream(&mut self, database: u32, read: &Read<'_>) -> Answer {
         let mut found = Vec::new();
         for stream in &read.streams {
             // What is refused is refused, wherever it stands.
@@ -454,12 +456,12 @@ impl Engine {
             let one = Read { limits: left.unwrap_or(read.limits), streams: vec![*stream], ..*read };
             let query = Query::Stream(StreamQuery::Read(one));
             match self.query(self.router.of_key(stream.0), database, &query) {
-                Reply::Streams(more) if left.is_some() => found.extend(more),
-                error @ Reply::Error(_) => return error,
+                Answer::Streams(more) if left.is_some() => found.extend(more),
+                error @ Answer::Refused(_) => return error,
                 _ => {}
             }
         }
-        if found.is_empty() { Reply::NilArray } else { Reply::Streams(found) }
+        if found.is_empty() { Answer::NilArray } else { Answer::Streams(found) }
     }
 
     /// The outcome of the request at hand, if it came while its work was taken.
@@ -476,7 +478,7 @@ impl Engine {
     pub fn fail_everything(&mut self, error: &ReplyError) {
         for at in 0..self.partitions.len() {
             for tag in self.partitions[at].abandon() {
-                self.finish(tag, Reply::Error(error.clone()), Vec::new(), 0);
+                self.finish(tag, Answer::Refused(error.clone()), Vec::new(), 0);
             }
         }
         self.checkpoints.abandon(error).into_iter().for_each(|outcome| self.deliver(outcome));

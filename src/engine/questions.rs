@@ -4,42 +4,47 @@ use crate::base::crc;
 use crate::engine::checkpoints;
 use crate::engine::engine::Engine;
 use crate::engine::report;
-use crate::engine::submission::{Answer, ObjectFacts, Question, TableFacts};
-use crate::model::reply::{Reply, ReplyError};
+use crate::engine::submission::{EngineAnswer, ObjectFacts, Question, TableFacts};
+use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
+use crate::state::answer::Answer;
 use crate::state::checkpoint;
 
 /// The answer, if it is known at once; otherwise it comes with a delivery.
-pub(super) fn answer(engine: &mut Engine, request: RequestId, question: Question<'_>) -> Option<Answer> {
+pub(super) fn answer(
+    engine: &mut Engine,
+    request: RequestId,
+    question: Question<'_>,
+) -> Option<EngineAnswer> {
     let now = engine.context.now();
     Some(match question {
         Question::Versions(keys) => {
             let version =
                 |(database, key): &(u32, &[u8])| engine.home(key).read().version(*database, now, key);
-            Answer::Versions(keys.iter().map(version).collect())
+            EngineAnswer::Versions(keys.iter().map(version).collect())
         }
         Question::OwnedVersions(keys) => {
             let version =
                 |(database, key): &(u32, Vec<u8>)| engine.home(key).read().version(*database, now, key);
-            Answer::Versions(keys.iter().map(version).collect())
+            EngineAnswer::Versions(keys.iter().map(version).collect())
         }
-        Question::Report { streams } => Answer::Report(Box::new(report::report(engine, streams))),
+        Question::Report { streams } => EngineAnswer::Report(Box::new(report::report(engine, streams))),
         Question::MemoryUsage { database, key, samples } => {
-            Answer::Size(engine.home(key).read().memory_usage(database, now, key, samples))
+            EngineAnswer::Size(engine.home(key).read().memory_usage(database, now, key, samples))
         }
         Question::Object { database, key } => {
             let machine = engine.home(key).read();
             let encoding = machine.encoding(database, now, key);
             let bytes = machine.memory_usage(database, now, key, 0).unwrap_or(0);
-            Answer::Object(encoding.map(|encoding| ObjectFacts { encoding, bytes }))
+            EngineAnswer::Object(encoding.map(|encoding| ObjectFacts { encoding, bytes }))
         }
-        Question::Digest => Answer::Digest(digest(engine)),
+        Question::Digest => EngineAnswer::Digest(digest(engine)),
         Question::DigestValues { database, keys } => {
             let images = keys.iter().map(|key| engine.home(key).read().key_image(database, now, key));
-            Answer::Digests(images.map(|image| image.map_or(0, |image| crc::crc32c(&image))).collect())
+            EngineAnswer::Digests(images.map(|image| image.map_or(0, |image| crc::crc32c(&image))).collect())
         }
-        Question::TableStatistics { database } => Answer::Table(table_facts(engine, database)),
-        Question::BeginCheckpoint(command) => Answer::Checkpoint(checkpoints::begin(engine, command)),
+        Question::TableStatistics { database } => EngineAnswer::Table(table_facts(engine, database)),
+        Question::BeginCheckpoint(command) => EngineAnswer::Checkpoint(checkpoints::begin(engine, command)),
         Question::Save => {
             checkpoints::save(engine, request);
             return None;
@@ -52,7 +57,7 @@ pub(super) fn answer(engine: &mut Engine, request: RequestId, question: Question
         Question::ReloadNow => reload(engine).into(),
         Question::Sync { timeout_ms } => {
             if engine.committer.sync_due_in().is_none() {
-                return Some(Answer::Synced(true));
+                return Some(EngineAnswer::Synced(true));
             }
             engine.upkeep.wait_for_sync(request, engine.context.clock.monotonic_ms(), timeout_ms);
             engine.wakers.sync.notify_one();
@@ -84,22 +89,22 @@ fn table_facts(engine: &Engine, database: u32) -> TableFacts {
 }
 
 /// Drops the memory and rebuilds it from disk.
-pub(super) fn reload(engine: &mut Engine) -> Reply {
+pub(super) fn reload(engine: &mut Engine) -> Answer {
     if !engine.is_idle() || engine.checkpoints.is_running() {
-        return Reply::error("ERR DEBUG RELOAD cannot be in a transaction with writes");
+        return Answer::refused("ERR DEBUG RELOAD cannot be in a transaction with writes");
     }
     match engine.committer.rebuild() {
         Ok(machines) => {
             for (partition, machine) in engine.partitions.iter_mut().zip(machines) {
                 partition.install(machine);
             }
-            Reply::OK
+            Answer::Done
         }
         Err(error) => {
             // What is in memory now may be anything.
             engine.context.latch.trip(format!("DEBUG RELOAD: {error}"));
             engine.context.stop.notify_one();
-            Reply::Error(ReplyError::owned(format!("ERR Error trying to load the data: {error}")))
+            Answer::Refused(ReplyError::owned(format!("ERR Error trying to load the data: {error}")))
         }
     }
 }

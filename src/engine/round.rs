@@ -7,11 +7,11 @@ use crate::engine::engine::{Engine, Tag};
 use crate::engine::submission::{NOT_COMMITTED, UNKNOWN};
 use crate::engine::{blocking, upkeep};
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
-use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
 use crate::partition::batch::Item;
 use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
+use crate::state::answer::Answer;
 use crate::state::effects::Effects;
 use crate::state::machine::Applied;
 use crate::state::op::{Op, Step, codec};
@@ -106,7 +106,7 @@ impl Engine {
                     Item::ReadTransaction { tag, encoded } => {
                         self.read_transaction(id, *tag, now, &work.queries[encoded.clone()], &mut effects);
                     }
-                    Item::Pass(tag) => self.finish_lap(*tag, Reply::OK, &mut effects),
+                    Item::Pass(tag) => self.finish_lap(*tag, Answer::Done, &mut effects),
                 }
             }
             self.partition_mut(id).recycle(work);
@@ -202,7 +202,7 @@ impl Engine {
                 Item::ReadTransaction { tag, encoded } => {
                     self.read_transaction(id, tag, now, &work.queries[encoded], &mut effects);
                 }
-                Item::Pass(tag) => self.finish_lap(tag, Reply::OK, &mut effects),
+                Item::Pass(tag) => self.finish_lap(tag, Answer::Done, &mut effects),
             }
         }
         self.current = None;
@@ -247,7 +247,7 @@ impl Engine {
     }
 
     /// Finishes an item with what it has done, and lets the reads that are blocked on the keys concerned look at them.
-    fn finish_lap(&mut self, tag: Tag, reply: Reply, effects: &mut Effects) {
+    fn finish_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
         let events = effects.take();
@@ -269,7 +269,7 @@ impl Engine {
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {
             match tag {
                 Tag::Blocked(read) => blocking::wait_on(self, read),
-                _ => self.finish(tag, Reply::Error(NOT_COMMITTED), Vec::new(), 0),
+                _ => self.finish(tag, Answer::Refused(NOT_COMMITTED), Vec::new(), 0),
             }
         }
     }
@@ -278,7 +278,7 @@ impl Engine {
     fn end_unknown(&mut self, id: PartitionId, proposal: ProposalId) {
         let work = self.partition_mut(id).take_ended(proposal);
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {
-            self.finish(tag, Reply::Error(UNKNOWN), Vec::new(), 0);
+            self.finish(tag, Answer::Refused(UNKNOWN), Vec::new(), 0);
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::engine::blocking;
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::submission::Outcome;
 use crate::model::entries::EntryList;
-use crate::model::reply::Reply;
 use crate::model::request::RequestId;
+use crate::state::answer::Answer;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ pub enum Merge {
 
 /// Collects the parts; the last one to come completes it.
 struct Gather {
-    parts: Vec<Option<Reply>>,
+    parts: Vec<Option<Answer>>,
     missing: usize,
     merge: Merge,
     target: Target,
@@ -83,7 +83,7 @@ impl Scatter {
     }
 
     /// Takes a part. With the last one, the whole and who gets it.
-    pub fn put(&mut self, id: GatherId, part: usize, reply: Reply) -> Option<(Target, Reply)> {
+    pub fn put(&mut self, id: GatherId, part: usize, reply: Answer) -> Option<(Target, Answer)> {
         let gather = self.gathers.get_mut(&id).expect("a gather stays until its last part has come");
         let before = gather.parts[part].replace(reply);
         assert!(before.is_none(), "part {part} came twice");
@@ -97,21 +97,21 @@ impl Scatter {
 }
 
 /// The first error wins, as if the parts had been executed one after the other, unless something was delivered.
-fn merge(how: Merge, parts: impl Iterator<Item = Reply>) -> Reply {
+fn merge(how: Merge, parts: impl Iterator<Item = Answer>) -> Answer {
     let mut streams = Vec::new();
     let mut error = None;
-    let mut last = Reply::NilArray;
+    let mut last = Answer::NilArray;
     for part in parts {
         match part {
-            Reply::Error(_) => error = error.or(Some(part)),
-            Reply::Streams(found) => streams.extend(found),
+            Answer::Refused(_) => error = error.or(Some(part)),
+            Answer::Streams(found) => streams.extend(found),
             other => last = other,
         }
     }
     match (how, error) {
-        (Merge::Deliveries, _) if !streams.is_empty() => Reply::Streams(streams),
+        (Merge::Deliveries, _) if !streams.is_empty() => Answer::Streams(streams),
         (_, Some(error)) => error,
-        (Merge::Deliveries, None) => Reply::NilArray,
+        (Merge::Deliveries, None) => Answer::NilArray,
         (Merge::Same, None) => last,
     }
 }
@@ -133,7 +133,7 @@ pub(super) fn write_everywhere(
 /// One op for each write; the request is answered when all are applied.
 pub(super) fn fill(engine: &mut Engine, request: RequestId, database: u32, writes: &[Write<'_>]) {
     if writes.is_empty() {
-        return engine.deliver(Outcome::of(request, Reply::OK));
+        return engine.deliver(Outcome::of(request, Answer::Done));
     }
     let gather = engine.scatter.gather(writes.len(), Merge::Same, Target::Request(request));
     for (part, write) in (0..).zip(writes) {
@@ -155,7 +155,7 @@ pub(super) fn group_read_per_stream(
         engine.home(stream.0).read().group_read_refusal(database, now, &of_stream(read, stream))
     });
     if let Some(refusal) = refusal {
-        return finish_gathered(engine, target, Reply::Error(refusal));
+        return finish_gathered(engine, target, Answer::Refused(refusal));
     }
     if read.limits.span_streams() {
         let id = ChainId(engine.scatter.next_id());
@@ -187,30 +187,30 @@ fn continue_chain(engine: &mut Engine, id: ChainId) {
         None => {
             let chain = engine.scatter.chains.remove(&id).expect("looked up just now");
             let found = chain.found;
-            let reply = if found.is_empty() { Reply::NilArray } else { Reply::Streams(found) };
+            let reply = if found.is_empty() { Answer::NilArray } else { Answer::Streams(found) };
             finish_gathered(engine, chain.target, reply);
         }
     }
 }
 
 /// One stream of a chain was read.
-pub(super) fn link_came_back(engine: &mut Engine, id: ChainId, reply: Reply) {
+pub(super) fn link_came_back(engine: &mut Engine, id: ChainId, reply: Answer) {
     let chain = engine.scatter.chains.get_mut(&id).expect("a chain stays until its end");
     match reply {
-        Reply::Streams(more) => chain.found.extend(more),
+        Answer::Streams(more) => chain.found.extend(more),
         // What was delivered before is answered; the error shows at the next read.
-        error @ Reply::Error(_) if chain.found.is_empty() => {
+        error @ Answer::Refused(_) if chain.found.is_empty() => {
             let target = chain.target;
             engine.scatter.chains.remove(&id);
             return finish_gathered(engine, target, error);
         }
-        Reply::Error(_) => chain.next = usize::MAX,
+        Answer::Refused(_) => chain.next = usize::MAX,
         _ => {}
     }
     continue_chain(engine, id);
 }
 
-pub(super) fn finish_gathered(engine: &mut Engine, target: Target, reply: Reply) {
+pub(super) fn finish_gathered(engine: &mut Engine, target: Target, reply: Answer) {
     match target {
         Target::Request(request) => engine.deliver(Outcome::of(request, reply)),
         Target::Blocked(id) => blocking::served(engine, id, reply),
@@ -228,21 +228,24 @@ mod tests {
 
     #[test]
     fn nothing_from_anybody_is_nothing() {
-        assert_eq!(merge(Merge::Deliveries, [Reply::NilArray, Reply::NilArray].into_iter()), Reply::NilArray);
+        assert_eq!(
+            merge(Merge::Deliveries, [Answer::NilArray, Answer::NilArray].into_iter()),
+            Answer::NilArray
+        );
     }
 
     #[test]
     fn an_error_of_one_part_is_the_error_of_the_whole() {
-        let error = Reply::Error(ReplyError::WRONG_TYPE);
-        assert_eq!(merge(Merge::Deliveries, [Reply::NilArray, error.clone()].into_iter()), error);
-        assert_eq!(merge(Merge::Same, [Reply::OK, error.clone()].into_iter()), error);
-        assert_eq!(merge(Merge::Same, [Reply::OK, Reply::OK].into_iter()), Reply::OK);
+        let error = Answer::Refused(ReplyError::WRONG_TYPE);
+        assert_eq!(merge(Merge::Deliveries, [Answer::NilArray, error.clone()].into_iter()), error);
+        assert_eq!(merge(Merge::Same, [Answer::Done, error.clone()].into_iter()), error);
+        assert_eq!(merge(Merge::Same, [Answer::Done, Answer::Done].into_iter()), Answer::Done);
     }
 
     #[test]
     fn what_was_delivered_is_not_lost_to_an_error() {
-        let error = Reply::Error(ReplyError::WRONG_TYPE);
-        let found = Reply::Streams(vec![(bytes::Bytes::from_static(b"s"), Default::default())]);
+        let error = Answer::Refused(ReplyError::WRONG_TYPE);
+        let found = Answer::Streams(vec![(bytes::Bytes::from_static(b"s"), Default::default())]);
         assert_eq!(merge(Merge::Deliveries, [error, found.clone()].into_iter()), found);
     }
 }

@@ -6,6 +6,7 @@ use crate::engine::report::Report;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::request::RequestId;
+use crate::state::answer::Answer;
 use crate::state::effects::Effect;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::Watched;
@@ -138,7 +139,7 @@ pub enum Ending {
 pub struct Outcome {
     /// `None`: the engine's own op, which only its events tell of.
     pub request: Option<RequestId>,
-    pub answer: Answer,
+    pub answer: EngineAnswer,
     /// What the op did to keys; nothing unless a frontend wants to hear it.
     pub events: Vec<Effect>,
     /// Time that the engine spent on it.
@@ -146,15 +147,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub fn of(request: RequestId, answer: impl Into<Answer>) -> Outcome {
+    pub fn of(request: RequestId, answer: impl Into<EngineAnswer>) -> Outcome {
         Outcome { request: Some(request), answer: answer.into(), events: Vec::new(), nanoseconds: 0 }
     }
 }
 
 /// What an outcome says, typed: replies are made of it at the edge.
 #[derive(Debug)]
-pub enum Answer {
-    Reply(Reply),
+pub enum EngineAnswer {
+    /// Of a command on keys, or of a transaction.
+    Machine(Answer),
     /// Only the events count; of the op of this request, if it was a client's.
     Events {
         by: Option<RequestId>,
@@ -174,25 +176,30 @@ pub enum Answer {
     Synced(bool),
 }
 
-impl From<Reply> for Answer {
-    fn from(reply: Reply) -> Answer {
-        Answer::Reply(reply)
+impl From<Answer> for EngineAnswer {
+    fn from(answer: Answer) -> EngineAnswer {
+        EngineAnswer::Machine(answer)
     }
 }
 
-impl From<ReplyError> for Answer {
-    fn from(error: ReplyError) -> Answer {
-        Answer::Reply(Reply::Error(error))
+impl From<ReplyError> for EngineAnswer {
+    fn from(error: ReplyError) -> EngineAnswer {
+        EngineAnswer::Machine(Answer::Refused(error))
     }
 }
 
-impl Answer {
+impl EngineAnswer {
+    /// What a machine has answered.
+    pub fn of_machine(self) -> Answer {
+        match self {
+            EngineAnswer::Machine(answer) => answer,
+            other => panic!("{other:?} is no answer of a machine"),
+        }
+    }
+
     /// The reply of a command on keys, or of a transaction.
     pub fn into_reply(self) -> Reply {
-        match self {
-            Answer::Reply(reply) => reply,
-            other => panic!("{other:?} is no reply of a machine"),
-        }
+        self.of_machine().into()
     }
 }
 

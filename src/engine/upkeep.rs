@@ -4,10 +4,10 @@ use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::statistics::Spike;
-use crate::engine::submission::{Answer, Outcome};
-use crate::model::reply::Reply;
+use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::model::request::RequestId;
 use crate::observe::latency::Event;
+use crate::state::answer::Answer;
 use crate::state::effects::{Effect, KeyEvent};
 
 /// Keys that one op deletes at the most, so that a round stays short.
@@ -76,7 +76,7 @@ pub(super) fn end_overdue_syncs(engine: &mut Engine) {
     let (over, waiting): (Vec<_>, Vec<_>) = engine.upkeep.syncs.drain(..).partition(is_over);
     engine.upkeep.syncs = waiting;
     for (request, _) in over {
-        engine.deliver(Outcome::of(request, Answer::Synced(false)));
+        engine.deliver(Outcome::of(request, EngineAnswer::Synced(false)));
     }
 }
 
@@ -167,11 +167,11 @@ fn forget_ids(engine: &mut Engine) {
 }
 
 /// A [`KeyWrite::DeleteExpired`] was applied.
-pub(super) fn expired(engine: &mut Engine, reply: &Reply, nanoseconds: u64) {
+pub(super) fn expired(engine: &mut Engine, reply: &Answer, nanoseconds: u64) {
     engine.statistics.expire_nanoseconds += nanoseconds;
     engine.delivery.spikes.push(Spike { event: Event::ExpireCycle, nanoseconds });
     engine.upkeep.expiring -= 1;
-    if let Reply::Integer(count) = reply {
+    if let Answer::Integer(count) = reply {
         engine.statistics.expired_keys += *count as u64;
     }
 }

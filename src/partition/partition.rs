@@ -4,10 +4,10 @@ use crate::base::wire::Malformed;
 use crate::command::value::{Query, Write};
 use crate::model::limits::BATCH_BYTES_MAX;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
-use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
 use crate::partition::batch::{Batch, Item};
 use crate::partition::touched::Touched;
+use crate::state::answer::Answer;
 use crate::state::effects::Effects;
 use crate::state::machine::{Answered, Machine};
 use crate::state::op::{Op, Step, Transaction};
@@ -263,7 +263,7 @@ impl<T> Partition<T> {
     }
 
     /// Answers a query as its place in a batch has come.
-    pub fn answer(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) -> Reply {
+    pub fn answer(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) -> Answer {
         self.machine.note_misses(database, now, query, effects);
         let Answered { answer, lookups } = self.machine.query(database, now, query);
         effects.add_lookups(lookups);

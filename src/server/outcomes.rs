@@ -2,7 +2,7 @@
 
 use crate::commands::{debug, transaction};
 use crate::engine::engine::Delivery;
-use crate::engine::submission::{Answer, Outcome};
+use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::frontend::frontend::Frontend;
 use crate::model::reply::Reply;
 use crate::model::request::RequestId;
@@ -29,7 +29,7 @@ pub fn deliver(frontend: &Rc<Frontend>, delivery: Delivery) {
 
 fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
     let by = match outcome.answer {
-        Answer::Events { by } => by,
+        EngineAnswer::Events { by } => by,
         _ => outcome.request,
     };
     let connection = by.and_then(|request| frontend.connections.get(request.connection));
@@ -67,9 +67,9 @@ fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
     }
 }
 
-fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: RequestId, answer: Answer) {
+fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: RequestId, answer: EngineAnswer) {
     let reply = match answer {
-        Answer::Forbidden => match frontend.refuse_blocked(connection) {
+        EngineAnswer::Forbidden => match frontend.refuse_blocked(connection) {
             Some(error) => Reply::Error(error),
             // The right came back while the refusal was on its way.
             None => Reply::NilArray,

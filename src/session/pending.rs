@@ -3,7 +3,7 @@
 use crate::command::redact;
 use crate::command::spec::Row;
 use crate::command::table::TABLE;
-use crate::engine::submission::Answer;
+use crate::engine::submission::EngineAnswer;
 use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::Reply;
 use crate::model::request::RequestId;
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Pending {
 }
 
 /// Makes a reply of an engine's answer.
-pub type Continuation = Box<dyn FnOnce(Answer) -> Reply>;
+pub type Continuation = Box<dyn FnOnce(EngineAnswer) -> Reply>;
 
 pub struct Publication {
     pub channel: Bytes,

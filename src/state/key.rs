@@ -1,8 +1,9 @@
 //! Keys whatever they hold: DEL, EXPIRE, PERSIST, RENAME, RESTORE. COPY and what reaches further are in `machine`.
 
 use crate::command::value::key::{Deadline, ExpireCondition, KeyWrite};
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::effects::KeyEvent;
 use crate::state::rdb::payload;
 use crate::state::scope::Scope;
@@ -19,7 +20,7 @@ pub fn moment(deadline: Deadline, now: TimeMs) -> TimeMs {
 }
 
 /// What stays within one database; `None` for what does not.
-pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply, ReplyError>> {
+pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answer, ReplyError>> {
     Some(match write {
         KeyWrite::Delete { keys } => {
             let mut deleted = 0;
@@ -30,7 +31,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
                     scope.push(key, KeyEvent::Delete);
                 }
             }
-            Ok(Reply::Integer(deleted))
+            Ok(Answer::Integer(deleted))
         }
         KeyWrite::Expire { key, at, condition } => Ok(expire(scope, key, *at, *condition)),
         KeyWrite::Persist { key } => {
@@ -41,7 +42,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
                 scope.keys.set_deadline(key, None);
                 scope.push(key, KeyEvent::Persist);
             }
-            Ok(Reply::flag(found))
+            Ok(Answer::flag(found))
         }
         KeyWrite::Rename { from, to, only_if_absent } => rename(scope, from, to, *only_if_absent),
         KeyWrite::Restore { key, payload, expires, replace } => {
@@ -49,11 +50,11 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Reply
         }
         KeyWrite::FlushDatabase => {
             flush(scope);
-            Ok(Reply::OK)
+            Ok(Answer::Done)
         }
         KeyWrite::DeleteIfDue { key } => {
             scope.expire_if_due(key);
-            Ok(Reply::OK)
+            Ok(Answer::Done)
         }
         KeyWrite::Copy { .. }
         | KeyWrite::Move { .. }
@@ -73,10 +74,10 @@ pub fn flush(scope: &mut Scope<'_>) {
 }
 
 /// `expireGenericCommand` of Redis 7.2.
-fn expire(scope: &mut Scope<'_>, key: &[u8], at: Deadline, condition: ExpireCondition) -> Reply {
+fn expire(scope: &mut Scope<'_>, key: &[u8], at: Deadline, condition: ExpireCondition) -> Answer {
     let at = moment(at, scope.time);
     let version = scope.version;
-    let Some(entry) = scope.entry(key) else { return Reply::Integer(0) };
+    let Some(entry) = scope.entry(key) else { return Answer::Integer(0) };
     let refused = match entry.expires_at() {
         Some(current) => {
             condition.only_without
@@ -86,11 +87,11 @@ fn expire(scope: &mut Scope<'_>, key: &[u8], at: Deadline, condition: ExpireCond
         None => condition.only_with || condition.only_later,
     };
     if refused {
-        return Reply::Integer(0);
+        return Answer::Integer(0);
     }
     entry.version = version;
     expire_at(scope, key, at);
-    Reply::Integer(1)
+    Answer::Integer(1)
 }
 
 /// `restoreCommand` of Redis 7.0.
@@ -100,7 +101,7 @@ fn restore(
     payload: &[u8],
     expires: Option<Deadline>,
     replace: bool,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     let exists = scope.exists(key);
     if exists && !replace {
         return Err(BUSY_KEY);
@@ -112,7 +113,7 @@ fn restore(
             scope.remove(key);
             scope.push(key, KeyEvent::Delete);
         }
-        return Ok(Reply::OK);
+        return Ok(Answer::Done);
     }
     let overwritten = scope.keys.get_mut(key).map(|before| !before.value.is_like(&value));
     scope.insert_new(key, value);
@@ -121,19 +122,19 @@ fn restore(
     if let Some(has_other_type) = overwritten {
         scope.overwritten(key, has_other_type);
     }
-    Ok(Reply::OK)
+    Ok(Answer::Done)
 }
 
-fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -> Result<Reply, ReplyError> {
+fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -> Result<Answer, ReplyError> {
     if !scope.exists(from) {
         return Err(ReplyError::NO_SUCH_KEY);
     }
-    let done = if only_if_absent { Reply::Integer(1) } else { Reply::OK };
+    let done = if only_if_absent { Answer::Integer(1) } else { Answer::Done };
     if from == to {
-        return Ok(if only_if_absent { Reply::Integer(0) } else { done });
+        return Ok(if only_if_absent { Answer::Integer(0) } else { done });
     }
     if scope.exists(to) && only_if_absent {
-        return Ok(Reply::Integer(0));
+        return Ok(Answer::Integer(0));
     }
     let entry = scope.remove(from).expect("just seen");
     let deadline = entry.expires_at();

@@ -11,8 +11,9 @@ use crate::model::limits::{
     STREAM_NODE_ENTRIES_DEFAULT,
 };
 use crate::model::log::LogIndex;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::blocked::{BlockedNumber, BlockedReads};
 use crate::state::checkpoint;
 use crate::state::effects::{Effects, KeyEvent, Lookups};
@@ -34,7 +35,7 @@ use std::collections::BTreeMap;
 /// The answer to a query, and how often it has found a key.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
-    pub answer: Reply,
+    pub answer: Answer,
     pub lookups: Lookups,
 }
 
@@ -63,7 +64,7 @@ pub struct EntryRun<'e> {
 /// What an op of an entry came to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Applied {
-    Answered(Reply),
+    Answered(Answer),
     /// A blocking read found nothing and waits.
     Blocked(BlockedNumber),
 }
@@ -122,7 +123,7 @@ impl Machine {
     }
 
     /// Applies an op of the record begun last. A refusal is an answer; nothing fails.
-    pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Reply {
+    pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Answer {
         match op {
             Op::Write { database, write } => self.write(*database, write, effects),
             Op::Transaction(transaction) => self.apply_transaction(transaction, &[], effects),
@@ -166,7 +167,7 @@ impl Machine {
             run.blocked.signal(&effects.take_signals());
         }
         Ok(Some(match op {
-            Op::BlockingRead { database, read } if answer == Reply::NilArray => {
+            Op::BlockingRead { database, read } if answer == Answer::NilArray => {
                 effects.want_signals(true);
                 Applied::Blocked(run.blocked.block(database, read))
             }
@@ -179,7 +180,7 @@ impl Machine {
         &mut self,
         run: &mut EntryRun<'_>,
         effects: &mut Effects,
-    ) -> Option<(BlockedNumber, Reply)> {
+    ) -> Option<(BlockedNumber, Answer)> {
         while let Some((number, database, read)) = run.blocked.next_due() {
             let outcome = group::read::try_blocked(&mut self.scope(database, effects), &read);
             // Trying it may have found a key due.
@@ -213,7 +214,7 @@ impl Machine {
         let mut lookups = Lookups::default();
         match query {
             // Told by the answer.
-            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Reply::Nil),
+            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Answer::Nil),
             _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
         Answered { answer, lookups }
@@ -369,7 +370,7 @@ impl Machine {
         }
     }
 
-    fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Reply {
+    fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Answer {
         self.changes += 1;
         // The most frequent one reads none.
         if !matches!(write, Write::Add(_)) {
@@ -405,7 +406,7 @@ impl Machine {
         database: u32,
         write: &KeyWrite<'_>,
         effects: &mut Effects,
-    ) -> Result<Reply, ReplyError> {
+    ) -> Result<Answer, ReplyError> {
         match write {
             KeyWrite::Copy { from, to, database: into, replace } => {
                 self.copy((database, from), (into.unwrap_or(database), to), *replace, effects)
@@ -413,7 +414,7 @@ impl Machine {
             KeyWrite::Move { key, database: into } => self.move_key(database, key, *into, effects),
             KeyWrite::SwapDatabases { first, second } => {
                 self.swap(*first, *second, effects);
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::FlushAll => {
                 let mut databases: Vec<u32> = self.databases.keys().copied().collect();
@@ -421,20 +422,20 @@ impl Machine {
                     databases.push(database);
                 }
                 databases.iter().for_each(|database| key::flush(&mut self.scope(*database, effects)));
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::DeleteExpired { limit } => Ok(self.delete_expired(*limit, effects)),
             KeyWrite::SetStreamNodeLimits { entries, bytes } => {
                 self.limits = NodeLimits { entries: *entries, bytes: *bytes };
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::SetIdempotencyLimits { duration_s, ids } => {
                 self.idempotency = IdempotencyLimits { duration_s: *duration_s, ids: *ids };
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             KeyWrite::ForgetIds { limit } => {
                 self.forget_ids(*limit as usize);
-                Ok(Reply::OK)
+                Ok(Answer::Done)
             }
             _ => unreachable!("what stays within one database is done"),
         }
@@ -447,16 +448,16 @@ impl Machine {
         (to_database, to): (u32, &[u8]),
         replace: bool,
         effects: &mut Effects,
-    ) -> Result<Reply, ReplyError> {
+    ) -> Result<Answer, ReplyError> {
         if (from_database, from) == (to_database, to) {
             return Err(SAME_OBJECT);
         }
         let copied = self.scope(from_database, effects).entry(from).map(|entry| entry.clone());
-        let Some(entry) = copied else { return Ok(Reply::Integer(0)) };
+        let Some(entry) = copied else { return Ok(Answer::Integer(0)) };
         let mut target = self.scope(to_database, effects);
         let overwritten = target.entry(to).map(|before| !before.value.is_like(&entry.value));
         if overwritten.is_some() && !replace {
-            return Ok(Reply::Integer(0));
+            return Ok(Answer::Integer(0));
         }
         target.insert_new(to, entry.value.clone());
         target.keys.set_deadline(to, entry.expires_at());
@@ -464,7 +465,7 @@ impl Machine {
         if let Some(has_other_type) = overwritten {
             target.overwritten(to, has_other_type);
         }
-        Ok(Reply::Integer(1))
+        Ok(Answer::Integer(1))
     }
 
     /// MOVE: nothing happens if the name is taken there.
@@ -474,12 +475,12 @@ impl Machine {
         key: &[u8],
         to: u32,
         effects: &mut Effects,
-    ) -> Result<Reply, ReplyError> {
+    ) -> Result<Answer, ReplyError> {
         if from == to {
             return Err(SAME_OBJECT);
         }
         if !self.scope(from, effects).exists(key) || self.scope(to, effects).exists(key) {
-            return Ok(Reply::Integer(0));
+            return Ok(Answer::Integer(0));
         }
         let entry = self.scope(from, effects).remove(key).expect("just seen");
         let mut target = self.scope(to, effects);
@@ -488,7 +489,7 @@ impl Machine {
         target.keys.set_deadline(key, deadline);
         effects.push(from, key, KeyEvent::MoveFrom);
         effects.push(to, key, KeyEvent::MoveTo);
-        Ok(Reply::Integer(1))
+        Ok(Answer::Integer(1))
     }
 
     /// SWAPDB. Keys keep their versions: to whoever watches a name, it is another key's now.
@@ -505,7 +506,7 @@ impl Machine {
         }
     }
 
-    fn delete_expired(&mut self, limit: u32, effects: &mut Effects) -> Reply {
+    fn delete_expired(&mut self, limit: u32, effects: &mut Effects) -> Answer {
         let now = self.time;
         let mut deleted = 0;
         for (database, keys) in &mut self.databases {
@@ -518,7 +519,7 @@ impl Machine {
                 deleted += 1;
             }
         }
-        Reply::Integer(i64::from(deleted))
+        Answer::Integer(i64::from(deleted))
     }
 
     /// Forgets idempotent ids that are due; nobody watches or waits for that.
@@ -542,9 +543,9 @@ impl Machine {
         transaction: &Transaction<'_>,
         queries: &[Step<Query<'_>>],
         effects: &mut Effects,
-    ) -> Reply {
+    ) -> Answer {
         if self.is_any_changed(&transaction.watched, self.time) {
-            return Reply::NilArray;
+            return Answer::Aborted;
         }
         let mut answers = Vec::with_capacity(transaction.writes.len() + queries.len());
         let mut queries = queries.iter().peekable();
@@ -557,7 +558,7 @@ impl Machine {
             answers.push(self.write(*database, command, effects));
         }
         answers.extend(queries.map(|query| self.query_step(self.time, query, effects)));
-        Reply::Array(answers)
+        Answer::Transaction(answers)
     }
 
     /// A transaction without writes. It needs no log: it is answered from what is applied.
@@ -567,11 +568,11 @@ impl Machine {
         queries: &[Step<Query<'_>>],
         now: TimeMs,
         effects: &mut Effects,
-    ) -> Reply {
+    ) -> Answer {
         if self.is_any_changed(watched, now) {
-            return Reply::NilArray;
+            return Answer::Aborted;
         }
-        Reply::Array(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
+        Answer::Transaction(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
     }
 
     /// A key that was due when it was watched counts as gone, and its deletion as no change.
@@ -579,7 +580,7 @@ impl Machine {
         watched.iter().any(|watched| self.view(watched.database, now).version(watched.key) != watched.version)
     }
 
-    fn query_step(&self, now: TimeMs, query: &Step<Query<'_>>, effects: &mut Effects) -> Reply {
+    fn query_step(&self, now: TimeMs, query: &Step<Query<'_>>, effects: &mut Effects) -> Answer {
         effects.begin_step(query.step);
         self.note_misses(query.database, now, &query.command, effects);
         let Answered { answer, lookups } = self.query(query.database, now, &query.command);

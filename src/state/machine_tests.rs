@@ -10,6 +10,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::log::LogIndex;
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::keyspace::KeyVersion;
 use crate::state::machine::Machine;
@@ -36,11 +37,11 @@ impl Bench {
     }
 
     fn write(&mut self, write: Write<'_>) -> Reply {
-        self.machine.apply(&Op::Write { database: 0, write }, &mut self.effects)
+        self.machine.apply(&Op::Write { database: 0, write }, &mut self.effects).into()
     }
 
     fn query(&self, query: Query<'_>) -> Reply {
-        self.machine.query(0, self.machine.time(), &query).answer
+        self.machine.query(0, self.machine.time(), &query).answer.into()
     }
 
     fn add(&mut self, key: &str, id: NewId, trim: Option<Trim>) -> Reply {
@@ -517,8 +518,8 @@ fn a_transaction_runs_only_if_what_it_watches_stayed() {
         let (machine, mut effects) = (&mut bench.machine, Effects::unwanted());
         let read = machine.query_transaction(&watched, &queries, machine.time(), &mut effects);
         let done = machine.apply_transaction(&transaction, &queries, &mut effects);
-        assert_eq!(read == Reply::NilArray, done == Reply::NilArray, "what only reads is as careful");
-        done
+        assert_eq!(read == Answer::Aborted, done == Answer::Aborted, "what only reads is as careful");
+        Reply::from(done)
     };
     let version = bench.version("k");
     assert_eq!(exec(&mut bench, "k", version), Reply::Array(vec![Reply::Integer(1), Reply::bulk("1")]));
@@ -685,12 +686,12 @@ fn effects_of_a_transaction_know_their_command() {
     ];
     let (transaction, queries) = Transaction::of_commands(Vec::new(), commands);
     let mut follower = bench.machine.clone();
-    let (none, one, two) = (Reply::Nil, Reply::Integer(1), Reply::bulk("1"));
+    let (none, one, two) = (Answer::Nil, Answer::Integer(1), Answer::Bulk("1".into()));
     let answer = bench.machine.apply_transaction(&transaction, &queries, &mut bench.effects);
-    assert_eq!(answer, Reply::Array(vec![none, one.clone(), two, one.clone()]));
+    assert_eq!(answer, Answer::Transaction(vec![none, one.clone(), two, one.clone()]));
     assert_eq!(bench.effects.take_lookups(), Lookups { hits: 1, misses: 1 });
     let answer = follower.apply(&Op::Transaction(transaction), &mut Effects::unwanted());
-    assert_eq!(answer, Reply::Array(vec![one.clone(), one]), "a follower has no queries");
+    assert_eq!(answer, Answer::Transaction(vec![one.clone(), one]), "a follower has no queries");
     assert_eq!(image(&follower), image(&bench.machine));
     let told: Vec<_> = bench.effects.take().iter().map(|it| (it.step, it.database, it.event)).collect();
     let expected = [

@@ -5,6 +5,8 @@
 
 pub mod effects;
 pub mod blocked;
+pub mod answer;
+pub mod reply;
 pub mod id_map;
 pub mod keyspace;
 pub mod removals;

@@ -355,7 +355,8 @@ fn run(seed: u64) {
         let end = EntryId::new(start.ms + random.below(200), random.below(3));
         for reverse in [false, true] {
             let range = Range { key: b"s", start, end, count: Some(1 + random.below(20)), reverse };
-            let reply = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range))).answer;
+            let reply: Reply =
+                machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range))).answer.into();
             let mut entries = model.range(start, end);
             if reverse {
                 entries.reverse();
@@ -363,7 +364,8 @@ fn run(seed: u64) {
             entries.truncate(range.count.unwrap() as usize);
             assert_eq!(shown(&reply), expected(&entries), "seed {seed}, {range:?}");
         }
-        let length = machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" })).answer;
+        let length: Reply =
+            machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" })).answer.into();
         assert_eq!(length, Reply::count(model.entries.len()), "seed {seed}");
         assert_eq!(machine.last_id(0, TimeMs(now), b"s"), model.last);
         idempotency(&machine, &mut model, now);
@@ -373,8 +375,9 @@ fn run(seed: u64) {
 }
 
 fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64) {
-    let mut apply =
-        |write: Write<'_>| machine.apply(&Op::Write { database: 0, write }, &mut Effects::unwanted());
+    let mut apply = |write: Write<'_>| {
+        Reply::from(machine.apply(&Op::Write { database: 0, write }, &mut Effects::unwanted()))
+    };
     let some_id = |random: &mut Random, model: &Model| match model.entries.len() {
         0 => EntryId::new(now, 0),
         len => model.entries[random.below(len as u64) as usize].id,
@@ -490,10 +493,8 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
             let read =
                 GroupRead { group, consumer: &name, limits, claim, no_ack, streams: vec![(&b"s"[..], from)] };
             let would_change = machine.would_change(0, TimeMs(now), &read);
-            let reply = machine.apply(
-                &Op::Write { database: 0, write: Write::GroupRead(read.clone()) },
-                &mut Effects::unwanted(),
-            );
+            let op = Op::Write { database: 0, write: Write::GroupRead(read.clone()) };
+            let reply = Reply::from(machine.apply(&op, &mut Effects::unwanted()));
             let wanted = model.read(group, &read, consumer, now);
             assert!(would_change || wanted.is_empty(), "what would be found is applied");
             assert_eq!(shown(&reply), wanted, "{read:?}");
@@ -620,8 +621,10 @@ fn idempotency(machine: &Machine, model: &mut Model, now: u64) {
     if !model.exists {
         return;
     }
-    let Reply::Map(fields) =
-        machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None })).answer
+    let Reply::Map(fields) = machine
+        .query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None }))
+        .answer
+        .into()
     else {
         panic!("XINFO STREAM is a map")
     };
@@ -649,5 +652,8 @@ fn pending(machine: &Machine, model: &Model, name: &[u8], now: u64) {
         let idle = Reply::Integer(pending.owner.map_or(-1, |_| (now - pending.at) as i64));
         Reply::Array(vec![Reply::Id(*id), owner, idle, Reply::Integer(pending.deliveries as i64)])
     });
-    assert_eq!(machine.query(0, TimeMs(now), &Query::Pending(query)).answer, Reply::Array(rows.collect()));
+    assert_eq!(
+        Reply::from(machine.query(0, TimeMs(now), &Query::Pending(query)).answer),
+        Reply::Array(rows.collect())
+    );
 }

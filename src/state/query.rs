@@ -6,8 +6,9 @@ use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::StreamQuery;
 use crate::command::value::string::StringQuery;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::group;
 use crate::state::key::BUSY_KEY;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
@@ -83,7 +84,7 @@ impl<'m> View<'m> {
         }
     }
 
-    pub fn answer(&self, query: &Query<'_>) -> Result<Reply, ReplyError> {
+    pub fn answer(&self, query: &Query<'_>) -> Result<Answer, ReplyError> {
         match query {
             Query::Stream(query) => self.stream_query(query),
             Query::Pending(query) => group::query::pending(self.stream(query.key)?, query, self.now),
@@ -119,12 +120,12 @@ impl<'m> View<'m> {
     }
 
     /// What is wrong with the key, or with the argument.
-    fn refuse(&self, refusal: &Refusal<'_>) -> Result<Reply, ReplyError> {
+    fn refuse(&self, refusal: &Refusal<'_>) -> Result<Answer, ReplyError> {
         let key = refusal.key;
         if let Look::Text | Look::TextOrNil = refusal.look {
             let missing = self.text(key)?.is_none();
             let nil = missing && refusal.look == Look::TextOrNil;
-            return if nil { Ok(Reply::Nil) } else { Err(refusal.error.clone()) };
+            return if nil { Ok(Answer::Nil) } else { Err(refusal.error.clone()) };
         }
         if refusal.look == Look::Vacant {
             return Err(if self.entry(key).is_some() { BUSY_KEY } else { refusal.error.clone() });
@@ -133,8 +134,8 @@ impl<'m> View<'m> {
         let has = |group: &[u8]| stream.is_some_and(|stream| stream.group(group).is_some());
         match refusal.look {
             Look::Stream if stream.is_none() => Err(ReplyError::NO_SUCH_KEY),
-            Look::StreamOrZero if stream.is_none() => Ok(Reply::Integer(0)),
-            Look::GroupOrZero { group } if !has(group) => Ok(Reply::Integer(0)),
+            Look::StreamOrZero if stream.is_none() => Ok(Answer::Integer(0)),
+            Look::GroupOrZero { group } if !has(group) => Ok(Answer::Integer(0)),
             Look::Group { group } if !has(group) => Err(group::read::no_group(key, group, "")),
             Look::ParentOfGroup { make_stream: false } if stream.is_none() => {
                 Err(group::change::KEY_REQUIRED)
@@ -145,15 +146,16 @@ impl<'m> View<'m> {
         }
     }
 
-    fn stream_query(&self, query: &StreamQuery<'_>) -> Result<Reply, ReplyError> {
+    fn stream_query(&self, query: &StreamQuery<'_>) -> Result<Answer, ReplyError> {
         Ok(match query {
             StreamQuery::Length { key } => {
-                Reply::Integer(self.stream(key)?.map_or(0, |stream| stream.log.len() as i64))
+                Answer::Integer(self.stream(key)?.map_or(0, |stream| stream.log.len() as i64))
             }
             StreamQuery::Range(range) => stream::query::range(self.stream(range.key)?, range),
             StreamQuery::Read(read) => stream::query::read(read, |key| self.stream(key))?,
             StreamQuery::Info { key, full } => {
-                stream::query::info(self.existing_stream(key)?, *full, self.now)
+                let info = stream::query::info(self.existing_stream(key)?, *full, self.now);
+                Answer::StreamInfo(Box::new(info))
             }
             StreamQuery::Groups { key } => group::query::groups(self.existing_stream(key)?),
             StreamQuery::Consumers { key, group } => {
@@ -162,35 +164,29 @@ impl<'m> View<'m> {
         })
     }
 
-    fn key_query(&self, query: &KeyQuery<'_>) -> Result<Reply, ReplyError> {
+    fn key_query(&self, query: &KeyQuery<'_>) -> Result<Answer, ReplyError> {
         Ok(match query {
             KeyQuery::Exists { keys } | KeyQuery::Touch { keys } => {
-                Reply::count(keys.iter().filter(|key| self.entry(key).is_some()).count())
+                Answer::count(keys.iter().filter(|key| self.entry(key).is_some()).count())
             }
             KeyQuery::Dump { key, rdb_version } => match self.entry(key) {
-                Some(entry) => Reply::Bulk(payload::dump(&entry.value, *rdb_version).into()),
-                None => Reply::Nil,
+                Some(entry) => Answer::Bulk(payload::dump(&entry.value, *rdb_version).into()),
+                None => Answer::Nil,
             },
             KeyQuery::Type { key } => {
-                Reply::Status(self.entry(key).map_or("none", |entry| type_name(&entry.value)).into())
+                Answer::TypeName(self.entry(key).map_or("none", |entry| type_name(&entry.value)))
             }
             KeyQuery::TimeToLive { key, unit, absolute } => {
-                Reply::Integer(self.time_to_live(key, *unit, *absolute))
+                Answer::Integer(self.time_to_live(key, *unit, *absolute))
             }
-            KeyQuery::Random { chance } => self.random(*chance).map_or(Reply::Nil, Reply::Bulk),
-            KeyQuery::Matching { pattern } => {
-                Reply::Array(self.matching(pattern).into_iter().map(Reply::Bulk).collect())
-            }
-            KeyQuery::Scan(scan) => {
-                let Page { next, keys } = self.scan(scan);
-                let keys = Reply::Array(keys.into_iter().map(Reply::Bulk).collect());
-                Reply::Array(vec![Reply::bulk(next.to_string()), keys])
-            }
+            KeyQuery::Random { chance } => self.random(*chance).map_or(Answer::Nil, Answer::Bulk),
+            KeyQuery::Matching { pattern } => Answer::Keys(self.matching(pattern)),
+            KeyQuery::Scan(scan) => Answer::Page(self.scan(scan)),
             KeyQuery::Object { key, aspect } => match self.entry(key) {
-                None => Reply::Nil,
+                None => Answer::Nil,
                 Some(entry) => object(&entry.value, *aspect)?,
             },
-            KeyQuery::Count => Reply::count(self.count()),
+            KeyQuery::Count => Answer::count(self.count()),
         })
     }
 
@@ -278,11 +274,11 @@ pub fn encoding(value: &Value) -> &'static str {
     }
 }
 
-fn object(value: &Value, aspect: ObjectAspect) -> Result<Reply, ReplyError> {
+fn object(value: &Value, aspect: ObjectAspect) -> Result<Answer, ReplyError> {
     Ok(match (aspect, value) {
-        (ObjectAspect::Encoding, value) => Reply::Text(encoding(value)),
-        (ObjectAspect::ReferenceCount, _) => Reply::Integer(1),
-        (ObjectAspect::IdleTime, _) => Reply::Integer(0),
+        (ObjectAspect::Encoding, value) => Answer::Encoding(encoding(value)),
+        (ObjectAspect::ReferenceCount, _) => Answer::Integer(1),
+        (ObjectAspect::IdleTime, _) => Answer::Integer(0),
         (ObjectAspect::Frequency, _) => return Err(NO_FREQUENCY),
     })
 }

@@ -3,8 +3,9 @@
 use crate::command::value::string::{Expiry, Set, SetCondition, StringQuery, StringWrite};
 use crate::model::args::ArgList;
 use crate::model::limits::STRING_BYTES_MAX;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::decimal::{self, NoSum};
 use crate::state::effects::KeyEvent;
 use crate::state::key::moment;
@@ -13,7 +14,7 @@ use crate::state::scope::Scope;
 use crate::state::stream::listpack::canonical_integer;
 use bytes::Bytes;
 
-pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Reply, ReplyError> {
+pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Answer, ReplyError> {
     match write {
         StringWrite::Set(set) => set_one(scope, set),
         StringWrite::SetIfAbsent { key, value } => {
@@ -21,26 +22,26 @@ pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Reply, Re
             if absent {
                 put(scope, key, value);
             }
-            Ok(Reply::flag(absent))
+            Ok(Answer::flag(absent))
         }
         StringWrite::GetDelete { key } => {
-            let Some(text) = scope.text(key)? else { return Ok(Reply::Nil) };
+            let Some(text) = scope.text(key)? else { return Ok(Answer::Nil) };
             let value = text.bytes.clone();
             scope.remove(key);
             scope.push(key, KeyEvent::Delete);
-            Ok(Reply::Bulk(value))
+            Ok(Answer::Bulk(value))
         }
         StringWrite::GetExpire { key, expiry } => get_expire(scope, key, *expiry),
         StringWrite::SetMany { pairs } => {
             put_pairs(scope, pairs);
-            Ok(Reply::OK)
+            Ok(Answer::Done)
         }
         StringWrite::SetManyIfAbsent { pairs } => {
             let absent = !pairs.pairs().any(|(key, _)| scope.exists(key));
             if absent {
                 put_pairs(scope, pairs);
             }
-            Ok(Reply::flag(absent))
+            Ok(Answer::flag(absent))
         }
         StringWrite::Append { key, value } => append(scope, key, value),
         StringWrite::Increment { key, by } => increment(scope, key, *by),
@@ -49,7 +50,7 @@ pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Reply, Re
 }
 
 /// SET (`setGenericCommand` of Redis 7.2).
-fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Reply, ReplyError> {
+fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Answer, ReplyError> {
     let before = if set.get { scope.text(set.key)?.map(|text| text.bytes.clone()) } else { None };
     let exists = scope.exists(set.key);
     let happens = match set.condition {
@@ -66,10 +67,10 @@ fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Reply, ReplyError> {
         }
     }
     Ok(match (set.get, before) {
-        (true, Some(value)) => Reply::Bulk(value),
-        (true, None) => Reply::Nil,
-        (false, _) if happens => Reply::OK,
-        (false, _) => Reply::Nil,
+        (true, Some(value)) => Answer::Bulk(value),
+        (true, None) => Answer::Nil,
+        (false, _) if happens => Answer::Done,
+        (false, _) => Answer::Nil,
     })
 }
 
@@ -86,9 +87,9 @@ fn put_pairs(scope: &mut Scope<'_>, pairs: &ArgList<'_>) {
 }
 
 /// GETEX. A moment that has passed deletes at once.
-fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Reply, ReplyError> {
+fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Answer, ReplyError> {
     let (time, version) = (scope.time, scope.version);
-    let Some(text) = scope.text(key)? else { return Ok(Reply::Nil) };
+    let Some(text) = scope.text(key)? else { return Ok(Answer::Nil) };
     let value = text.bytes.clone();
     let entry = scope.keys.get_mut(key).expect("just seen");
     match expiry {
@@ -105,7 +106,7 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Reply
             expire_at(scope, key, moment(deadline, time));
         }
     }
-    Ok(Reply::Bulk(value))
+    Ok(Answer::Bulk(value))
 }
 
 /// Sets a deadline, or deletes at once if it has passed.
@@ -119,7 +120,7 @@ pub fn expire_at(scope: &mut Scope<'_>, key: &[u8], at: TimeMs) {
     }
 }
 
-fn append(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) -> Result<Reply, ReplyError> {
+fn append(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) -> Result<Answer, ReplyError> {
     let text = match scope.text(key)? {
         None => Text::new(value),
         Some(text) => {
@@ -132,10 +133,10 @@ fn append(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) -> Result<Reply, Repl
     let length = text.bytes.len();
     scope.put_text(key, text, true);
     scope.push(key, KeyEvent::Append);
-    Ok(Reply::count(length))
+    Ok(Answer::count(length))
 }
 
-fn increment(scope: &mut Scope<'_>, key: &[u8], by: i64) -> Result<Reply, ReplyError> {
+fn increment(scope: &mut Scope<'_>, key: &[u8], by: i64) -> Result<Answer, ReplyError> {
     let before = match scope.text(key)? {
         None => 0,
         Some(text) => canonical_integer(&text.bytes).ok_or(ReplyError::NOT_AN_INTEGER)?,
@@ -143,10 +144,10 @@ fn increment(scope: &mut Scope<'_>, key: &[u8], by: i64) -> Result<Reply, ReplyE
     let after = before.checked_add(by).ok_or(ReplyError::new("ERR increment or decrement would overflow"))?;
     scope.put_text(key, Text::new(itoa::Buffer::new().format(after).as_bytes()), true);
     scope.push(key, KeyEvent::Increment);
-    Ok(Reply::Integer(after))
+    Ok(Answer::Integer(after))
 }
 
-fn increment_float(scope: &mut Scope<'_>, key: &[u8], by: &[u8]) -> Result<Reply, ReplyError> {
+fn increment_float(scope: &mut Scope<'_>, key: &[u8], by: &[u8]) -> Result<Answer, ReplyError> {
     let before = scope.text(key)?.map_or(&b"0"[..], |text| &text.bytes);
     let after = decimal::add(before, by).map_err(|why| match why {
         NoSum::NotAFloat => ReplyError::NOT_A_FLOAT,
@@ -154,24 +155,21 @@ fn increment_float(scope: &mut Scope<'_>, key: &[u8], by: &[u8]) -> Result<Reply
     })?;
     scope.put_text(key, Text::new(after.as_bytes()), true);
     scope.push(key, KeyEvent::IncrementFloat);
-    Ok(Reply::bulk(after))
+    Ok(Answer::Bulk(after.into()))
 }
 
 pub fn query<'s>(
     query: &StringQuery<'_>,
     text: impl Fn(&[u8]) -> Result<Option<&'s Text>, ReplyError>,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     Ok(match query {
-        StringQuery::Get { key } => text(key)?.map_or(Reply::Nil, |text| Reply::Bulk(text.bytes.clone())),
+        StringQuery::Get { key } => text(key)?.map_or(Answer::Nil, |text| Answer::Bulk(text.bytes.clone())),
         // A key of another kind is answered like one that is missing.
-        StringQuery::GetMany { keys } => Reply::Array(
-            keys.iter()
-                .map(|key| {
-                    text(key).ok().flatten().map_or(Reply::Nil, |text| Reply::Bulk(text.bytes.clone()))
-                })
-                .collect(),
-        ),
-        StringQuery::Length { key } => Reply::count(text(key)?.map_or(0, |text| text.bytes.len())),
+        StringQuery::GetMany { keys } => {
+            let value = |key| text(key).ok().flatten().map(|text| text.bytes.clone());
+            Answer::Bulks(keys.iter().map(value).collect())
+        }
+        StringQuery::Length { key } => Answer::count(text(key)?.map_or(0, |text| text.bytes.len())),
     })
 }
 

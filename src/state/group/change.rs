@@ -4,7 +4,8 @@
 use crate::command::value::group::{GroupChange, GroupStart, NackMode};
 use crate::command::value::stream::References;
 use crate::model::entry_id::EntryId;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
+use crate::state::answer::Answer;
 use crate::state::effects::KeyEvent;
 use crate::state::group::claim::check_group;
 use crate::state::group::pending::Pending;
@@ -23,7 +24,7 @@ pub const KEY_REQUIRED: ReplyError = ReplyError::new(
      option to create an empty stream automatically.",
 );
 
-pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, ReplyError> {
+pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Answer, ReplyError> {
     match change {
         GroupChange::Acknowledge { key, group, ids } => acknowledge(scope, key, group, ids),
         GroupChange::AcknowledgeAndDelete { key, group, references, ids } => {
@@ -48,7 +49,7 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, 
             found.last_id = last_id;
             found.entries_read = entries_read;
             scope.push(key, KeyEvent::GroupSetId);
-            Ok(Reply::OK)
+            Ok(Answer::Done)
         }
         GroupChange::Destroy { key, group } => {
             let stream = existing(scope, key)?;
@@ -56,7 +57,7 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, 
             if destroyed {
                 scope.push(key, KeyEvent::GroupDestroy);
             }
-            Ok(Reply::flag(destroyed))
+            Ok(Answer::flag(destroyed))
         }
         GroupChange::CreateConsumer { key, group, consumer } => {
             let now = scope.time;
@@ -66,7 +67,7 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, 
             if created {
                 scope.push(key, KeyEvent::ConsumerCreate);
             }
-            Ok(Reply::flag(created))
+            Ok(Answer::flag(created))
         }
         GroupChange::DeleteConsumer { key, group, consumer } => {
             let stream = existing(scope, key)?;
@@ -75,7 +76,7 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Reply, 
             if dropped.is_some() {
                 scope.push(key, KeyEvent::ConsumerDelete);
             }
-            Ok(Reply::count(dropped.unwrap_or(0)))
+            Ok(Answer::count(dropped.unwrap_or(0)))
         }
     }
 }
@@ -86,15 +87,15 @@ fn acknowledge(
     key: &[u8],
     group: &[u8],
     ids: &[EntryId],
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     // Looked at before it is made writable: an acknowledgement of nothing copies nothing.
     let known = scope.view(key)?.is_some_and(|stream| stream.group(group).is_some());
     if !known {
-        return Ok(Reply::Integer(0));
+        return Ok(Answer::Integer(0));
     }
     let (stream, _) = scope.stream(key)?.expect("just seen");
     let found = stream.group_mut(group).expect("just seen");
-    Ok(Reply::count(ids.iter().filter(|id| found.acknowledge(**id)).count()))
+    Ok(Answer::count(ids.iter().filter(|id| found.acknowledge(**id)).count()))
 }
 
 /// XACKDEL (Redis 8.2). An id that is not pending in this group stays as it is, whatever the policy. One that was, and
@@ -105,24 +106,24 @@ fn acknowledge_and_delete(
     group: &[u8],
     references: References,
     ids: &[EntryId],
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     let known = scope.view(key)?.is_some_and(|stream| stream.group(group).is_some());
     if !known {
-        return Ok(Reply::Array(vec![Deleted::Absent.reply(); ids.len()]));
+        return Ok(Answer::Integers(vec![Deleted::Absent.number(); ids.len()]));
     }
     let version = scope.version;
     let (stream, key_version) = scope.stream(key)?.expect("just seen");
     let length = stream.log.len();
     let outcomes = ids.iter().map(|id| {
         if !stream.group_mut(group).expect("just seen").acknowledge(*id) {
-            return Deleted::Absent.reply();
+            return Deleted::Absent.number();
         }
         match stream.delete(*id, references) {
-            Deleted::Absent => Deleted::Gone.reply(),
-            outcome => outcome.reply(),
+            Deleted::Absent => Deleted::Gone.number(),
+            outcome => outcome.number(),
         }
     });
-    let outcomes = Reply::Array(outcomes.collect());
+    let outcomes = Answer::Integers(outcomes.collect());
     if stream.log.len() < length {
         *key_version = version;
         scope.push(key, KeyEvent::DeleteEntries);
@@ -138,7 +139,7 @@ fn negative_acknowledge(
     ids: &[EntryId],
     force: bool,
     deliveries: impl Fn(u64) -> u64,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     check_group(scope, key, group)?;
     let (Stream { log, groups, .. }, _) = scope.stream(key)?.expect("checked");
     let group = Arc::make_mut(groups.get_mut(group).expect("checked"));
@@ -155,7 +156,7 @@ fn negative_acknowledge(
     if released > 0 {
         scope.push(key, KeyEvent::Claimable);
     }
-    Ok(Reply::count(released))
+    Ok(Answer::count(released))
 }
 
 /// XGROUP CREATE
@@ -166,7 +167,7 @@ fn create(
     from: GroupStart,
     make_stream: bool,
     entries_read: Option<u64>,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     if scope.view(key)?.is_none() {
         if !make_stream {
             return Err(KEY_REQUIRED);
@@ -182,7 +183,7 @@ fn create(
     let (last_id, entries_read) = start(&stream.log, from, entries_read);
     stream.groups.insert(Bytes::copy_from_slice(group), Arc::new(Group::new(last_id, entries_read)));
     scope.push(key, KeyEvent::GroupCreate);
-    Ok(Reply::OK)
+    Ok(Answer::Done)
 }
 
 /// ENTRIESREAD is capped to the entries ever added (Redis 8.2).

@@ -3,8 +3,9 @@
 use crate::command::value::group::{AutoClaim, Claim, DeliveredAt};
 use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::{Answer, AutoClaimed, Claimed};
 use crate::state::effects::KeyEvent;
 use crate::state::group::pending::Pending;
 use crate::state::group::read::no_group;
@@ -17,12 +18,6 @@ use std::sync::Arc;
 /// Ids that XAUTOCLAIM looks at, for each one that it may claim.
 const ATTEMPTS_PER_CLAIM: u64 = 10;
 
-/// What was claimed: whole entries, or ids alone.
-enum Claimed {
-    Entries(EntryList),
-    Ids(Vec<Reply>),
-}
-
 impl Claimed {
     fn new(just_id: bool) -> Claimed {
         if just_id { Claimed::Ids(Vec::new()) } else { Claimed::Entries(EntryList::default()) }
@@ -30,24 +25,17 @@ impl Claimed {
 
     fn push(&mut self, log: &Log, id: EntryId) {
         match self {
-            Claimed::Ids(ids) => ids.push(Reply::Id(id)),
+            Claimed::Ids(ids) => ids.push(id),
             Claimed::Entries(list) => {
                 let found = log.list_entry(id, list);
                 assert!(found, "the caller has looked for {id}");
             }
         }
     }
-
-    fn into_reply(self) -> Reply {
-        match self {
-            Claimed::Entries(list) => Reply::Entries(list),
-            Claimed::Ids(ids) => Reply::Array(ids),
-        }
-    }
 }
 
 /// `xclaimCommand` of Redis 7.2.
-pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Reply, ReplyError> {
+pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Answer, ReplyError> {
     let now = scope.time;
     check_group(scope, claim.key, claim.group)?;
     let (Stream { log, groups, .. }, _) = scope.stream(claim.key)?.expect("checked");
@@ -86,11 +74,11 @@ pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Reply, ReplyErr
     if claim.delivered != DeliveredAt::Now {
         scope.push(claim.key, KeyEvent::Claimable);
     }
-    Ok(claimed.into_reply())
+    Ok(claimed.into())
 }
 
 /// `xautoclaimCommand` of Redis 7.2.
-pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Reply, ReplyError> {
+pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Answer, ReplyError> {
     let now = scope.time;
     check_group(scope, claim.key, claim.group)?;
     let (Stream { log, groups, .. }, _) = scope.stream(claim.key)?.expect("checked");
@@ -114,7 +102,7 @@ pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Reply,
         next = id.next();
         if !log.contains(id) {
             group.acknowledge(id);
-            deleted.push(Reply::Id(id));
+            deleted.push(id);
             // COUNT bounds the reply, and deleted ids are part of it.
             left -= 1;
             continue;
@@ -131,7 +119,7 @@ pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Reply,
     if created {
         scope.push(claim.key, KeyEvent::ConsumerCreate);
     }
-    Ok(Reply::Array(vec![Reply::Id(cursor), claimed.into_reply(), Reply::Array(deleted)]))
+    Ok(Answer::AutoClaimed(Box::new(AutoClaimed { cursor, claimed, deleted })))
 }
 
 /// Refuses a group that is missing, as XCLAIM, XAUTOCLAIM and XNACK do.

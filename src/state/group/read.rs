@@ -3,8 +3,9 @@
 use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::model::entries::{DeliveredBefore, EntryList};
 use crate::model::entry_id::EntryId;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::effects::KeyEvent;
 use crate::state::group::pending::Pending;
 use crate::state::group::{ConsumerNumber, Group, more_deliveries};
@@ -25,7 +26,7 @@ const PLUS_MEANINGLESS: ReplyError = ReplyError::new(
 );
 
 /// Everything is checked before anything changes (reliability R10).
-pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Reply, ReplyError> {
+pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Answer, ReplyError> {
     for (key, from) in &read.streams {
         validate(scope.entry(key).map(|entry| &*entry), key, read.group, *from)?;
     }
@@ -55,7 +56,7 @@ pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Reply, ReplyE
             streams.push((Bytes::copy_from_slice(key), list));
         }
     }
-    Ok(if streams.is_empty() { Reply::NilArray } else { Reply::Streams(streams) })
+    Ok(if streams.is_empty() { Answer::NilArray } else { Answer::Streams(streams) })
 }
 
 /// Whether the read would find something, make a consumer, be refused, or find its consumer not seen for a while: then
@@ -89,7 +90,7 @@ pub fn refusal<'k>(
 }
 
 /// A blocked read is tried: `None` if it finds nothing, and then it leaves no trace.
-pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Result<Reply, ReplyError>> {
+pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Result<Answer, ReplyError>> {
     for (key, from) in &blocked.streams {
         if let Err(refused) = validate(scope.entry(key).map(|entry| &*entry), key, blocked.group, *from) {
             return Some(Err(refused));
@@ -106,7 +107,7 @@ pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Res
     });
     let outcome = finds.then(|| read(scope, blocked))?;
     // Everything claimable was gone: what pointed to it is dropped, and the read goes on waiting.
-    (!matches!(outcome, Ok(Reply::NilArray))).then_some(outcome)
+    (!matches!(outcome, Ok(Answer::NilArray))).then_some(outcome)
 }
 
 /// When something that is pending becomes claimable for a read with CLAIM that finds nothing now, if nothing else happens;

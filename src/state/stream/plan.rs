@@ -161,8 +161,8 @@ mod tests {
     fn random_log(random: &mut Random) -> Log {
         let mut log = Log::default();
         let value_bytes = 1 + random.below(6000);
-        (0..random.below(200)).for_each(|_| append(&mut log, random, value_bytes));
-        let share = 1 + random.below(6);
+        (0..random.below(400)).for_each(|_| append(&mut log, random, value_bytes));
+        let share = 1 + random.below(12);
         let ids: Vec<EntryId> = log.range(EntryId::MIN, EntryId::MAX).map(|entry| entry.id).collect();
         for id in ids.into_iter().filter(|_| random.one_in(share)) {
             log.delete(id);
@@ -205,7 +205,7 @@ mod tests {
             let mut random = Random::new(seed);
             let mut log = random_log(&mut random);
             let range = (some_id(&log, &mut random), some_id(&log, &mut random));
-            let most = if random.flag() { u64::from(u32::MAX) } else { random.below(60) };
+            let most = if random.one_in(4) { random.below(60) } else { u64::from(u32::MAX) };
             let is_reverse = random.flag();
             let copies = copied(&log, range, most, is_reverse);
             let plan = log.list_range(range.0, range.1, most, is_reverse);

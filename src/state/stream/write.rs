@@ -2,8 +2,9 @@
 
 use crate::command::value::stream::{Add, Idempotency, NewId, References, SetIdCounters, StreamWrite, Trim};
 use crate::model::entry_id::EntryId;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
 use crate::state::effects::KeyEvent;
 use crate::state::keyspace::Value;
 use crate::state::scope::Scope;
@@ -24,7 +25,7 @@ const RECORDED_OTHERWISE: ReplyError =
 const TOO_LARGE: ReplyError = ReplyError::new("ERR Elements are too large to be stored");
 
 /// XADD
-pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
+pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
     match &add.idempotency {
         None => append(scope, add),
         Some(idempotency) => add_once(scope, add, idempotency),
@@ -37,7 +38,7 @@ fn add_once(
     scope: &mut Scope<'_>,
     add: &Add<'_>,
     idempotency: &Idempotency<'_>,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     let (producer, id) = (idempotency.producer(), idempotency.id());
     let (time, version) = (scope.time, scope.version);
     let known = scope.view(add.key)?.and_then(|stream| stream.producers.find(producer, id, time));
@@ -45,18 +46,18 @@ fn add_once(
         let (stream, key_version) = scope.stream(add.key)?.expect("just seen");
         stream.producers.duplicates = stream.producers.duplicates.saturating_add(1);
         *key_version = version;
-        return Ok(Reply::Id(entry));
+        return Ok(Answer::Id(entry));
     }
-    let reply = append(scope, add)?;
-    if let Reply::Id(entry) = reply {
+    let answer = append(scope, add)?;
+    if let Answer::Id(entry) = answer {
         let stream = scope.keys.stream_mut(add.key).expect("just added to");
         stream.producers.remember(producer, id, entry, time);
         scope.keys.refresh_forgetting(add.key);
     }
-    Ok(reply)
+    Ok(answer)
 }
 
-fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
+fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
     let (time, version, limits) = (scope.time, scope.version, scope.limits);
     if add.id == NewId::Explicit(EntryId::MIN) {
         return Err(ID_ZERO);
@@ -72,7 +73,7 @@ fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
             *key_version = version;
             (id, add.trim.map_or(0, |trim| stream.trim(&trim, limits)))
         }
-        None if !add.make_stream => return Ok(Reply::Nil),
+        None if !add.make_stream => return Ok(Answer::Nil),
         None => {
             let mut stream = Stream::new(scope.idempotency);
             let id = next_id(&stream.log, add.id, time)?;
@@ -86,7 +87,7 @@ fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Reply, ReplyError> {
     if trimmed > 0 {
         scope.push(add.key, KeyEvent::Trim);
     }
-    Ok(Reply::Id(id))
+    Ok(Answer::Id(id))
 }
 
 /// `streamNextID` and the checks of `streamAppendItem` (Redis 7.2).
@@ -104,7 +105,7 @@ fn next_id(log: &Log, wanted: NewId, now: TimeMs) -> Result<EntryId, ReplyError>
     if id > last { Ok(id) } else { Err(ID_TOO_SMALL) }
 }
 
-pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Reply, ReplyError> {
+pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Answer, ReplyError> {
     match write {
         StreamWrite::Trim { key, trim } => trim_stream(scope, key, trim),
         StreamWrite::Delete { key, ids } => delete(scope, key, ids),
@@ -116,27 +117,27 @@ pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Reply, Re
 }
 
 /// XTRIM
-fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Reply, ReplyError> {
+fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Answer, ReplyError> {
     let (version, limits) = (scope.version, scope.limits);
-    let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Reply::Integer(0)) };
+    let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Answer::Integer(0)) };
     let trimmed = stream.trim(trim, limits);
     if trimmed > 0 {
         *key_version = version;
         scope.push(key, KeyEvent::Trim);
     }
-    Ok(Reply::Integer(trimmed as i64))
+    Ok(Answer::Integer(trimmed as i64))
 }
 
 /// XDEL
-fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Reply, ReplyError> {
+fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Answer, ReplyError> {
     let version = scope.version;
-    let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Reply::Integer(0)) };
+    let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Answer::Integer(0)) };
     let deleted = ids.iter().filter(|id| stream.log.delete(**id)).count();
     if deleted > 0 {
         *key_version = version;
         scope.push(key, KeyEvent::DeleteEntries);
     }
-    Ok(Reply::count(deleted))
+    Ok(Answer::count(deleted))
 }
 
 /// XDELEX (Redis 8.2).
@@ -145,17 +146,17 @@ fn delete_each(
     key: &[u8],
     references: References,
     ids: &[EntryId],
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     let version = scope.version;
     let Some((stream, key_version)) = scope.stream(key)? else {
-        return Ok(Reply::Array(vec![Deleted::Absent.reply(); ids.len()]));
+        return Ok(Answer::Integers(vec![Deleted::Absent.number(); ids.len()]));
     };
     let outcomes: Vec<Deleted> = ids.iter().map(|id| stream.delete(*id, references)).collect();
     if outcomes.contains(&Deleted::Gone) {
         *key_version = version;
         scope.push(key, KeyEvent::DeleteEntries);
     }
-    Ok(Reply::Array(outcomes.into_iter().map(Deleted::reply).collect()))
+    Ok(Answer::Integers(outcomes.into_iter().map(Deleted::number).collect()))
 }
 
 /// What became of an entry that was to be deleted (XDELEX, XACKDEL).
@@ -169,12 +170,13 @@ pub enum Deleted {
 }
 
 impl Deleted {
-    pub fn reply(self) -> Reply {
-        Reply::Integer(match self {
+    /// As XDELEX and XACKDEL answer it.
+    pub fn number(self) -> i64 {
+        match self {
             Deleted::Absent => -1,
             Deleted::Gone => 1,
             Deleted::Kept => 2,
-        })
+        }
     }
 }
 
@@ -198,7 +200,7 @@ fn set_id(
     key: &[u8],
     last_id: EntryId,
     counters: Option<&SetIdCounters>,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     if counters.is_some_and(|counters| last_id < counters.max_deleted_id) {
         return Err(ReplyError::new(
             "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id",
@@ -231,7 +233,7 @@ fn set_id(
         }
     }
     scope.push(key, KeyEvent::SetId);
-    Ok(Reply::OK)
+    Ok(Answer::Done)
 }
 
 /// XCFGSET. Whoever changes a value empties the table; the counters stay.
@@ -240,7 +242,7 @@ fn configure(
     key: &[u8],
     duration_s: Option<u32>,
     ids: Option<u32>,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     let version = scope.version;
     let Some(before) = scope.view(key)?.map(|stream| stream.producers.limits()) else {
         return Err(ReplyError::NO_SUCH_KEY);
@@ -255,7 +257,7 @@ fn configure(
         *key_version = version;
         scope.keys.refresh_forgetting(key);
     }
-    Ok(Reply::OK)
+    Ok(Answer::Done)
 }
 
 /// XIDMPRECORD. The id is as old as this command, whenever its entry came.
@@ -265,14 +267,14 @@ fn record_id(
     producer: &[u8],
     id: &[u8],
     entry: EntryId,
-) -> Result<Reply, ReplyError> {
+) -> Result<Answer, ReplyError> {
     let (time, version) = (scope.time, scope.version);
     let Some(stream) = scope.view(key)? else { return Err(ReplyError::NO_SUCH_KEY) };
     if !stream.log.contains(entry) {
         return Err(ENTRY_MISSING);
     }
     match stream.producers.find(producer, id, time) {
-        Some(known) if known == entry => return Ok(Reply::OK),
+        Some(known) if known == entry => return Ok(Answer::Done),
         Some(_) => return Err(RECORDED_OTHERWISE),
         None => {}
     }
@@ -280,5 +282,5 @@ fn record_id(
     stream.producers.remember(producer, id, entry, time);
     *key_version = version;
     scope.keys.refresh_forgetting(key);
-    Ok(Reply::OK)
+    Ok(Answer::Done)
 }
