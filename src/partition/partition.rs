@@ -95,8 +95,7 @@ impl<T> Partition<T> {
 
     /// Bytes that the answer to a query takes which rides now, about: of what is applied, or of what is about to be.
     pub fn riding_bytes(&self, database: u32, now: TimeMs, query: &Query<'_>) -> usize {
-        let unapplied: usize =
-            {
+        let unapplied: usize = {
             let in_flight = self.in_flight.iter().map(|(_, batch)| batch);
             self.full.iter().chain([&self.open]).chain(in_flight).map(Batch::bytes).sum()
         };

@@ -81,8 +81,7 @@ impl Disk {
             Replication::Local => options.journal.tail_bytes_max,
             Replication::Raft => options.journal.tail_bytes_max.max(TAIL_BYTES_MAX),
         };
-        let journal_options =
-            data_dir.journal_options(JournalOptions { tail_bytes_max, ..options.journal });
+        let journal_options = data_dir.journal_options(JournalOptions { tail_bytes_max, ..options.journal });
         let (journal, recovered) = Journal::open(Arc::clone(&fs), &data_dir.journal(), journal_options)?;
         tracing::info!(records = recovered.records, bytes = recovered.bytes, "read the journal");
         let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
@@ -239,7 +238,8 @@ impl Disk {
             if machine.applied() <= log.purged().index {
                 return None;
             }
-            let log_id = log.log_id(machine.applied()).expect("an applied entry that is not purged is in the log");
+            let log_id =
+                log.log_id(machine.applied()).expect("an applied entry that is not purged is in the log");
             Some(Image { meta: CheckpointMeta { partition, log_id, membership }, machine })
         };
         Images { begun: journal.bytes_appended(), images: self.partitions().filter_map(take).collect() }

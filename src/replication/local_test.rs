@@ -65,8 +65,10 @@ fn entries_are_applied_in_order_once_they_are_durable_and_found_again() {
 #[test]
 fn everything_that_is_proposed_costs_one_sync_and_comes_back_as_it_is() {
     let fs = SimFs::new(1);
-    let options =
-        CommitterOptions { journal: JournalOptions::default(), ..options(Durability::Fsync, FlushPolicy::Inline) };
+    let options = CommitterOptions {
+        journal: JournalOptions::default(),
+        ..options(Durability::Fsync, FlushPolicy::Inline)
+    };
     let node = start(&fs, &options).unwrap();
     run(async {
         let proposed: Vec<Bytes> = (0..20).map(|number: u64| entry(&number.to_string())).collect();
@@ -78,7 +80,8 @@ fn everything_that_is_proposed_costs_one_sync_and_comes_back_as_it_is() {
         let events = node.committer.events().await.unwrap();
         assert_eq!((fs.syncs(), events.len()), (syncs + 1, 20));
         for (number, (event, entry)) in (0..).zip(events.iter().zip(&proposed)) {
-            let CommitEvent::Committed { partition: of, log_id, payload: Payload::Entry(bytes), proposal } = event
+            let CommitEvent::Committed { partition: of, log_id, payload: Payload::Entry(bytes), proposal } =
+                event
             else {
                 panic!("{event:?}");
             };

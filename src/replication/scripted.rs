@@ -149,7 +149,9 @@ impl ScriptedCommitter {
                 return Ok(events);
             }
             match &self.chaos {
-                Some(entropy) if !self.is_calm.get() && self.logs.iter().any(|log| log.borrow().is_busy()) => {
+                Some(entropy)
+                    if !self.is_calm.get() && self.logs.iter().any(|log| log.borrow().is_busy()) =>
+                {
                     self.step(entropy);
                     tokio::task::yield_now().await;
                 }

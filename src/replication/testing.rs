@@ -8,21 +8,21 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::base::latch::Latch;
+use crate::command::value::string::{StringQuery, StringWrite};
+use crate::command::value::{Query, Write};
 use crate::env::clock::SystemClock;
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
+use crate::model::reply::Reply;
+use crate::model::time::TimeMs;
 use crate::replication::committer::{CommitError, Committer, CommitterOptions, OpenError};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::replication::replay;
-use crate::storage::data_dir::DataDir;
-use crate::command::value::string::{StringQuery, StringWrite};
-use crate::command::value::{Query, Write};
-use crate::model::reply::Reply;
-use crate::model::time::TimeMs;
 use crate::state::checkpoint;
 use crate::state::machine::Machine;
 use crate::state::op::batch::BatchWriter;
+use crate::storage::data_dir::DataDir;
 
 const KEY: &[u8] = b"log";
 const NOW: TimeMs = TimeMs(1);
@@ -75,7 +75,11 @@ pub struct TestNode {
 pub const PARTITIONS: u16 = 2;
 
 impl TestNode {
-    pub async fn start(fs: &Arc<dyn Fs>, path: &Path, options: &CommitterOptions) -> Result<TestNode, OpenError> {
+    pub async fn start(
+        fs: &Arc<dyn Fs>,
+        path: &Path,
+        options: &CommitterOptions,
+    ) -> Result<TestNode, OpenError> {
         let dir = DataDir::open_with(
             Arc::clone(fs),
             path,
@@ -114,7 +118,10 @@ impl TestNode {
             let (partition, applied, ended) = (event.partition(), event.applied(), event.ended());
             let end = self.apply(event);
             if let Some(proposal) = ended {
-                assert!(self.ends.borrow().iter().all(|(of, _)| *of != proposal.0), "{proposal:?} ends twice");
+                assert!(
+                    self.ends.borrow().iter().all(|(of, _)| *of != proposal.0),
+                    "{proposal:?} ends twice"
+                );
                 self.ends.borrow_mut().push((proposal.0, end));
             }
             if let Some(index) = applied {

@@ -274,7 +274,8 @@ impl Worker {
             self.checkpointing.set(true);
             let (began_ms, changes) = (self.clock.monotonic_ms(), self.changes());
             self.checkpoints.began_ms.set(Some(began_ms));
-            let result = self.committer().checkpoint(&|id| self.partition(id).borrow().machine().clone()).await;
+            let result =
+                self.committer().checkpoint(&|id| self.partition(id).borrow().machine().clone()).await;
             self.checkpointing.set(false);
             let took_ms = self.clock.monotonic_ms() - began_ms;
             self.checkpoints.began_ms.set(None);

@@ -132,7 +132,9 @@ impl CheckpointStore {
             // Another writer has just given it its name; nothing is removed for the sake of a name that may be lost.
             self.fs.sync_dir(&self.dir).map_err(io_error(&self.dir, 0, "sync the directory"))?;
         }
-        self.remove(|name| parse_name(name).is_some_and(|(of, index)| of == partition && Some(index) < newest))
+        self.remove(|name| {
+            parse_name(name).is_some_and(|(of, index)| of == partition && Some(index) < newest)
+        })
     }
 
     fn remove(&self, condemned: impl Fn(&str) -> bool) -> Result<(), CheckpointError> {

@@ -82,7 +82,8 @@ impl RaftCommitter {
 
     pub fn has_room(&self, partition: PartitionId) -> bool {
         let proposals = self.outbox.proposals().borrow();
-        proposals.entries(partition) < ENTRIES_IN_FLIGHT_MAX && proposals.bytes(partition) < BYTES_IN_FLIGHT_MAX
+        proposals.entries(partition) < ENTRIES_IN_FLIGHT_MAX
+            && proposals.bytes(partition) < BYTES_IN_FLIGHT_MAX
     }
 
     pub fn has_in_flight(&self) -> bool {
@@ -121,7 +122,10 @@ impl RaftCommitter {
         self.disk.checkpoint_done(images.begun).await
     }
 
-    async fn checkpoint_group(&self, image: Image) -> Result<Result<(), Fatal<super::types::Types>>, CommitError> {
+    async fn checkpoint_group(
+        &self,
+        image: Image,
+    ) -> Result<Result<(), Fatal<super::types::Types>>, CommitError> {
         let Group { raft, applied } = self.group(image.meta.partition);
         let meta = snapshot::snapshot_meta(&image.meta).expect("the membership was encoded here");
         self.disk.write_image(image).await?;

@@ -139,7 +139,9 @@ impl Outbox {
     pub fn lose(&self, partition: PartitionId, proposal: ProposalId) {
         if self.handing_over.get() == Some(proposal) {
             self.refuse(partition, proposal, Refusal::GroupStopped("it takes no proposals".into()));
-        } else if !self.has_stopped() && self.proposals.borrow_mut().end_if_begun(partition, proposal).is_some() {
+        } else if !self.has_stopped()
+            && self.proposals.borrow_mut().end_if_begun(partition, proposal).is_some()
+        {
             self.push(CommitEvent::Unknown { partition, proposal });
         }
     }

@@ -86,9 +86,8 @@ pub struct Done<T> {
 
 impl Done<ClientWriteResult<Types>> {
     pub fn new(outbox: Rc<Outbox>, partition: PartitionId, proposal: ProposalId) -> Self {
-        let is_refusal = |result: &ClientWriteResult<Types>| {
-            matches!(result, Err(ClientWriteError::ForwardToLeader(_)))
-        };
+        let is_refusal =
+            |result: &ClientWriteResult<Types>| matches!(result, Err(ClientWriteError::ForwardToLeader(_)));
         Done { outbox, partition, proposal, is_refusal }
     }
 }

@@ -242,7 +242,10 @@ impl PartitionLog {
     /// Recovery met a reset.
     pub fn recover_reset(&mut self, upto: LogId) -> Result<(), String> {
         if upto.index < self.purged.index {
-            return Err(format!("a reset to entry {} comes after entry {} was purged", upto.index.0, self.purged.index.0));
+            return Err(format!(
+                "a reset to entry {} comes after entry {} was purged",
+                upto.index.0, self.purged.index.0
+            ));
         }
         self.reset(upto);
         Ok(())

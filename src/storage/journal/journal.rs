@@ -192,7 +192,13 @@ impl Journal {
     }
 
     /// The same; what is kept in memory shares the payload instead of copying it.
-    pub fn append_shared(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &Bytes) {
+    pub fn append_shared(
+        &mut self,
+        partition: PartitionId,
+        log_id: LogId,
+        kind: RecordKind,
+        payload: &Bytes,
+    ) {
         self.append_entry(partition, log_id, kind, payload);
         self.tail.push(partition, log_id, kind, || payload.clone());
     }

@@ -20,9 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::fs::{Fs, SECTOR_BYTES};
 use crate::storage::journal::error::JournalError;
-use crate::storage::journal::file::{
-    END_BYTES, HEADER_BYTES, JournalFile, VERSION_WITHOUT_CONTINUED,
-};
+use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile, VERSION_WITHOUT_CONTINUED};
 use crate::storage::journal::file_name;
 use crate::storage::journal::index::{PartitionLog, Position};
 use crate::storage::journal::reader::{Found, JournalReader};
