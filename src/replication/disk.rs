@@ -312,11 +312,13 @@ impl Disk {
             self.check_latch()?;
             let finished = match &mut *running {
                 Some(sync) => {
-                    let died = CommitError::Stopped { reason: "the flusher thread died".into() };
-                    let finished = (&mut sync.done).await;
-                    let began_us = sync.began_us;
+                    let (finished, began_us) = ((&mut sync.done).await, sync.began_us);
                     *running = None;
-                    self.check_latch().and(finished.map_err(|_| died)).map(|outcome| (outcome, began_us))?
+                    let Ok(finished) = finished else {
+                        self.check_latch()?;
+                        return Err(CommitError::Stopped { reason: "the flusher thread died".into() });
+                    };
+                    (finished, began_us)
                 }
                 None => {
                     let began_us = self.clock.monotonic_us();

@@ -14,7 +14,7 @@ use crate::env::clock::SystemClock;
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
-use crate::model::reply::Reply;
+use crate::state::answer::Answer;
 use crate::model::time::TimeMs;
 use crate::replication::committer::{CommitError, Committer, CommitterOptions, OpenError};
 use crate::replication::event::{CommitEvent, Payload};
@@ -39,11 +39,11 @@ pub fn entry(name: &str) -> Bytes {
 /// The names of all entries that a machine has applied.
 pub fn names(machine: &Machine) -> Vec<String> {
     match machine.query(0, NOW, &Query::String(StringQuery::Get { key: KEY })).answer {
-        Reply::Bulk(names) => {
+        Answer::Bulk(names) => {
             let names = String::from_utf8_lossy(&names).into_owned();
             names.split_terminator(';').map(str::to_owned).collect()
         }
-        Reply::Nil => Vec::new(),
+        Answer::Nil => Vec::new(),
         other => panic!("the names are text, not {other:?}"),
     }
 }

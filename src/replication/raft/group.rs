@@ -12,7 +12,7 @@ use crate::model::log::{LogId, PartitionId, Term};
 use crate::replication::committer::OpenError;
 use crate::replication::disk::Disk;
 use crate::replication::raft::flushes::Flushes;
-use crate::replication::raft::log_store::{GroupLog, LogStore};
+use crate::replication::raft::log_store::{GroupLog, LogStore, is_sole_voter};
 use crate::replication::raft::network::NoPeers;
 use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::record;
@@ -39,15 +39,16 @@ impl Group {
         flushes: &Rc<Flushes>,
         outbox: &Rc<Outbox>,
     ) -> Result<(Group, Machine), OpenError> {
-        let log = GroupLog::new(partition, Rc::clone(flushes));
+        let log = GroupLog::new(node, partition, Rc::clone(flushes));
         let applied = Applied::new(Rc::clone(&log), Rc::clone(outbox));
         let recovery = Recovery { node, disk: flushes.disk(), applied: &applied };
         let mut recovered = recovery.recover()?;
         recovery.check_members(&recovered.membership)?;
         recovery.found(&mut recovered)?;
         let may_lead = recovery.may_lead()?;
-        let is_sole_voter = is_sole_voter(node, &recovered.membership);
-        log.set_sole_voter(is_sole_voter);
+        let membership = recovered.membership.membership();
+        let is_sole_voter = is_sole_voter(node, membership);
+        log.membership_changed(&mut flushes.journal().borrow_mut(), membership);
 
         let failed =
             |reason: String| OpenError::Raft { partition, reason: format!("Raft did not start: {reason}") };
@@ -102,12 +103,6 @@ async fn watch(raft: Raft, applied: Rc<Applied>, outbox: Rc<Outbox>) {
     applied.close();
 }
 
-/// Whether a node alone makes every quorum.
-fn is_sole_voter(node: u64, stored: &StoredMembership) -> bool {
-    let configs = stored.membership().get_joint_config();
-    !configs.is_empty() && configs.iter().all(|config| *config == BTreeSet::from([node]))
-}
-
 /// What happens before openraft gets to see the files.
 struct Recovery<'a> {
     node: u64,
@@ -140,7 +135,8 @@ impl Recovery<'_> {
             self.applied.set_snapshot(meta);
         }
         let membership = self.newest_membership()?.unwrap_or_else(|| in_force.clone());
-        let is_alone = membership == StoredMembership::default() || is_sole_voter(self.node, &membership);
+        let is_alone =
+            membership == StoredMembership::default() || is_sole_voter(self.node, membership.membership());
         let upto = if is_alone { self.last() } else { self.committed() };
         self.disk.replay(partition, &mut machine, upto.index, &mut |log_record| {
             let entry = record::decode_entry(log_record)?;
@@ -270,3 +266,7 @@ fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraf
     }
     .validate()
 }
+
+#[cfg(test)]
+#[path = "group_test.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! openraft's log of one partition, over the journal that all partitions share.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
@@ -12,11 +13,12 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, LogState, RaftLogReader};
 
-use crate::model::log::{LogIndex, PartitionId};
+use crate::model::log::{LogId, LogIndex, PartitionId};
 use crate::replication::disk::Disk;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::record;
-use crate::replication::raft::types::{Entry, RaftLogId, Types, Vote, io_error};
+use crate::replication::raft::types::{Entry, Membership, RaftLogId, Types, Vote, io_error};
+use crate::storage::journal::journal::Journal;
 use crate::storage::journal::record::RecordKind;
 
 /// A handle; clones are the same log, so that every reader sees an entry as soon as it is appended.
@@ -30,18 +32,24 @@ pub struct LogStore {
 pub struct GroupLog {
     partition: PartitionId,
     flushes: Rc<Flushes>,
-    /// Whether this node alone makes a quorum.
+    node: u64,
+    /// Whether this node alone makes every quorum, by the newest membership of the log. It may be `false` where a
+    /// membership was truncated.
     is_sole_voter: Cell<bool>,
+    /// What openraft has said to be committed. A sole voter does not write it down.
+    committed: Cell<LogId>,
     /// openraft is being started: see [`GroupLog::heads`].
     is_opening: Cell<bool>,
 }
 
 impl GroupLog {
-    pub fn new(partition: PartitionId, flushes: Rc<Flushes>) -> Rc<GroupLog> {
+    pub fn new(node: u64, partition: PartitionId, flushes: Rc<Flushes>) -> Rc<GroupLog> {
         Rc::new(GroupLog {
             partition,
             flushes,
+            node,
             is_sole_voter: Cell::new(false),
+            committed: Cell::default(),
             is_opening: Cell::new(false),
         })
     }
@@ -54,8 +62,15 @@ impl GroupLog {
         self.flushes.disk()
     }
 
-    pub fn set_sole_voter(&self, is_sole_voter: bool) {
-        self.is_sole_voter.set(is_sole_voter);
+    /// The newest membership of the log is another one from here on. When the node ceases to be alone, it writes down
+    /// what is committed: what is durable says nothing any more.
+    pub fn membership_changed(&self, journal: &mut Journal, membership: &Membership) {
+        let was_sole_voter = self.is_sole_voter.replace(is_sole_voter(self.node, membership));
+        let committed = self.committed.get();
+        if was_sole_voter && !self.is_sole_voter.get() && committed > journal.log(self.partition).committed()
+        {
+            journal.append_committed(self.partition, committed);
+        }
     }
 
     pub fn set_opening(&self, is_opening: bool) {
@@ -88,6 +103,12 @@ impl GroupLog {
         };
         (first.0..=last.0).map(head).collect()
     }
+}
+
+/// Whether a node alone makes every quorum.
+pub fn is_sole_voter(node: u64, membership: &Membership) -> bool {
+    let configs = membership.get_joint_config();
+    !configs.is_empty() && configs.iter().all(|config| *config == BTreeSet::from([node]))
 }
 
 impl LogStore {
@@ -198,6 +219,7 @@ impl RaftLogStorage<Types> for LogStore {
                     EntryPayload::Blank => (RecordKind::Blank, Bytes::new()),
                     EntryPayload::Membership(membership) => {
                         must_sync = true;
+                        self.log.membership_changed(&mut journal, &membership);
                         (RecordKind::Membership, record::encode_membership(&membership).into())
                     }
                 };
@@ -212,7 +234,12 @@ impl RaftLogStorage<Types> for LogStore {
     /// before the next append is.
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> Result<(), io::Error> {
         let index = record::from_raft_option(last.as_ref()).index;
-        self.log.flushes.journal().borrow_mut().truncate_after(self.log.partition, index);
+        let mut journal = self.log.flushes.journal().borrow_mut();
+        let newest = journal.log(self.log.partition).last_membership();
+        if newest.is_some_and(|membership| membership > index) {
+            self.log.is_sole_voter.set(false);
+        }
+        journal.truncate_after(self.log.partition, index);
         Ok(())
     }
 
@@ -227,6 +254,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn save_committed(&mut self, committed: Option<RaftLogId>) -> Result<(), io::Error> {
         let journal = self.log.flushes.journal();
         let committed = record::from_raft_option(committed.as_ref());
+        self.log.committed.set(committed);
         // With one voter what is durable is committed: a record for every round would say nothing.
         if !self.log.is_sole_voter.get() && committed > journal.borrow().log(self.log.partition).committed() {
             journal.borrow_mut().append_committed(self.log.partition, committed);

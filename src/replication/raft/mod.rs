@@ -20,6 +20,8 @@ mod state_machine;
 mod types;
 
 #[cfg(test)]
+mod leadership_tests;
+#[cfg(test)]
 mod suite;
 #[cfg(test)]
 mod tests;

@@ -244,6 +244,8 @@ impl RaftStateMachine<Types> for StateMachine {
         let machine: Machine = data.load_exactly(meta).map_err(io_error)?;
         let checkpoint = snapshot::checkpoint_meta(partition, meta);
         let log_id = checkpoint.log_id;
+        let last = record::from_raft_option(self.applied.last().as_ref());
+        assert!(log_id.index > last.index, "a snapshot of {log_id:?} comes when {last:?} was handed out");
         disk.flush().await.map_err(io_error)?;
         disk.write_checkpoint(checkpoint, machine.clone()).await.map_err(io_error)?;
         disk.journal().borrow_mut().purge(partition, log_id);

@@ -180,7 +180,7 @@ impl StoreBuilder<Types, MiddleStart, WithEngine, Guard> for Builder {
         let disk = Disk::open(fs, clock, &data_dir, CommitterOptions::default(), latch.clone()).unwrap();
         let outbox = Rc::new(Outbox::new(latch));
         let flushes = Flushes::start(Rc::new(disk), Rc::clone(&outbox));
-        let log = GroupLog::new(PartitionId(0), flushes);
+        let log = GroupLog::new(1, PartitionId(0), flushes);
         let applied = Applied::new(Rc::clone(&log), Rc::clone(&outbox));
         let inner = StateMachine::new(Rc::clone(&applied));
         let machine = WithEngine { inner, applied, outbox, machine: Machine::new() };
