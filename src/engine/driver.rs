@@ -59,6 +59,7 @@ impl<D: Fn(Delivery)> Driver<D> {
                 tokio::select! {
                     biased;
                     () = self.wakers.work.notified() => {}
+                    () = self.committer.room_made() => {}
                     () = self.wakers.delivery.notified() => self.deliver(),
                     events = self.committer.events() => match events {
                         Ok(events) => self.handle(events),
@@ -71,6 +72,11 @@ impl<D: Fn(Delivery)> Driver<D> {
                 biased;
                 events = self.committer.events() => events,
                 () = self.wakers.work.notified() => continue,
+                () = self.committer.room_made() => continue,
+                () = self.wakers.delivery.notified() => {
+                    self.deliver();
+                    continue;
+                }
             };
             match events {
                 Ok(events) => self.handle(events),
@@ -82,10 +88,13 @@ impl<D: Fn(Delivery)> Driver<D> {
     /// Commits what is still open or in flight, at the end.
     pub async fn finish(&self) -> Result<(), CommitError> {
         while !self.engine.borrow().is_idle() {
-            self.propose();
+            let proposed = self.propose();
             if self.committer.has_in_flight() {
                 let events = self.committer.events().await?;
                 self.handle(events);
+            } else if !proposed {
+                // A sync that was under way when the loops ended keeps the room.
+                self.committer.sync().await?;
             }
         }
         self.deliver();

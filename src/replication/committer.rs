@@ -169,6 +169,16 @@ impl Committer {
         }
     }
 
+    /// Waits until there may be room that there was not. Room also comes with events.
+    pub async fn room_made(&self) {
+        match self {
+            Committer::Local(local) => local.disk().sync_ended().await,
+            Committer::Raft(_) => std::future::pending().await,
+            #[cfg(test)]
+            Committer::Scripted(_) => std::future::pending().await,
+        }
+    }
+
     /// Whether a proposal has not ended yet.
     pub fn has_in_flight(&self) -> bool {
         match self {

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
@@ -31,6 +31,7 @@ pub struct Disk {
     journal: RefCell<Journal>,
     checkpoints: CheckpointStore,
     clock: Arc<dyn Clock>,
+    sync_ended: Notify,
     latch: Latch,
     durability: Durability,
     pace: Cell<Pace>,
@@ -89,6 +90,7 @@ impl Disk {
         Ok(Disk {
             journal: RefCell::new(journal),
             checkpoints,
+            sync_ended: Notify::new(),
             latch,
             durability: options.durability,
             pace: Cell::new(Pace::new(options.flush)),
@@ -336,7 +338,13 @@ impl Disk {
         Ok(())
     }
 
+    /// Waits until a sync has ended since this was asked last.
+    pub async fn sync_ended(&self) {
+        self.sync_ended.notified().await;
+    }
+
     fn synced(&self, finished: Finished, began_us: u64) -> Result<(), CommitError> {
+        self.sync_ended.notify_one();
         self.pace.set(self.pace.get().after(finished.took));
         self.last_sync.set(Some(finished.took));
         let result = self.journal.borrow_mut().complete_sync(finished.handle, finished.outcome);
