@@ -13,6 +13,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What a client of the TLS port is offered: certificate, versions, cipher suites.
+pub type Offer = Arc<ServerConfig>;
+
 /// A file of certificates or of a key is not read beyond this.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -40,7 +43,7 @@ pub enum TlsError {
 }
 
 /// Reads the files and puts together what new connections are offered.
-pub fn build(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn build(settings: &TlsSettings) -> Result<Offer, TlsError> {
     let provider = Arc::new(provider(settings));
     let chain = certificates("tls-cert-file", required("tls-cert-file", &settings.cert_file)?)?;
     let key = private_key(required("tls-key-file", &settings.key_file)?)?;
