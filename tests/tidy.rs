@@ -275,6 +275,22 @@ fn architecture_md_knows_every_room() {
     assert!(missing.is_empty(), "ARCHITECTURE.md does not mention {missing:?}");
 }
 
+/// The walks of ARCHITECTURE.md go through files that are there.
+#[test]
+fn architecture_md_names_files_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let missing: BTreeSet<_> = quoted
+        .filter(|name| name.contains('/') && !name.contains([' ', '*']))
+        .filter(|name| !root().join(name).exists() && !["", ".rs"].iter().any(|end| src(name, end).exists()))
+        .collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names {missing:?}");
+}
+
+fn src(name: &str, end: &str) -> PathBuf {
+    root().join("src").join(format!("{name}{end}"))
+}
+
 #[test]
 fn code_is_told_from_comments_and_text() {
     assert_eq!(code(r#"a("unsafe // x \" y") // crate::b"#), "a() ");
