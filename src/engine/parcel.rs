@@ -182,59 +182,77 @@ mod tests {
         RequestId { connection: ConnectionId { number: 1, place: 0 }, reply_slot }
     }
 
-    #[test]
-    fn what_is_sent_arrives_in_its_order() {
+    fn random_batch(seed: u64) -> (Batch, u64) {
         let pool = pool();
-        for seed in 0..300 {
-            let mut random = Random::new(seed);
-            let (mut batch, mut sent) = (Batch::default(), Vec::new());
-            let number = random.below(20);
-            for slot in 0..number {
-                let partition = PartitionId(random.below(4) as u16);
-                let database = random.below(3) as u32;
-                let data = if random.flag() {
-                    Data::Write(random_write(&mut random, &pool))
-                } else {
-                    Data::Query(random_query(&mut random, &pool))
-                };
-                let position = if random.flag() { Position::First } else { Position::Behind };
-                let work = || match seed.wrapping_add(slot) % 8 {
-                    0 => Work::Everywhere { database, data: &data },
-                    1 => Work::PerStream { database, data: &data },
-                    2 => Work::Blocking { database, read: &data, timeout_ms: seed },
-                    3 => {
-                        let watched = vec![Watched { database, key: b"w", version: KeyVersion(seed) }];
-                        let (transaction, queries) =
-                            Transaction::of_commands(watched, [(database, data.clone())]);
-                        Work::Transaction { partition, transaction, queries }
-                    }
-                    4 => Work::Pass { partition },
-                    5 => match &data {
-                        Data::Write(write) => Work::Fill { database, writes: vec![write.clone(); 3] },
-                        Data::Query(_) => Work::Fill { database, writes: Vec::new() },
-                    },
-                    6 => Work::Question(Question::Versions(vec![(database, Cow::Borrowed(b"key"))])),
-                    _ => Work::Data { partition, database, data: &data, position },
-                };
-                sent.push(format!("{:?}", Order::Work(request(slot), work())));
-                batch.push(Order::Work(request(slot), work()));
-                if random.one_in(5) {
-                    sent.push(format!("{:?}", Order::Notice(Notice::Paused(true))));
-                    batch.push(Order::Notice(Notice::Paused(true)));
+        let mut random = Random::new(seed);
+        let mut batch = Batch::default();
+        let number = random.below(20);
+        for slot in 0..number {
+            let partition = PartitionId(random.below(4) as u16);
+            let database = random.below(3) as u32;
+            let data = if random.flag() {
+                Data::Write(random_write(&mut random, &pool))
+            } else {
+                Data::Query(random_query(&mut random, &pool))
+            };
+            let position = if random.flag() { Position::First } else { Position::Behind };
+            let work = match random.below(8) {
+                0 => Work::Everywhere { database, data: &data },
+                1 => Work::PerStream { database, data: &data },
+                2 => Work::Blocking { database, read: &data, timeout_ms: seed },
+                3 => {
+                    let watched = vec![Watched { database, key: b"w", version: KeyVersion(seed) }];
+                    let commands = [(database, data.clone()), (0, data.clone())];
+                    let (transaction, queries) = Transaction::of_commands(watched, commands);
+                    Work::Transaction { partition, transaction, queries }
                 }
+                4 => Work::Pass { partition },
+                5 => {
+                    let writes = (0..random.below(3)).map(|_| random_write(&mut random, &pool));
+                    Work::Fill { database, writes: writes.collect() }
+                }
+                6 => Work::Question(Question::Versions(vec![(database, Cow::Borrowed(b"key"))])),
+                _ => Work::Data { partition, database, data: &data, position },
+            };
+            batch.push(Order::Work(request(slot), work));
+            if random.one_in(5) {
+                batch.push(Order::Notice(Notice::Paused(random.flag())));
             }
-            batch.push(Order::Stop);
-            assert!(batch.memory() > 0);
+        }
+        batch.push(Order::Stop);
+        (batch, number)
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_in_its_order() {
+        for seed in 0..500 {
+            let (batch, number) = random_batch(seed);
             assert!(batch.requests().eq((0..number).map(request)));
-            sent.push("Stop".to_owned());
-            let mut came = Vec::new();
-            batch.open(|order| came.push(plain(&format!("{order:?}"))));
-            assert_eq!(came, sent.iter().map(|text| plain(text)).collect::<Vec<_>>());
+            let shown = format!("{batch:?}");
+            let memory = batch.memory();
+            let mut again = Batch::default();
+            batch.open(|order| again.push(order));
+            assert_eq!(format!("{again:?}"), shown);
+            assert_eq!(again.memory(), memory);
         }
     }
 
-    /// Lists of arguments are shown alike, however they are held.
-    fn plain(text: &str) -> String {
-        text.to_owned()
+    #[test]
+    fn a_command_is_the_same_on_the_other_side() {
+        let pool = pool();
+        for seed in 0..500 {
+            let data = Data::Write(random_write(&mut Random::new(seed), &pool));
+            let mut batch = Batch::default();
+            batch.push(Order::Work(request(seed), Work::PerStream { database: 7, data: &data }));
+            let mut came = 0;
+            batch.open(|order| match order {
+                Order::Work(id, Work::PerStream { database: 7, data: other }) => {
+                    assert_eq!((id, other), (request(seed), &data));
+                    came += 1;
+                }
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(came, 1);
+        }
     }
 }

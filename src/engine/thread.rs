@@ -275,3 +275,7 @@ impl Outlet {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "thread_test.rs"]
+mod tests;
