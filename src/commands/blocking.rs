@@ -54,6 +54,7 @@ pub fn execute(
         keys: read.keys().map(Bytes::copy_from_slice).collect(),
         read: encoded,
         is_remembered,
+        is_leaving: false,
     };
     connection.blocked.replace(Some(blocked));
     // What had to be forgotten for it is not kept for its reply, which may never come.

@@ -21,7 +21,7 @@ use crate::replication::committer::Committer;
 use crate::state::answer::Answer;
 use crate::state::effects::{Effect, Effects, Lookups};
 use crate::state::machine::{Answered, Machine};
-use crate::state::op::{Op, Transaction};
+use crate::state::op::Op;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -69,6 +69,18 @@ pub struct Delivery {
 impl Delivery {
     pub fn is_empty(&self) -> bool {
         self.outcomes.is_empty() && self.spikes.is_empty()
+    }
+
+    /// What comes after it.
+    pub fn append(&mut self, later: Delivery) {
+        self.outcomes.extend(later.outcomes);
+        self.spikes.extend(later.spikes);
+    }
+
+    /// Bytes that it takes, without what its outcomes share with the state.
+    pub fn memory(&self) -> usize {
+        let events: usize = self.outcomes.iter().map(|outcome| outcome.events.len()).sum();
+        self.outcomes.len() * size_of::<Outcome>() + events * size_of::<Effect>()
     }
 }
 
@@ -131,11 +143,10 @@ impl Engine {
             Work::Blocking { database, read, timeout_ms } => {
                 blocking::block(self, request, database, read, timeout_ms)
             }
-            Work::Transaction { partition, watched, commands } => {
+            Work::Transaction { partition, transaction, queries } => {
                 if let Some(error) = self.refusal() {
                     return Some(Outcome::of(request, error));
                 }
-                let (transaction, queries) = Transaction::of_commands(watched, commands);
                 let notes_keys = !self.blocked.is_empty();
                 let tag = Tag::Request(request);
                 self.partition_mut(partition).transact(transaction, &queries, notes_keys, tag);

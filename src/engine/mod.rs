@@ -2,7 +2,7 @@
 //!
 //! A frontend hands it submissions ([`submission`]) and gets outcomes back, by way of a [`port`]. Read in this order:
 //! `submission`, [`engine`], [`round`] (seal, propose, apply), `blocked_reads` and `blocking`, `scatter`, [`upkeep`],
-//! [`checkpoints`], [`report`], [`driver`].
+//! [`checkpoints`], [`report`], [`driver`]; and for an engine on a thread of its own `parcel`, `load`, [`remote`], [`thread`].
 
 pub mod submission;
 pub mod statistics;
@@ -18,4 +18,8 @@ pub mod checkpoints;
 pub mod report;
 mod questions;
 pub mod driver;
+mod load;
+mod parcel;
+pub mod remote;
+pub mod thread;
 pub mod port;

@@ -1,6 +1,8 @@
 //! The seam between a frontend and its engine: values only, by a call on one thread and by channels between two.
 
 use crate::engine::engine::Engine;
+use crate::engine::parcel::Order;
+use crate::engine::remote::Remote;
 use crate::engine::submission::{Notice, Outcome, Work};
 use crate::model::limits::IN_FLIGHT_BYTES_MAX;
 use crate::model::request::RequestId;
@@ -11,6 +13,8 @@ use std::rc::Rc;
 pub enum Port {
     /// The engine is on this thread: handing over is a call, and what is known at once comes back at once.
     Here(Rc<RefCell<Engine>>),
+    /// The engine is on another thread: every outcome comes with a delivery.
+    There(Rc<Remote>),
 }
 
 impl Port {
@@ -18,6 +22,10 @@ impl Port {
     pub fn submit(&self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
         match self {
             Port::Here(engine) => engine.borrow_mut().submit(request, work),
+            Port::There(remote) => {
+                remote.push(Order::Work(request, work));
+                None
+            }
         }
     }
 
@@ -25,12 +33,14 @@ impl Port {
     pub fn has_room(&self) -> bool {
         match self {
             Port::Here(engine) => engine.borrow().bytes_in_flight() < IN_FLIGHT_BYTES_MAX,
+            Port::There(remote) => remote.has_room(),
         }
     }
 
     pub fn notice(&self, notice: Notice) {
         match self {
             Port::Here(engine) => engine.borrow_mut().notice(notice),
+            Port::There(remote) => remote.push(Order::Notice(notice)),
         }
     }
 }
