@@ -84,6 +84,8 @@ impl Delivery {
     }
 }
 
+const OUTCOMES_RESERVED_MAX: usize = 4096;
+
 /// Nothing of it is borrowed across an await, and it calls nobody: what it has to say is taken from it.
 pub struct Engine {
     pub(super) context: Arc<NodeContext>,
@@ -181,7 +183,12 @@ impl Engine {
 
     /// What has come for frontends since the last time.
     pub fn take_delivery(&mut self) -> Delivery {
-        std::mem::take(&mut self.delivery)
+        if self.delivery.is_empty() {
+            return Delivery::default();
+        }
+        // The next one is likely to be as long.
+        let outcomes = Vec::with_capacity(self.delivery.outcomes.len().min(OUTCOMES_RESERVED_MAX));
+        std::mem::replace(&mut self.delivery, Delivery { outcomes, spikes: Vec::new() })
     }
 
     /// Bytes of ops that are gathered or in flight.

@@ -175,7 +175,16 @@ impl Machine {
     }
 
     /// Serves the next of the blocked reads that the last op has woken, in their order; `None` when there is none left.
+    #[inline]
     pub fn serve_next(
+        &mut self,
+        run: &mut EntryRun<'_>,
+        effects: &mut Effects,
+    ) -> Option<(BlockedNumber, Answer)> {
+        if run.blocked.is_empty() { None } else { self.serve_woken(run, effects) }
+    }
+
+    fn serve_woken(
         &mut self,
         run: &mut EntryRun<'_>,
         effects: &mut Effects,
@@ -213,7 +222,7 @@ impl Machine {
         let mut lookups = Lookups::default();
         match query {
             // Told by the answer.
-            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Answer::Nil),
+            Query::String(StringQuery::Get { .. }) => lookups.note(!matches!(answer, Answer::Nil)),
             _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
         Answered { answer, lookups }
