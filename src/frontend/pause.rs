@@ -88,3 +88,50 @@ impl Pause {
 pub fn is_write(row: &Row) -> bool {
     row.flags.contains(Flags::WRITE) || row.flags.contains(Flags::MAY_REPLICATE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::table::TABLE;
+
+    fn row(name: &str) -> &'static Row {
+        TABLE.iter().find(|row| row.name == name).expect("a command")
+    }
+
+    #[test]
+    fn a_pause_is_never_shortened_nor_softened() {
+        let pause = Pause::default();
+        pause.begin(100, 0, false);
+        pause.begin(50, 10, true);
+        assert!(pause.is_on(99) && !pause.is_on(100));
+        assert!(pause.holds(row("get"), 20));
+        // The next one, when that is over, may be of writes alone.
+        pause.begin(200, 150, true);
+        assert!(!pause.holds(row("get"), 160) && pause.holds(row("set"), 160));
+        pause.begin(300, 160, false);
+        assert!(pause.holds(row("get"), 250));
+    }
+
+    #[test]
+    fn writes_are_what_may_reach_replicas() {
+        let pause = Pause::default();
+        pause.begin(100, 0, true);
+        assert!(pause.holds(row("xadd"), 1) && pause.holds(row("publish"), 1));
+        assert!(!pause.holds(row("xrange"), 1) && !pause.holds(row("client"), 1));
+        pause.end();
+        assert!(!pause.is_begun());
+    }
+
+    #[test]
+    fn a_suspension_holds_everything_and_a_pause_goes_on_behind_it() {
+        let pause = Pause::default();
+        pause.begin(100, 0, true);
+        pause.suspend();
+        pause.suspend();
+        assert!(pause.holds(row("get"), 500));
+        pause.resume();
+        assert!(pause.holds(row("get"), 500));
+        pause.resume();
+        assert!(!pause.holds(row("get"), 50) && pause.holds(row("set"), 50) && !pause.holds(row("set"), 500));
+    }
+}

@@ -121,3 +121,69 @@ impl Session {
         before
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(rules: &str) -> Session {
+        let mut user = User::new(b"someone", false);
+        rules.split(' ').for_each(|rule| user.apply(rule.as_bytes(), false).expect("a rule"));
+        Session::new(Arc::new(user))
+    }
+
+    #[test]
+    fn a_skip_concerns_the_next_request_and_no_other() {
+        let mut session = session("on nopass +@all");
+        session.replies = Replies::SkipNext;
+        assert!(!session.is_muted(), "CLIENT REPLY SKIP itself");
+        let before = session.next_request();
+        assert!(session.is_muted());
+        // It comes again.
+        session.replies = before;
+        session.next_request();
+        assert!(session.is_muted());
+        session.next_request();
+        assert!(!session.is_muted());
+        session.replies = Replies::Off;
+        session.next_request();
+        assert!(session.is_muted());
+    }
+
+    #[test]
+    fn what_could_refuse_a_command_makes_a_session_less_than_plain() {
+        let mut session = session("on nopass allkeys allchannels +@all");
+        assert!(session.is_plain());
+        session.queue = Some(Queue::default());
+        assert!(!session.is_plain());
+        session.queue = None;
+        session.subscriptions = 1;
+        assert!(!session.is_plain() && session.is_subscribed_only());
+        session.protocol = Protocol::Resp3;
+        assert!(!session.is_subscribed_only());
+        session.subscriptions = 0;
+        session.is_monitoring = true;
+        assert!(!session.is_plain());
+    }
+
+    #[test]
+    fn whoever_must_log_in_or_may_not_do_everything_is_looked_at() {
+        assert!(!session("on >secret allkeys allchannels +@all").authenticated);
+        let restricted = session("on nopass allkeys allchannels +@all -get");
+        assert!(restricted.authenticated && !restricted.unrestricted);
+    }
+
+    #[test]
+    fn a_reset_forgets_all_but_the_library() {
+        let mut session = session("on nopass allkeys allchannels +@all");
+        session.library_name = b"client".to_vec();
+        session.name = b"me".to_vec();
+        session.database = 3;
+        session.queue = Some(Queue::default());
+        session.no_evict = true;
+        let user = session.user.clone();
+        session.reset(user);
+        assert_eq!((&session.library_name[..], &session.name[..], session.database), (&b"client"[..], &b""[..], 0));
+        assert!(session.is_plain() && !session.no_evict);
+    }
+}
