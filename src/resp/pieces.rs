@@ -29,10 +29,18 @@ impl PieceWriter {
     }
 
     /// Whether a reply is large enough to be written in pieces.
+    #[inline]
     pub fn is_for(reply: &Reply) -> bool {
         match reply {
             Reply::Entries(list) => list.is_shared(),
             Reply::Streams(streams) => streams.iter().any(|(_, list)| list.is_shared()),
+            Reply::Array(_) | Reply::Set(_) | Reply::Push(_) | Reply::Map(_) => PieceWriter::has_large(reply),
+            _ => false,
+        }
+    }
+
+    fn has_large(reply: &Reply) -> bool {
+        match reply {
             Reply::Array(items) | Reply::Set(items) | Reply::Push(items) => {
                 items.iter().any(PieceWriter::is_for)
             }

@@ -120,6 +120,9 @@ impl Rope {
 
     /// Moves all of another rope, of which nothing was sent, behind this one.
     pub fn append(&mut self, mut other: Rope) {
+        if other.is_empty() {
+            return;
+        }
         assert_eq!(other.sent, 0, "a rope that is being sent cannot move");
         if let Some(mut pieces) = other.pieces.take() {
             let before = self.close_tail();
