@@ -187,7 +187,8 @@ impl Engine {
             return Delivery::default();
         }
         // The next one is likely to be as long.
-        let outcomes = Vec::with_capacity(self.delivery.outcomes.len().min(OUTCOMES_RESERVED_MAX));
+        let likely = self.delivery.outcomes.len().next_power_of_two();
+        let outcomes = Vec::with_capacity(likely.min(OUTCOMES_RESERVED_MAX));
         std::mem::replace(&mut self.delivery, Delivery { outcomes, spikes: Vec::new() })
     }
 

@@ -13,7 +13,7 @@ use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
 use crate::state::effects::Effects;
-use crate::state::machine::Applied;
+use crate::state::machine::{Applied, EntryRun};
 use crate::state::op::{Op, Step, codec};
 
 /// Bytes of blocked reads that one entry carries at the most; the others look at the state when it was applied.
@@ -170,32 +170,10 @@ impl Engine {
         let items = std::mem::take(&mut work.items);
         for item in &items {
             match item {
-                Item::Op(tag) | Item::Transaction { tag, .. } => {
-                    let tag = *tag;
-                    let beside = match item {
-                        Item::Transaction { queries, .. } => queries_of(&work.queries[queries.clone()]),
-                        _ => Vec::new(),
-                    };
-                    let machine = self.partition_mut(id).machine_mut();
-                    let applied = machine.apply_next(&mut run, &beside, &mut effects);
-                    let applied = applied.expect("the entry was written here");
-                    match applied.expect("one op for each item") {
-                        Applied::Answered(reply) => self.finish_lap(tag, reply, &mut effects),
-                        Applied::Blocked(number) => {
-                            assert_eq!(
-                                number.0,
-                                work.carried.len(),
-                                "numbers follow those of the reads carried"
-                            );
-                            work.carried.push(tag);
-                            self.tell(effects.take(), None);
-                        }
-                    }
-                    loop {
-                        let machine = self.partition_mut(id).machine_mut();
-                        let Some((number, reply)) = machine.serve_next(&mut run, &mut effects) else { break };
-                        self.finish_lap(work.carried[number.0], reply, &mut effects);
-                    }
+                Item::Op(tag) => self.apply_next(id, &mut run, *tag, &[], &mut work.carried, &mut effects),
+                Item::Transaction { tag, queries } => {
+                    let queries = queries_of(&work.queries[queries.clone()]);
+                    self.apply_next(id, &mut run, *tag, &queries, &mut work.carried, &mut effects);
                 }
                 Item::Query { tag, database, encoded } => {
                     let encoded = &work.queries[encoded.clone()];
@@ -215,6 +193,30 @@ impl Engine {
             }
         }
         self.partition_mut(id).recycle(work);
+    }
+
+    /// Applies the next op of an entry, and has the blocked reads served that it has woken.
+    fn apply_next(
+        &mut self,
+        id: PartitionId,
+        run: &mut EntryRun<'_>,
+        tag: Tag,
+        queries: &[Step<Query<'_>>],
+        carried: &mut Vec<Tag>,
+        effects: &mut Effects,
+    ) {
+        let applied = self.partition_mut(id).machine_mut().apply_next(run, queries, effects);
+        match applied.expect("the entry was written here").expect("one op for each item") {
+            Applied::Answered(answer) => self.finish_lap(tag, answer, effects),
+            Applied::Blocked(number) => {
+                assert_eq!(number.0, carried.len(), "numbers follow those of the reads carried");
+                carried.push(tag);
+                self.tell(effects.take(), None);
+            }
+        }
+        while let Some((number, answer)) = self.partition_mut(id).machine_mut().serve_next(run, effects) {
+            self.finish_lap(carried[number.0], answer, effects);
+        }
     }
 
     fn answer_behind(

@@ -31,6 +31,12 @@ struct InFlight<T> {
     batch: Batch<T>,
 }
 
+impl<T> InFlight<T> {
+    fn bytes(&self) -> usize {
+        self.entry.len() + self.batch.bytes()
+    }
+}
+
 /// Work that was sealed and may be done now, in its order.
 pub struct Work<T> {
     pub items: Vec<Item<T>>,
@@ -51,6 +57,8 @@ pub struct Partition<T> {
     /// Batches that were full before they were sealed, to be sealed before the open one.
     full: VecDeque<Batch<T>>,
     in_flight: VecDeque<InFlight<T>>,
+    /// Bytes of full batches and of those in flight.
+    closed_bytes: usize,
     /// Emptied batches, for their memory.
     spare: Vec<Batch<T>>,
 }
@@ -63,6 +71,7 @@ impl<T> Partition<T> {
             open: Batch::default(),
             full: VecDeque::new(),
             in_flight: VecDeque::new(),
+            closed_bytes: 0,
             spare: Vec::new(),
         }
     }
@@ -109,6 +118,7 @@ impl<T> Partition<T> {
     fn close_if_full(&mut self) {
         if self.open.bytes() >= BATCH_BYTES_MAX {
             let next = self.spare.pop().unwrap_or_default();
+            self.closed_bytes += self.open.bytes();
             self.full.push_back(std::mem::replace(&mut self.open, next));
         }
     }
@@ -140,8 +150,7 @@ impl<T> Partition<T> {
 
     /// Bytes of open batches and of those in flight.
     pub fn bytes(&self) -> usize {
-        let open = self.full.iter().chain([&self.open]).map(Batch::bytes).sum::<usize>();
-        open + self.in_flight.iter().map(|it| it.entry.len() + it.batch.bytes()).sum::<usize>()
+        self.open.bytes() + self.closed_bytes
     }
 
     pub fn has_open_work(&self) -> bool {
@@ -166,11 +175,15 @@ impl<T> Partition<T> {
         carried: impl Iterator<Item = (T, &'b [u8])>,
     ) -> Sealed {
         let mut batch = match self.full.pop_front() {
-            Some(full) => full,
+            Some(full) => {
+                self.closed_bytes -= full.bytes();
+                full
+            }
             None if self.open.is_empty() => return Sealed::Nothing,
             None => std::mem::replace(&mut self.open, self.spare.pop().unwrap_or_default()),
         };
         if batch.is_unlogged() {
+            self.closed_bytes += batch.bytes();
             match self.in_flight.back_mut() {
                 Some(last) => last.batch.absorb(batch),
                 None => self.in_flight.push_back(InFlight { proposal: None, entry: Bytes::new(), batch }),
@@ -186,7 +199,9 @@ impl<T> Partition<T> {
             }),
         );
         let entry = Bytes::from(ops.take());
-        self.in_flight.push_back(InFlight { proposal: Some(proposal), entry: entry.clone(), batch });
+        let sealed = InFlight { proposal: Some(proposal), entry: entry.clone(), batch };
+        self.closed_bytes += sealed.bytes();
+        self.in_flight.push_back(sealed);
         Sealed::Entry(entry)
     }
 
@@ -196,7 +211,9 @@ impl<T> Partition<T> {
         if front.proposal.is_some() {
             return None;
         }
-        self.in_flight.pop_front().map(|it| self.work(it.batch))
+        let unlogged = self.in_flight.pop_front()?;
+        self.closed_bytes -= unlogged.bytes();
+        Some(self.work(unlogged.batch))
     }
 
     /// The work of a proposal whose entry was committed. It was proposed from these very bytes, or something is broken that
@@ -220,7 +237,9 @@ impl<T> Partition<T> {
 
     fn take(&mut self, proposal: ProposalId) -> Option<InFlight<T>> {
         let at = self.in_flight.iter().position(|it| it.proposal == Some(proposal))?;
-        self.in_flight.remove(at)
+        let taken = self.in_flight.remove(at)?;
+        self.closed_bytes -= taken.bytes();
+        Some(taken)
     }
 
     fn work(&mut self, mut batch: Batch<T>) -> Work<T> {
@@ -246,6 +265,7 @@ impl<T> Partition<T> {
 
     /// The tags of everything that is open or in flight: the log does not take it any more.
     pub fn abandon(&mut self) -> Vec<T> {
+        self.closed_bytes = 0;
         let open = std::mem::take(&mut self.open);
         let in_flight = self.in_flight.drain(..).map(|it| it.batch);
         let batches = in_flight.chain(self.full.drain(..)).chain([open]);

@@ -100,19 +100,20 @@ fn execute<'a>(
     row: &'static Row,
     args: Args<'a>,
 ) -> Response<'a> {
-    match (row.parse)(args) {
+    // By reference: a parsed command is large.
+    match &mut (row.parse)(args) {
         Ok(Command::Data(Data::Write(_))) if frontend.context.latch.is_tripped() => {
             Reply::Error(STOPPED).into()
         }
-        Ok(Command::Data(mut data)) => keys::execute(frontend, connection, &mut data),
-        Ok(Command::Blocking { mut read, timeout_ms }) => {
-            blocking::execute(frontend, connection, row, args, &mut read, timeout_ms)
+        Ok(Command::Data(data)) => keys::execute(frontend, connection, data),
+        Ok(Command::Blocking { read, timeout_ms }) => {
+            blocking::execute(frontend, connection, row, args, read, *timeout_ms)
         }
-        Ok(Command::PubSub(command)) => pubsub::execute(frontend, connection, &command),
-        Ok(Command::Transaction(command)) => transaction::execute(frontend, connection, &command),
-        Ok(Command::Connection(command)) => connection_commands::execute(frontend, connection, &command),
-        Ok(Command::Server(command)) => server::execute(frontend, connection, &command),
-        Err(error) => Reply::Error(error).into(),
+        Ok(Command::PubSub(command)) => pubsub::execute(frontend, connection, command),
+        Ok(Command::Transaction(command)) => transaction::execute(frontend, connection, command),
+        Ok(Command::Connection(command)) => connection_commands::execute(frontend, connection, command),
+        Ok(Command::Server(command)) => server::execute(frontend, connection, command),
+        Err(error) => Reply::Error(error.clone()).into(),
     }
 }
 

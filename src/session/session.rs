@@ -183,7 +183,10 @@ mod tests {
         session.no_evict = true;
         let user = session.user.clone();
         session.reset(user);
-        assert_eq!((&session.library_name[..], &session.name[..], session.database), (&b"client"[..], &b""[..], 0));
+        assert_eq!(
+            (&session.library_name[..], &session.name[..], session.database),
+            (&b"client"[..], &b""[..], 0)
+        );
         assert!(session.is_plain() && !session.no_evict);
     }
 }

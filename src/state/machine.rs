@@ -154,19 +154,24 @@ impl Machine {
         queries: &[Step<Query<'_>>],
         effects: &mut Effects,
     ) -> Result<Option<Applied>, Malformed> {
-        let Some(op) = run.ops.next()? else {
+        // By reference: an op is large.
+        let next = run.ops.next()?;
+        let Some(op) = &next else {
             effects.want_signals(false);
             return Ok(None);
         };
-        let answer = match &op {
+        let answer = match op {
             Op::Transaction(transaction) => self.apply_transaction(transaction, queries, effects),
             op => self.apply(op, effects),
         };
         if !run.blocked.is_empty() {
             run.blocked.signal(&effects.take_signals());
         }
-        Ok(Some(match op {
-            Op::BlockingRead { database, read } if answer == Answer::NilArray => {
+        if !matches!(answer, Answer::NilArray) {
+            return Ok(Some(Applied::Answered(answer)));
+        }
+        Ok(Some(match next {
+            Some(Op::BlockingRead { database, read }) => {
                 effects.want_signals(true);
                 Applied::Blocked(run.blocked.block(database, read))
             }

@@ -76,7 +76,7 @@ impl BatchWriter {
     /// The sealed batch; the writer begins the next one.
     pub fn take(&mut self) -> Vec<u8> {
         // The next one is likely to be as long.
-        let next = Vec::with_capacity(self.buffer.len().min(BATCH_BYTES_MAX));
+        let next = Vec::with_capacity(self.buffer.len().next_power_of_two().min(BATCH_BYTES_MAX));
         std::mem::replace(&mut self.buffer, next)
     }
 
