@@ -102,7 +102,7 @@ impl EngineThread {
     }
 
     /// Takes what comes until the thread ends.
-    pub async fn deliver_all(&mut self, deliver: impl Fn(Delivery)) {
+    pub async fn deliver_all(&mut self, mut deliver: impl FnMut(Delivery)) {
         while let Some(delivery) = self.deliveries.recv().await {
             self.remote.note_arrival(&delivery);
             deliver(delivery);
