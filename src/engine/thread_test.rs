@@ -65,6 +65,13 @@ async fn start(fs: &SimFs, bytes_max: usize) -> EngineThread {
     thread
 }
 
+/// A test that waits for ever fails.
+fn run_for_a_while(test: impl Future<Output = ()>) {
+    testing::run(async {
+        tokio::time::timeout(Duration::from_secs(60), test).await.expect("it ends");
+    });
+}
+
 fn request(reply_slot: u64) -> RequestId {
     RequestId { connection: ConnectionId { number: 1, place: 0 }, reply_slot }
 }
@@ -97,7 +104,7 @@ async fn outcomes(thread: &mut EngineThread) -> Vec<(RequestId, Answer)> {
 
 #[test]
 fn outcomes_come_in_order_and_a_read_behind_writes_sees_them() {
-    testing::run(async {
+    run_for_a_while(async {
         let fs = SimFs::new(1);
         let mut thread = start(&fs, IN_FLIGHT_BYTES_MAX).await;
         for round in 0..500 {
@@ -126,7 +133,7 @@ fn outcomes_come_in_order_and_a_read_behind_writes_sees_them() {
 
 #[test]
 fn a_frontend_that_takes_nothing_is_held_and_goes_on_when_it_does() {
-    testing::run(async {
+    run_for_a_while(async {
         const BYTES_MAX: usize = 64 * 1024;
         let mut thread = start(&SimFs::new(1), BYTES_MAX).await;
         let remote = thread.remote();
@@ -148,7 +155,11 @@ fn a_frontend_that_takes_nothing_is_held_and_goes_on_when_it_does() {
         let mut came = Vec::new();
         tokio::select! {
             () = thread.deliver_all(|delivery| came.extend(delivery.outcomes)) => panic!("it has not ended"),
-            () = remote.room_made() => room.set(true),
+            () = async {
+                while !remote.has_room() {
+                    remote.room_made().await;
+                }
+            } => room.set(true),
         }
         assert!(room.get() && remote.has_room());
         thread.stop();
@@ -162,20 +173,22 @@ fn a_frontend_that_takes_nothing_is_held_and_goes_on_when_it_does() {
 
 #[test]
 fn a_failed_disk_ends_it_and_nothing_is_left_unanswered() {
-    testing::run(async {
+    run_for_a_while(async {
         let fs = SimFs::new(1);
         let mut thread = start(&fs, IN_FLIGHT_BYTES_MAX).await;
-        fs.set_faults(Faults { fail_sync: Some(fs.syncs()), ..Faults::default() });
         append(&thread, 0);
+        assert_eq!(thread.deliveries.recv().await.unwrap().outcomes.len(), 1);
+        fs.set_faults(Faults { fail_sync: Some(fs.syncs() + 1), ..Faults::default() });
+        append(&thread, 1);
         let came = outcomes(&mut thread).await;
-        assert_eq!(came, [(request(0), Answer::Refused(UNKNOWN))]);
+        assert_eq!(came, [(request(1), Answer::Refused(UNKNOWN))]);
         assert!(matches!(thread.join(), Err(EndError::Commit(_))));
     });
 }
 
 #[test]
 fn a_panic_ends_it_with_its_message() {
-    testing::run(async {
+    run_for_a_while(async {
         let mut thread = start(&SimFs::new(1), IN_FLIGHT_BYTES_MAX).await;
         let data = Data::Query(Query::String(StringQuery::Get { key: KEY }));
         thread.remote.push(Order::Work(request(0), Work::Everywhere { database: 0, data: &data }));
@@ -190,7 +203,7 @@ fn a_panic_ends_it_with_its_message() {
 
 #[test]
 fn an_engine_that_cannot_be_opened_says_why() {
-    testing::run(async {
+    run_for_a_while(async {
         let mut builder = runtime::Builder::new_current_thread();
         let fail = async || Err(OpenError::Raft { partition: PartitionId(0), reason: "no luck".into() });
         let error = EngineThread::start(builder.enable_all(), fail).await.err().unwrap();
