@@ -1,4 +1,4 @@
-//! Clients that mean harm or know no better, while a good client goes on being served (reliability: P1 to P16, A7, A11).
+//! Hostile and clumsy clients, while a well-behaved client is served (docs/reliability.md, chapters P and A).
 
 mod bytes;
 mod probe;
