@@ -1,4 +1,5 @@
-//! The settings: one row each. Files, environment, flags, CONFIG, `--help` and `config/headwater.toml` follow the rows.
+//! The settings, one row each. Files, environment, flags, CONFIG, `--help` and `config/headwater.toml` derive
+//! from the rows.
 
 use crate::config::config::{
     ClientCertificates, DebugCommands, Durability, FlushPolicy, LogLevel, Replication,
@@ -8,7 +9,7 @@ use crate::config::value::{Refused, Unit};
 use crate::model::key_events::EventClasses;
 use std::path::PathBuf;
 
-/// The setting of a name, in any case.
+/// Finds a setting by name, ignoring case.
 pub fn find(name: &str) -> Option<&'static Setting> {
     let name = name.to_ascii_lowercase();
     SETTINGS.iter().find(|setting| setting.is(&name))
@@ -81,10 +82,10 @@ const IGNORED_FLAG: Kind = Kind::Ignored(Grammar::Flag);
 const IGNORED_TEXT: Kind = Kind::Ignored(Grammar::Text);
 const GIB: i64 = 1 << 30;
 
-/// What there is of TLS; older versions are broken and not spoken.
+/// Supported TLS versions; older ones are broken.
 pub const TLS_PROTOCOLS: &[&str] = &["TLSv1.2", "TLSv1.3"];
 
-/// The suites of TLS 1.2 that are spoken, by OpenSSL's names.
+/// Supported TLS 1.2 suites, by OpenSSL's names.
 pub const TLS_CIPHERS: &[&str] = &[
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -94,7 +95,7 @@ pub const TLS_CIPHERS: &[&str] = &[
     "ECDHE-RSA-CHACHA20-POLY1305",
 ];
 
-/// The suites of TLS 1.3 that are spoken.
+/// Supported TLS 1.3 suites.
 pub const TLS_CIPHERSUITES: &[&str] =
     &["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
 
@@ -518,7 +519,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Percentiles,
         "Percentiles that INFO latencystats shows."
     ),
-    // Redis's settings that mean nothing else here: accepted so that its configurations and clients work.
+    // Settings of Redis without a meaning here, accepted so that its configurations and clients work.
     row!(
         "appendonly",
         "yes",

@@ -1,4 +1,4 @@
-//! The Redis protocol: requests read zero-copy from bytes, replies written as RESP2 or RESP3.
+//! The Redis protocol: zero-copy request reader, reply writer for RESP2 and RESP3.
 
 pub mod reader;
 pub mod writer;

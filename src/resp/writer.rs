@@ -1,4 +1,4 @@
-//! Replies as bytes, RESP2 or RESP3.
+//! The reply writer: RESP2 or RESP3.
 
 use crate::model::entries::{EntryBody, EntryList};
 use crate::model::entry_id::EntryId;
@@ -69,7 +69,7 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head of an aggregate (`*` `%` `~` `>`), or of a bulk string.
+/// Appends the header of an aggregate (`*` `%` `~` `>`) or of a bulk string.
 #[inline]
 pub fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
     if len < 10 {
@@ -92,7 +92,8 @@ fn entry_id(out: &mut Vec<u8>, id: EntryId) {
     bulk(out, text.as_bytes());
 }
 
-/// A line is over at its first line break, so those of the text become blanks (reliability P14; Redis does the same).
+/// Line breaks in `text` would end the reply line, so they become blanks (docs/reliability.md P14; Redis does
+/// the same).
 fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.push(kind);
     let start = out.len();
@@ -117,7 +118,7 @@ fn list(out: &mut Vec<u8>, kind: u8, protocol: Protocol, items: &[Reply]) {
 }
 
 fn entries(out: &mut Vec<u8>, resp3: bool, list: &EntryList) {
-    // An entry's id, heads, and line ends take about 50 bytes, each of its strings about 8.
+    // An entry's id, headers and line ends take about 50 bytes, each string about 8 more.
     out.reserve(list.body_bytes() * 2 + list.len() * 64);
     header(out, b'*', list.len());
     for (at, (id, body)) in list.iter().enumerate() {
@@ -140,13 +141,13 @@ fn entries(out: &mut Vec<u8>, resp3: bool, list: &EntryList) {
     }
 }
 
-/// Bytes that the entry pushed last takes in [`Reply::Streams`]; the list is not empty.
+/// Bytes of the last entry of a non-empty list in [`Reply::Streams`].
 pub fn last_entry_bytes(protocol: Protocol, list: &EntryList) -> usize {
     entry_bytes(protocol, list, list.len() - 1, list.last().expect("the list is not empty"))
 }
 
-/// Bytes of one stream in [`Reply::Streams`] before its first entry, but for the number of entries, which is not known
-/// before the last one.
+/// Bytes of one stream in [`Reply::Streams`] before its first entry, without the entry count, which is known
+/// only after the last entry.
 pub fn stream_head_bytes(protocol: Protocol, key: &[u8]) -> usize {
     let pair = if protocol == Protocol::Resp3 { 0 } else { header_bytes(2) };
     pair + bulk_bytes(key.len())
@@ -174,7 +175,7 @@ fn entry_bytes(
     header_bytes(2) + bulk_bytes(id.text().as_bytes().len()) + body + before
 }
 
-/// Bytes of the head of an aggregate, or of a bulk string.
+/// Bytes of the header of an aggregate or of a bulk string.
 pub fn header_bytes(len: usize) -> usize {
     b"*\r\n".len() + itoa::Buffer::new().format(len).len()
 }
@@ -308,7 +309,8 @@ mod tests {
     }
 
     proptest! {
-        /// redis-protocol reads exactly the bytes of one reply as one frame (if the error is text, which it asks for).
+        /// redis-protocol reads the bytes of one reply as exactly one frame (errors only if they are text, as
+        /// it requires).
         #[test]
         fn the_reference_reads_one_frame(reply in replies()) {
             let mut out = Vec::new();
