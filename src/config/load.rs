@@ -297,7 +297,7 @@ pub fn example() -> String {
          # The environment (HEADWATER_PORT=...) and the command line (--port ...) win over this file.\n\
          # Settings marked * can also be changed by CONFIG SET.\n\
          # Users are a list here, --user \"...\" on the command line, or lines of the aclfile:\n\
-         # a name and its rules, as ACL SETUSER takes them.\n\
+         # a name and its rules, in the syntax of ACL SETUSER.\n\
          #user = [\"ann on >secret ~orders* resetchannels +@stream\", \"default off\"]\n",
     );
     for setting in SETTINGS {
