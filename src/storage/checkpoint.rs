@@ -6,13 +6,13 @@
 //! trailer     : image bytes, number of data blocks
 //! ```
 //!
-//! Each block is `u32 payload length, u32 kind, u32 CRC32C, payload`; the checksum covers the file's identity
-//! (partition and index), the block's number, its kind, its length and its payload, so that no block stands in for
-//! another. The file ends with the trailer.
+//! Each block is `u32 payload length, u32 kind, u32 CRC32C, payload`. The checksum covers the file's identity
+//! (partition and index), the block's number, kind, length and payload, so that no block passes for another.
+//! The trailer ends the file.
 //!
-//! A checkpoint is written under a temporary name, synced, renamed, the directory synced; then the older ones are
-//! removed. So a file with a checkpoint's name is complete: one that does not decode is an error, never "there is none"
-//! (S7): the journal behind it is gone.
+//! A checkpoint is written under a temporary name, synced and renamed, and the directory is synced; then
+//! older checkpoints are removed. A file with a checkpoint's name is therefore complete: one that does not
+//! decode is an error and never treated as absent (S7), because the journal it covers is gone.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,13 +23,13 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::env::fs::{File, Fs, OpenMode};
 use crate::model::log::{LogId, LogIndex, PartitionId, Term};
 
-/// Image bytes of a block.
+/// Image bytes per block.
 pub const BLOCK_BYTES: usize = 256 << 10;
 
 const MAGIC: &[u8; 8] = b"HWCKPT\r\n";
 const FORMAT_VERSION: u32 = 1;
 const BLOCK_HEAD_BYTES: usize = 12;
-/// The membership in the header is small; a block that claims more is damaged.
+/// The header's membership is small; a block that claims more is damaged.
 const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -45,27 +45,27 @@ fn io_error(file: &Path, offset: u64, doing: &'static str) -> impl FnOnce(io::Er
     move |source| CheckpointError::Io { file, offset, doing, source }
 }
 
-/// What a checkpoint is of.
+/// The identity of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointMeta {
     pub partition: PartitionId,
-    /// The last entry that is in the image.
+    /// The last entry in the image.
     pub log_id: LogId,
     /// The Raft membership at that entry, opaque; empty outside a cluster.
     pub membership: Vec<u8>,
 }
 
-/// A checkpoint as it was read.
+/// A checkpoint read from disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     pub meta: CheckpointMeta,
     pub image: Vec<u8>,
 }
 
-/// Gives the bytes of an image, piece by piece, to where they are to go.
+/// Passes the bytes of an image, piece by piece, to the given sink.
 pub type ImageSource<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
 
-/// The directory of all partitions' checkpoints.
+/// The directory with the checkpoints of all partitions.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
     fs: Arc<dyn Fs>,
@@ -77,8 +77,8 @@ impl CheckpointStore {
         CheckpointStore { fs, dir: dir.to_owned() }
     }
 
-    /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and the older ones of
-    /// the partition are gone. Bytes of the file are returned.
+    /// Writes a checkpoint from `image`. On return it is durable and the partition's older checkpoints are
+    /// gone. Returns the file's size in bytes.
     pub fn write(&self, meta: &CheckpointMeta, image: &ImageSource<'_>) -> Result<u64, CheckpointError> {
         let path = self.dir.join(format_name(meta.partition, meta.log_id.index));
         let temporary = self.dir.join(format!("{}.tmp", format_name(meta.partition, meta.log_id.index)));
@@ -88,7 +88,7 @@ impl CheckpointStore {
         let file =
             self.fs.open(&temporary, OpenMode::CreateNew).map_err(io_error(&temporary, 0, "create"))?;
         let bytes = write_file(&*file, &temporary, meta, image).inspect_err(|_| {
-            // It has no name that anyone reads; what it takes on a full disk is given back.
+            // Nothing reads the temporary name; removing the file frees its space on a full disk.
             let _ = self.fs.remove_file(&temporary);
         })?;
         self.fs.rename(&temporary, &path).map_err(io_error(&path, 0, "rename into place"))?;
@@ -97,7 +97,7 @@ impl CheckpointStore {
         Ok(bytes)
     }
 
-    /// The newest checkpoint of a partition; `None` if none was ever written. Leftovers are removed.
+    /// The newest checkpoint of a partition; `None` if none was ever written. Removes leftovers.
     pub fn load(&self, partition: PartitionId) -> Result<Option<Checkpoint>, CheckpointError> {
         let Some(index) = self.indexes(partition)?.into_iter().max() else { return Ok(None) };
         let path = self.dir.join(format_name(partition, index));
@@ -149,7 +149,7 @@ enum BlockKind {
     Trailer = 3,
 }
 
-/// Where a block belongs: bound into its checksum.
+/// The position of a block, bound into its checksum.
 #[derive(Debug, Clone, Copy)]
 struct BlockPlace {
     partition: PartitionId,
@@ -176,7 +176,7 @@ struct FileWriter<'a> {
     synced: u64,
 }
 
-/// Bytes that are handed to the disk at once: a journal's sync that comes meanwhile waits for no more than these.
+/// Bytes between two syncs; a concurrent sync of the journal waits for no more than these.
 const SYNC_BYTES: u64 = 4 << 20;
 
 impl FileWriter<'_> {
@@ -274,7 +274,8 @@ fn read_file(
         }
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (payload_bytes, kind, crc) = (word(0) as usize, word(4), word(8));
-        // The length is not trusted yet; it is bounded by the limit and by the file before it sizes anything (S15).
+        // The length is not verified yet, so the limit and the file's size bound it before it sizes anything
+        // (S15).
         if payload_bytes > PAYLOAD_BYTES_MAX
             || payload_bytes as u64 > len.saturating_sub(offset + head.len() as u64)
         {

@@ -1,15 +1,16 @@
-//! Reads a journal directory back: every record of every file, the end of the last one, and what a crash tore there.
+//! Recovery of a journal directory: every record of every file, the end of the last file, and a torn tail
+//! there.
 //!
-//! The rule (S5): writes that were not synced when the power failed may be there in any subset of their sectors. So, at
-//! the first place of the last file without a valid record,
+//! The rule (S5): after a power failure, writes that were not synced may be present in any subset of their
+//! sectors. So, at the first place of the last file without a valid record,
 //!
 //! * zeros up to the end of the file are the clean end;
-//! * a later record that was made when this place was already synced proves damage: refused;
-//! * bytes that can be a torn write are cut: some sector of the broken record never arrived, or the record ends before
-//!   the end that its head announces. It was never acknowledged;
-//! * a broken record whose bytes have all arrived is damage: refused.
+//! * a later record that was made when this place was already synced proves damage, which is refused;
+//! * bytes that may be a torn write are cut: a sector of the broken record never arrived, or the record ends
+//!   before the end that its head announces. The record was never acknowledged;
+//! * a broken record with all its bytes is damage, which is refused.
 //!
-//! Damage in any file but the last one is refused. A cut is made with zeros and synced before anything is appended (S6).
+//! Damage in any other file is refused. A cut is written as zeros and synced before the first append (S6).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,10 +23,10 @@ use crate::storage::journal::index::{PartitionLog, Position};
 use crate::storage::journal::reader::{Found, JournalReader};
 use crate::storage::journal::record::{ALIGNMENT, HEAD_BYTES, RecordHead, RecordKind};
 
-/// What recovery found, for the log and the tests.
+/// The findings of recovery, for the log and the tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Records that were read, and the bytes that they take.
+    /// Records read, and their bytes.
     pub records: u64,
     pub bytes: u64,
     /// The torn tail that was cut.
@@ -40,12 +41,12 @@ pub struct Cut {
     pub bytes: u64,
 }
 
-/// A directory that was read; `files` is not empty.
+/// A recovered directory; `files` is not empty.
 #[derive(Debug)]
 pub struct Recovery {
     pub files: BTreeMap<u64, JournalFile>,
     pub logs: Vec<PartitionLog>,
-    /// Where the next record goes. Everything before it is durable.
+    /// The position of the next record. Everything before it is durable.
     pub end: Position,
     pub recovered: Recovered,
 }
@@ -107,7 +108,7 @@ struct Walk {
 struct Stop {
     offset: u64,
     head: Option<RecordHead>,
-    /// Up to here the last record proves the file to be synced.
+    /// The last record proves that the file was synced up to here.
     synced: u64,
 }
 
@@ -159,7 +160,7 @@ impl Walk {
     }
 }
 
-/// How many bytes behind the last valid record are a torn write; 0 for a clean end. Damage is an error.
+/// Length of the torn write after the last valid record; 0 for a clean end. Damage is an error.
 fn end_of_records(file: &JournalFile, stop: &Stop, is_last: bool) -> Result<u64, JournalError> {
     let damaged = |offset: u64, reason: String| Err(JournalError::damaged(&file.path, offset, reason));
     let cut_short = "the file was cut short: the zeros behind its last record are missing";
@@ -193,8 +194,8 @@ fn end_of_records(file: &JournalFile, stop: &Stop, is_last: bool) -> Result<u64,
     }
     let sector_is_missing =
         has_missing_sector(&mut reader, stop.offset, next.or(announced).unwrap_or(last_byte + 1))?;
-    // A head that did not arrive whole ends in zeros, for its checksum stands last; so does a record whose head is
-    // whole and whose payload is not.
+    // An incomplete head ends in zeros, because its checksum stands last; so does a record with a complete
+    // head and an incomplete payload.
     let payload_bytes = stop.head.map_or(0, |head| u64::from(head.payload_bytes));
     let is_short = next.is_none() && last_byte + 1 < stop.offset + HEAD_BYTES as u64 + payload_bytes;
     if !(sector_is_missing || is_short) {
@@ -206,7 +207,7 @@ fn end_of_records(file: &JournalFile, stop: &Stop, is_last: bool) -> Result<u64,
     Ok(last_byte + 1 - stop.offset)
 }
 
-/// The offset of the last byte from `from` that is not zero.
+/// The offset of the last non-zero byte from `from` on.
 fn last_byte(reader: &mut JournalReader<'_>, from: u64) -> Result<Option<u64>, JournalError> {
     const PIECE: usize = 1 << 16;
     let len = reader.file().len;
@@ -225,7 +226,7 @@ fn last_byte(reader: &mut JournalReader<'_>, from: u64) -> Result<Option<u64>, J
     Ok(last)
 }
 
-/// Whether a sector that the bytes `from..to` need is zero from `from` on, as if it had never been written.
+/// Whether a sector within `from..to` is zero from `from` on, as if it had never been written.
 fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Result<bool, JournalError> {
     let mut sector = from - from % SECTOR_BYTES;
     while sector < to {
@@ -239,8 +240,9 @@ fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Res
     Ok(false)
 }
 
-/// Everything that was read becomes durable, and the torn tail zeros. What the process before us wrote and did not
-/// sync is in memory only, and after a failed sync even looks clean (S2): so it is written again, not just synced.
+/// Makes everything that was read durable, and zeros the torn tail. Bytes that the previous process wrote but
+/// did not sync exist in memory only, and after a failed sync even look clean (S2); so they are written
+/// again, not just synced.
 fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), JournalError> {
     const PIECE: u64 = 1 << 20;
     let mut reader = JournalReader::new(file);
@@ -252,7 +254,7 @@ fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), Journa
     }
     let mut left = torn;
     while left > 0 {
-        // From the end: while a part of the torn write is there, so is the place where it starts.
+        // Backwards, so that the start of the torn write stays detectable while any part of it remains.
         let piece = left.min(PIECE);
         left -= piece;
         let zeros = vec![0; piece as usize];
