@@ -1,4 +1,5 @@
-//! How often reads have found a key, for INFO. No part of the state: no checkpoint holds it, and no reply depends on it.
+//! Hits and misses of reads, for INFO. Not part of the state: no checkpoint holds them, and no reply depends
+//! on them.
 
 use std::cell::Cell;
 
@@ -14,7 +15,7 @@ impl Lookups {
         counter.set(counter.get() + 1);
     }
 
-    /// Hits and misses since the last time.
+    /// Hits and misses since the previous call.
     pub fn take(&self) -> (u64, u64) {
         (self.hits.take(), self.misses.take())
     }

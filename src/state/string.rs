@@ -85,7 +85,7 @@ fn put_pairs(scope: &mut Scope<'_>, pairs: &ArgList<'_>) {
     }
 }
 
-/// GETEX. A moment that has passed deletes at once.
+/// GETEX. A past moment deletes at once.
 fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Reply, ReplyError> {
     let (time, version) = (scope.time, scope.version);
     let Some(text) = scope.text(key)? else { return Ok(Reply::Nil) };
@@ -108,7 +108,7 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Reply
     Ok(Reply::Bulk(value))
 }
 
-/// Sets a deadline, or deletes at once if it has passed.
+/// Sets a deadline; a past one deletes at once.
 pub fn expire_at(scope: &mut Scope<'_>, key: &[u8], at: TimeMs) {
     if at <= scope.time {
         scope.remove(key);
@@ -163,7 +163,7 @@ pub fn query<'s>(
 ) -> Result<Reply, ReplyError> {
     Ok(match query {
         StringQuery::Get { key } => text(key)?.map_or(Reply::Nil, |text| Reply::Bulk(text.bytes.clone())),
-        // A key of another kind is answered like one that is missing.
+        // A key of another type is answered like a missing one.
         StringQuery::GetMany { keys } => Reply::Array(
             keys.iter()
                 .map(|key| {

@@ -83,7 +83,7 @@ pub fn consumers(stream: &Stream, key: &[u8], group: &[u8], now: TimeMs) -> Resu
     Ok(Reply::Array(consumers.collect()))
 }
 
-/// A group in XINFO STREAM FULL; at most `most` pending entries of each list.
+/// A group in XINFO STREAM FULL, with at most `most` pending entries per list.
 pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> Reply {
     let pending = group.pending_from(EntryId::MIN).take(most).map(|(id, pending)| {
         let delivered_at = number(pending.delivered_at.0);
@@ -115,7 +115,7 @@ pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> Reply {
     ])
 }
 
-/// The owner's name; of what is nobody's the empty string.
+/// The owner's name; the empty string for an unowned entry.
 fn owner(group: &Group, pending: &Pending) -> Reply {
     Reply::Bulk(pending.owner.map_or_else(Bytes::new, |number| group.consumer(number).name.clone()))
 }

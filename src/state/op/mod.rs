@@ -1,4 +1,4 @@
-//! Ops: what the log asks of the machine, and how they are written down.
+//! Ops: the log's requests to the machine, and their encoding.
 
 pub mod batch;
 pub mod codec;
@@ -11,7 +11,7 @@ pub mod random;
 use crate::command::value::{Data, Write};
 use crate::state::keyspace::KeyVersion;
 
-/// One op of a batch. What a client sent, with the database that it had selected.
+/// One op of a batch: a client's command with the selected database.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op<'a> {
     Write { database: u32, write: Write<'a> },
@@ -22,7 +22,7 @@ pub enum Op<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transaction<'a> {
     pub watched: Vec<Watched<'a>>,
-    /// In request order; queries among them see the writes before them.
+    /// In request order; queries see the writes before them.
     pub commands: Vec<(u32, Data<'a>)>,
 }
 
