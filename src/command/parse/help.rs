@@ -1,9 +1,9 @@
-//! The lines of the HELP sub-commands, in our words.
+//! The lines of the HELP sub-commands; the texts are our own.
 
 use crate::model::reply::Reply;
 use std::borrow::Cow;
 
-/// A sub-command with its arguments, and what it does.
+/// A sub-command with its arguments, and its effect.
 pub type Lines = &'static [(&'static str, &'static str)];
 
 /// Redis `addReplyHelp`: simple strings, HELP itself last.

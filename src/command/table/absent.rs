@@ -1,5 +1,5 @@
-//! What this server does not have, with fixed answers: modules, scripts, functions, a cluster. Facts as of Redis 8
-//! (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! Features that this server lacks, with fixed replies: modules, scripts, functions, a cluster. Facts as of
+//! Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::server;
 use crate::command::spec::Flag::{Admin, AllowBusy, Fast, Loading, NoScript, Stale, Write};

@@ -1,4 +1,4 @@
-//! The connection itself, and CLIENT. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! The connection, and CLIENT. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::{client, connection};
 use crate::command::spec::Flag::{

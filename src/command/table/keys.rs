@@ -1,4 +1,4 @@
-//! Keys whatever they hold. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! Keys of any type. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::key;
 use crate::command::spec::Flag::{DenyOom, Fast, Loading, Readonly, Stale, Write};

@@ -1,5 +1,5 @@
-//! What took long, and what is executed: SLOWLOG, LATENCY, MONITOR. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`);
-//! texts ours.
+//! Slow commands and the live feed: SLOWLOG, LATENCY, MONITOR. Facts as of Redis 8 (`COMMAND INFO`,
+//! `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::latency;
 use crate::command::spec::Flag::{Admin, Loading, NoScript, Stale};

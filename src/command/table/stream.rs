@@ -1,4 +1,5 @@
-//! Streams: XADD, XREAD, XRANGE and their like. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! Streams: XADD, XREAD, XRANGE and similar commands. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`);
+//! texts ours.
 
 use crate::command::parse::stream;
 use crate::command::spec::Flag::{Blocking, DenyOom, Fast, MovableKeys, Readonly, Write};
