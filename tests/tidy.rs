@@ -1,4 +1,5 @@
-//! The house rules that a compiler does not know: floors, crates per room, sizes, references. The tables come first.
+//! The house rules that a compiler does not know: floors, crates per room, sizes, references. The tables come
+//! first.
 
 use std::collections::BTreeSet;
 use std::fs;
