@@ -462,4 +462,5 @@ fn parse_i64(text: &[u8]) -> Option<i64> {
 }
 
 #[cfg(test)]
+#[path = "reader_tests.rs"]
 mod tests;

@@ -558,5 +558,5 @@ impl SyncHandle {
 }
 
 #[cfg(test)]
-#[path = "journal_test.rs"]
+#[path = "journal_tests.rs"]
 mod tests;
