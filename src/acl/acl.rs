@@ -16,10 +16,7 @@ use std::sync::Arc;
 /// User definitions that prevent the start.
 #[derive(Debug, thiserror::Error)]
 pub enum AclError {
-    #[error(
-        "users are defined by 'user' settings and by aclfile at the same time: which of them hold would be anybody's \
-         guess; use one of the two"
-    )]
+    #[error("users are defined by 'user' settings and by aclfile at the same time; use one of the two")]
     TwoPlaces,
     #[error("user = '{line}': {why}")]
     Setting { line: String, why: String },

@@ -245,7 +245,7 @@ pub static SETTINGS: &[Setting] = &[
             get: |c| c.dir.to_string_lossy().into_owned(),
             set: |c, v| {
                 if v.is_empty() || v.contains('\0') {
-                    return Err(Refused("the name of a directory is wanted".into()));
+                    return Err(Refused("it must name a directory".into()));
                 }
                 c.dir = PathBuf::from(v);
                 Ok(())

@@ -30,13 +30,13 @@ pub enum DataDirError {
     InUse { path: PathBuf, pid: Option<u32> },
     #[error("{} is not a headwater data directory and not empty: it holds {found:?}", path.display())]
     Foreign { path: PathBuf, found: String },
-    #[error("{} holds data but no file {META:?}, which belongs to it: put that back, or take another directory", path.display())]
+    #[error("{} holds data but no file {META:?}: restore that file, or use another directory", path.display())]
     NoMeta { path: PathBuf },
     #[error("{} was written by a newer headwater: data format {found}, this version reads {FORMAT_VERSION}", path.display())]
     Newer { path: PathBuf, found: u32 },
     #[error("{}: damaged at byte {offset}: {reason}", path.display())]
     Damaged { path: PathBuf, offset: usize, reason: String },
-    #[error("{} was made with {found} partitions, the configuration says {configured}; the number is fixed when a data directory is made", path.display())]
+    #[error("{} was created with {found} partitions, the configuration says {configured}; the number is fixed for a data directory", path.display())]
     Partitions { path: PathBuf, found: u16, configured: u16 },
     #[error(transparent)]
     Journal(#[from] JournalError),
