@@ -64,7 +64,7 @@ pub enum NackMode {
     Silent,
     /// The delivery is counted.
     Fail,
-    /// No further delivery: the count becomes the greatest number.
+    /// The delivery should be the last: the count becomes the greatest number.
     Fatal,
 }
 

@@ -181,7 +181,7 @@ impl Group {
         }
     }
 
-    /// Counts another delivery by a history read.
+    /// Records another delivery, by a history read.
     pub fn redeliver(&mut self, id: EntryId, now: TimeMs) {
         let pending = *self.pending.get(id).expect("a consumer's pending id is the group's");
         let deliveries = more_deliveries(pending.deliveries);

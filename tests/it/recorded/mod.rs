@@ -161,7 +161,7 @@ fn read(name: &str) -> Vec<Step> {
     steps
 }
 
-/// The reply as one line; a missing one as `(nothing)`.
+/// The reply as one line; for a missing one, the error in brackets.
 fn ask(clients: &mut [Client; 2], step: &Step, nothing: bool) -> String {
     let client = &mut clients[usize::from(step.from == From::Second)];
     if step.from != From::Unasked {
