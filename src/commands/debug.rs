@@ -1,4 +1,4 @@
-//! DEBUG: what test suites use of it.
+//! DEBUG, as far as test suites use it.
 
 use crate::base::glob;
 use crate::command::value::Write;

@@ -337,7 +337,7 @@ fn info_keyspace(_: &Frontend, report: &Report, text: &mut String) {
     }
 }
 
-/// How often and how long the disk was waited for. The histogram lists the buckets that are not empty.
+/// Number and duration of flushes. The histogram lists non-empty buckets only.
 fn write_commits(statistics: &EngineStatistics, text: &mut String) {
     line(text, "commit_rounds", statistics.commits);
     line(text, "commit_journal_bytes", statistics.journal_bytes);

@@ -362,5 +362,5 @@ impl std::fmt::Display for SimFs {
 }
 
 #[cfg(test)]
-#[path = "sim_fs_test.rs"]
+#[path = "sim_fs_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Places in the replicated log.
+//! Positions in the replicated log.
 
 /// A partition of a data directory: 0 to [`crate::model::limits::PARTITIONS_MAX`] − 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,7 +18,7 @@ impl LogIndex {
     }
 }
 
-/// Term and index: what Raft compares.
+/// Term and index: the pair that Raft compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogId {
     pub term: Term,

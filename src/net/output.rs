@@ -234,5 +234,5 @@ impl<T> Default for Output<T> {
 }
 
 #[cfg(test)]
-#[path = "output_test.rs"]
+#[path = "output_tests.rs"]
 mod tests;

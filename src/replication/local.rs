@@ -127,5 +127,5 @@ impl LocalCommitter {
 }
 
 #[cfg(test)]
-#[path = "local_test.rs"]
+#[path = "local_tests.rs"]
 mod tests;

@@ -332,5 +332,5 @@ impl ScriptedCommitter {
 }
 
 #[cfg(test)]
-#[path = "scripted_test.rs"]
+#[path = "scripted_tests.rs"]
 mod tests;

@@ -303,5 +303,5 @@ impl fmt::Debug for Rope {
 }
 
 #[cfg(test)]
-#[path = "rope_test.rs"]
+#[path = "rope_tests.rs"]
 mod tests;

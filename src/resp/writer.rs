@@ -1,4 +1,4 @@
-//! Replies as bytes, RESP2 or RESP3.
+//! The reply writer: RESP2 or RESP3.
 
 use crate::model::entries::{Entries, EntryList};
 use crate::model::entry_id::EntryId;
@@ -88,7 +88,7 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head of an aggregate (`*` `%` `~` `>`), or of a bulk string.
+/// Appends the header of an aggregate (`*` `%` `~` `>`) or of a bulk string.
 #[inline]
 pub fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
     if len < 10 {
@@ -111,7 +111,8 @@ fn entry_id(out: &mut Vec<u8>, id: EntryId) {
     bulk(out, text.as_bytes());
 }
 
-/// A line is over at its first line break, so those of the text become blanks (reliability P14; Redis does the same).
+/// Line breaks in `text` would end the reply line, so they become blanks (docs/reliability.md P14; Redis does
+/// the same).
 fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.push(kind);
     let start = out.len();
@@ -136,7 +137,7 @@ fn list<B: ReplyBuffer>(buffer: &mut B, kind: u8, protocol: Protocol, items: &[R
 }
 
 fn entries(out: &mut Vec<u8>, resp3: bool, list: &EntryList) {
-    // An entry's id, heads, and line ends take about 50 bytes, each of its strings about 8.
+    // An entry's id, headers and line ends take about 50 bytes, each string about 8 more.
     out.reserve(list.body_bytes() * 2 + list.listed_len() * 64);
     header(out, b'*', list.len());
     let mut left = list.iter();
@@ -310,7 +311,8 @@ mod tests {
             }
         }
 
-        /// redis-protocol reads exactly the bytes of one reply as one frame (if the error is text, which it asks for).
+        /// redis-protocol reads the bytes of one reply as exactly one frame (errors only if they are text, as
+        /// it requires).
         #[test]
         fn the_reference_reads_one_frame(reply in replies()) {
             let mut out = Vec::new();

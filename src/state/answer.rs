@@ -68,7 +68,7 @@ impl From<Result<Answer, ReplyError>> for Answer {
     }
 }
 
-/// What was claimed: whole entries, or ids alone.
+/// The claimed items: whole entries, or ids alone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
     Entries(EntryList),

@@ -267,7 +267,7 @@ impl Effects {
         self.lookups += lookups;
     }
 
-    /// Hits and misses since the last time.
+    /// Hits and misses since the previous call.
     pub fn take_lookups(&mut self) -> Lookups {
         std::mem::take(&mut self.lookups)
     }

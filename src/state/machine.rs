@@ -240,7 +240,7 @@ impl Machine {
         self.view(database, now).matching(pattern)
     }
 
-    /// RANDOMKEY; chance comes from above the machine.
+    /// RANDOMKEY; the random number comes from outside the machine.
     pub fn random(&self, database: u32, now: TimeMs, chance: u64) -> Option<Bytes> {
         self.view(database, now).random(chance)
     }

@@ -25,13 +25,13 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::env::fs::{File, Fs, OpenMode};
 use crate::model::log::{LogId, LogIndex, PartitionId, Term};
 
-/// Image bytes of a block.
+/// Image bytes per block.
 pub const BLOCK_BYTES: usize = 256 << 10;
 
 const MAGIC: &[u8; 8] = b"HWCKPT\r\n";
 const FORMAT_VERSION: u32 = 1;
 const BLOCK_HEAD_BYTES: usize = 12;
-/// The membership in the header is small; a block that claims more is damaged.
+/// The header's membership is small; a block that claims more is damaged.
 const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -47,24 +47,24 @@ fn io_error(file: &Path, offset: u64, doing: &'static str) -> impl FnOnce(io::Er
     move |source| CheckpointError::Io { file, offset, doing, source }
 }
 
-/// What a checkpoint is of.
+/// The identity of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointMeta {
     pub partition: PartitionId,
-    /// The last entry that is in the image.
+    /// The last entry in the image.
     pub log_id: LogId,
     /// The Raft membership at that entry, opaque; empty outside a cluster.
     pub membership: Vec<u8>,
 }
 
-/// A checkpoint as it was read.
+/// A checkpoint read from disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     pub meta: CheckpointMeta,
     pub image: Vec<u8>,
 }
 
-/// Gives the bytes of an image, piece by piece, to where they are to go.
+/// Passes the bytes of an image, piece by piece, to the given sink.
 pub type ImageSource<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
 
 /// The directory of all partitions' checkpoints. Clones share it; one process has one, and its clones.
@@ -95,7 +95,7 @@ impl CheckpointStore {
         let file =
             self.fs.open(&temporary, OpenMode::CreateNew).map_err(io_error(&temporary, 0, "create"))?;
         let bytes = write_file(&*file, &temporary, meta, image).inspect_err(|_| {
-            // It has no name that anyone reads; what it takes on a full disk is given back.
+            // Nothing reads the temporary name; removing the file frees its space on a full disk.
             let _ = self.fs.remove_file(&temporary);
         })?;
         self.fs.rename(&temporary, &path).map_err(io_error(&path, 0, "rename into place"))?;
@@ -186,7 +186,7 @@ enum BlockKind {
     Trailer = 3,
 }
 
-/// Where a block belongs: bound into its checksum.
+/// The position of a block, bound into its checksum.
 #[derive(Debug, Clone, Copy)]
 struct BlockPlace {
     partition: PartitionId,
@@ -213,7 +213,7 @@ struct FileWriter<'a> {
     synced: u64,
 }
 
-/// Bytes that are handed to the disk at once: a journal's sync that comes meanwhile waits for no more than these.
+/// Bytes between two syncs; a concurrent sync of the journal waits for no more than these.
 const SYNC_BYTES: u64 = 4 << 20;
 
 impl FileWriter<'_> {
@@ -311,7 +311,8 @@ fn read_file(
         }
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (payload_bytes, kind, crc) = (word(0) as usize, word(4), word(8));
-        // The length is not trusted yet; it is bounded by the limit and by the file before it sizes anything (S15).
+        // The length is not verified yet, so the limit and the file's size bound it before it sizes anything
+        // (S15).
         if payload_bytes > PAYLOAD_BYTES_MAX
             || payload_bytes as u64 > len.saturating_sub(offset + head.len() as u64)
         {

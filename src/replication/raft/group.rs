@@ -268,5 +268,5 @@ fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraf
 }
 
 #[cfg(test)]
-#[path = "group_test.rs"]
+#[path = "group_tests.rs"]
 mod tests;

@@ -22,6 +22,6 @@ mod types;
 #[cfg(test)]
 mod leadership_tests;
 #[cfg(test)]
-mod suite;
+mod suite_tests;
 #[cfg(test)]
-mod tests;
+mod committer_tests;

@@ -1,4 +1,4 @@
-//! Ops: what the log asks of the machine, and how they are written down.
+//! Ops: the log's requests to the machine, and their encoding.
 
 pub mod batch;
 pub mod codec;
@@ -13,7 +13,7 @@ use crate::command::value::group::GroupRead;
 use crate::command::value::{Data, Query, Write};
 use crate::state::keyspace::KeyVersion;
 
-/// One op of a batch. What a client sent, with the database that it had selected.
+/// One op of a batch: a client's command with the selected database.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op<'a> {
     Write {
