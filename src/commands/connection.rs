@@ -18,8 +18,8 @@ pub fn execute<'a>(
     connection: &Rc<Connection>,
     command: &ConnectionCommand<'a>,
 ) -> Response<'a> {
-    // Replies in flight are written in the protocol at hand: it does not change under them. What is done to other clients
-    // must not overtake a message or an entry for them that is in flight.
+    // Replies in flight are written in the protocol at hand: it does not change under them. What is done to
+    // other clients must not overtake a message or an entry for them that is in flight.
     let waits_its_turn = matches!(
         command,
         ConnectionCommand::Hello(_)

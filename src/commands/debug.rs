@@ -17,7 +17,8 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Keys that DEBUG POPULATE makes at once: so many more follow when those are applied, so that no batch grows without bound.
+/// Keys that DEBUG POPULATE makes at once: so many more follow when those are applied, so that no batch grows
+/// without bound.
 const POPULATE_AT_ONCE: u64 = 1000;
 
 const NOT_ALLOWED: ReplyError = ReplyError::new(

@@ -1,7 +1,8 @@
-//! INFO: the sections and field names of Redis 7.2, and one section of our own, `streams` (`commands::info_streams`).
+//! INFO: the sections and field names of Redis 7.2, and one section of our own, `streams`
+//! (`commands::info_streams`).
 //!
-//! The work is bounded by the number of clients, databases and partitions, never by keys. What Redis tells of things that
-//! are not here (forks, scripts, replicas) is 0, for tools that look for the field.
+//! The work is bounded by the number of clients, databases and partitions, never by keys. What Redis tells of
+//! things that are not here (forks, scripts, replicas) is 0, for tools that look for the field.
 
 use crate::command::table::TABLE;
 use crate::commands::info_streams;
@@ -411,7 +412,8 @@ fn ratio(part: u64, whole: u64) -> String {
     format!("{:.2}", part as f64 / whole.max(1) as f64)
 }
 
-/// System and user time of this process or thread, from the kernel's clock ticks of 10 ms; zero where it does not tell.
+/// System and user time of this process or thread, from the kernel's clock ticks of 10 ms; zero where it does
+/// not tell.
 fn cpu_seconds(path: &str) -> (f64, f64) {
     let stat = std::fs::read_to_string(path).unwrap_or_default();
     // Fields are counted behind the command's closing parenthesis: 14 is utime, 15 stime (proc(5)).

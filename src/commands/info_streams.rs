@@ -37,7 +37,8 @@ fn describe(text: &mut String, number: usize, stream: &StreamReport) {
     }
 }
 
-/// A name may hold anything, but a line of INFO is one line, and its fields end with commas (docs/reliability.md P14).
+/// A name may hold anything, but a line of INFO is one line, and its fields end with commas
+/// (docs/reliability.md P14).
 fn escaped(name: &[u8]) -> String {
     let mut out = String::new();
     for &byte in name {

@@ -20,8 +20,8 @@ use crate::session::pending::{Completion, Pending};
 use crate::state::machine::Machine;
 use crate::state::rdb::payload;
 
-/// Executes a command on keys. Queries are answered at once if nothing of this connection is in flight, and behind it
-/// otherwise.
+/// Executes a command on keys. Queries are answered at once if nothing of this connection is in flight, and
+/// behind it otherwise.
 pub fn execute(frontend: &Frontend, connection: &Connection, data: &mut Data<'_>) -> Response<'static> {
     let (database, protocol) = {
         let session = connection.session.borrow();
@@ -68,9 +68,9 @@ pub fn execute(frontend: &Frontend, connection: &Connection, data: &mut Data<'_>
     }
 }
 
-/// Adds what a command on keys needs to know of the server and the client: chance for RANDOMKEY, the version of RDB for DUMP,
-/// whether there is such a database for COPY, MOVE and SWAPDB, the protocol for MAXSIZE. Looks through the payload of
-/// RESTORE, so that only what can be restored is logged.
+/// Adds what a command on keys needs to know of the server and the client: chance for RANDOMKEY, the version
+/// of RDB for DUMP, whether there is such a database for COPY, MOVE and SWAPDB, the protocol for MAXSIZE.
+/// Looks through the payload of RESTORE, so that only what can be restored is logged.
 pub fn complete(frontend: &Frontend, data: &mut Data<'_>, protocol: Protocol) -> Result<(), ReplyError> {
     let limits = match data {
         Data::Write(Write::GroupRead(read)) => &mut read.limits,
@@ -114,8 +114,8 @@ fn complete_key_command(frontend: &Frontend, data: &mut Data<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Bytes that the answer to a queued query takes until it is sent, at the most. Large values and long lists are not copied
-/// (`resp::rope`); what has to be made as a whole waits until nothing is in flight before it.
+/// Bytes that the answer to a queued query takes until it is sent, at the most. Large values and long lists
+/// are not copied (`resp::rope`); what has to be made as a whole waits until nothing is in flight before it.
 fn queued_bytes(query: &Query<'_>) -> usize {
     match query {
         Query::String(StringQuery::Get { .. }) => SHARED_BYTES_MIN,

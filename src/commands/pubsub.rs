@@ -1,7 +1,7 @@
 //! SUBSCRIBE, PUBLISH, PUBSUB: the registry meets the connections.
 //!
-//! A message goes out after everything that its publisher sent before it was applied, and a publisher that listens to
-//! itself gets its reply first (Redis 8.0, RESP3; in a transaction: after the whole EXEC).
+//! A message goes out after everything that its publisher sent before it was applied, and a publisher that
+//! listens to itself gets its reply first (Redis 8.0, RESP3; in a transaction: after the whole EXEC).
 
 use crate::command::value::PubSubCommand;
 use crate::engine::submission::Work;
@@ -44,8 +44,8 @@ pub fn execute(
     }
 }
 
-/// The reply inside EXEC. A subscription to several channels has one confirmation in the reply's place and the
-/// others behind the EXEC, since an array of replies has one element per command.
+/// The reply inside EXEC. A subscription to several channels has one confirmation in the reply's place and
+/// the others behind the EXEC, since an array of replies has one element per command.
 pub fn reply_inside_exec(
     frontend: &Frontend,
     connection: &Rc<Connection>,

@@ -1,12 +1,13 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! The commands of a transaction that are for the machine become one op. Those that are not (PUBLISH, CLIENT, PING …) are
-//! executed when the op was applied, and their replies take their places among the others.
+//! The commands of a transaction that are for the machine become one op. Those that are not (PUBLISH, CLIENT,
+//! PING …) are executed when the op was applied, and their replies take their places among the others.
 //!
-//! Who may do what is decided command by command, as Redis does (`execCommand`, Redis 7.2): commands that change who the
-//! client is or what users may do (AUTH, HELLO with AUTH, ACL SETUSER, DELUSER and LOAD) are executed when EXEC is, each at
-//! its place among the permission checks of the others. Such a transaction waits until nothing is in flight before it, and
-//! looks at its watched keys first, so that it does nothing if it is refused.
+//! Who may do what is decided command by command, as Redis does (`execCommand`, Redis 7.2): commands that
+//! change who the client is or what users may do (AUTH, HELLO with AUTH, ACL SETUSER, DELUSER and LOAD) are
+//! executed when EXEC is, each at its place among the permission checks of the others. Such a transaction
+//! waits until nothing is in flight before it, and looks at its watched keys first, so that it does nothing
+//! if it is refused.
 
 use crate::command::spec::Row;
 use crate::command::value::acl::AclCommand;
@@ -270,8 +271,9 @@ fn selects(frontend: &Frontend, command: &Command<'_>) -> Option<u32> {
     }
 }
 
-/// The op of a transaction was applied, or a question that one of its steps has asked is answered: the rest of it follows. The
-/// machine has no clock, so its commands are counted with equal shares of the time that the op took.
+/// The op of a transaction was applied, or a question that one of its steps has asked is answered: the rest
+/// of it follows. The machine has no clock, so its commands are counted with equal shares of the time that
+/// the op took.
 pub fn resume(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,

@@ -1,9 +1,9 @@
 //! The table of blocked reads: XREAD and XREADGROUP with BLOCK.
 //!
-//! Whoever adds a kind of blocking must see to it that (1) the read is registered before the state is looked at for the last
-//! time, (2) everything that could serve it leaves an event on one of its keys, or is a moment at which it wakes
-//! ([`BlockedRead::wake_ms`]), and (3) it leaves this table in every way it can end: served, timed out, unblocked,
-//! disconnected.
+//! Whoever adds a kind of blocking must see to it that (1) the read is registered before the state is looked
+//! at for the last time, (2) everything that could serve it leaves an event on one of its keys, or is a
+//! moment at which it wakes ([`BlockedRead::wake_ms`]), and (3) it leaves this table in every way it can end:
+//! served, timed out, unblocked, disconnected.
 //!
 //! Reads of a key are served first come first served; ids ascend, so their order is that of the ids.
 
@@ -26,11 +26,12 @@ pub struct BlockedRead {
     pub read: AnyRead,
     /// Milliseconds of the monotonic clock; `None`: for ever.
     deadline_ms: Option<u64>,
-    /// When to look at it again although nothing happened: something pending may have become claimable. By the monotonic
-    /// clock.
+    /// When to look at it again although nothing happened: something pending may have become claimable. By
+    /// the monotonic clock.
     wake_ms: Option<u64>,
     pub state: BlockedState,
-    /// An event concerned it while an entry that is not applied yet carried it: it looks at the state when that is.
+    /// An event concerned it while an entry that is not applied yet carried it: it looks at the state when
+    /// that is.
     pub has_missed: bool,
     /// How it ends should it come back from an entry without entries.
     pub ended: Option<Ending>,

@@ -1,9 +1,9 @@
 //! Blocked reads at work: register, look again, wait, be served.
 //!
-//! Group reads are served by the machine while it applies the entry that carries them (`state::blocked`); reads without a
-//! group are answered here, between the same ops, since they change nothing. Nothing is predicted: an entry carries the reads
-//! that are blocked on the keys which its ops name, and those that it did not carry look at the state when an event concerns
-//! them.
+//! Group reads are served by the machine while it applies the entry that carries them (`state::blocked`);
+//! reads without a group are answered here, between the same ops, since they change nothing. Nothing is
+//! predicted: an entry carries the reads that are blocked on the keys which its ops name, and those that it
+//! did not carry look at the state when an event concerns them.
 
 use crate::command::value::group::GroupRead;
 use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
@@ -70,8 +70,8 @@ fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> 
     Read { streams: streams.collect(), ..*read }
 }
 
-/// What an op did, while the entry of proposal `current` is applied: the reads concerned that the entry did not carry look at
-/// the state, first come first served.
+/// What an op did, while the entry of proposal `current` is applied: the reads concerned that the entry did
+/// not carry look at the state, first come first served.
 pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, events: &[Effect]) {
     if engine.blocked.is_empty() {
         return;
@@ -108,9 +108,9 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// Looks at the state for a group read that waits. If it is refused as things stand it ends; if it would find something or
-/// leave a trace it goes into an entry; and a read with CLAIM for which there is nothing yet is looked at again when that may
-/// have changed by the passing of time.
+/// Looks at the state for a group read that waits. If it is refused as things stand it ends; if it would find
+/// something or leave a trace it goes into an entry; and a read with CLAIM for which there is nothing yet is
+/// looked at again when that may have changed by the passing of time.
 fn look(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };
@@ -186,8 +186,8 @@ pub(super) fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<
     ids.all(|id| id == first).then_some(first)
 }
 
-/// A group read that was in flight was served, or refused. Its user's rights were looked at when it went; what it was
-/// given is the client's.
+/// A group read that was in flight was served, or refused. Its user's rights were looked at when it went;
+/// what it was given is the client's.
 pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
     if reply == Answer::NilArray {
         came_back(engine, id);
@@ -276,7 +276,8 @@ pub(super) fn look_again(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// The entry that a group read went with is not in the log: it waits, and looks at the state again after a while.
+/// The entry that a group read went with is not in the log: it waits, and looks at the state again after a
+/// while.
 pub(super) fn wait_on(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;

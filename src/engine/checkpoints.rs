@@ -77,7 +77,8 @@ pub(super) fn begin(engine: &mut Engine, command: CheckpointCommand) -> Checkpoi
     if is_running { CheckpointAnswer::Scheduled } else { CheckpointAnswer::Started }
 }
 
-/// SAVE. Redis refuses it while a checkpoint is being written; here that may be one that no client has asked for.
+/// SAVE. Redis refuses it while a checkpoint is being written; here that may be one that no client has asked
+/// for.
 pub(super) fn save(engine: &mut Engine, request: RequestId) {
     engine.checkpoints.askers.push(request);
     engine.wakers.checkpoint.notify_one();
@@ -90,8 +91,8 @@ pub(super) fn note_begin(engine: &mut Engine) {
     engine.checkpoints.changes_begun = engine.changes();
 }
 
-/// It is written, or failed because of the state of the disk: then the journal is as it was, nothing is lost, and the next
-/// one may succeed.
+/// It is written, or failed because of the state of the disk: then the journal is as it was, nothing is lost,
+/// and the next one may succeed.
 pub(super) fn note_end(engine: &mut Engine, result: &Result<(), CommitError>) {
     let now_ms = engine.context.clock.monotonic_ms();
     let now = engine.context.now();

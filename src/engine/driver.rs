@@ -1,4 +1,5 @@
-//! What drives an engine: rounds, timers, checkpoints and syncs, each a loop that lends the engine between two awaits.
+//! What drives an engine: rounds, timers, checkpoints and syncs, each a loop that lends the engine between
+//! two awaits.
 
 use crate::engine::checkpoints;
 use crate::engine::engine::{Delivery, Engine, Wakers};

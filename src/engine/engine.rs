@@ -123,7 +123,8 @@ impl Engine {
         engine
     }
 
-    /// Takes work of a request. Returns its outcome if that is known at once; otherwise it comes with a delivery, once.
+    /// Takes work of a request. Returns its outcome if that is known at once; otherwise it comes with a
+    /// delivery, once.
     pub fn submit(&mut self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
         match work {
             Work::Data { partition, database, data, position } => {
@@ -406,8 +407,8 @@ impl Engine {
         }
     }
 
-    /// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's remainder,
-    /// so that cursors stay small.
+    /// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's
+    /// remainder, so that cursors stay small.
     fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Answer {
         let now = self.context.now();
         let partitions = u64::from(self.router.partitions());

@@ -1,4 +1,5 @@
-//! The seam between a frontend and its engine: values only, by a call on one thread and by channels between two.
+//! The seam between a frontend and its engine: values only, by a call on one thread and by channels between
+//! two.
 
 use crate::engine::engine::Engine;
 use crate::engine::submission::{Notice, Outcome, Work};

@@ -1,9 +1,9 @@
 //! The figures of an engine, for INFO, MEMORY and CLIENT LIST.
 //!
-//! The work is bounded whatever there is: by the number of partitions and databases, and for single streams by
-//! [`KEYS_LOOKED_AT_MAX`]. At most that many keys are looked at, from where the call before has stopped, and the largest
-//! streams known are looked at again: up to that many keys the section is exact, and with more it becomes so after a few
-//! calls.
+//! The work is bounded whatever there is: by the number of partitions and databases, and for single streams
+//! by [`KEYS_LOOKED_AT_MAX`]. At most that many keys are looked at, from where the call before has stopped,
+//! and the largest streams known are looked at again: up to that many keys the section is exact, and with
+//! more it becomes so after a few calls.
 
 use crate::engine::blocked_reads::BlockedCounts;
 use crate::engine::checkpoints::CheckpointLog;

@@ -16,7 +16,8 @@ use crate::state::effects::Effects;
 use crate::state::machine::Applied;
 use crate::state::op::{Op, Step, codec};
 
-/// Bytes of blocked reads that one entry carries at the most; the others look at the state when it was applied.
+/// Bytes of blocked reads that one entry carries at the most; the others look at the state when it was
+/// applied.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
 
 impl Engine {
@@ -25,8 +26,8 @@ impl Engine {
         self.partitions.iter().any(|it| it.has_open_work() && self.committer.has_room(it.id()))
     }
 
-    /// Seals what is open, stamped with the time (the only clock read of a round), and proposes it. Returns the bytes
-    /// proposed. What needs no log is done at once if nothing is in flight before it.
+    /// Seals what is open, stamped with the time (the only clock read of a round), and proposes it. Returns
+    /// the bytes proposed. What needs no log is done at once if nothing is in flight before it.
     pub fn propose(&mut self) -> u64 {
         let now = self.context.now();
         let mut bytes = 0;
@@ -57,8 +58,8 @@ impl Engine {
         bytes
     }
 
-    /// The blocked group reads that go with the batch which is sealed next: those on the keys that it names, first come
-    /// first.
+    /// The blocked group reads that go with the batch which is sealed next: those on the keys that it names,
+    /// first come first.
     fn carried(&self, id: PartitionId) -> Vec<BlockedId> {
         let touched = self.partition(id).touched();
         if self.blocked.is_empty() || touched.is_empty() {
@@ -144,8 +145,8 @@ impl Engine {
         }
     }
 
-    /// An entry of another node, or of this one whose proposal has ended before: nobody waits for its answers, but reads may be
-    /// blocked on its keys.
+    /// An entry of another node, or of this one whose proposal has ended before: nobody waits for its
+    /// answers, but reads may be blocked on its keys.
     fn apply_foreign(&mut self, id: PartitionId, index: LogIndex, entry: &[u8]) {
         let applied = self.partition_mut(id).apply_foreign(index, entry);
         applied.expect("a committed entry was written by an engine, and its record was checked");
@@ -246,7 +247,8 @@ impl Engine {
         self.finish_lap(tag, reply, effects);
     }
 
-    /// Finishes an item with what it has done, and lets the reads that are blocked on the keys concerned look at them.
+    /// Finishes an item with what it has done, and lets the reads that are blocked on the keys concerned look
+    /// at them.
     fn finish_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
@@ -263,7 +265,8 @@ impl Engine {
         upkeep::delete_due(self, &events);
     }
 
-    /// A proposal is not in the log and never will be. What was behind it was to see it, and ends with it; blocked reads stay.
+    /// A proposal is not in the log and never will be. What was behind it was to see it, and ends with it;
+    /// blocked reads stay.
     fn end_refused(&mut self, id: PartitionId, proposal: ProposalId) {
         let work = self.partition_mut(id).take_ended(proposal);
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {
@@ -274,7 +277,8 @@ impl Engine {
         }
     }
 
-    /// A proposal may be in the log or not. A blocked read that went with it may have been given entries: it ends too.
+    /// A proposal may be in the log or not. A blocked read that went with it may have been given entries: it
+    /// ends too.
     fn end_unknown(&mut self, id: PartitionId, proposal: ProposalId) {
         let work = self.partition_mut(id).take_ended(proposal);
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {

@@ -27,8 +27,8 @@ pub enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
-    /// XREADGROUP: the streams in the order of the request; nothing if none had anything. What was delivered is answered,
-    /// whatever became of the others: their error shows at the next read.
+    /// XREADGROUP: the streams in the order of the request; nothing if none had anything. What was delivered
+    /// is answered, whatever became of the others: their error shows at the next read.
     Deliveries,
     /// FLUSHALL: the same answer from everybody.
     Same,
@@ -42,8 +42,8 @@ struct Gather {
     target: Target,
 }
 
-/// An XREADGROUP whose bounds are over all its streams: one stream after the other, each with what those before it have
-/// left. It costs a commit for each stream, and gives what one partition would give.
+/// An XREADGROUP whose bounds are over all its streams: one stream after the other, each with what those
+/// before it have left. It costs a commit for each stream, and gives what one partition would give.
 struct Chain {
     database: u32,
     read: OwnedGroupRead,
@@ -96,7 +96,8 @@ impl Scatter {
     }
 }
 
-/// The first error wins, as if the parts had been executed one after the other, unless something was delivered.
+/// The first error wins, as if the parts had been executed one after the other, unless something was
+/// delivered.
 fn merge(how: Merge, parts: impl Iterator<Item = Answer>) -> Answer {
     let mut streams = Vec::new();
     let mut error = None;

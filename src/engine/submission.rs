@@ -1,4 +1,5 @@
-//! The values between a frontend and an engine: work goes down, outcomes come back. Nothing here borrows from either.
+//! The values between a frontend and an engine: work goes down, outcomes come back. Nothing here borrows from
+//! either.
 
 use crate::command::value::server::CheckpointCommand;
 use crate::command::value::{Data, Write};
@@ -11,7 +12,8 @@ use crate::state::effects::Effect;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::Watched;
 
-/// What a request asks of the engine. Borrowed from the request, so that on one thread handing it over copies nothing.
+/// What a request asks of the engine. Borrowed from the request, so that on one thread handing it over copies
+/// nothing.
 #[derive(Debug)]
 pub enum Work<'a> {
     /// A command on keys of one partition.
@@ -87,7 +89,8 @@ pub enum Question<'a> {
     BeginCheckpoint(CheckpointCommand),
     /// SAVE: the outcome comes when a checkpoint is written.
     Save,
-    /// DEBUG RELOAD: the outcome comes when the machines were rebuilt from disk. Nothing else may be submitted meanwhile.
+    /// DEBUG RELOAD: the outcome comes when the machines were rebuilt from disk. Nothing else may be
+    /// submitted meanwhile.
     Reload,
     /// DEBUG RELOAD inside a transaction: now or not at all.
     ReloadNow,

@@ -1,4 +1,5 @@
-//! What an engine does by the clock: deletes keys that are due, forgets idempotent ids, and has the machines follow settings.
+//! What an engine does by the clock: deletes keys that are due, forgets idempotent ids, and has the machines
+//! follow settings.
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
@@ -91,8 +92,8 @@ impl Every {
         Every { period_ms, due_ms: 0 }
     }
 
-    /// Whether it is time, by a clock that only goes on; if so, the next time is a period later. Missed times are not
-    /// caught up with.
+    /// Whether it is time, by a clock that only goes on; if so, the next time is a period later. Missed times
+    /// are not caught up with.
     pub fn take_due(&mut self, now_ms: u64) -> bool {
         let is_due = now_ms >= self.due_ms;
         if is_due {
@@ -136,8 +137,8 @@ fn delete_expired(engine: &mut Engine) {
     }
 }
 
-/// Reads have found keys due: they are deleted now and not by the clock, so that their events follow soon. Not while writes
-/// are paused.
+/// Reads have found keys due: they are deleted now and not by the clock, so that their events follow soon.
+/// Not while writes are paused.
 pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
     if engine.upkeep.is_paused {
         return;
@@ -148,8 +149,9 @@ pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
     }
 }
 
-/// Has the machines forget idempotent ids that have been due for a second, so that a steady stream of them costs an op a
-/// second. No request finds an id that is due; this gives its memory back, on all replicas at the same place of the log.
+/// Has the machines forget idempotent ids that have been due for a second, so that a steady stream of them
+/// costs an op a second. No request finds an id that is due; this gives its memory back, on all replicas at
+/// the same place of the log.
 fn forget_ids(engine: &mut Engine) {
     let upkeep = &engine.upkeep;
     if !upkeep.expires_actively || upkeep.forgetting > 0 || engine.context.latch.is_tripped() {
@@ -176,8 +178,8 @@ pub(super) fn expired(engine: &mut Engine, reply: &Answer, nanoseconds: u64) {
     }
 }
 
-/// Has the machines take over the settings of streams where they differ: those of nodes decide what `~` trims, and those
-/// of idempotency what a new stream remembers, so replicas must agree on them.
+/// Has the machines take over the settings of streams where they differ: those of nodes decide what `~`
+/// trims, and those of idempotency what a new stream remembers, so replicas must agree on them.
 pub(super) fn log_stream_settings(engine: &mut Engine) {
     let (entries, bytes, duration_s, ids) = {
         let config = engine.context.config.borrow();

@@ -4,8 +4,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// The system's allocator. Every thread counts for itself and adds what it has counted to the sum now and then, so that
-/// counting costs an addition.
+/// The system's allocator. Every thread counts for itself and adds what it has counted to the sum now and
+/// then, so that counting costs an addition.
 struct Counting;
 
 #[global_allocator]
@@ -18,7 +18,8 @@ thread_local! {
     static PENDING: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Bytes that a thread counts before it adds them to the sum: how far [`allocated_bytes`] may be off for each thread.
+/// Bytes that a thread counts before it adds them to the sum: how far [`allocated_bytes`] may be off for each
+/// thread.
 const PENDING_MAX: u64 = 64 * 1024;
 
 /// Bytes that the process has asked for and not given back.

@@ -28,7 +28,8 @@ pub trait Clock: Send + Sync {
         self.monotonic_ns() / 1000
     }
 
-    /// Waits until [`Clock::monotonic_ns`] reaches the deadline. A deadline that has passed is ready at the first poll.
+    /// Waits until [`Clock::monotonic_ns`] reaches the deadline. A deadline that has passed is ready at the
+    /// first poll.
     fn sleep_until(&self, monotonic_ns: u64) -> Sleep;
 
     /// Waits for a duration that begins now.
@@ -37,8 +38,8 @@ pub trait Clock: Send + Sync {
         self.sleep_until(self.monotonic_ns().saturating_add(ns))
     }
 
-    /// A counter that runs evenly, for the durations of single commands: the cheapest clock that there is. Only
-    /// differences mean anything; see [`Clock::tick_length`].
+    /// A counter that runs evenly, for the durations of single commands: the cheapest clock that there is.
+    /// Only differences mean anything; see [`Clock::tick_length`].
     fn ticks(&self) -> u64;
 
     /// Whether [`Clock::ticks`] are [`cycles`]: whoever asks with every request reads those without a detour.
@@ -53,7 +54,8 @@ pub trait Clock: Send + Sync {
 /// A timer; dropping it takes it off the clock.
 pub type Sleep = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What the future returns, or `None` if `limit` passes first. A future that is ready wins against a timer that is.
+/// What the future returns, or `None` if `limit` passes first. A future that is ready wins against a timer
+/// that is.
 pub async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Option<F::Output> {
     let mut timer = clock.sleep(limit);
     let mut future = std::pin::pin!(future);
@@ -152,7 +154,8 @@ pub fn cycles() -> u64 {
 mod cycles {
     use std::arch::x86_64::{__cpuid, _rdtsc};
 
-    /// Bit 8 of EDX in this leaf of CPUID: the counter runs evenly, whatever the processor's clock and sleep do.
+    /// Bit 8 of EDX in this leaf of CPUID: the counter runs evenly, whatever the processor's clock and sleep
+    /// do.
     const INVARIANT_LEAF: u32 = 0x8000_0007;
     const INVARIANT_BIT: u32 = 1 << 8;
 
@@ -200,7 +203,8 @@ mod tests {
         let ticks = clock.ticks() - first;
         let elapsed = started.elapsed().as_nanos() as f64;
         let measured = ((u128::from(ticks) * u128::from(length)) >> 32) as f64;
-        // The thread may have been taken off the processor between the two readings: the later one is never smaller.
+        // The thread may have been taken off the processor between the two readings: the later one is never
+        // smaller.
         assert!(measured <= elapsed * 1.05 && measured >= 19_000_000.0, "{measured} ns of {elapsed} ns");
     }
 

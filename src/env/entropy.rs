@@ -21,8 +21,8 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn u64(&self) -> u64 {
-        // SipHash keyed from the system's generator. The counter makes draws of one thread differ even where the keys
-        // of two `RandomState`s are related (std increments them).
+        // SipHash keyed from the system's generator. The counter makes draws of one thread differ even where
+        // the keys of two `RandomState`s are related (std increments them).
         static DRAWS: AtomicU64 = AtomicU64::new(0);
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u64(DRAWS.fetch_add(1, Ordering::Relaxed));

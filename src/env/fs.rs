@@ -1,5 +1,6 @@
-//! Files, as far as the journal and the checkpoints need them: positioned reads and writes, syncs, directory syncs,
-//! an exclusive lock. [`RealFs`] is the operating system, [`crate::env::sim_fs::SimFs`] the simulated disk of the tests.
+//! Files, as far as the journal and the checkpoints need them: positioned reads and writes, syncs, directory
+//! syncs, an exclusive lock. [`RealFs`] is the operating system, [`crate::env::sim_fs::SimFs`] the simulated
+//! disk of the tests.
 
 use std::fmt::Debug;
 use std::fs;
@@ -31,11 +32,12 @@ pub trait Fs: Send + Sync + Debug {
     /// Makes the directory, and those above it where they are missing. An existing one is fine.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Replaces `to` if it exists. Durable only after [`Fs::sync_dir`] of the directory (S3); between two directories, of
-    /// the one that `to` is in first: then a power cut may leave both names, never none.
+    /// Replaces `to` if it exists. Durable only after [`Fs::sync_dir`] of the directory (S3); between two
+    /// directories, of the one that `to` is in first: then a power cut may leave both names, never none.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name, which must not exist. Durable only after [`Fs::sync_dir`] of its directory.
+    /// Gives a file a second name, which must not exist. Durable only after [`Fs::sync_dir`] of its
+    /// directory.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     fn remove_file(&self, path: &Path) -> io::Result<()>;
@@ -60,8 +62,8 @@ pub trait File: Send + Sync + Debug {
     /// Writes all bytes, or fails having written any part of them.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes the written bytes durable, and the length as far as reading them needs it (fdatasync). After an error
-    /// nothing is known about any write since the last good sync, and no later sync tells (S2).
+    /// Makes the written bytes durable, and the length as far as reading them needs it (fdatasync). After an
+    /// error nothing is known about any write since the last good sync, and no later sync tells (S2).
     fn sync_data(&self) -> io::Result<()>;
 
     /// Bytes up to the end of the file.

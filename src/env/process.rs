@@ -6,15 +6,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// `CONFIG_MIN_RESERVED_FDS`).
 const FILES_RESERVED: u64 = 32;
 
-/// How many clients of those wanted may be connected at once, at least 1: each takes a descriptor. Raises the limit of open files
-/// for them as far as the system allows.
+/// How many clients of those wanted may be connected at once, at least 1: each takes a descriptor. Raises the
+/// limit of open files for them as far as the system allows.
 pub fn files_for_clients(wanted: u64) -> u64 {
     let allowed = raise_file_limit(wanted.saturating_add(FILES_RESERVED));
     allowed.saturating_sub(FILES_RESERVED).clamp(1, wanted.max(1))
 }
 
-/// Raises the limit of open files to `wanted`, or as near as the system allows. Returns what is allowed now, which may be
-/// more.
+/// Raises the limit of open files to `wanted`, or as near as the system allows. Returns what is allowed now,
+/// which may be more.
 fn raise_file_limit(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let allowed = current.unwrap_or(u64::MAX);

@@ -4,8 +4,8 @@ use crate::env::fs::{Fs, OpenMode};
 use std::io;
 use std::path::Path;
 
-/// Gives the file other contents: after an error, or a crash at any moment, it is the one before or the one after. Who may
-/// read it stays as it was.
+/// Gives the file other contents: after an error, or a crash at any moment, it is the one before or the one
+/// after. Who may read it stays as it was.
 ///
 /// # Errors
 ///

@@ -1,5 +1,5 @@
-//! What is on a simulated disk: the names and the bytes of its files, as the running system sees them and as a power
-//! cut leaves them. [`crate::env::sim_fs`] is how the disk is used.
+//! What is on a simulated disk: the names and the bytes of its files, as the running system sees them and as
+//! a power cut leaves them. [`crate::env::sim_fs`] is how the disk is used.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -71,7 +71,8 @@ enum Change {
     Remove(PathBuf),
     /// Both names in one directory: it arrives as a whole.
     Rename(PathBuf, PathBuf, u64),
-    /// Between two directories. The new name arrives first, and the old name may outlive a power cut beside it.
+    /// Between two directories. The new name arrives first, and the old name may outlive a power cut beside
+    /// it.
     Move(PathBuf, PathBuf, u64),
 }
 
@@ -134,7 +135,8 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// The path under which the disk knows a file: `./a` and `a` are one file. The empty path is an error, as on Linux.
+/// The path under which the disk knows a file: `./a` and `a` are one file. The empty path is an error, as on
+/// Linux.
 fn place(path: &Path) -> io::Result<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(not_found(path));
@@ -209,8 +211,8 @@ impl Disk {
         self.interrupted = None;
     }
 
-    /// Counts an operation and fails it if the process is dead by now. A write that meets its death may still get part
-    /// of its bytes onto the disk, so that is its own business.
+    /// Counts an operation and fails it if the process is dead by now. A write that meets its death may still
+    /// get part of its bytes onto the disk, so that is its own business.
     pub fn operate(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
         self.operations += 1;
         self.check_alive()?;
@@ -251,8 +253,8 @@ impl Disk {
         self.durable.prune();
         self.live = self.durable.clone();
         for inode in self.inodes.values_mut() {
-            // A sector that arrived holds everything that was written to it by then: a later write to a sector does
-            // not arrive without the earlier ones.
+            // A sector that arrived holds everything that was written to it by then: a later write to a
+            // sector does not arrive without the earlier ones.
             let mut lost = BTreeSet::new();
             for (offset, bytes) in std::mem::take(&mut inode.unsynced) {
                 let keep_percent = [0, 20, 50, 80, 100][self.entropy.below(5) as usize];
@@ -407,9 +409,9 @@ impl Disk {
     pub fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         let path = self.directory(path)?;
         let changes = std::mem::take(&mut self.changes);
-        // Per directory, the end of the changes that become durable. A file that moves away from the synced directory
-        // becomes durable in its new directory, and so must every earlier change there: replayed later, an earlier change
-        // would undo the move.
+        // Per directory, the end of the changes that become durable. A file that moves away from the synced
+        // directory becomes durable in its new directory, and so must every earlier change there: replayed
+        // later, an earlier change would undo the move.
         let mut synced = BTreeMap::from([(path, changes.len())]);
         let (mut applied, mut rest) = (Vec::new(), Vec::new());
         for (at, change) in changes.into_iter().enumerate().rev() {
@@ -450,8 +452,8 @@ impl Disk {
         inode.unsynced.push((offset, bytes.to_vec()));
     }
 
-    /// Makes the bytes of a file durable, or, if the sync fails, loses them: the pages are clean then, and the bytes are
-    /// nowhere but in memory.
+    /// Makes the bytes of a file durable, or, if the sync fails, loses them: the pages are clean then, and
+    /// the bytes are nowhere but in memory.
     pub fn sync(&mut self, inode: u64, fails: bool) {
         let inode = self.inodes.get_mut(&inode).expect("an open file has an inode");
         for (offset, bytes) in std::mem::take(&mut inode.unsynced) {

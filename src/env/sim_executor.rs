@@ -1,14 +1,14 @@
 //! Runs futures on one thread, always in the same order: the scheduler of the simulation.
 //!
-//! Ready tasks take turns first in, first out or, with a seed, in an order that the seed draws. The executor never asks
-//! the operating system: tasks wait for each other, for a [`ManualClock`], for a [`crate::env::sim_pipe`] or for
-//! [`crate::env::sim_threads`].
+//! Ready tasks take turns first in, first out or, with a seed, in an order that the seed draws. The executor
+//! never asks the operating system: tasks wait for each other, for a [`ManualClock`], for a
+//! [`crate::env::sim_pipe`] or for [`crate::env::sim_threads`].
 //!
 //! Tasks belong to groups. A group stands for a process: killing it drops all its tasks at once.
 //!
-//! `tokio::sync` works here, and so does `tokio::task::spawn_local` inside a `LocalSet` that is one of the tasks.
-//! `tokio::time` and `tokio::net` do not, because they need tokio's runtime, and a `select!` that is not `biased` draws
-//! random numbers.
+//! `tokio::sync` works here, and so does `tokio::task::spawn_local` inside a `LocalSet` that is one of the
+//! tasks. `tokio::time` and `tokio::net` do not, because they need tokio's runtime, and a `select!` that is
+//! not `biased` draws random numbers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -78,7 +78,8 @@ struct TaskWaker {
     is_queued: AtomicBool,
 }
 
-/// After this many turns without a tick of the clock, the executor assumes that tasks wake each other for ever.
+/// After this many turns without a tick of the clock, the executor assumes that tasks wake each other for
+/// ever.
 const TURNS_MAX: u64 = 10_000_000;
 
 /// The group of [`SimExecutor::spawn`].
@@ -146,8 +147,8 @@ impl SimExecutor {
         self.turns() - before
     }
 
-    /// Runs a task to its end, and moves the clock from timer to timer when every task waits. `None` if the task can
-    /// never end: there is no timer left.
+    /// Runs a task to its end, and moves the clock from timer to timer when every task waits. `None` if the
+    /// task can never end: there is no timer left.
     pub fn run_until<F: Future + 'static>(&self, clock: &ManualClock, future: F) -> Option<F::Output> {
         let task = self.spawn(future);
         loop {
@@ -184,8 +185,9 @@ impl SimGroup {
         Rc::clone(&self.shared).spawn(self.number, future)
     }
 
-    /// Drops all tasks of the group, in the order of their age; the one that calls this ends at its next await. Destructors
-    /// run, which a process that is killed has none of: end the process's disk first ([`crate::env::sim_fs::SimFs::kill`]).
+    /// Drops all tasks of the group, in the order of their age; the one that calls this ends at its next
+    /// await. Destructors run, which a process that is killed has none of: end the process's disk first
+    /// ([`crate::env::sim_fs::SimFs::kill`]).
     pub fn kill(&self) {
         self.shared.killed.borrow_mut().insert(self.number);
         self.shared.kill(|group| group == self.number);

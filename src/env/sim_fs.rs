@@ -1,18 +1,19 @@
-//! A simulated disk: every file has a live image (what the process reads) and a durable one (what a power cut leaves).
+//! A simulated disk: every file has a live image (what the process reads) and a durable one (what a power cut
+//! leaves).
 //!
 //! * Written bytes become durable with the file's sync, names with the directory's sync.
-//! * [`SimFs::crash`] cuts the power and makes any legal state: of each unsynced write any subset of its 512-byte sectors,
-//!   of the unsynced directory changes any subset. Which, follows from the seed.
+//! * [`SimFs::crash`] cuts the power and makes any legal state: of each unsynced write any subset of its
+//!   512-byte sectors, of the unsynced directory changes any subset. Which, follows from the seed.
 //! * [`SimFs::kill`] ends the process: what it wrote is still there for the next one, and still not durable.
-//! * Faults: the nth sync fails and drops its writes while their pages look clean (S2); the nth write finds the disk
-//!   full (S12); from the nth operation on everything fails, as for a process that has died. [`SimFs::script_sync`] has
-//!   more about syncs, [`SimFs::set_capacity`] is a disk of a certain size.
+//! * Faults: the nth sync fails and drops its writes while their pages look clean (S2); the nth write finds
+//!   the disk full (S12); from the nth operation on everything fails, as for a process that has died.
+//!   [`SimFs::script_sync`] has more about syncs, [`SimFs::set_capacity`] is a disk of a certain size.
 //! * Every operation that changes something is counted and logged, so that a test can crash at each of them.
 //!
 //! Directories themselves are durable at once, unless the disk is made [`SimFs::with_directory_durability`].
 //!
-//! A move between directories that were not synced may leave both names, never none: every journaling file system has at
-//! least that. A sync of a file does not make its name durable, though it does on some.
+//! A move between directories that were not synced may leave both names, never none: every journaling file
+//! system has at least that. A sync of a file does not make its name durable, though it does on some.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,7 +60,8 @@ impl SimFs {
         SimFs { disk: Arc::new(Mutex::new(Disk::new(seed))), incarnation: None }
     }
 
-    /// A new directory is durable only when the one above it is synced; with it, a power cut loses what is in it.
+    /// A new directory is durable only when the one above it is synced; with it, a power cut loses what is in
+    /// it.
     pub fn with_directory_durability(self) -> SimFs {
         self.disk().has_directory_durability = true;
         self
@@ -71,8 +73,8 @@ impl SimFs {
         self
     }
 
-    /// A handle for the process that uses the disk now. After [`SimFs::kill`] or [`SimFs::crash`] it does nothing more,
-    /// so that neither destructors nor a thread of a dead process reach the disk.
+    /// A handle for the process that uses the disk now. After [`SimFs::kill`] or [`SimFs::crash`] it does
+    /// nothing more, so that neither destructors nor a thread of a dead process reach the disk.
     pub fn process(&self) -> SimFs {
         let incarnation = self.disk().incarnation;
         SimFs { disk: Arc::clone(&self.disk), incarnation: Some(incarnation) }
@@ -95,8 +97,8 @@ impl SimFs {
         self.disk().set_faults(faults);
     }
 
-    /// Says how the nth sync of a file goes, counted from 1 since the disk was made. A disk whose syncs take time needs a
-    /// clock.
+    /// Says how the nth sync of a file goes, counted from 1 since the disk was made. A disk whose syncs take
+    /// time needs a clock.
     pub fn script_sync(&self, nth: u64, script: SyncScript) {
         let mut disk = self.disk();
         assert!(script.takes.is_zero() || disk.clock.is_some(), "time passes on a clock only");
@@ -137,20 +139,21 @@ impl SimFs {
         self.disk().log.clone()
     }
 
-    /// The power fails and comes back: what was not durable is kept or lost by the seed, open handles and locks are
-    /// dead, faults and scripts are cleared.
+    /// The power fails and comes back: what was not durable is kept or lost by the seed, open handles and
+    /// locks are dead, faults and scripts are cleared.
     pub fn crash(&self) {
         self.disk().cut_power();
     }
 
-    /// The process dies and the system goes on: open handles and locks are dead, bytes and names are as the process left
-    /// them, and durable only where they were. A write that the process died at is done in part. Of the faults,
-    /// `crash_at_operation` is cleared.
+    /// The process dies and the system goes on: open handles and locks are dead, bytes and names are as the
+    /// process left them, and durable only where they were. A write that the process died at is done in part.
+    /// Of the faults, `crash_at_operation` is cleared.
     pub fn kill(&self) {
         self.disk().kill_process();
     }
 
-    /// An independent disk with the live files of this one, all of them durable: a point to start many trials from.
+    /// An independent disk with the live files of this one, all of them durable: a point to start many trials
+    /// from.
     pub fn fork(&self, seed: u64) -> SimFs {
         let fork = self.disk().fork(seed);
         SimFs { disk: Arc::new(Mutex::new(fork)), incarnation: None }

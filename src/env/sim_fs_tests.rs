@@ -127,7 +127,8 @@ fn a_dead_process_does_not_reach_the_disk() {
     fs.process().remove_file(&dir.join("a")).unwrap();
 }
 
-/// F1: the next process finds a name that is not durable, and a power cut may take it with all that was synced into it.
+/// F1: the next process finds a name that is not durable, and a power cut may take it with all that was
+/// synced into it.
 #[test]
 fn what_a_killed_process_renamed_is_durable_only_once_its_directory_is_synced() {
     let (mut lost, mut kept) = (0, 0);

@@ -2,10 +2,10 @@
 //!
 //! * Each way has a buffer of fixed size. A writer that finds it full gets `WouldBlock`, or waits.
 //! * Shutting down, or dropping the write half, lets the peer read what was sent and then the end.
-//! * Dropping both halves closes the connection: with bytes that were not read it is reset, otherwise it ends, and bytes
-//!   that come later are answered with a reset.
-//! * A reset lets the peer read what has arrived. Then one call gets `ConnectionReset`, unless an end had come before; reads
-//!   after that meet the end, writes `BrokenPipe`.
+//! * Dropping both halves closes the connection: with bytes that were not read it is reset, otherwise it
+//!   ends, and bytes that come later are answered with a reset.
+//! * A reset lets the peer read what has arrived. Then one call gets `ConnectionReset`, unless an end had
+//!   come before; reads after that meet the end, writes `BrokenPipe`.
 //!
 //! The [`SimLink`] is the network in between: it holds back what is under way, or breaks the connection.
 
@@ -227,7 +227,8 @@ impl Drop for End {
 
 impl Drop for SimWriteHalf {
     fn drop(&mut self) {
-        // The connection is closed right after, if this is the last half: bytes that were not read make it a reset.
+        // The connection is closed right after, if this is the last half: bytes that were not read make it a
+        // reset.
         if Rc::strong_count(&self.end) > 1 {
             self.shut_down();
         }
@@ -291,7 +292,8 @@ impl AsyncWrite for SimWriteHalf {
 }
 
 impl SimLink {
-    /// From now on nothing arrives, in either way: not a byte, no end, no reset. Writers go on until the buffers are full.
+    /// From now on nothing arrives, in either way: not a byte, no end, no reset. Writers go on until the
+    /// buffers are full.
     pub fn hold(&self) {
         self.pipe.borrow_mut().ways.iter_mut().for_each(|way| way.is_held = true);
     }

@@ -1,8 +1,9 @@
 //! Simulated threads: the work of a lane runs inside the simulation's only thread, at a later turn.
 //!
-//! The seed draws how many turns later. Time that the work spends with [`ManualClock::spend`], for example in a slow sync,
-//! delays its outcome: the effects of the work exist at once, and its [`crate::env::threads::Elsewhere`] is ready when the
-//! time is over. A process that is killed in between has done work without learning of it, as a real one may.
+//! The seed draws how many turns later. Time that the work spends with [`ManualClock::spend`], for example in
+//! a slow sync, delays its outcome: the effects of the work exist at once, and its
+//! [`crate::env::threads::Elsewhere`] is ready when the time is over. A process that is killed in between has
+//! done work without learning of it, as a real one may.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -63,8 +64,8 @@ impl SimThreads {
         self.shared.state().is_refused = is_refused;
     }
 
-    /// Does the work of all lanes, for ever. Spawn it into the group of the process; dropping it drops the work that is
-    /// not done.
+    /// Does the work of all lanes, for ever. Spawn it into the group of the process; dropping it drops the
+    /// work that is not done.
     pub fn serve(&self) -> impl Future<Output = ()> + use<> {
         let mut server = Server { shared: Arc::clone(&self.shared), timer: None };
         std::future::poll_fn(move |context| server.poll(context))
@@ -119,7 +120,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives every lane its turn. Returns whether one of them needs another turn, and when the next work is to be told.
+    /// Gives every lane its turn. Returns whether one of them needs another turn, and when the next work is
+    /// to be told.
     fn round(&self) -> (bool, Option<u64>) {
         let numbers: Vec<u64> = self.state().lanes.keys().copied().collect();
         let mut is_busy = false;

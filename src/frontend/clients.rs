@@ -16,8 +16,8 @@ use std::rc::Rc;
 const WATCH_BYTES: usize = 64;
 
 impl Frontend {
-    /// Bytes that a client takes, about: its request and replies, its transaction, what it watches and is subscribed to, and what
-    /// every connection takes.
+    /// Bytes that a client takes, about: its request and replies, its transaction, what it watches and is
+    /// subscribed to, and what every connection takes.
     pub fn client_memory(&self, connection: &Connection) -> usize {
         let session = connection.session.borrow();
         let queue = session.queue.as_ref().map_or(0, |queue| queue.bytes);
@@ -34,8 +34,8 @@ impl Frontend {
         contents + size_of::<Connection>()
     }
 
-    /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its end. `is_spoilt`: a key that it watches has
-    /// changed.
+    /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its end. `is_spoilt`: a key that it
+    /// watches has changed.
     pub fn describe_client(&self, connection: &Connection, is_spoilt: bool) -> String {
         let now_ms = self.monotonic_ms();
         let session = connection.session.borrow();

@@ -71,15 +71,16 @@ impl Frontend {
         self.context.config.borrow().databases
     }
 
-    /// Takes over settings that are looked at often, and tells the engine of those that are its own. Call whenever settings
-    /// change.
+    /// Takes over settings that are looked at often, and tells the engine of those that are its own. Call
+    /// whenever settings change.
     pub fn apply_settings(&self) {
         self.apply_statistics_settings();
         self.refresh_interest();
         self.port.notice(Notice::StreamSettings);
     }
 
-    /// Tells the engine which events of keys are heard: those of `notify-keyspace-events`, and of clients that track.
+    /// Tells the engine which events of keys are heard: those of `notify-keyspace-events`, and of clients
+    /// that track.
     pub fn refresh_interest(&self) {
         let key_events = self.context.config.borrow().notify_keyspace_events;
         self.port.notice(Notice::Interest(self.push.refresh_interest(key_events)));
@@ -104,8 +105,8 @@ impl Frontend {
         self.end_wait(connection, Ending::Disconnected);
     }
 
-    /// The wait of this connection, if it is blocked, ends without entries, unless some are on their way. Returns whether it
-    /// was blocked.
+    /// The wait of this connection, if it is blocked, ends without entries, unless some are on their way.
+    /// Returns whether it was blocked.
     pub fn end_wait(&self, connection: &Connection, ending: Ending) -> bool {
         let request = connection.blocked.borrow().as_ref().map(|blocked| blocked.request);
         if let Some(request) = request {
@@ -132,7 +133,8 @@ impl Frontend {
         }
     }
 
-    /// The same for a read that was found to be remembered when it came: CLIENT CACHING may say something else by now.
+    /// The same for a read that was found to be remembered when it came: CLIENT CACHING may say something
+    /// else by now.
     pub fn remember_at_its_place<'k>(&self, connection: &Connection, keys: impl Iterator<Item = &'k [u8]>) {
         if self.push.tracks() {
             let keys_max = self.context.config.borrow().tracking_table_max_keys;
@@ -140,7 +142,8 @@ impl Frontend {
         }
     }
 
-    /// Whether requests may be executed: fewer bytes of them are in flight than all clients together may have there.
+    /// Whether requests may be executed: fewer bytes of them are in flight than all clients together may have
+    /// there.
     pub fn has_room(&self) -> bool {
         self.port.has_room()
     }

@@ -1,8 +1,8 @@
 //! Permissions of connections: who they are, what they may do, and what a change of users does to them.
 //!
-//! A session knows its user and one bit more, `unrestricted`: logged in, and nothing is forbidden to the user. Only
-//! without it are requests looked at. They are looked at when they arrive (in a transaction too), again at EXEC, and
-//! again when a blocked read would be served: by then the rules may have changed.
+//! A session knows its user and one bit more, `unrestricted`: logged in, and nothing is forbidden to the
+//! user. Only without it are requests looked at. They are looked at when they arrive (in a transaction too),
+//! again at EXEC, and again when a blocked read would be served: by then the rules may have changed.
 
 use crate::acl::acl::login_limits;
 use crate::acl::check::{Demand, Denied};
@@ -65,7 +65,8 @@ impl Frontend {
         })
     }
 
-    /// Why a blocked read is not served although it could be: its user's permissions are not those that it began with.
+    /// Why a blocked read is not served although it could be: its user's permissions are not those that it
+    /// began with.
     pub fn refuse_blocked(&self, connection: &Connection) -> Option<ReplyError> {
         let blocked = connection.blocked.borrow();
         let blocked = blocked.as_ref()?;
@@ -130,7 +131,8 @@ impl Frontend {
 
     // ---- logins
 
-    /// AUTH, and the AUTH of HELLO (`command` is which). `user` is missing in the old form, which means the default one.
+    /// AUTH, and the AUTH of HELLO (`command` is which). `user` is missing in the old form, which means the
+    /// default one.
     pub fn log_in(
         &self,
         connection: &Connection,
@@ -170,9 +172,9 @@ impl Frontend {
 
     // ---- changes of users
 
-    /// Users were changed by `by`: every session gets its user as it is now. Clients of users that there are no more are
-    /// closed, and subscribers whose user has lost a channel of theirs (Redis `ACLFreeUserAndKillClients`,
-    /// `ACLKillPubsubClientsIfNeeded`).
+    /// Users were changed by `by`: every session gets its user as it is now. Clients of users that there are
+    /// no more are closed, and subscribers whose user has lost a channel of theirs (Redis
+    /// `ACLFreeUserAndKillClients`, `ACLKillPubsubClientsIfNeeded`).
     pub fn users_changed(&self, by: &Connection) {
         let mut closed = Vec::new();
         {

@@ -1,12 +1,14 @@
 //! How long commands take: INFO commandstats and latencystats, the slow log, the latency monitor.
 //!
-//! The time of a command is the time that the worker spends on it. For most that is one piece: its arguments are read, it
-//! is executed, its reply is written. A write has two: it is read and put into the open batch, and, once that is
-//! committed, applied and answered. Waiting is no work and does not count: neither for the disk (that is told by INFO
-//! commits and by the events of the latency monitor), nor of a blocked read, nor for a turn.
+//! The time of a command is the time that the worker spends on it. For most that is one piece: its arguments
+//! are read, it is executed, its reply is written. A write has two: it is read and put into the open batch,
+//! and, once that is committed, applied and answered. Waiting is no work and does not count: neither for the
+//! disk (that is told by INFO commits and by the events of the latency monitor), nor of a blocked read, nor
+//! for a turn.
 //!
-//! The clock is read once at the end of each piece, which is the beginning of the next one, and once when a run of pieces
-//! begins. What is to be told of a request whose reply is owed is kept in the slot of that reply.
+//! The clock is read once at the end of each piece, which is the beginning of the next one, and once when a
+//! run of pieces begins. What is to be told of a request whose reply is owed is kept in the slot of that
+//! reply.
 
 use crate::command::spec::{Flags, Row};
 use crate::frontend::frontend::Frontend;
@@ -46,8 +48,8 @@ impl Default for SlowCommands {
     }
 }
 
-/// With a threshold below this, the arguments of every write are kept until it is applied; above, only of those that may
-/// take so long.
+/// With a threshold below this, the arguments of every write are kept until it is applied; above, only of
+/// those that may take so long.
 const EVERYTHING_BELOW_NS: u64 = 1_000_000;
 
 /// A write of constant time for each argument may take long from so many on.

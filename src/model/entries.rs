@@ -1,9 +1,9 @@
 //! Entries on their way to a client: what a range or a group read found.
 //!
-//! A list is a plan of a reply. The bodies of its first entries are copied into one arena while the state is borrowed,
-//! which is all there is to a small reply. Past [`ENTRIES_COPIED_BYTES_MAX`] it refers to a [`EntrySource`], the entries of
-//! the stream at that point of the log: a list over gigabytes takes kilobytes, and is read piece by piece while the
-//! reply is sent.
+//! A list is a plan of a reply. The bodies of its first entries are copied into one arena while the state is
+//! borrowed, which is all there is to a small reply. Past [`ENTRIES_COPIED_BYTES_MAX`] it refers to a
+//! [`EntrySource`], the entries of the stream at that point of the log: a list over gigabytes takes
+//! kilobytes, and is read piece by piece while the reply is sent.
 
 use crate::base::wire::{Reader, Writer};
 use crate::model::entry_id::EntryId;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 /// Entries that a list refers to. They stay as they are, whatever becomes of the stream.
 pub trait EntrySource: Debug + Send + Sync {
-    /// The block that holds the entry `from` or, failing that, the next one in the direction of the walk, and its slots
-    /// from there on (backwards: up to there).
+    /// The block that holds the entry `from` or, failing that, the next one in the direction of the walk, and
+    /// its slots from there on (backwards: up to there).
     fn block(&self, from: EntryId, is_reverse: bool) -> Option<(&dyn EntryBlock, Range<usize>)>;
 
     /// Bytes that the source keeps besides the entries themselves, about.
@@ -41,7 +41,8 @@ pub struct EntryList {
     shared: Option<Box<Shared>>,
 }
 
-/// What an entry had been through before this delivery: part of the replies of XREADGROUP with CLAIM (Redis 8.4).
+/// What an entry had been through before this delivery: part of the replies of XREADGROUP with CLAIM (Redis
+/// 8.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveredBefore {
     /// Milliseconds since it was delivered; −1 if it was nobody's.
@@ -239,7 +240,8 @@ impl PartialEq for EntryList {
 
 impl Eq for EntryList {}
 
-/// Where the reading of a list stands. It outlives the [`Entries`] that it is taken from, so that reading can be suspended.
+/// Where the reading of a list stands. It outlives the [`Entries`] that it is taken from, so that reading can
+/// be suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListPlace {
     /// The next entry of those listed one by one.

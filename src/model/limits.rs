@@ -16,7 +16,8 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of unparsed input of one connection, unless `client-query-buffer-limit` says otherwise.
 pub const QUERY_BUFFER_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
 
-/// Before authentication: arguments of one request, bytes of one argument, bytes of input (Redis 6.2.6, CVE-2021-32675).
+/// Before authentication: arguments of one request, bytes of one argument, bytes of input (Redis 6.2.6,
+/// CVE-2021-32675).
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
 pub const UNAUTHENTICATED_QUERY_BUFFER_BYTES_MAX: u64 = 1024 * 1024;
@@ -33,11 +34,12 @@ pub const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 /// Bytes that the answers to queued reads of a client may take: its next query waits until they are sent.
 pub const QUEUED_READ_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Bytes of ops that are gathered or in flight, of all clients of an engine together: past it no connection's requests are
-/// executed until some of them are applied. One request may go over it.
+/// Bytes of ops that are gathered or in flight, of all clients of an engine together: past it no connection's
+/// requests are executed until some of them are applied. One request may go over it.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes of entries that a reply copies while the state is borrowed; bodies beyond stay in the stream until they are sent.
+/// Bytes of entries that a reply copies while the state is borrowed; bodies beyond stay in the stream until
+/// they are sent.
 pub const ENTRIES_COPIED_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.

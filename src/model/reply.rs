@@ -5,7 +5,8 @@ use crate::model::entry_id::EntryId;
 use bytes::Bytes;
 use std::borrow::Cow;
 
-/// A reply. RESP2 and RESP3 differ only in how it is written (`resp::writer`), except where a command says otherwise.
+/// A reply. RESP2 and RESP3 differ only in how it is written (`resp::writer`), except where a command says
+/// otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
     /// `+OK` and its like; also the lines of HELP.
@@ -72,8 +73,8 @@ impl<E: Into<Reply>> From<Result<Reply, E>> for Reply {
     }
 }
 
-/// A refusal, in Redis's words: the code (`ERR`, `WRONGTYPE` …), a blank, the text. Bytes, because some texts repeat
-/// what the client sent; line breaks in them are blanked when written (reliability P14).
+/// A refusal, in Redis's words: the code (`ERR`, `WRONGTYPE` …), a blank, the text. Bytes, because some texts
+/// repeat what the client sent; line breaks in them are blanked when written (docs/reliability.md P14).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyError(Cow<'static, [u8]>);
 

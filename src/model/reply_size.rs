@@ -1,8 +1,8 @@
 //! How many bytes MAXSIZE counts for what a read found.
 //!
-//! The machine decides by these sizes which entries a consumer gets, so the rule is part of the log. It is what
-//! `resp::writer` writes, told from lengths alone. Should the writer ever write something else, that is a rule of its own,
-//! and a log of before keeps the one that it names.
+//! The machine decides by these sizes which entries a consumer gets, so the rule is part of the log. It is
+//! what `resp::writer` writes, told from lengths alone. Should the writer ever write something else, that is
+//! a rule of its own, and a log of before keeps the one that it names.
 
 use crate::model::entries::{DeliveredBefore, EntryList};
 use crate::model::entry_id::EntryId;
@@ -24,8 +24,8 @@ impl SizeRule {
         self.stream_head_bytes(key_len) + header_bytes(list.len()) + entries.sum::<usize>()
     }
 
-    /// One stream of `Reply::Streams` before its first entry, except for the number of entries, which is not known
-    /// before the last one.
+    /// One stream of `Reply::Streams` before its first entry, except for the number of entries, which is not
+    /// known before the last one.
     pub fn stream_head_bytes(self, key_len: usize) -> usize {
         let pair = match self {
             SizeRule::Resp2V1 => header_bytes(2),

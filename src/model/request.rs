@@ -1,4 +1,5 @@
-//! Who asked for something: what a frontend hands to the engine with a submission and gets back with its outcome.
+//! Who asked for something: what a frontend hands to the engine with a submission and gets back with its
+//! outcome.
 
 /// A connection of a frontend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,7 +7,8 @@ use std::rc::Rc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     Ip(SocketAddr),
-    /// The path of the socket file that the server listens on: both ends have it, clients have no name of their own.
+    /// The path of the socket file that the server listens on: both ends have it, clients have no name of
+    /// their own.
     Unix(Rc<str>),
 }
 

@@ -38,8 +38,8 @@ pub struct Connection {
     metrics: Rc<Metrics>,
 }
 
-/// What the task of a connection, and whoever looks after all of them, knows of it. Times are milliseconds of the monotonic
-/// clock.
+/// What the task of a connection, and whoever looks after all of them, knows of it. Times are milliseconds of
+/// the monotonic clock.
 pub struct Activity {
     pub created_at_ms: u64,
     pub last_active_ms: Cell<u64>,
@@ -90,7 +90,8 @@ enum Closing {
     Now,
 }
 
-/// Bytes that [`Connection::flush`] sends before other connections have their turn: a lazy reply to a fast reader has no end.
+/// Bytes that [`Connection::flush`] sends before other connections have their turn: a lazy reply to a fast
+/// reader has no end.
 const FLUSH_BYTES_MAX: usize = 1024 * 1024;
 
 impl Connection {
@@ -244,8 +245,8 @@ impl Connection {
         self.output.borrow().memory()
     }
 
-    /// Sends what can be sent without waiting, about 1 MiB at most. Returns the bytes sent; what is left waits for
-    /// [`Connection::poll_flush`].
+    /// Sends what can be sent without waiting, about 1 MiB at most. Returns the bytes sent; what is left
+    /// waits for [`Connection::poll_flush`].
     pub fn flush(&self) -> usize {
         if self.closing.get() == Closing::Now || self.activity.is_handshaking.get() {
             // What is not sent yet is dropped: a reply made by the closing itself must not go out.
@@ -277,7 +278,8 @@ impl Connection {
         total
     }
 
-    /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no more.
+    /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no
+    /// more.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         let mut socket = self.socket.borrow_mut();
         let (total, ended) =
@@ -338,7 +340,8 @@ impl Connection {
         self.close();
     }
 
-    /// Closes because the client does not take what is sent to it. Returns whether it was not closing already.
+    /// Closes because the client does not take what is sent to it. Returns whether it was not closing
+    /// already.
     pub fn close_for_output(&self) -> bool {
         let is_news = self.closing.get() != Closing::Now;
         if is_news {

@@ -116,8 +116,8 @@ impl Connections {
         over
     }
 
-    /// Notes how long the soft limit of the connection's class (`client-output-buffer-limit`) has been exceeded. Returns
-    /// whether that is too long, or the hard limit is exceeded.
+    /// Notes how long the soft limit of the connection's class (`client-output-buffer-limit`) has been
+    /// exceeded. Returns whether that is too long, or the hard limit is exceeded.
     fn note_output_limit(&self, connection: &Connection, subscribed: bool) -> bool {
         let bytes = connection.output_bytes() as u64;
         let config = self.context.config.borrow();

@@ -53,8 +53,8 @@ impl Accepted {
         }
     }
 
-    /// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written to.) Over TLS
-    /// nothing can be said before the handshake.
+    /// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written
+    /// to.) Over TLS nothing can be said before the handshake.
     pub fn refuse(self, why: &[u8]) {
         let _ = match &self {
             Accepted::Tcp(stream, _) => SockRef::from(stream).send(why),

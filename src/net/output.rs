@@ -1,8 +1,8 @@
 //! What a connection has been answered and has not been sent yet.
 //!
-//! Replies leave in the order of the requests although they are made out of order: a request that waits for its commit
-//! opens a slot, and what is answered behind it is held until the slot is filled. Pushes (messages of subscriptions)
-//! are no replies and pass between them.
+//! Replies leave in the order of the requests although they are made out of order: a request that waits for
+//! its commit opens a slot, and what is answered behind it is held until the slot is filled. Pushes (messages
+//! of subscriptions) are no replies and pass between them.
 
 use crate::resp::rope::Rope;
 use bytes::Bytes;
@@ -18,7 +18,8 @@ pub struct SlotNumber(pub u64);
 pub struct Output<T> {
     /// Ready to be sent.
     ready: Rope,
-    /// Requests not answered yet, and the replies held behind them, in request order. The first one is never filled.
+    /// Requests not answered yet, and the replies held behind them, in request order. The first one is never
+    /// filled.
     slots: VecDeque<Slot<T>>,
     /// The number of the first slot.
     first: u64,
@@ -60,7 +61,8 @@ impl<T> Output<T> {
         self.slots.len()
     }
 
-    /// Bytes held for the client. Each reference to a shared buffer counts in full; of a lazy reply, what it has produced.
+    /// Bytes held for the client. Each reference to a shared buffer counts in full; of a lazy reply, what it
+    /// has produced.
     pub fn unread_bytes(&self) -> usize {
         self.ready.len() + self.held
     }
@@ -105,9 +107,9 @@ impl<T> Output<T> {
         }
     }
 
-    /// Writes the reply of an open slot, and right behind it something that is no reply: that comes even if the reply is
-    /// dropped. A slot that was filled already keeps its first reply: `None`, nothing is written, and what should have come
-    /// behind the reply is sent as a push.
+    /// Writes the reply of an open slot, and right behind it something that is no reply: that comes even if
+    /// the reply is dropped. A slot that was filled already keeps its first reply: `None`, nothing is
+    /// written, and what should have come behind the reply is sent as a push.
     pub fn fill(
         &mut self,
         slot: SlotNumber,
@@ -164,7 +166,8 @@ impl<T> Output<T> {
         write(&mut self.ready);
     }
 
-    /// Appends something that is no reply and that other outputs get too: a large one is referenced, not copied.
+    /// Appends something that is no reply and that other outputs get too: a large one is referenced, not
+    /// copied.
     pub fn push_shared(&mut self, bytes: &Bytes) {
         self.ready.push_shared(bytes);
     }
@@ -179,8 +182,8 @@ impl<T> Output<T> {
         self.ready.advance(len);
     }
 
-    /// Has `write` send what can be sent, until nothing is left or it fails; a write of no bytes is a failure. Returns the
-    /// bytes sent.
+    /// Has `write` send what can be sent, until nothing is left or it fails; a write of no bytes is a
+    /// failure. Returns the bytes sent.
     pub fn send(
         &mut self,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,

@@ -1,7 +1,8 @@
-//! The bytes of a connection, over TCP, TLS or a Unix socket. Reading and writing are halves, because a read may
-//! be going on while replies are sent.
+//! The bytes of a connection, over TCP, TLS or a Unix socket. Reading and writing are halves, because a read
+//! may be going on while replies are sent.
 //!
-//! One call here is one call of the system: tokio knows that a read which did not fill its buffer has emptied the socket.
+//! One call here is one call of the system: tokio knows that a read which did not fill its buffer has emptied
+//! the socket.
 
 use crate::net::tls::stream::TlsStream;
 use std::cell::RefCell;
@@ -65,7 +66,8 @@ impl WriteHalf {
         }
     }
 
-    /// Sends what the socket takes at once of these buffers, in their order: a number of bytes above 0, or `WouldBlock`.
+    /// Sends what the socket takes at once of these buffers, in their order: a number of bytes above 0, or
+    /// `WouldBlock`.
     pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
             (WriteHalf::Tcp(socket), [bytes]) => socket.try_write(bytes),
@@ -91,7 +93,8 @@ impl WriteHalf {
         }
     }
 
-    /// Sends what was taken and waits encrypted; pending, with the task registered, when the socket takes no more.
+    /// Sends what was taken and waits encrypted; pending, with the task registered, when the socket takes no
+    /// more.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             WriteHalf::Tcp(_) | WriteHalf::Unix(_) => Poll::Ready(Ok(())),

@@ -106,8 +106,9 @@ const EVENT_INTERVAL: u32 = 61;
 /// How long clients have to take their last replies.
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// As many clients as `maxclients` says need as many descriptors; the limit that most shells start with is 1024. Where fewer are
-/// allowed there are fewer clients: the journal must never want for one (Redis `adjustOpenFilesLimit`).
+/// As many clients as `maxclients` says need as many descriptors; the limit that most shells start with is
+/// 1024. Where fewer are allowed there are fewer clients: the journal must never want for one (Redis
+/// `adjustOpenFilesLimit`).
 fn fit_clients_to_files(config: &mut Config) {
     let clients = process::files_for_clients(config.maxclients as u64);
     if clients < config.maxclients as u64 {
@@ -210,7 +211,8 @@ async fn serve(
         |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills the process.
+    // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills
+    // the process.
     let _hangup = signals(SignalKind::hangup())?;
     let driver = Driver::new(engine.clone(), |delivery| outcomes::deliver(frontend, delivery));
     let failed = tokio::select! {

@@ -26,12 +26,13 @@ pub struct SocketFile {
     inode: u64,
 }
 
-/// Listens at `path`. A file that a server which was killed has left there is replaced; `mode` 0 leaves the file's mode to
-/// the umask.
+/// Listens at `path`. A file that a server which was killed has left there is replaced; `mode` 0 leaves the
+/// file's mode to the umask.
 pub fn bind(path: &Path, mode: u32, backlog: u32) -> Result<(UnixListener, SocketFile), BindError> {
     let failed = |doing| move |source| BindError::Io { doing, source };
     let address = SockAddr::unix(path).map_err(failed("the path"))?;
-    // Two servers that start at once must not both find the same stale file: one of them would remove the other's new one.
+    // Two servers that start at once must not both find the same stale file: one of them would remove the
+    // other's new one.
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

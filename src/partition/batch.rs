@@ -111,7 +111,8 @@ impl<T> Batch<T> {
         self.items.push(Item::Pass(tag));
     }
 
-    /// Everything of `later` behind what is here. Only for an unlogged `later`: an entry that was proposed cannot grow.
+    /// Everything of `later` behind what is here. Only for an unlogged `later`: an entry that was proposed
+    /// cannot grow.
     pub fn absorb(&mut self, later: Batch<T>) {
         assert!(later.is_unlogged(), "a logged batch is an entry of its own");
         let moved = self.queries.len();

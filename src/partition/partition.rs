@@ -42,8 +42,9 @@ pub struct Work<T> {
 
 /// `T` is the owner's tag: it comes back with the answer.
 ///
-/// Invariants: entries are applied in the order of the log, each with the batch that it was proposed from, found by the
-/// identity of the proposal and compared with what was committed; `bytes` counts what is open and in flight.
+/// Invariants: entries are applied in the order of the log, each with the batch that it was proposed from,
+/// found by the identity of the proposal and compared with what was committed; `bytes` counts what is open
+/// and in flight.
 pub struct Partition<T> {
     id: PartitionId,
     machine: Machine,
@@ -81,8 +82,8 @@ impl<T> Partition<T> {
         &self.machine
     }
 
-    /// Puts a machine in the place of this one: rebuilt from disk, or from a snapshot. What is open goes on behind it; what is
-    /// in flight must have ended.
+    /// Puts a machine in the place of this one: rebuilt from disk, or from a snapshot. What is open goes on
+    /// behind it; what is in flight must have ended.
     pub fn install(&mut self, machine: Machine) {
         assert!(self.in_flight.is_empty(), "work is in flight through {:?}", self.id);
         self.machine = machine;
@@ -157,8 +158,8 @@ impl<T> Partition<T> {
         &self.full.front().unwrap_or(&self.open).touched
     }
 
-    /// Closes the oldest batch that is still open. Its ops take place at `now`; `carried` are the blocked reads that go with
-    /// them, each with its encoding.
+    /// Closes the oldest batch that is still open. Its ops take place at `now`; `carried` are the blocked
+    /// reads that go with them, each with its encoding.
     pub fn seal<'b>(
         &mut self,
         now: TimeMs,
@@ -199,8 +200,8 @@ impl<T> Partition<T> {
         self.in_flight.pop_front().map(|it| self.work(it.batch))
     }
 
-    /// The work of a proposal whose entry was committed. It was proposed from these very bytes, or something is broken that
-    /// must not go on.
+    /// The work of a proposal whose entry was committed. It was proposed from these very bytes, or something
+    /// is broken that must not go on.
     pub fn take_committed(&mut self, proposal: ProposalId, entry: &[u8]) -> Work<T> {
         let InFlight { entry: proposed, batch, .. } =
             self.take(proposal).expect("a proposal ends once: its batch is in flight");
@@ -212,7 +213,8 @@ impl<T> Partition<T> {
         self.work(batch)
     }
 
-    /// The work of a proposal that has ended otherwise. Queries and passes behind it were to see it: they end with it.
+    /// The work of a proposal that has ended otherwise. Queries and passes behind it were to see it: they end
+    /// with it.
     pub fn take_ended(&mut self, proposal: ProposalId) -> Work<T> {
         let ended = self.take(proposal).expect("a proposal ends once: its batch is in flight");
         self.work(ended.batch)

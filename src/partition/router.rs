@@ -23,8 +23,8 @@ impl Router {
         if self.partitions == 1 { PartitionId(0) } else { Slot::of(key).partition(self.partitions) }
     }
 
-    /// The partition of all the keys. With several partitions the keys of one command must share a hash slot, as in
-    /// Redis Cluster, even where slots happen to share a partition; with one partition anything goes.
+    /// The partition of all the keys. With several partitions the keys of one command must share a hash slot,
+    /// as in Redis Cluster, even where slots happen to share a partition; with one partition anything goes.
     pub fn of_keys<'a>(
         &self,
         keys: impl Iterator<Item = &'a [u8]>,

@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Names, and nothing more: what an op does to a key is for the machine to find out.
 #[derive(Debug, Default)]
 pub struct Touched {
-    /// With the number of reads of one group that go with the entry: one for an XADD, which adds one entry, and as many as
-    /// an entry takes for anything else.
+    /// With the number of reads of one group that go with the entry: one for an XADD, which adds one entry,
+    /// and as many as an entry takes for anything else.
     keys: BTreeMap<(u32, Bytes), usize>,
     databases: BTreeSet<u32>,
     everything: bool,
 }
 
-/// Reads of one group and key that an entry carries at the most. The others are looked at when it was applied.
+/// Reads of one group and key that an entry carries at the most. The others are looked at when it was
+/// applied.
 pub const CARRIED_READS_MAX: usize = 64;
 
 impl Touched {

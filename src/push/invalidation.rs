@@ -1,8 +1,9 @@
 //! CLIENT TRACKING at work: reads are remembered, changes are told.
 //!
-//! A read is remembered at its place: at once if it is answered from applied state, and behind the writes before it in
-//! its pipeline otherwise. So no change is missed: whatever comes later in the log finds the key in the table. Of an op
-//! the client that sent it hears behind its reply, others at once; broadcasts follow the round.
+//! A read is remembered at its place: at once if it is answered from applied state, and behind the writes
+//! before it in its pipeline otherwise. So no change is missed: whatever comes later in the log finds the key
+//! in the table. Of an op the client that sent it hears behind its reply, others at once; broadcasts follow
+//! the round.
 
 use crate::command::value::Query;
 use crate::command::value::connection::TrackingOptions;
@@ -92,8 +93,8 @@ impl Push {
         }
     }
 
-    /// A request that was found to be remembered reads these keys now: CLIENT CACHING may say something else by then.
-    /// `keys_max`: `tracking-table-max-keys`.
+    /// A request that was found to be remembered reads these keys now: CLIENT CACHING may say something else
+    /// by then. `keys_max`: `tracking-table-max-keys`.
     pub fn remember_at_its_place<'k>(
         &self,
         connections: &Connections,
@@ -168,8 +169,9 @@ impl Push {
         }
     }
 
-    /// Sends a message about these keys to a client that tracks, or to the one that it redirects to (`sendTrackingMessage`).
-    /// RESP2 has no place for it but in subscriptions, so a RESP2 client without redirection gets nothing.
+    /// Sends a message about these keys to a client that tracks, or to the one that it redirects to
+    /// (`sendTrackingMessage`). RESP2 has no place for it but in subscriptions, so a RESP2 client without
+    /// redirection gets nothing.
     fn send_invalidation(
         &self,
         connections: &Connections,
@@ -225,8 +227,8 @@ fn send_frame(
     connections.queue_flush(target);
 }
 
-/// What of a query is remembered: every key that it names, whether there is one or not. A refused command read nothing,
-/// and WATCH has its own memory.
+/// What of a query is remembered: every key that it names, whether there is one or not. A refused command
+/// read nothing, and WATCH has its own memory.
 pub fn remembered(query: &Query<'_>) -> Vec<Bytes> {
     match query {
         Query::Refused(_) => Vec::new(),

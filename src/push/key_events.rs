@@ -1,9 +1,9 @@
-//! Keyspace notifications: what ops have done to keys, told to whoever subscribed to `__keyspace@<db>__:<key>` or
-//! `__keyevent@<db>__:<event>`.
+//! Keyspace notifications: what ops have done to keys, told to whoever subscribed to
+//! `__keyspace@<db>__:<key>` or `__keyevent@<db>__:<event>`.
 //!
-//! Order: as in the log; of one event the keyspace channel first. A client
-//! that listens to itself gets its events behind the reply at hand, those of a transaction behind the whole EXEC (Redis
-//! 7.2). Only the node that executes ops for clients tells of them: not a replay, nor a node that follows.
+//! Order: as in the log; of one event the keyspace channel first. A client that listens to itself gets its
+//! events behind the reply at hand, those of a transaction behind the whole EXEC (Redis 7.2). Only the node
+//! that executes ops for clients tells of them: not a replay, nor a node that follows.
 
 use crate::model::key_events::EventClasses;
 use crate::net::connection::Connection;

@@ -9,8 +9,8 @@ use crate::push::push::Push;
 use crate::session::pending::Publication;
 
 impl Push {
-    /// Hands the message to every subscriber; the number of them is the reply. The publisher's own messages are kept until
-    /// its reply is written.
+    /// Hands the message to every subscriber; the number of them is the reply. The publisher's own messages
+    /// are kept until its reply is written.
     pub fn publish(
         &self,
         connections: &Connections,

@@ -1,7 +1,8 @@
-//! What goes out unasked: messages of subscriptions, events of keys, invalidations of CLIENT TRACKING, MONITOR.
+//! What goes out unasked: messages of subscriptions, events of keys, invalidations of CLIENT TRACKING,
+//! MONITOR.
 //!
-//! A message is written to a connection at once, or, if it is for the client whose request caused it, behind the reply to
-//! that request. Order: as in the log.
+//! A message is written to a connection at once, or, if it is for the client whose request caused it, behind
+//! the reply to that request. Order: as in the log.
 
 pub mod invalidation;
 pub mod key_events;

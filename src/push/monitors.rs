@@ -1,8 +1,8 @@
 //! MONITOR: every command, as it is executed, to whoever asked for it.
 //!
-//! A command is told when it was executed; a write when it was put into the open batch, the commands of a transaction when
-//! that was applied, EXEC behind them. Commands with the flag `admin` or `skip_monitor` are not told, nor are secrets
-//! (`command::redact`).
+//! A command is told when it was executed; a write when it was put into the open batch, the commands of a
+//! transaction when that was applied, EXEC behind them. Commands with the flag `admin` or `skip_monitor` are
+//! not told, nor are secrets (`command::redact`).
 
 use crate::command::redact;
 use crate::command::spec::{Flags, Row};

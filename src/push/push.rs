@@ -17,7 +17,8 @@ pub struct Push {
     key_events: Cell<EventClasses>,
     /// Some client tracks keys, or is about to.
     tracks: Cell<bool>,
-    /// Transactions in flight in which CLIENT TRACKING stands: it must find that events were kept when it is executed.
+    /// Transactions in flight in which CLIENT TRACKING stands: it must find that events were kept when it is
+    /// executed.
     tracking_transactions: Cell<u32>,
 }
 

@@ -1,9 +1,9 @@
 //! CLIENT TRACKING: which client may have cached which key (`tracking.c`, Redis 8.0).
 //!
-//! Here are the table and its rules; [`crate::push::invalidation`] reads and sends for the connections. Invariants: a
-//! key in the table has readers; `order` and `table` hold the same keys; `items` counts readers over all keys; a client
-//! has prefixes if and only if it tracks by broadcast. A reader may be gone or track no more: it is met when the key
-//! changes, and passed over.
+//! Here are the table and its rules; [`crate::push::invalidation`] reads and sends for the connections.
+//! Invariants: a key in the table has readers; `order` and `table` hold the same keys; `items` counts readers
+//! over all keys; a client has prefixes if and only if it tracks by broadcast. A reader may be gone or track
+//! no more: it is met when the key changes, and passed over.
 
 use crate::command::value::connection::TrackingOptions;
 use crate::model::reply::ReplyError;
@@ -218,15 +218,15 @@ impl Tracking {
         }
     }
 
-    /// While there are more keys than `keys_max` (0: no bound), the one that has been in the table for longest, which is
-    /// to be invalidated as if it had changed.
+    /// While there are more keys than `keys_max` (0: no bound), the one that has been in the table for
+    /// longest, which is to be invalidated as if it had changed.
     pub fn overdue(&self, keys_max: u64) -> Option<Bytes> {
         let is_over = keys_max > 0 && self.table.len() as u64 > keys_max;
         if is_over { self.order.first_key_value().map(|(_, key)| key.clone()) } else { None }
     }
 
-    /// The key has changed, or is to be forgotten: who must be told. They are told once, and again only when they have
-    /// read it again.
+    /// The key has changed, or is to be forgotten: who must be told. They are told once, and again only when
+    /// they have read it again.
     pub fn invalidate(&mut self, key: &[u8], by: Option<ClientId>) -> Vec<ClientId> {
         let Some(readers) = self.table.remove(key) else { return Vec::new() };
         self.order.remove(&readers.place);

@@ -1,8 +1,8 @@
 //! The seam between the engine and the log: who decides that an entry is committed.
 //!
-//! The engine proposes entries under names of its own and takes the committer's events: what is committed, in the order
-//! of each partition's log, and how each proposal ended. What it applies is the committed entry that the event carries.
-//! Nothing is matched by its position in a queue.
+//! The engine proposes entries under names of its own and takes the committer's events: what is committed, in
+//! the order of each partition's log, and how each proposal ended. What it applies is the committed entry
+//! that the event carries. Nothing is matched by its position in a queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ pub enum Durability {
     /// When it is synced.
     #[default]
     Fsync,
-    /// When the operating system has it. It is synced at most `interval` later, if [`Committer::sync_if_due`] is
-    /// called often enough: a power failure may take that much, a crash of the process nothing.
+    /// When the operating system has it. It is synced at most `interval` later, if [`Committer::sync_if_due`]
+    /// is called often enough: a power failure may take that much, a crash of the process nothing.
     Relaxed { interval: Duration },
 }
 
@@ -134,9 +134,9 @@ impl Committer {
         })
     }
 
-    /// Reads every partition's machine back, up to the end of what is known as committed; only then may anything be
-    /// served (R2). The machines come in the order of the partitions. Call it once, for Raft on the engine's thread
-    /// within its `LocalSet`.
+    /// Reads every partition's machine back, up to the end of what is known as committed; only then may
+    /// anything be served (R2). The machines come in the order of the partitions. Call it once, for Raft on
+    /// the engine's thread within its `LocalSet`.
     pub async fn recover(&self) -> Result<Vec<Machine>, OpenError> {
         match self {
             Committer::Local(local) => local.recover(),
@@ -146,8 +146,9 @@ impl Committer {
         }
     }
 
-    /// Proposes an entry of a partition. Proposals of one partition enter its log in the order in which they are made.
-    /// Each ends in exactly one event, unless [`Committer::events`] returns an error: then nothing ends any more.
+    /// Proposes an entry of a partition. Proposals of one partition enter its log in the order in which they
+    /// are made. Each ends in exactly one event, unless [`Committer::events`] returns an error: then nothing
+    /// ends any more.
     pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
         match self {
             Committer::Local(local) => local.propose(partition, proposal, entry),
@@ -157,9 +158,9 @@ impl Committer {
         }
     }
 
-    /// Whether another proposal of the partition should be made now. A proposal that is made nevertheless is taken.
-    /// Local: no sync is under way, so that the next one takes all that is gathered meanwhile. Raft: fewer than 8
-    /// entries and 16 MiB of the partition are in flight.
+    /// Whether another proposal of the partition should be made now. A proposal that is made nevertheless is
+    /// taken. Local: no sync is under way, so that the next one takes all that is gathered meanwhile. Raft:
+    /// fewer than 8 entries and 16 MiB of the partition are in flight.
     pub fn has_room(&self, partition: PartitionId) -> bool {
         match self {
             Committer::Local(local) => local.has_room(),
@@ -189,12 +190,13 @@ impl Committer {
         }
     }
 
-    /// Waits until something has happened and returns all of it: at least one event, those of a partition in the order of
-    /// its log. The local committer works only in here: one write and one sync for everything that is proposed. The Raft
-    /// committer's events also come of what other nodes do. Waits for ever while there is nothing.
+    /// Waits until something has happened and returns all of it: at least one event, those of a partition in
+    /// the order of its log. The local committer works only in here: one write and one sync for everything
+    /// that is proposed. The Raft committer's events also come of what other nodes do. Waits for ever while
+    /// there is nothing.
     ///
-    /// An error means that the disk failed or the latch was tripped: the process must stop. May be dropped while it
-    /// waits: nothing is forgotten, the next call goes on. One call at a time.
+    /// An error means that the disk failed or the latch was tripped: the process must stop. May be dropped
+    /// while it waits: nothing is forgotten, the next call goes on. One call at a time.
     pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
         match self {
             Committer::Local(local) => local.events().await,
@@ -204,8 +206,8 @@ impl Committer {
         }
     }
 
-    /// The engine has dealt with the events of a partition up to the entry at `index` (see [`CommitEvent::applied`]).
-    /// The Raft committer hands out only a few MiB of entries ahead of it.
+    /// The engine has dealt with the events of a partition up to the entry at `index` (see
+    /// [`CommitEvent::applied`]). The Raft committer hands out only a few MiB of entries ahead of it.
     pub fn applied(&self, partition: PartitionId, index: LogIndex) {
         match self {
             Committer::Local(_) => {}
@@ -215,9 +217,9 @@ impl Committer {
         }
     }
 
-    /// Writes a checkpoint of every partition beside the traffic and purges the journal. The images, which the engine
-    /// gives as it has them now, are taken before this returns its future. An error with the latch not tripped leaves
-    /// everything as it was.
+    /// Writes a checkpoint of every partition beside the traffic and purges the journal. The images, which
+    /// the engine gives as it has them now, are taken before this returns its future. An error with the latch
+    /// not tripped leaves everything as it was.
     pub fn checkpoint<'a>(
         &'a self,
         images: &dyn Fn(PartitionId) -> Machine,
@@ -238,7 +240,8 @@ impl Committer {
         }
     }
 
-    /// Reads the machines from disk again, as far as the engine has applied the log. Nothing may be in flight.
+    /// Reads the machines from disk again, as far as the engine has applied the log. Nothing may be in
+    /// flight.
     pub fn rebuild(&self) -> Result<Vec<Machine>, OpenError> {
         assert!(!self.has_in_flight(), "the machines are read again while entries are in flight");
         match self {
@@ -254,7 +257,8 @@ impl Committer {
         self.disk().and_then(Disk::sync_due_in)
     }
 
-    /// Syncs what is written and has waited for its interval: for [`Durability::Relaxed`], to be called by a timer.
+    /// Syncs what is written and has waited for its interval: for [`Durability::Relaxed`], to be called by a
+    /// timer.
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.disk() {
             Some(disk) => disk.sync_if_due().await,
@@ -283,8 +287,9 @@ impl Committer {
         self.disk().and_then(Disk::take_last_sync)
     }
 
-    /// Whether a checkpoint is worth its writing: the journal has grown to `journal_bytes_min` since the newest one, and
-    /// to that one's size. So checkpoints write at most as much as the journal does, however large the state is.
+    /// Whether a checkpoint is worth its writing: the journal has grown to `journal_bytes_min` since the
+    /// newest one, and to that one's size. So checkpoints write at most as much as the journal does, however
+    /// large the state is.
     pub fn is_checkpoint_due(&self, journal_bytes_min: u64) -> bool {
         self.bytes_since_checkpoint() >= journal_bytes_min.max(self.checkpoint_bytes())
     }

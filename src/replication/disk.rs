@@ -1,4 +1,5 @@
-//! What both committers do with the disk: read it back, write and sync the journal by the flush policy, write checkpoints.
+//! What both committers do with the disk: read it back, write and sync the journal by the flush policy, write
+//! checkpoints.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, mpsc};
@@ -37,8 +38,8 @@ pub struct Disk {
     pace: Cell<Pace>,
     last_sync: Cell<Option<Duration>>,
     flusher: RefCell<Option<mpsc::Sender<FlushJob>>>,
-    /// The sync that the flusher makes. Who waits for a sync waits here for its turn; one that stops waiting leaves the
-    /// sync to the next.
+    /// The sync that the flusher makes. Who waits for a sync waits here for its turn; one that stops waiting
+    /// leaves the sync to the next.
     running: Mutex<Option<Running>>,
     /// [`Clock::monotonic_us`] when the newest sync began.
     synced_at_us: Cell<u64>,
@@ -66,8 +67,8 @@ pub struct Image {
 /// Entries' bytes that are read at once at recovery.
 const RECOVERY_BYTES: usize = 4 << 20;
 
-/// The newest entries of all groups that are kept in memory: openraft reads each of them back to apply it, and for every
-/// follower.
+/// The newest entries of all groups that are kept in memory: openraft reads each of them back to apply it,
+/// and for every follower.
 const TAIL_BYTES_MAX: usize = 16 << 20;
 
 impl Disk {
@@ -124,8 +125,9 @@ impl Disk {
         (0..self.journal.borrow().partitions()).map(PartitionId)
     }
 
-    /// Reads a partition's newest checkpoint: its machine, and what it says of itself; an empty machine if there is none.
-    /// The journal then goes on behind it: perhaps the node stopped before it had purged, or within an install.
+    /// Reads a partition's newest checkpoint: its machine, and what it says of itself; an empty machine if
+    /// there is none. The journal then goes on behind it: perhaps the node stopped before it had purged, or
+    /// within an install.
     pub fn load_machine(
         &self,
         partition: PartitionId,
@@ -156,7 +158,8 @@ impl Disk {
         Ok((machine, Some(found.meta)))
     }
 
-    /// Applies the journal to a machine, up to an entry of its log. `met` is told of the entries without commands.
+    /// Applies the journal to a machine, up to an entry of its log. `met` is told of the entries without
+    /// commands.
     pub fn replay(
         &self,
         partition: PartitionId,
@@ -230,8 +233,8 @@ impl Disk {
         self.sync().await
     }
 
-    /// Takes the images of all partitions: `image` gives the machine and the membership bytes, or `None` to leave the
-    /// partition out.
+    /// Takes the images of all partitions: `image` gives the machine and the membership bytes, or `None` to
+    /// leave the partition out.
     pub fn images(&self, image: &dyn Fn(PartitionId) -> Option<(Machine, Vec<u8>)>) -> Images {
         let journal = self.journal.borrow();
         let take = |partition| {
@@ -249,7 +252,8 @@ impl Disk {
 
     /// Makes a checkpoint of an image. The journal is not purged.
     pub async fn write_image(&self, image: Image) -> Result<(), CommitError> {
-        // Relaxed durability applies before it syncs. A checkpoint never knows more than the journal below it.
+        // Relaxed durability applies before it syncs. A checkpoint never knows more than the journal below
+        // it.
         self.flush().await?;
         self.write_checkpoint(image.meta, image.machine).await
     }
@@ -300,8 +304,8 @@ impl Disk {
         self.running.try_lock().map_or(true, |running| running.is_some())
     }
 
-    /// Makes durable what is written by now. Any number may wait at the same time: one sync serves all whose bytes were
-    /// written when it began.
+    /// Makes durable what is written by now. Any number may wait at the same time: one sync serves all whose
+    /// bytes were written when it began.
     pub async fn sync(&self) -> Result<(), CommitError> {
         self.check_latch()?;
         let target = self.journal.borrow().written();
@@ -408,8 +412,8 @@ struct Finished {
     took: Duration,
 }
 
-/// Syncs one after the other until the committer is gone or a sync fails. It trips the latch itself, for whoever asked
-/// may have stopped listening, and a later sync would succeed without the lost bytes (S2).
+/// Syncs one after the other until the committer is gone or a sync fails. It trips the latch itself, for
+/// whoever asked may have stopped listening, and a later sync would succeed without the lost bytes (S2).
 fn run_flusher(jobs: &mpsc::Receiver<FlushJob>, latch: &Latch, clock: &dyn Clock) {
     while let Ok(FlushJob { handle, done }) = jobs.recv() {
         let started_us = clock.monotonic_us();

@@ -20,14 +20,15 @@ pub enum CommitEvent {
     },
     /// The proposal is not in the log and never will be.
     Refused { partition: PartitionId, proposal: ProposalId, reason: Refusal },
-    /// Leadership was lost. The entry may still be committed, now or later: then it comes as `Committed` without a
-    /// proposal.
+    /// Leadership was lost. The entry may still be committed, now or later: then it comes as `Committed`
+    /// without a proposal.
     Unknown { partition: PartitionId, proposal: ProposalId },
-    /// A snapshot takes the machine's place; its checkpoint is durable. What was in flight of the partition has ended
-    /// as `Unknown` before. The engine says `Committer::applied` when the machine is in place. Raft only.
+    /// A snapshot takes the machine's place; its checkpoint is durable. What was in flight of the partition
+    /// has ended as `Unknown` before. The engine says `Committer::applied` when the machine is in place. Raft
+    /// only.
     Installed { partition: PartitionId, machine: Machine },
-    /// The group of the partition has stopped for good, and not because of the disk. Nothing more of it is committed;
-    /// what was in flight has ended as `Unknown` before. Raft only.
+    /// The group of the partition has stopped for good, and not because of the disk. Nothing more of it is
+    /// committed; what was in flight has ended as `Unknown` before. Raft only.
     GroupFailed { partition: PartitionId, reason: String },
 }
 

@@ -218,7 +218,8 @@ fn a_lost_checkpoint_is_refused() {
     assert!(matches!(start(&fs, &options).err(), Some(OpenError::CheckpointMissing { .. })));
 }
 
-/// Rounds with checkpoints between, cut off at every operation: what was applied is found again, in order (S10, S11).
+/// Rounds with checkpoints between, cut off at every operation: what was applied is found again, in order
+/// (S10, S11).
 #[test]
 fn a_crash_at_every_operation_keeps_what_was_applied() {
     for durability in [Durability::Fsync, Durability::Relaxed { interval: Duration::from_secs(3600) }] {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::config::FlushPolicy;
 
-/// Where to sync, from how long syncs take: on the worker it saves two thread switches per round, on a slow disk it
-/// would stall every connection meanwhile.
+/// Where to sync, from how long syncs take: on the worker it saves two thread switches per round, on a slow
+/// disk it would stall every connection meanwhile.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     policy: FlushPolicy,

@@ -1,10 +1,11 @@
-//! A committer without files and without other nodes, for tests: it commits, delays, refuses, loses leadership, truncates
-//! and installs snapshots as a script or a seed says, and keeps what it has committed, so that a test can replay it.
+//! A committer without files and without other nodes, for tests: it commits, delays, refuses, loses
+//! leadership, truncates and installs snapshots as a script or a seed says, and keeps what it has committed,
+//! so that a test can replay it.
 //!
-//! A script is a test that calls [`ScriptedCommitter::commit`] and its like; with [`ScriptedCommitter::chaos`] the
-//! committer takes such steps itself, at random, while somebody waits for events. The same seed and the same calls give
-//! the same events. The partitions share nothing: their completions come in any order, within a partition in that of its
-//! log.
+//! A script is a test that calls [`ScriptedCommitter::commit`] and its like; with
+//! [`ScriptedCommitter::chaos`] the committer takes such steps itself, at random, while somebody waits for
+//! events. The same seed and the same calls give the same events. The partitions share nothing: their
+//! completions come in any order, within a partition in that of its log.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -189,8 +190,8 @@ impl ScriptedCommitter {
         self.log(partition).borrow_mut().refusals += proposals;
     }
 
-    /// This node leads no more: what is in flight ends as unknown. It stays in the log, and may be committed or
-    /// truncated later.
+    /// This node leads no more: what is in flight ends as unknown. It stays in the log, and may be committed
+    /// or truncated later.
     pub fn lose_leadership(&self, partition: PartitionId) {
         self.log(partition).borrow_mut().leads = false;
         self.lose_in_flight(partition);
@@ -264,8 +265,8 @@ impl ScriptedCommitter {
         self.in_flight_max.set(entries);
     }
 
-    /// The end of the chaos: this node leads everywhere, and all that is in the logs is committed. Later entries wait for
-    /// [`ScriptedCommitter::commit_everything`].
+    /// The end of the chaos: this node leads everywhere, and all that is in the logs is committed. Later
+    /// entries wait for [`ScriptedCommitter::commit_everything`].
     pub fn calm(&self) {
         self.is_calm.set(true);
         for partition in self.partitions() {

@@ -179,8 +179,8 @@ fn a_failed_group_ends_alone_and_a_failed_disk_ends_all() {
     });
 }
 
-/// Chaos, over many seeds: every proposal ends once, and what the engine has applied is what was committed. The same
-/// seed gives the same run.
+/// Chaos, over many seeds: every proposal ends once, and what the engine has applied is what was committed.
+/// The same seed gives the same run.
 #[test]
 fn chaos_keeps_what_was_committed_and_ends_each_proposal_once() {
     let mut seen = BTreeMap::new();

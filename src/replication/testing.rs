@@ -1,5 +1,5 @@
-//! For the tests of this room and of those above it: entries that a machine understands and gives back in order, and the
-//! smallest engine that there is.
+//! For the tests of this room and of those above it: entries that a machine understands and gives back in
+//! order, and the smallest engine that there is.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;

@@ -6,7 +6,8 @@ use crate::resp::rope::{Produce, Rope};
 use crate::resp::writer::{self, Protocol};
 use std::collections::VecDeque;
 
-/// A reply that is being written. It holds nothing of the machine but the entries that it shows, as they were.
+/// A reply that is being written. It holds nothing of the machine but the entries that it shows, as they
+/// were.
 #[derive(Debug)]
 pub struct PieceWriter {
     protocol: Protocol,

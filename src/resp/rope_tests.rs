@@ -227,8 +227,8 @@ fn more_than_there_is_cannot_be_sent() {
     rope.advance(SHARED_BYTES_MIN + 1);
 }
 
-/// Prints nanoseconds per write of the replies that matter most, to a plain buffer and to a rope, and what a frame costs
-/// when it is copied to 1,000 outputs or shared by them. Worth reading with optimization only:
+/// Prints nanoseconds per write of the replies that matter most, to a plain buffer and to a rope, and what a
+/// frame costs when it is copied to 1,000 outputs or shared by them. Worth reading with optimization only:
 /// `CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --lib rope -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

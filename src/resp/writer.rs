@@ -15,8 +15,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What [`write`] writes, as the machine counts it. The size of a reply may not change under this name: another
-    /// writing needs another rule.
+    /// What [`write`] writes, as the machine counts it. The size of a reply may not change under this name:
+    /// another writing needs another rule.
     pub fn size_rule(self) -> SizeRule {
         match self {
             Protocol::Resp2 => SizeRule::Resp2V1,

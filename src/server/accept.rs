@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 /// Accepts until the runtime ends. An error of one connection, or of the process's limits, never ends it
-/// (reliability S13, CVE-2025-48367).
+/// (docs/reliability.md S13, CVE-2025-48367).
 pub async fn accept(frontend: Rc<Frontend>, listener: Listener) {
     let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
     let mut failing = false;

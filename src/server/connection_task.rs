@@ -1,7 +1,7 @@
 //! The task of a connection: reads requests, has them executed, sends what the socket takes.
 //!
-//! Bytes are read into a buffer of the frontend and executed from there; only what is left of an incomplete request is
-//! copied into a buffer of the connection's own, so that an idle connection holds none.
+//! Bytes are read into a buffer of the frontend and executed from there; only what is left of an incomplete
+//! request is copied into a buffer of the connection's own, so that an idle connection holds none.
 
 use crate::engine::submission::Ending;
 use crate::frontend::frontend::Frontend;
@@ -26,8 +26,8 @@ const TURN_NS: u64 = 5_000_000;
 /// Calls before other connections have their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Input that is taken in while nothing is executed: enough to notice that the client has gone, for its end arrives only
-/// behind what it has sent, and a full receive window keeps it out.
+/// Input that is taken in while nothing is executed: enough to notice that the client has gone, for its end
+/// arrives only behind what it has sent, and a full receive window keeps it out.
 const HELD_INPUT_BYTES_MAX: usize = 32 * READ_BYTES;
 
 /// Input buffers above this are given back when they are empty.
@@ -161,8 +161,9 @@ fn poll(
     }
 }
 
-/// Whether anything is still owed to a client that has closed its side. It gets the replies to what it has sent, as far
-/// as that does not wait for others (reliability P11): a blocked read ends, and what is paused is not executed.
+/// Whether anything is still owed to a client that has closed its side. It gets the replies to what it has
+/// sent, as far as that does not wait for others (docs/reliability.md P11): a blocked read ends, and what is
+/// paused is not executed.
 fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
     if connection.activity.hold.get() == Hold::Paused || frontend.end_wait(connection, Ending::Disconnected) {
         return false;
@@ -174,8 +175,8 @@ fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
     true
 }
 
-/// Has the task polled again after the runtime has looked at all sockets. (A task that just wakes itself is polled up
-/// to 61 times before that: others would wait for as many turns.)
+/// Has the task polled again after the runtime has looked at all sockets. (A task that just wakes itself is
+/// polled up to 61 times before that: others would wait for as many turns.)
 fn yield_to_others(context: &mut Context<'_>) {
     // What was asked for stays asked for when the future is dropped.
     let _ = std::pin::pin!(tokio::task::yield_now()).poll(context);
@@ -186,7 +187,8 @@ fn wants_input(frontend: &Frontend, connection: &Connection, input: &Input, sent
     !connection.is_closing() && !input.ended && (!held || input.waiting() < HELD_INPUT_BYTES_MAX)
 }
 
-/// Neither the pipeline nor the output is so long that the client should wait, nor are too many bytes in flight.
+/// Neither the pipeline nor the output is so long that the client should wait, nor are too many bytes in
+/// flight.
 fn can_execute(frontend: &Frontend, connection: &Connection) -> bool {
     frontend.has_room()
         && connection.waiting() < PIPELINE_PENDING_MAX
@@ -245,8 +247,8 @@ fn note_input(frontend: &Frontend, connection: &Connection, bytes: usize) {
     frontend.metrics.note_input(bytes);
 }
 
-/// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns how many
-/// bytes they took.
+/// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns
+/// how many bytes they took.
 fn execute_all(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,

@@ -152,8 +152,8 @@ fn reply_now(connection: &Connection, reply: &Reply) -> Executed {
     Executed::Replied { failed: matches!(reply, Reply::Error(_)) }
 }
 
-/// CLIENT CACHING concerns the next request that is not CLIENT, refused or not, or the whole of a transaction (Redis
-/// `resetClient`).
+/// CLIENT CACHING concerns the next request that is not CLIENT, refused or not, or the whole of a transaction
+/// (Redis `resetClient`).
 fn end_caching(frontend: &Frontend, connection: &Connection, row: Option<&Row>) {
     let is_client = row.is_some_and(|row| row.container_name() == "client");
     if !is_client && connection.session.borrow().queue.is_none() {
@@ -263,7 +263,7 @@ fn enqueue(frontend: &Frontend, connection: &Rc<Connection>, row: &'static Row, 
         too_large
     };
     if too_large {
-        // A transaction is bounded by what a client may have in its query buffer (reliability P10).
+        // A transaction is bounded by what a client may have in its query buffer (docs/reliability.md P10).
         tracing::warn!(peer = %connection.peer, "transaction over client-query-buffer-limit; closing");
         frontend.metrics.client_query_buffer_disconnections.add(1);
         connection.close();

@@ -1,4 +1,5 @@
-//! What has come from the engine: told to those who listen, and written into the slot of the request that it is for.
+//! What has come from the engine: told to those who listen, and written into the slot of the request that it
+//! is for.
 
 use crate::commands::{debug, transaction};
 use crate::engine::engine::Delivery;
@@ -10,8 +11,8 @@ use crate::net::connection::Connection;
 use crate::session::pending::Completion;
 use std::rc::Rc;
 
-/// Finishes what has come, in its order: of each op its events first, then its reply, and behind that what the client
-/// hears of itself.
+/// Finishes what has come, in its order: of each op its events first, then its reply, and behind that what
+/// the client hears of itself.
 pub fn deliver(frontend: &Rc<Frontend>, delivery: Delivery) {
     frontend.stopwatch.start();
     for spike in delivery.spikes {

@@ -1,4 +1,5 @@
-//! What a frontend does by the clock: closing connections that are idle, late or too large, ending CLIENT PAUSE, statistics.
+//! What a frontend does by the clock: closing connections that are idle, late or too large, ending CLIENT
+//! PAUSE, statistics.
 
 use crate::engine::upkeep::Every;
 use crate::frontend::frontend::Frontend;
@@ -12,7 +13,7 @@ const SAMPLE_MS: u64 = 100;
 /// Between two looks at every connection.
 const LOOK_MS: u64 = 1000;
 
-/// A client that must log in and does not is disconnected (reliability P3).
+/// A client that must log in and does not is disconnected (docs/reliability.md P3).
 const LOGIN_TIMEOUT_MS: u64 = 60_000;
 
 /// For the TLS handshake: until then a client costs a slot and says nothing.
@@ -59,8 +60,8 @@ fn end_pause_if_over(frontend: &Frontend) {
     }
 }
 
-/// Closes the largest clients while all of them together take more than `maxmemory-clients` (Redis 7.0 `evictClients`;
-/// reliability P3, M1). CLIENT NO-EVICT keeps one from it.
+/// Closes the largest clients while all of them together take more than `maxmemory-clients` (Redis 7.0
+/// `evictClients`; docs/reliability.md P3, M1). CLIENT NO-EVICT keeps one from it.
 fn evict_clients(frontend: &Frontend) {
     let limit = frontend.context.config.borrow().maxmemory_clients;
     if limit == 0 {
@@ -98,8 +99,8 @@ fn close_idle_connections(frontend: &Frontend) {
         let idle_ms = now_ms.saturating_sub(connection.activity.last_active_ms.get());
         let login_is_late = !frontend.is_let_in(&session) && idle_ms > LOGIN_TIMEOUT_MS;
         drop(session);
-        // Redis never times out subscribers, monitors and blocked clients, to which those belong that a pause holds
-        // (`clientsCronHandleTimeout`).
+        // Redis never times out subscribers, monitors and blocked clients, to which those belong that a pause
+        // holds (`clientsCronHandleTimeout`).
         let is_expected_to_be_idle =
             subscribed || waiting || connection.activity.hold.get() == Hold::Paused || is_monitoring;
         let idle_too_long = timeout_ms > 0 && idle_ms > timeout_ms && !is_expected_to_be_idle;

@@ -14,8 +14,8 @@ pub struct Session {
     pub authenticated: bool,
     /// Whose permissions hold: the default user's before any login.
     pub user: Arc<User>,
-    /// Is in, and its user may do everything: requests are not looked at for permissions. Follows from the users; see
-    /// [`crate::frontend::permissions`].
+    /// Is in, and its user may do everything: requests are not looked at for permissions. Follows from the
+    /// users; see [`crate::frontend::permissions`].
     pub unrestricted: bool,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
@@ -26,7 +26,8 @@ pub struct Session {
     /// Since MULTI.
     pub queue: Option<Queue>,
     pub watched: Vec<WatchedKey>,
-    /// Subscriptions to channels and patterns, and to shard channels: more than none makes RESP2 a one-way street.
+    /// Subscriptions to channels and patterns, and to shard channels: more than none makes RESP2 a one-way
+    /// street.
     pub subscriptions: usize,
     pub last_command: Option<&'static Row>,
     /// Since MONITOR.
@@ -85,8 +86,8 @@ impl Session {
         }
     }
 
-    /// RESET: a connection as it was when it was accepted; what the library told about itself stays (Redis 7.2
-    /// `clientReset`).
+    /// RESET: a connection as it was when it was accepted; what the library told about itself stays (Redis
+    /// 7.2 `clientReset`).
     pub fn reset(&mut self, default_user: Arc<User>) {
         let library_name = std::mem::take(&mut self.library_name);
         let library_version = std::mem::take(&mut self.library_version);
@@ -109,8 +110,8 @@ impl Session {
         matches!(self.replies, Replies::Off | Replies::Skip)
     }
 
-    /// A request begins: SKIP concerns only the one right after CLIENT REPLY SKIP. Returns what was before, for a request
-    /// that will come again.
+    /// A request begins: SKIP concerns only the one right after CLIENT REPLY SKIP. Returns what was before,
+    /// for a request that will come again.
     pub fn next_request(&mut self) -> Replies {
         let before = self.replies;
         self.replies = match before {

@@ -1,9 +1,9 @@
 //! Group reads that are blocked while an entry is applied, and served by the machine between two of its ops.
 //!
-//! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, first come first served.
-//! After each op the machine serves those whose key became readable, as Redis does between two commands
-//! (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the same reads. A read that
-//! finds nothing stays blocked and leaves no trace.
+//! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, first come
+//! first served. After each op the machine serves those whose key became readable, as Redis does between two
+//! commands (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the
+//! same reads. A read that finds nothing stays blocked and leaves no trace.
 
 use crate::base::wire::{Malformed, Reader};
 use crate::command::value::group::GroupRead;
@@ -11,14 +11,15 @@ use crate::state::effects::Effect;
 use crate::state::op::codec;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The place of a blocked read in its entry: those that the entry carries from 0 on, then the blocking reads among its
-/// ops in the order in which they found nothing.
+/// The place of a blocked read in its entry: those that the entry carries from 0 on, then the blocking reads
+/// among its ops in the order in which they found nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockedNumber(pub usize);
 
 /// The blocked reads of the entry that is being applied.
 ///
-/// Invariant: `by_key` holds the numbers of exactly the reads that are still blocked, ascending, under each of their keys.
+/// Invariant: `by_key` holds the numbers of exactly the reads that are still blocked, ascending, under each
+/// of their keys.
 #[derive(Debug, Default)]
 pub struct BlockedReads<'a> {
     /// `None` once it was served.

@@ -25,7 +25,8 @@ pub enum KeyEvent {
     GroupDestroy,
     ConsumerCreate,
     ConsumerDelete,
-    /// A pending entry can be claimed earlier than by the passing of time (XNACK, XCLAIM IDLE). Redis has no event for it.
+    /// A pending entry can be claimed earlier than by the passing of time (XNACK, XCLAIM IDLE). Redis has no
+    /// event for it.
     Claimable,
     Set,
     Append,
@@ -96,9 +97,9 @@ impl KeyEvent {
         })
     }
 
-    /// Whether the event may end a blocked group read: there may be something for it, or what it reads from is gone (Redis
-    /// `signalKeyAsReady`, `signalDeletedKeyAsReady`). XGROUP SETID does not, whatever it puts before the reads: Redis
-    /// signals no key for it.
+    /// Whether the event may end a blocked group read: there may be something for it, or what it reads from
+    /// is gone (Redis `signalKeyAsReady`, `signalDeletedKeyAsReady`). XGROUP SETID does not, whatever it puts
+    /// before the reads: Redis signals no key for it.
     pub fn signals(self) -> bool {
         matches!(
             self,
@@ -113,7 +114,8 @@ impl KeyEvent {
         ) || self.makes_readable()
     }
 
-    /// Whether a stream may hold entries after the event that it did not hold before: blocked reads are tried.
+    /// Whether a stream may hold entries after the event that it did not hold before: blocked reads are
+    /// tried.
     pub fn makes_readable(self) -> bool {
         matches!(
             self,
@@ -131,9 +133,9 @@ impl KeyEvent {
         matches!(self, KeyEvent::Flush | KeyEvent::Swap)
     }
 
-    /// Whether a client that has read the key before holds something else now: what Redis calls `signalModifiedKey`.
-    /// Groups and their consumers are no part of that, nor is the last id. (What is new or overwritten is so because of an
-    /// event that follows.)
+    /// Whether a client that has read the key before holds something else now: what Redis calls
+    /// `signalModifiedKey`. Groups and their consumers are no part of that, nor is the last id. (What is new
+    /// or overwritten is so because of an event that follows.)
     pub fn modifies(self) -> bool {
         match self {
             KeyEvent::SetId
@@ -172,7 +174,8 @@ impl KeyEvent {
     }
 }
 
-/// How often reads have found a key, for INFO. No part of the state: no checkpoint holds it, and no answer depends on it.
+/// How often reads have found a key, for INFO. No part of the state: no checkpoint holds it, and no answer
+/// depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lookups {
     pub hits: u64,
@@ -192,8 +195,8 @@ impl AddAssign for Lookups {
     }
 }
 
-/// Collects effects in the order in which they happened. Nobody listening is the common case, and then nothing is
-/// kept: whether effects are wanted is local knowledge and never changes what the machine does.
+/// Collects effects in the order in which they happened. Nobody listening is the common case, and then
+/// nothing is kept: whether effects are wanted is local knowledge and never changes what the machine does.
 #[derive(Debug, Default)]
 pub struct Effects {
     wanted: bool,

@@ -41,8 +41,8 @@ pub struct Answered {
 
 const SAME_OBJECT: ReplyError = ReplyError::new("ERR source and destination objects are the same");
 
-/// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every version
-/// that it has given. A clone shares streams and strings, and is the image for a checkpoint.
+/// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every
+/// version that it has given. A clone shares streams and strings, and is the image for a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub(in crate::state) applied: LogIndex,
@@ -109,8 +109,8 @@ impl Machine {
         self.idempotency
     }
 
-    /// Begins the record at `index`, which is the next one. A leader's clock may be behind its predecessor's: then time
-    /// stands still.
+    /// Begins the record at `index`, which is the next one. A leader's clock may be behind its predecessor's:
+    /// then time stands still.
     pub fn begin(&mut self, index: LogIndex, time: TimeMs) {
         self.skip(index);
         self.time = self.time.max(time);
@@ -133,7 +133,8 @@ impl Machine {
         }
     }
 
-    /// Begins the entry at `index`, which is the next one; [`Machine::apply_next`] and [`Machine::serve_next`] follow in turn.
+    /// Begins the entry at `index`, which is the next one; [`Machine::apply_next`] and
+    /// [`Machine::serve_next`] follow in turn.
     pub fn begin_entry<'e>(
         &mut self,
         index: LogIndex,
@@ -147,8 +148,8 @@ impl Machine {
         Ok(EntryRun { ops, blocked })
     }
 
-    /// Applies the next op of the entry; `None` at its end. The reads that it made readable are served next. `queries`: those
-    /// among its commands, if it is a transaction of a client of this node.
+    /// Applies the next op of the entry; `None` at its end. The reads that it made readable are served next.
+    /// `queries`: those among its commands, if it is a transaction of a client of this node.
     pub fn apply_next(
         &mut self,
         run: &mut EntryRun<'_>,
@@ -175,7 +176,8 @@ impl Machine {
         }))
     }
 
-    /// Serves the next of the blocked reads that the last op has woken, in their order; `None` when there is none left.
+    /// Serves the next of the blocked reads that the last op has woken, in their order; `None` when there is
+    /// none left.
     pub fn serve_next(
         &mut self,
         run: &mut EntryRun<'_>,
@@ -220,7 +222,8 @@ impl Machine {
         Answered { answer, lookups }
     }
 
-    /// What WATCH remembers of a key: another version after every change, also if the key is gone before and after.
+    /// What WATCH remembers of a key: another version after every change, also if the key is gone before and
+    /// after.
     pub fn version(&self, database: u32, now: TimeMs, key: &[u8]) -> KeyVersion {
         self.view(database, now).version(key)
     }
@@ -267,7 +270,8 @@ impl Machine {
         group::read::refusal(read, |key| view.entry(key))
     }
 
-    /// When an XREADGROUP with CLAIM that finds nothing now will find something that is pending, if nothing else happens.
+    /// When an XREADGROUP with CLAIM that finds nothing now will find something that is pending, if nothing
+    /// else happens.
     pub fn next_claimable_at(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> Option<TimeMs> {
         let view = self.view(database, now);
         group::read::next_claimable_at(read, |key| view.entry(key))
@@ -328,8 +332,8 @@ impl Machine {
         self.changes
     }
 
-    /// Bytes that a key and its value take, about; `None` if there is no such key. Of what a stream is made of, at most
-    /// `samples` of each kind are looked at and stand for the others; 0: all.
+    /// Bytes that a key and its value take, about; `None` if there is no such key. Of what a stream is made
+    /// of, at most `samples` of each kind are looked at and stand for the others; 0: all.
     pub fn memory_usage(&self, database: u32, now: TimeMs, key: &[u8], samples: usize) -> Option<usize> {
         let entry = self.view(database, now).entry(key)?;
         let value = match &entry.value {
@@ -536,8 +540,9 @@ impl Machine {
         }
     }
 
-    /// Applies a transaction of the record begun last, with the queries among its commands: a node that was not asked has
-    /// none. One answer per command in request order, or a null array if a watched key has changed.
+    /// Applies a transaction of the record begun last, with the queries among its commands: a node that was
+    /// not asked has none. One answer per command in request order, or a null array if a watched key has
+    /// changed.
     pub fn apply_transaction(
         &mut self,
         transaction: &Transaction<'_>,

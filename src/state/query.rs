@@ -94,7 +94,8 @@ impl<'m> View<'m> {
         }
     }
 
-    /// Bytes that the answer takes, about, as things stand; a guess where it would take as long as the answer to know.
+    /// Bytes that the answer takes, about, as things stand; a guess where it would take as long as the answer
+    /// to know.
     pub fn answer_bytes(&self, query: &Query<'_>) -> usize {
         let some_of = |key: &[u8], count: Option<u64>| match self.entry(key).map(|entry| &entry.value) {
             None => 0,
@@ -219,8 +220,8 @@ impl<'m> View<'m> {
         }
     }
 
-    /// A key that is not due, from a place that chance picks among those ever given. Not evenly: a key behind a gap is
-    /// met more often.
+    /// A key that is not due, from a place that chance picks among those ever given. Not evenly: a key behind
+    /// a gap is met more often.
     pub fn random(&self, chance: u64) -> Option<Bytes> {
         let places = self.keys?.next_sequence().0;
         let from = chance.checked_rem(places)?;
@@ -228,7 +229,8 @@ impl<'m> View<'m> {
         after.or_else(|| self.live_from(KeySequence(0)).next()).map(|(key, _)| key.clone())
     }
 
-    /// SCAN. The cursor is the place of the next key to look at: what is there all along is met once, whatever else comes or goes.
+    /// SCAN. The cursor is the place of the next key to look at: what is there all along is met once,
+    /// whatever else comes or goes.
     pub fn scan(&self, scan: &Scan<'_>) -> Page {
         let mut keys = Vec::new();
         let mut next = 0;
@@ -254,7 +256,8 @@ impl<'m> View<'m> {
     }
 }
 
-/// KEYS and SCAN take every key for `*`, the empty one too, which as a pattern does not match it (Redis `keysCommand`).
+/// KEYS and SCAN take every key for `*`, the empty one too, which as a pattern does not match it (Redis
+/// `keysCommand`).
 fn selects(pattern: &[u8], key: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, key)
 }

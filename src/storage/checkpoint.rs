@@ -86,8 +86,8 @@ impl CheckpointStore {
         self.remove(|name| parse_temporary_name(name).is_some())
     }
 
-    /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and all but the newest of
-    /// the partition are gone. Bytes of the file are returned.
+    /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and all but
+    /// the newest of the partition are gone. Bytes of the file are returned.
     pub fn write(&self, meta: &CheckpointMeta, image: &ImageSource<'_>) -> Result<u64, CheckpointError> {
         let path = self.path(meta.partition, meta.log_id.index);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
@@ -129,7 +129,8 @@ impl CheckpointStore {
     fn remove_older(&self, partition: PartitionId, durable: LogIndex) -> Result<(), CheckpointError> {
         let newest = self.newest(partition)?;
         if newest > Some(durable) {
-            // Another writer has just given it its name; nothing is removed for the sake of a name that may be lost.
+            // Another writer has just given it its name; nothing is removed for the sake of a name that may
+            // be lost.
             self.fs.sync_dir(&self.dir).map_err(io_error(&self.dir, 0, "sync the directory"))?;
         }
         self.remove(|name| {

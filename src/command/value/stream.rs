@@ -167,7 +167,8 @@ pub struct ReadLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxSize {
     pub bytes: u64,
-    /// How bytes are counted. It depends on the client's protocol, which the parser does not know; the server fills it in.
+    /// How bytes are counted. It depends on the client's protocol, which the parser does not know; the server
+    /// fills it in.
     pub rule: SizeRule,
 }
 

@@ -1,4 +1,5 @@
-//! What the server offers to clients that speak TLS: certificate, versions, suites, and whose certificates it takes.
+//! What the server offers to clients that speak TLS: certificate, versions, suites, and whose certificates it
+//! takes.
 
 use crate::config::config::{ClientCertificates, TlsSettings};
 use rustls::crypto::{CryptoProvider, ring};

@@ -10,8 +10,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Encrypted bytes read with one call, outside the handshake. What they hold fits a read of [`crate::server::connection_task`] together
-/// with the record that was incomplete before.
+/// Encrypted bytes read with one call, outside the handshake. What they hold fits a read of
+/// [`crate::server::connection_task`] together with the record that was incomplete before.
 const READ_BYTES: usize = 32 * 1024;
 
 /// During the handshake: so little that requests which come right behind it fit what rustls keeps of them.
@@ -54,8 +54,8 @@ impl TlsStream {
         }
     }
 
-    /// Reads what is there and can be decrypted. Nothing read and nothing pending is the end of what the client sends.
-    /// The target has room for more than [`READ_BYTES`] and one record.
+    /// Reads what is there and can be decrypted. Nothing read and nothing pending is the end of what the
+    /// client sends. The target has room for more than [`READ_BYTES`] and one record.
     pub fn poll_read(&mut self, context: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.hand_out(target)? > 0 || self.ended {
@@ -116,8 +116,8 @@ impl TlsStream {
         Ok(moved)
     }
 
-    /// Encrypts and sends what the socket takes. Returns the bytes taken, some of which may wait encrypted; `WouldBlock`
-    /// when nothing was taken, because earlier ones wait still.
+    /// Encrypts and sends what the socket takes. Returns the bytes taken, some of which may wait encrypted;
+    /// `WouldBlock` when nothing was taken, because earlier ones wait still.
     pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write(None, slices)
     }

@@ -1,4 +1,5 @@
-//! The Raft committer as the engine sees it: like the local one, with openraft between the proposal and the journal.
+//! The Raft committer as the engine sees it: like the local one, with openraft between the proposal and the
+//! journal.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -44,8 +45,8 @@ impl RaftCommitter {
         &self.disk
     }
 
-    /// Opens every partition's group and brings its machine to the end of what is known as committed. When this returns,
-    /// the node leads all of them and may serve. Call it once.
+    /// Opens every partition's group and brings its machine to the end of what is known as committed. When
+    /// this returns, the node leads all of them and may serve. Call it once.
     pub async fn start(&self) -> Result<Vec<Machine>, OpenError> {
         let flushes = Flushes::start(Rc::clone(&self.disk), Rc::clone(&self.outbox));
         let mut groups = Vec::new();
@@ -71,8 +72,8 @@ impl RaftCommitter {
         let raft = &self.group(partition).raft;
         let done = Done::new(Rc::clone(&self.outbox), partition, proposal);
         self.outbox.propose(partition, proposal, entry.clone(), || {
-            // All that it would wait for is room in a channel of 65,536. What is not taken drops its responder, and so
-            // ends as refused.
+            // All that it would wait for is room in a channel of 65,536. What is not taken drops its
+            // responder, and so ends as refused.
             let sent = tokio::task::unconstrained(raft.client_write_ff(Batch(entry), Some(done)));
             if let Some(Err(fatal)) = sent.now_or_never() {
                 tracing::debug!(partition = partition.0, %fatal, "a Raft group takes no proposals");
@@ -109,8 +110,9 @@ impl RaftCommitter {
         })
     }
 
-    /// The file first, then openraft is told: a full disk is then an error of the checkpoint, and not the end of the
-    /// group, which every error from openraft's own storage calls is. A group that fails meanwhile is left out.
+    /// The file first, then openraft is told: a full disk is then an error of the checkpoint, and not the end
+    /// of the group, which every error from openraft's own storage calls is. A group that fails meanwhile is
+    /// left out.
     pub async fn checkpoint(&self, images: Images) -> Result<(), CommitError> {
         for image in images.images {
             let partition = image.meta.partition;

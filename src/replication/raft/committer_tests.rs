@@ -148,8 +148,8 @@ fn a_failed_sync_acknowledges_nothing_and_trips_the_latch() {
     }
 }
 
-/// Rounds with checkpoints between, cut off at every operation: what was acknowledged is found again, in order
-/// (S10, S11), and the group goes on.
+/// Rounds with checkpoints between, cut off at every operation: what was acknowledged is found again, in
+/// order (S10, S11), and the group goes on.
 #[test]
 fn a_crash_at_every_operation_keeps_what_was_acknowledged() {
     for crash_at in 1.. {

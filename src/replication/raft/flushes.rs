@@ -1,5 +1,5 @@
-//! The flushes of the journal that all groups of a worker share: what any number of groups appends in one turn of the
-//! event loop costs one write and one sync.
+//! The flushes of the journal that all groups of a worker share: what any number of groups appends in one
+//! turn of the event loop costs one write and one sync.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -81,9 +81,9 @@ impl Flushes {
         Ok(())
     }
 
-    /// Tells those whose records are in. Newest first: the callbacks of a group are watermarks, and openraft's
-    /// forwarder sleeps for a millisecond if a second one *changes* the watermark within a microsecond; the older ones
-    /// then change nothing.
+    /// Tells those whose records are in. Newest first: the callbacks of a group are watermarks, and
+    /// openraft's forwarder sleeps for a millisecond if a second one *changes* the watermark within a
+    /// microsecond; the older ones then change nothing.
     fn complete(&self, upto: Position) {
         let mut waiting = self.waiting.borrow_mut();
         let done = waiting.partition_point(|waiting| waiting.appended <= upto);
@@ -111,8 +111,8 @@ impl Drop for Flushes {
 async fn run(flushes: Weak<Flushes>, wake: Rc<Notify>) {
     loop {
         wake.notified().await;
-        // The groups that were woken in the same turn stand before this task in the queue: their appends are in. Those
-        // that come while a sync runs on the flusher's thread have the next one.
+        // The groups that were woken in the same turn stand before this task in the queue: their appends are
+        // in. Those that come while a sync runs on the flusher's thread have the next one.
         let Some(flushes) = flushes.upgrade() else { return };
         if let Err(error) = flushes.flush().await {
             flushes.fail(&error);

@@ -31,8 +31,8 @@ pub struct Group {
 const LEAD_WITHIN: Duration = Duration::from_secs(60);
 
 impl Group {
-    /// Opens a partition as the group of `node` alone; gives its machine, which has applied what is known as committed.
-    /// When this returns, the group leads.
+    /// Opens a partition as the group of `node` alone; gives its machine, which has applied what is known as
+    /// committed. When this returns, the group leads.
     pub async fn open(
         node: u64,
         partition: PartitionId,
@@ -117,12 +117,12 @@ struct Recovered {
 }
 
 impl Recovery<'_> {
-    /// The newest checkpoint, then the entries behind it that are known as committed. openraft would do it too, but in
-    /// pieces of 64 entries whatever their size.
+    /// The newest checkpoint, then the entries behind it that are known as committed. openraft would do it
+    /// too, but in pieces of 64 entries whatever their size.
     ///
-    /// Where this node alone makes every quorum, or where there never was another node, what is durable here is
-    /// committed. Elsewhere the leader of the day says what becomes of the entries behind the last one that was noted
-    /// as committed: another leader may have replaced them.
+    /// Where this node alone makes every quorum, or where there never was another node, what is durable here
+    /// is committed. Elsewhere the leader of the day says what becomes of the entries behind the last one
+    /// that was noted as committed: another leader may have replaced them.
     fn recover(&self) -> Result<Recovered, OpenError> {
         let partition = self.applied.partition();
         let (mut machine, checkpoint) = self.disk.load_machine(partition)?;
@@ -203,9 +203,9 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// A partition that is new, or was written by a node outside of any cluster, becomes a group of one: a vote that
-    /// is already won, and a membership. `Raft::initialize` would do it for an empty log only, with an election and a
-    /// blank entry on top.
+    /// A partition that is new, or was written by a node outside of any cluster, becomes a group of one: a
+    /// vote that is already won, and a membership. `Raft::initialize` would do it for an empty log only, with
+    /// an election and a blank entry on top.
     fn found(&self, recovered: &mut Recovered) -> Result<(), OpenError> {
         let partition = self.applied.partition();
         let last = self.last();
@@ -240,8 +240,8 @@ impl Recovery<'_> {
     }
 }
 
-/// A sole voter needs no timer: it leads from its own vote, or is told to elect itself, and has nobody to send
-/// heartbeats to. The times are for the day when it gets company.
+/// A sole voter needs no timer: it leads from its own vote, or is told to elect itself, and has nobody to
+/// send heartbeats to. The times are for the day when it gets company.
 fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraft::ConfigError> {
     Config {
         cluster_name: format!("partition-{}", partition.0),
@@ -251,8 +251,8 @@ fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraf
         heartbeat_min_interval: Some(250),
         enable_tick: false,
         enable_pre_vote: Some(true),
-        // Everything durable of a sole voter is applied before openraft starts, so that a restored leader is never
-        // stale. Any other is elected again.
+        // Everything durable of a sole voter is applied before openraft starts, so that a restored leader is
+        // never stale. Any other is elected again.
         enable_leader_restore: Some(is_sole_voter),
         // Checkpoints and purges follow bytes, and the committer says when.
         snapshot_policy: SnapshotPolicy::Never,

@@ -163,8 +163,9 @@ fn what_is_committed_is_written_down_once_the_node_is_not_alone() {
     });
 }
 
-/// A snapshot of another history is installed over entries that were never committed, cut off at every operation: what is
-/// found is the old state or the new one, and never the end of the old log on top of the new state.
+/// A snapshot of another history is installed over entries that were never committed, cut off at every
+/// operation: what is found is the old state or the new one, and never the end of the old log on top of the
+/// new state.
 #[test]
 fn a_crash_within_an_install_leaves_one_history() {
     let new = ["one", "two", "three", "four"];

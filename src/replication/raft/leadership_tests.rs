@@ -1,4 +1,5 @@
-//! A group whose node leads until another node comes: proposals that are refused, lost, committed by the other.
+//! A group whose node leads until another node comes: proposals that are refused, lost, committed by the
+//! other.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -74,7 +75,8 @@ fn log_id(term: u64, index: u64) -> RaftLogId {
     RaftLogId::new(CommittedLeaderId::new(term), index)
 }
 
-/// One of three proposals stays in the log of the new leader, two are replaced; a fourth comes when it leads already.
+/// One of three proposals stays in the log of the new leader, two are replaced; a fourth comes when it leads
+/// already.
 #[test]
 fn a_lost_leadership_ends_each_proposal_once_and_shifts_none() {
     run(async {
@@ -83,7 +85,8 @@ fn a_lost_leadership_ends_each_proposal_once_and_shifts_none() {
         let raft = raft_of(&node, 0);
         let last = last_index(&raft);
         let proposed = ["a", "b", "c"].map(|name| node.propose(0, name));
-        // openraft takes them and the other leader's request in one turn: they are appended, and not committed yet.
+        // openraft takes them and the other leader's request in one turn: they are appended, and not
+        // committed yet.
         let theirs =
             Entry { log_id: log_id(9, last + 2), payload: EntryPayload::Normal(Batch(entry("theirs"))) };
         let request = AppendEntriesRequest {

@@ -33,8 +33,8 @@ pub struct GroupLog {
     partition: PartitionId,
     flushes: Rc<Flushes>,
     node: u64,
-    /// Whether this node alone makes every quorum, by the newest membership of the log. It may be `false` where a
-    /// membership was truncated.
+    /// Whether this node alone makes every quorum, by the newest membership of the log. It may be `false`
+    /// where a membership was truncated.
     is_sole_voter: Cell<bool>,
     /// What openraft has said to be committed. A sole voter does not write it down.
     committed: Cell<LogId>,
@@ -62,8 +62,8 @@ impl GroupLog {
         self.flushes.disk()
     }
 
-    /// The newest membership of the log is another one from here on. When the node ceases to be alone, it writes down
-    /// what is committed: what is durable says nothing any more.
+    /// The newest membership of the log is another one from here on. When the node ceases to be alone, it
+    /// writes down what is committed: what is durable says nothing any more.
     pub fn membership_changed(&self, journal: &mut Journal, membership: &Membership) {
         let was_sole_voter = self.is_sole_voter.replace(is_sole_voter(self.node, membership));
         let committed = self.committed.get();
@@ -84,8 +84,9 @@ impl GroupLog {
         records.iter().map(|record| record::decode_entry(record).map_err(io_error)).collect()
     }
 
-    /// The entries of a range without their commands. While openraft starts it looks for log ids and memberships in
-    /// pieces of 64 entries, however long these are, and applies nothing: recovery has done that.
+    /// The entries of a range without their commands. While openraft starts it looks for log ids and
+    /// memberships in pieces of 64 entries, however long these are, and applies nothing: recovery has done
+    /// that.
     fn heads(&self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
         let journal = self.flushes.journal().borrow();
         let log = journal.log(self.partition);
@@ -161,7 +162,8 @@ impl RaftLogReader<Types> for LogStore {
     }
 }
 
-/// Payload bytes that are read at once: of a request to a follower, or to be applied. A longer entry comes alone.
+/// Payload bytes that are read at once: of a request to a follower, or to be applied. A longer entry comes
+/// alone.
 const READ_BYTES: usize = 1 << 20;
 
 /// The first of a range, and the first behind it.
@@ -230,8 +232,8 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 
-    /// A record in order: a crash cannot bring back what was cut behind newer entries, so that it need not be durable
-    /// before the next append is.
+    /// A record in order: a crash cannot bring back what was cut behind newer entries, so that it need not be
+    /// durable before the next append is.
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> Result<(), io::Error> {
         let index = record::from_raft_option(last.as_ref()).index;
         let mut journal = self.log.flushes.journal().borrow_mut();

@@ -1,5 +1,5 @@
-//! No peers yet: whoever asks for one is told that it cannot be reached. `pre_vote` is written out, because openraft's
-//! own default grants it.
+//! No peers yet: whoever asks for one is told that it cannot be reached. `pre_vote` is written out, because
+//! openraft's own default grants it.
 
 use std::future::Future;
 

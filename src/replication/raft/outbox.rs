@@ -13,15 +13,16 @@ use crate::replication::event::{CommitEvent, Payload, Refusal};
 use crate::replication::proposals::Proposals;
 use crate::state::machine::Machine;
 
-/// Shared by the committer and what openraft calls. Nothing is borrowed across an await. Once the latch is tripped no
-/// proposal ends any more: the process stops.
+/// Shared by the committer and what openraft calls. Nothing is borrowed across an await. Once the latch is
+/// tripped no proposal ends any more: the process stops.
 #[derive(Debug)]
 pub struct Outbox {
     latch: Latch,
     events: RefCell<Vec<CommitEvent>>,
     news: Notify,
     proposals: RefCell<Proposals>,
-    /// Where committed proposals stand that are not handed out yet. openraft says it before the entry is read back.
+    /// Where committed proposals stand that are not handed out yet. openraft says it before the entry is read
+    /// back.
     places: RefCell<BTreeMap<(PartitionId, LogId), ProposalId>>,
     /// The proposal that openraft is being given: it is not in the log as long as openraft has not taken it.
     handing_over: Cell<Option<ProposalId>>,
@@ -99,8 +100,8 @@ impl Outbox {
         self.places.borrow_mut().insert((partition, log_id), proposal);
     }
 
-    /// Hands out a committed entry, and with it the end of the proposal that stands there. `false` if the group has
-    /// failed before: nothing more of it is handed out.
+    /// Hands out a committed entry, and with it the end of the proposal that stands there. `false` if the
+    /// group has failed before: nothing more of it is handed out.
     pub fn commit(&self, partition: PartitionId, log_id: LogId, payload: Payload) -> bool {
         let placed = self.places.borrow_mut().remove(&(partition, log_id));
         if self.has_failed(partition) {

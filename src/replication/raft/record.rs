@@ -1,8 +1,8 @@
-//! Votes, memberships and log ids, as the journal and the checkpoints keep them. The encodings are our own: openraft
-//! promises none between its versions.
+//! Votes, memberships and log ids, as the journal and the checkpoints keep them. The encodings are our own:
+//! openraft promises none between its versions.
 //!
-//! **Log ids.** openraft counts from 0 and has an option for "none"; the journal counts from 1 and 0 is "before the
-//! first". So openraft's index is the journal's minus 1, both ways without a loss.
+//! **Log ids.** openraft counts from 0 and has an option for "none"; the journal counts from 1 and 0 is
+//! "before the first". So openraft's index is the journal's minus 1, both ways without a loss.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -111,8 +111,8 @@ fn read_membership(reader: &mut Reader<'_>) -> Result<Membership, Malformed> {
     Membership::new(configs, nodes).map_err(|_| reader.malformed("not a membership"))
 }
 
-/// A checkpoint's membership bytes: empty for the local committer's "none known", else where the membership stands in
-/// the log and the membership.
+/// A checkpoint's membership bytes: empty for the local committer's "none known", else where the membership
+/// stands in the log and the membership.
 pub fn encode_stored(stored: &StoredMembership) -> Vec<u8> {
     if *stored == StoredMembership::default() {
         return Vec::new();

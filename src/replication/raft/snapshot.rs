@@ -1,5 +1,5 @@
-//! Snapshots: the checkpoint files of the partition, told to openraft. What openraft holds is metadata and a handle; an
-//! image is read back from its file when somebody needs it.
+//! Snapshots: the checkpoint files of the partition, told to openraft. What openraft holds is metadata and a
+//! handle; an image is read back from its file when somebody needs it.
 
 use std::io;
 use std::rc::Rc;
@@ -15,7 +15,8 @@ use crate::state::checkpoint as image;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::{CheckpointError, CheckpointMeta, CheckpointStore};
 
-/// The newest checkpoint of a partition, wherever its directory is: cheap to hand out for every transfer that is tried.
+/// The newest checkpoint of a partition, wherever its directory is: cheap to hand out for every transfer that
+/// is tried.
 #[derive(Debug, Clone)]
 pub struct SnapshotData {
     store: CheckpointStore,

@@ -1,4 +1,5 @@
-//! openraft's state machine of one partition: hands what is committed to the engine, in order, once, and waits for it.
+//! openraft's state machine of one partition: hands what is committed to the engine, in order, once, and
+//! waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -32,7 +33,8 @@ pub struct Applied {
     engine_moved: Notify,
     /// The engine applies nothing any more.
     is_closed: Cell<bool>,
-    /// The memberships that were handed out, oldest first: the one in force where the engine is, then those ahead of it.
+    /// The memberships that were handed out, oldest first: the one in force where the engine is, then those
+    /// ahead of it.
     memberships: RefCell<VecDeque<StoredMembership>>,
     /// The newest checkpoint.
     snapshot: RefCell<Option<SnapshotMeta>>,
@@ -235,9 +237,9 @@ impl RaftStateMachine<Types> for StateMachine {
         Builder { applied: Rc::clone(&self.applied) }
     }
 
-    /// The order of an install: the journal, with what was truncated before, is durable; the checkpoint is; the log goes
-    /// on behind it, durably; then the machine is swapped. A crash between leaves either the old state or a checkpoint
-    /// that the log does not fit, and recovery then resets the log to it.
+    /// The order of an install: the journal, with what was truncated before, is durable; the checkpoint is;
+    /// the log goes on behind it, durably; then the machine is swapped. A crash between leaves either the old
+    /// state or a checkpoint that the log does not fit, and recovery then resets the log to it.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let partition = self.applied.partition();
         let disk = self.applied.disk();

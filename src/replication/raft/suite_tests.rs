@@ -29,8 +29,8 @@ use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMemb
 use crate::state::machine::Machine;
 use crate::storage::data_dir::DataDir;
 
-/// Several tests of the suite start a log in its middle, which no Raft does: the journal is told that what comes before
-/// was purged.
+/// Several tests of the suite start a log in its middle, which no Raft does: the journal is told that what
+/// comes before was purged.
 struct MiddleStart(LogStore);
 
 impl RaftLogReader<Types> for MiddleStart {

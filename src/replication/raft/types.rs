@@ -73,14 +73,15 @@ impl fmt::Display for Batch {
     }
 }
 
-/// Tells the outbox where a proposal is committed, or how else it ended; there is no channel and no task of its own.
-/// Dropped without an answer, it says that the outcome is not known: openraft drops responders when a group dies.
+/// Tells the outbox where a proposal is committed, or how else it ended; there is no channel and no task of
+/// its own. Dropped without an answer, it says that the outcome is not known: openraft drops responders when
+/// a group dies.
 pub struct Done<T> {
     outbox: Rc<Outbox>,
     partition: PartitionId,
     proposal: ProposalId,
-    /// Whether the entry was not appended. One that was appended and given up is another matter: another node may have
-    /// it, and commit it.
+    /// Whether the entry was not appended. One that was appended and given up is another matter: another node
+    /// may have it, and commit it.
     is_refusal: fn(&T) -> bool,
 }
 

@@ -25,7 +25,7 @@ const PLUS_MEANINGLESS: ReplyError = ReplyError::new(
      specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result set.",
 );
 
-/// Everything is checked before anything changes (reliability R10).
+/// Everything is checked before anything changes (docs/reliability.md R10).
 pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Answer, ReplyError> {
     for (key, from) in &read.streams {
         validate(scope.entry(key).map(|entry| &*entry), key, read.group, *from)?;
@@ -59,8 +59,8 @@ pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Answer, Reply
     Ok(if streams.is_empty() { Answer::NilArray } else { Answer::Streams(streams) })
 }
 
-/// Whether the read would find something, make a consumer, be refused, or find its consumer not seen for a while: then
-/// it must be applied. If not, it is answered with nothing, and not logged.
+/// Whether the read would find something, make a consumer, be refused, or find its consumer not seen for a
+/// while: then it must be applied. If not, it is answered with nothing, and not logged.
 pub fn would_change<'k>(
     read: &GroupRead<'_>,
     now: TimeMs,
@@ -110,8 +110,8 @@ pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Res
     (!matches!(outcome, Ok(Answer::NilArray))).then_some(outcome)
 }
 
-/// When something that is pending becomes claimable for a read with CLAIM that finds nothing now, if nothing else happens;
-/// `None`: nothing does, or it is not known.
+/// When something that is pending becomes claimable for a read with CLAIM that finds nothing now, if nothing
+/// else happens; `None`: nothing does, or it is not known.
 pub fn next_claimable_at<'k>(
     read: &GroupRead<'_>,
     mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
@@ -125,8 +125,8 @@ pub fn next_claimable_at<'k>(
     times.min()
 }
 
-/// A consumer that keeps asking in vain is logged as seen this often: `idle` of XINFO CONSUMERS is right to a second,
-/// and asking in vain costs no commit each time.
+/// A consumer that keeps asking in vain is logged as seen this often: `idle` of XINFO CONSUMERS is right to a
+/// second, and asking in vain costs no commit each time.
 const SEEN_LATELY_MS: u64 = 1000;
 
 fn validate<'k>(
@@ -174,8 +174,8 @@ struct Delivery<'d> {
 }
 
 impl Delivery<'_> {
-    /// `>`: what may be claimed, if that is asked for, and entries that the group has not got yet. None: nothing to say
-    /// about this stream.
+    /// `>`: what may be claimed, if that is asked for, and entries that the group has not got yet. None:
+    /// nothing to say about this stream.
     fn claim_and_deliver(&mut self, read: &GroupRead<'_>) -> Option<EntryList> {
         let mut list = EntryList::default();
         if let Some(min_idle_ms) = read.claim {
@@ -189,8 +189,8 @@ impl Delivery<'_> {
         Some(list)
     }
 
-    /// Takes over what has been idle for that long. What points to entries that are gone is dropped on the way, as XCLAIM
-    /// and XAUTOCLAIM do.
+    /// Takes over what has been idle for that long. What points to entries that are gone is dropped on the
+    /// way, as XCLAIM and XAUTOCLAIM do.
     fn claim(&mut self, min_idle_ms: u64, list: &mut EntryList) {
         let mut claimed = Vec::new();
         let mut gone = Vec::new();
@@ -240,8 +240,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// The consumer's own pending entries above an id; those whose entry is gone are shown so, and not counted again
-    /// (`streamReplyWithRangeFromConsumerPEL`).
+    /// The consumer's own pending entries above an id; those whose entry is gone are shown so, and not
+    /// counted again (`streamReplyWithRangeFromConsumerPEL`).
     fn deliver_again(&mut self, after: EntryId) -> EntryList {
         let mut list = EntryList::default();
         let Some(start) = after.next() else { return list };

@@ -1,8 +1,9 @@
-//! A batch: the ops of one log entry, the leader's time, and the group reads that are blocked on keys of the ops.
+//! A batch: the ops of one log entry, the leader's time, and the group reads that are blocked on keys of the
+//! ops.
 //!
-//! Format 2: version (u8), time (u64), where the blocked reads begin (u32, from the start of the batch), then ops up to
-//! there, then blocked reads to the end. Time and place are of fixed length so that they can be filled in when the batch
-//! is sealed. Format 1, which is still read, has no place and no blocked reads.
+//! Format 2: version (u8), time (u64), where the blocked reads begin (u32, from the start of the batch), then
+//! ops up to there, then blocked reads to the end. Time and place are of fixed length so that they can be
+//! filled in when the batch is sealed. Format 1, which is still read, has no place and no blocked reads.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Write;
@@ -51,8 +52,8 @@ impl BatchWriter {
         self.buffer.len()
     }
 
-    /// Stamps the time and appends the blocked reads, each as [`BatchWriter::encode_blocked`] has written it. Nothing may
-    /// be pushed after it.
+    /// Stamps the time and appends the blocked reads, each as [`BatchWriter::encode_blocked`] has written it.
+    /// Nothing may be pushed after it.
     pub fn seal<'b>(&mut self, now: TimeMs, blocked: impl Iterator<Item = &'b [u8]>) {
         self.open();
         let place = u32::try_from(self.buffer.len()).expect("a batch is below 4 GiB");

@@ -28,11 +28,12 @@ pub enum Op<'a> {
     },
 }
 
-/// MULTI … EXEC as one op. Its answer is one answer per command, or a null array if a watched key has changed.
+/// MULTI … EXEC as one op. Its answer is one answer per command, or a null array if a watched key has
+/// changed.
 ///
-/// The log holds the writes alone. Queries change nothing, so only the node that was asked knows them: it hands them to
-/// the machine beside the op, and they see the writes before them. A transaction without writes is no op at all
-/// ([`crate::state::machine::Machine::query_transaction`]).
+/// The log holds the writes alone. Queries change nothing, so only the node that was asked knows them: it
+/// hands them to the machine beside the op, and they see the writes before them. A transaction without writes
+/// is no op at all ([`crate::state::machine::Machine::query_transaction`]).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transaction<'a> {
     pub watched: Vec<Watched<'a>>,

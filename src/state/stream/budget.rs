@@ -6,8 +6,8 @@ use crate::model::reply_size;
 
 /// Counts what the streams of a read give. Where nothing bounds all of them together it counts nothing.
 ///
-/// Bytes are those of the reply, but for its first line and for the number of entries of the stream at hand: both are not
-/// known before the end. [`ReadLimits::after`] counts the same.
+/// Bytes are those of the reply, but for its first line and for the number of entries of the stream at hand:
+/// both are not known before the end. [`ReadLimits::after`] counts the same.
 pub struct Budget {
     limits: ReadLimits,
     entries: u64,

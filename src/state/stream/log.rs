@@ -16,8 +16,9 @@ pub struct NodeLimits {
     pub bytes: u32,
 }
 
-/// Invariants: nodes are keyed by their first id and none is without live entries; `length` is the sum of their live entries;
-/// every id is at most `last_id`; `first_id` is the first live id, or 0-0 if there is none.
+/// Invariants: nodes are keyed by their first id and none is without live entries; `length` is the sum of
+/// their live entries; every id is at most `last_id`; `first_id` is the first live id, or 0-0 if there is
+/// none.
 ///
 /// A clone shares the nodes; a write after it copies one.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +40,9 @@ impl Log {
         Log { last_id, max_deleted_id, entries_added, ..Log::default() }
     }
 
-    /// Puts a node from elsewhere behind the others; false if its ids are not between theirs and the last one. Deleted
-    /// entries at the end of a node that are in the way go: in Redis, XSETID to a smaller id leaves such.
+    /// Puts a node from elsewhere behind the others; false if its ids are not between theirs and the last
+    /// one. Deleted entries at the end of a node that are in the way go: in Redis, XSETID to a smaller id
+    /// leaves such.
     pub fn push_node(&mut self, mut node: Node) -> bool {
         if node.last() > self.last_id {
             node.drop_dead_tail();
@@ -133,8 +135,8 @@ impl Log {
         removed
     }
 
-    /// XSETID: the caller has checked that no live entry lies above. Dead ones may, at the end of the last node (an ACKED
-    /// trim leaves them); they go, so that ids of nodes still ascend.
+    /// XSETID: the caller has checked that no live entry lies above. Dead ones may, at the end of the last
+    /// node (an ACKED trim leaves them); they go, so that ids of nodes still ascend.
     pub fn set_last_id(&mut self, id: EntryId) {
         self.last_id = id;
         if self.nodes.last().is_some_and(|(_, node)| node.last() > id) {

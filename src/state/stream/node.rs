@@ -1,9 +1,9 @@
 //! A node: a run of entries of one stream, encoded and append-only; the unit that `~` trims.
 //!
-//! Format of the buffer: a varint count of fields and their names (those of the first entry), then the entries one after
-//! the other: milliseconds since the node's first id (varint), sequence number minus the first's (signed, wrapping), a
-//! flag, and either the values alone (flag 1: fields as the first entry has them) or a varint count of fields, and fields
-//! and values in turn (flag 0).
+//! Format of the buffer: a varint count of fields and their names (those of the first entry), then the
+//! entries one after the other: milliseconds since the node's first id (varint), sequence number minus the
+//! first's (signed, wrapping), a flag, and either the values alone (flag 1: fields as the first entry has
+//! them) or a varint count of fields, and fields and values in turn (flag 0).
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::args::ArgList;
@@ -30,7 +30,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with its first entry. `fields` are fields and values in turn; `capacity` is a guess at the bytes to come.
+    /// A node with its first entry. `fields` are fields and values in turn; `capacity` is a guess at the
+    /// bytes to come.
     pub fn new(id: EntryId, fields: &ArgList<'_>, capacity: usize) -> Node {
         let mut node = Node {
             first: id,
@@ -74,7 +75,8 @@ impl Node {
         self.close_slot(id, bytes);
     }
 
-    /// Adds an entry with the fields of the first one, as whoever has written them down says; its id is above all others.
+    /// Adds an entry with the fields of the first one, as whoever has written them down says; its id is above
+    /// all others.
     pub fn append_values<'v>(&mut self, id: EntryId, values: impl Iterator<Item = &'v [u8]>, count: usize) {
         let mut bytes = self.open_slot(id);
         let mut writer = Writer::new(&mut self.buffer);
@@ -249,8 +251,8 @@ impl Node {
         (0..count).map(|_| reader.bytes().expect("the buffer holds the names")).collect()
     }
 
-    /// The id of an entry; whether it has the fields of the first one; its values alone then, and fields and values in turn
-    /// otherwise. Deleted entries still have theirs.
+    /// The id of an entry; whether it has the fields of the first one; its values alone then, and fields and
+    /// values in turn otherwise. Deleted entries still have theirs.
     pub fn strings(&self, slot: usize) -> (EntryId, bool, Vec<&[u8]>) {
         let (id, mut reader) = self.head(slot);
         let as_first = reader.u8().expect("the buffer holds what was appended") == FIELDS_AS_FIRST;
@@ -363,8 +365,8 @@ mod tests {
         node
     }
 
-    /// Counted by hand after `streamAppendItem`: 6 + 1 of the listpack; counters 2 + 2, fields 2, "field" 7, end 2; then
-    /// flags 2, ms 2, seq 2, "value" 7, count 2.
+    /// Counted by hand after `streamAppendItem`: 6 + 1 of the listpack; counters 2 + 2, fields 2, "field" 7,
+    /// end 2; then flags 2, ms 2, seq 2, "value" 7, count 2.
     #[test]
     fn a_node_counts_the_bytes_of_its_listpack() {
         assert_eq!(node(1).listpack_bytes(), 22 + 15);

@@ -1,7 +1,7 @@
 //! Plans of what a client gets of a stream: see [`crate::model::entries`].
 //!
-//! A plan shares the nodes of the stream, which a write copies before it changes one. So it shows one point of the log,
-//! however long it takes to read it out.
+//! A plan shares the nodes of the stream, which a write copies before it changes one. So it shows one point
+//! of the log, however long it takes to read it out.
 
 use crate::model::entries::{EntryBlock, EntryBody, EntryList, EntrySource};
 use crate::model::entry_id::EntryId;
@@ -100,7 +100,8 @@ impl Log {
         Arc::new(NodesThen { nodes: self.nodes.clone() })
     }
 
-    /// Live entries from `start` to `end`, both inclusive; counts no further than to `most`. By node, not by entry.
+    /// Live entries from `start` to `end`, both inclusive; counts no further than to `most`. By node, not by
+    /// entry.
     pub fn count_range(&self, start: EntryId, end: EntryId, most: u64) -> u64 {
         if start <= self.first_id() && end >= self.last_id {
             return self.len().min(most);

@@ -229,8 +229,8 @@ impl PartitionLog {
         self.committed = self.committed.max(upto);
     }
 
-    /// Forgets every entry; the log goes on behind `upto`, which it does not hold. What it held above `upto` belongs to
-    /// another history.
+    /// Forgets every entry; the log goes on behind `upto`, which it does not hold. What it held above `upto`
+    /// belongs to another history.
     pub fn reset(&mut self, upto: LogId) {
         assert!(upto.index >= self.purged.index, "a log is not reset to before {:?}: {upto:?}", self.purged);
         self.runs.clear();

@@ -240,9 +240,9 @@ impl Journal {
         self.tail.truncate_after(partition, index);
     }
 
-    /// Gives up the entries of a partition up to `upto`, of which a durable checkpoint is. What stands behind it stays
-    /// only if the log holds exactly that entry; otherwise it belongs to another history, or to none, and all of the log
-    /// is dropped. Files that no partition needs are removed once this is durable.
+    /// Gives up the entries of a partition up to `upto`, of which a durable checkpoint is. What stands behind
+    /// it stays only if the log holds exactly that entry; otherwise it belongs to another history, or to
+    /// none, and all of the log is dropped. Files that no partition needs are removed once this is durable.
     pub fn purge(&mut self, partition: PartitionId, upto: LogId) {
         let log = self.log(partition);
         if upto.index <= log.purged().index {
@@ -491,9 +491,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Goes on in a new file. The order is what recovery reads: the new file has its name durably; then the one before
-    /// ends in a record that says so; then that is durable; and only then is the new file written to. So a file that
-    /// says that it is continued has a next one (S7), and only a file whose next one holds nothing may end in a torn write.
+    /// Goes on in a new file. The order is what recovery reads: the new file has its name durably; then the
+    /// one before ends in a record that says so; then that is durable; and only then is the new file written
+    /// to. So a file that says that it is continued has a next one (S7), and only a file whose next one holds
+    /// nothing may end in a torn write.
     fn change_files(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
         let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
         let file = match spare {
@@ -565,8 +566,8 @@ impl Journal {
         while let Some(file) = self.files.first_entry().filter(|file| *file.key() < keep_from) {
             let path = &file.get().path;
             self.fs.remove_file(path).map_err(JournalError::io(path, 0, "remove"))?;
-            // One after the other: of removals that are not durable a power failure undoes any, and a hole in the
-            // numbers is a lost file.
+            // One after the other: of removals that are not durable a power failure undoes any, and a hole in
+            // the numbers is a lost file.
             self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
             tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
             file.remove();

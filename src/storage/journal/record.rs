@@ -51,8 +51,8 @@ pub enum RecordKind {
     Purge = 6,
     /// Entries up to this log id were committed.
     Committed = 7,
-    /// Everything of the partition before this record is gone; its log goes on behind this log id, of which a durable
-    /// checkpoint is. Since format 2.
+    /// Everything of the partition before this record is gone; its log goes on behind this log id, of which a
+    /// durable checkpoint is. Since format 2.
     Reset = 8,
     /// The last record of a file: the next file is there. No partition, no log id. Since format 2.
     Continued = 9,

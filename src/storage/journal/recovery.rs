@@ -1,19 +1,22 @@
-//! Reads a journal directory back: every record of every file, the end of the last one, and what a crash tore there.
+//! Reads a journal directory back: every record of every file, the end of the last one, and what a crash tore
+//! there.
 //!
-//! The rule (S5): writes that were not synced when the power failed may be there in any subset of their sectors. So, at
-//! the first place of the last file without a valid record,
+//! The rule (S5): writes that were not synced when the power failed may be there in any subset of their
+//! sectors. So, at the first place of the last file without a valid record,
 //!
 //! * zeros up to the end of the file are the clean end;
 //! * a later record that was made when this place was already synced proves damage: refused;
-//! * bytes that can be a torn write are cut: some sector of the broken record never arrived, or the record ends before
-//!   the end that its head announces. It was never acknowledged;
+//! * bytes that can be a torn write are cut: some sector of the broken record never arrived, or the record
+//!   ends before the end that its head announces. It was never acknowledged;
 //! * a broken record whose bytes have all arrived is damage: refused.
 //!
-//! Damage in any file but the last one is refused. A cut is made with zeros and synced before anything is appended (S6).
+//! Damage in any file but the last one is refused. A cut is made with zeros and synced before anything is
+//! appended (S6).
 //!
-//! A file ends in a `Continued` record before the next one is written to, so that a missing newest file is noticed (S7).
-//! A newest file that holds nothing may have been made just before the crash: then the one before is the last in the
-//! sense of the rule, and the journal goes on in it unless it says that it is continued.
+//! A file ends in a `Continued` record before the next one is written to, so that a missing newest file is
+//! noticed (S7). A newest file that holds nothing may have been made just before the crash: then the one
+//! before is the last in the sense of the rule, and the journal goes on in it unless it says that it is
+//! continued.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
