@@ -1,4 +1,4 @@
-//! The engine itself: what it owns, and where submissions go.
+//! The engine: its owners and the routes of submissions.
 
 use crate::command::value::group::GroupRead;
 use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
@@ -29,36 +29,36 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// What an item of a batch was asked for.
+/// What requested an item of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
     Request(RequestId),
-    /// One part of a command that was spread over partitions.
+    /// One part of a command that is spread over partitions.
     Part {
         gather: GatherId,
         part: u32,
     },
     /// One stream of a read that goes from partition to partition.
     Link(ChainId),
-    /// A blocked read that is in flight.
+    /// A blocked read in flight.
     Blocked(BlockedId),
-    /// The engine's own ops: deletes what is due, forgets idempotent ids, does anything else.
+    /// The engine's own ops: deleting due keys, forgetting idempotent ids, or others.
     Expired,
     Forgotten,
     Internal,
 }
 
-/// What wakes the engine's driver.
+/// Wakes the engine's driver.
 #[derive(Default)]
 pub(super) struct Wakers {
-    /// Something was put into an open batch.
+    /// An open batch received work.
     pub work: Notify,
-    /// The earliest time at which something is due may have changed.
+    /// The earliest due time may have changed.
     pub timer: Notify,
     pub checkpoint: Notify,
-    /// Somebody waits for a sync.
+    /// A request waits for a sync.
     pub sync: Notify,
-    /// There is something to deliver that no round brings.
+    /// A delivery is ready outside any round.
     pub delivery: Notify,
 }
 
@@ -75,7 +75,7 @@ impl Delivery {
     }
 }
 
-/// Nothing of it is borrowed across an await, and it calls nobody: what it has to say is taken from it.
+/// Never borrowed across an await. The engine calls no other owner: its output is taken from it.
 pub struct Engine {
     pub(super) context: Arc<NodeContext>,
     pub(super) router: Router,
@@ -92,12 +92,12 @@ pub struct Engine {
     pub(super) stopwatch: Stopwatch,
     pub(super) wakers: Rc<Wakers>,
     pub(super) next_proposal: u64,
-    /// The proposal whose entry is being applied.
+    /// The proposal of the entry that is being applied.
     pub(super) current: Option<ProposalId>,
 }
 
 impl Engine {
-    /// An engine of partitions whose machines were brought to the end of what is committed.
+    /// An engine of partitions whose machines have applied everything committed.
     pub fn new(context: Arc<NodeContext>, committer: Rc<Committer>, machines: Vec<Machine>) -> Engine {
         let partitions: Vec<_> =
             (0..).map(PartitionId).zip(machines).map(|(id, machine)| Partition::new(id, machine)).collect();
@@ -123,8 +123,8 @@ impl Engine {
         engine
     }
 
-    /// Takes work of a request. Returns its outcome if that is known at once; otherwise it comes with a
-    /// delivery, once.
+    /// Accepts work of a request. Returns an immediate outcome, or sends the outcome once with a later
+    /// delivery.
     pub fn submit(&mut self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
         match work {
             Work::Data { partition, database, data, position } => {
@@ -172,17 +172,17 @@ impl Engine {
         }
     }
 
-    /// What has come for frontends since the last time.
+    /// Output for frontends since the last call.
     pub fn take_delivery(&mut self) -> Delivery {
         std::mem::take(&mut self.delivery)
     }
 
-    /// Bytes of ops that are gathered or in flight.
+    /// Bytes of gathered ops and ops in flight.
     pub fn bytes_in_flight(&self) -> usize {
         self.partitions.iter().map(Partition::bytes).sum()
     }
 
-    /// Nothing is being gathered or in flight in any partition.
+    /// Nothing is gathered or in flight in any partition.
     pub fn is_idle(&self) -> bool {
         self.partitions.iter().all(Partition::is_idle)
     }
@@ -195,7 +195,7 @@ impl Engine {
         &mut self.partitions[usize::from(id.0)]
     }
 
-    /// The partition that has a key.
+    /// The partition of a key.
     pub(super) fn home(&self, key: &[u8]) -> &Partition<Tag> {
         self.partition(self.router.of_key(key))
     }
@@ -204,7 +204,7 @@ impl Engine {
         (0..self.router.partitions()).map(PartitionId)
     }
 
-    /// What is to be kept of what ops do.
+    /// Which events the machines keep.
     pub(super) fn effects(&self) -> Effects {
         match self.interest {
             Interest { misses: true, .. } => Effects::wanted_with_misses(),
@@ -214,7 +214,7 @@ impl Engine {
         }
     }
 
-    /// Puts a write into its partition's open batch.
+    /// Adds a write to the open batch of its partition.
     pub(super) fn write(&mut self, partition: PartitionId, database: u32, write: &Write<'_>, tag: Tag) {
         if let Some(error) = self.refusal() {
             self.finish(tag, Answer::Refused(error), Vec::new(), 0);
@@ -235,7 +235,7 @@ impl Engine {
         self.request_round();
     }
 
-    /// Why nothing more is written at all, if so.
+    /// The reason why all writes are refused, if they are.
     fn refusal(&self) -> Option<ReplyError> {
         self.context.latch.is_tripped().then_some(STOPPED)
     }
@@ -244,7 +244,7 @@ impl Engine {
         self.wakers.work.notify_one();
     }
 
-    /// Answers a request, or goes on with what an answer was a part of.
+    /// Answers a request, or continues the larger task of which this is a part.
     pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Vec<Effect>, nanoseconds: u64) {
         match tag {
             Tag::Request(request) => {
@@ -278,7 +278,7 @@ impl Engine {
         self.delivery.outcomes.push(outcome);
     }
 
-    /// Tells what an op did to keys when its answer goes elsewhere, or nowhere.
+    /// Publishes an op's events when its answer has another destination or none.
     pub(super) fn tell(&mut self, events: Vec<Effect>, by: Option<RequestId>) {
         if self.interest.events && !events.is_empty() {
             let answer = EngineAnswer::Events { by };
@@ -286,7 +286,7 @@ impl Engine {
         }
     }
 
-    /// Counts what reads have found, and what they have not.
+    /// Counts the hits and misses of reads.
     pub(super) fn note_lookups(&mut self, lookups: Lookups) {
         self.statistics.keyspace_hits += lookups.hits;
         self.statistics.keyspace_misses += lookups.misses;
@@ -311,7 +311,7 @@ impl Engine {
                 self.request_round();
                 None
             }
-            // It finds nothing and changes nothing: it need not be logged to say so.
+            // The read finds nothing and changes nothing, so it needs no log entry.
             (Data::Write(Write::GroupRead(read)), Position::First)
                 if !self.would_change(partition, database, read) =>
             {
@@ -327,7 +327,7 @@ impl Engine {
         }
     }
 
-    /// Answers from applied state, with what the read missed.
+    /// Answers from applied state, with the misses of the read.
     fn answer_now(
         &mut self,
         request: RequestId,
@@ -346,7 +346,7 @@ impl Engine {
         outcome
     }
 
-    /// What a query looks for in vain, wherever its keys are.
+    /// The misses of a query, in all partitions of its keys.
     fn misses(&self, database: u32, query: &Query<'_>) -> Vec<Effect> {
         let now = self.context.now();
         let mut effects = self.effects();
@@ -363,7 +363,7 @@ impl Engine {
         answer
     }
 
-    /// Whether an XREADGROUP would find something or leave a trace.
+    /// Whether an XREADGROUP would find entries or change state.
     pub(super) fn would_change(&self, partition: PartitionId, database: u32, read: &GroupRead<'_>) -> bool {
         self.partition(partition).read().would_change(database, self.context.now(), read)
     }
@@ -407,8 +407,8 @@ impl Engine {
         }
     }
 
-    /// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's
-    /// remainder, so that cursors stay small.
+    /// Scans one partition after the other, until one has more or COUNT is reached. The partition is the
+    /// remainder of the cursor, so cursors stay small.
     fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Answer {
         let now = self.context.now();
         let partitions = u64::from(self.router.partitions());
@@ -452,7 +452,7 @@ impl Engine {
     pub(super) fn read_per_stream(&mut self, database: u32, read: &Read<'_>) -> Answer {
         let mut found = Vec::new();
         for stream in &read.streams {
-            // What is refused is refused, wherever it stands.
+            // A refusal counts wherever it stands.
             let left = read.limits.after(&found);
             let one = Read { limits: left.unwrap_or(read.limits), streams: vec![*stream], ..*read };
             let query = Query::Stream(StreamQuery::Read(one));
@@ -465,7 +465,7 @@ impl Engine {
         if found.is_empty() { Answer::NilArray } else { Answer::Streams(found) }
     }
 
-    /// The outcome of the request at hand, if it came while its work was taken.
+    /// The outcome of the current request, if submitting its work produced one.
     pub(super) fn take_immediate(&mut self, request: RequestId) -> Option<Outcome> {
         let is_its = |outcome: &Outcome| outcome.request == Some(request);
         if self.delivery.outcomes.last().is_some_and(is_its) { self.delivery.outcomes.pop() } else { None }
@@ -475,7 +475,7 @@ impl Engine {
         questions::answer(self, request, question).map(|answer| Outcome::of(request, answer))
     }
 
-    /// Ends everything that is open or in flight: the log has failed, and none of it is known to be kept.
+    /// Ends everything open or in flight after the log has failed; none of it is known to be durable.
     pub fn fail_everything(&mut self, error: &ReplyError) {
         for at in 0..self.partitions.len() {
             for tag in self.partitions[at].abandon() {

@@ -1,7 +1,7 @@
-//! The engine: the owner of some partitions, their committer and the reads that are blocked on their keys, on
-//! one thread.
+//! The engine: the owner of some partitions, their committer and the reads blocked on their keys, on one
+//! thread.
 //!
-//! A frontend hands it submissions ([`submission`]) and gets outcomes back, by way of a [`port`]. Read in
+//! A frontend hands submissions to it ([`submission`]) and gets outcomes back through a [`port`]. Read in
 //! this order: `submission`, [`engine`], [`round`] (seal, propose, apply), `blocked_reads` and `blocking`,
 //! `scatter`, [`upkeep`], [`checkpoints`], [`report`], [`driver`].
 

@@ -70,7 +70,7 @@ impl Upkeep {
     }
 }
 
-/// Ends waits for a sync whose time is over.
+/// Ends waits for a sync that have timed out.
 pub(super) fn end_overdue_syncs(engine: &mut Engine) {
     let now_ms = engine.context.clock.monotonic_ms();
     let is_over = |it: &(RequestId, Option<u64>)| it.1.is_some_and(|at| at <= now_ms);
@@ -81,7 +81,7 @@ pub(super) fn end_overdue_syncs(engine: &mut Engine) {
     }
 }
 
-/// Something that is done from time to time.
+/// A periodic job.
 pub struct Every {
     period_ms: u64,
     due_ms: u64,
@@ -92,8 +92,8 @@ impl Every {
         Every { period_ms, due_ms: 0 }
     }
 
-    /// Whether it is time, by a clock that only goes on; if so, the next time is a period later. Missed times
-    /// are not caught up with.
+    /// Whether the period has passed, by the monotonic clock; if so, the next run is one period later. Missed
+    /// runs are not made up.
     pub fn take_due(&mut self, now_ms: u64) -> bool {
         let is_due = now_ms >= self.due_ms;
         if is_due {
@@ -120,7 +120,7 @@ pub(super) fn tick(engine: &mut Engine) {
     }
 }
 
-/// Has the machines delete what is due. The op is logged, so that replicas agree on when a key went.
+/// Logs an op that deletes due keys, so that replicas agree on when a key was deleted.
 fn delete_expired(engine: &mut Engine) {
     let upkeep = &engine.upkeep;
     let is_off = upkeep.is_paused || !upkeep.expires_actively || upkeep.expiring > 0;
@@ -137,7 +137,7 @@ fn delete_expired(engine: &mut Engine) {
     }
 }
 
-/// Reads have found keys due: they are deleted now and not by the clock, so that their events follow soon.
+/// Deletes keys that reads have found due, without waiting for the tick, so that their events follow soon.
 /// Not while writes are paused.
 pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
     if engine.upkeep.is_paused {
@@ -149,9 +149,9 @@ pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
     }
 }
 
-/// Has the machines forget idempotent ids that have been due for a second, so that a steady stream of them
-/// costs an op a second. No request finds an id that is due; this gives its memory back, on all replicas at
-/// the same place of the log.
+/// Logs an op that forgets idempotent ids. The ids have been due for a second, so a steady stream of them
+/// costs one op per second. Requests never find a due id; this op frees its memory, on all replicas at the
+/// same log position.
 fn forget_ids(engine: &mut Engine) {
     let upkeep = &engine.upkeep;
     if !upkeep.expires_actively || upkeep.forgetting > 0 || engine.context.latch.is_tripped() {
@@ -178,8 +178,8 @@ pub(super) fn expired(engine: &mut Engine, reply: &Answer, nanoseconds: u64) {
     }
 }
 
-/// Has the machines take over the settings of streams where they differ: those of nodes decide what `~`
-/// trims, and those of idempotency what a new stream remembers, so replicas must agree on them.
+/// Logs the stream settings where the machines have others. Node settings decide where `~` trims, and
+/// idempotency settings decide what a new stream remembers, so replicas must agree on them.
 pub(super) fn log_stream_settings(engine: &mut Engine) {
     let (entries, bytes, duration_s, ids) = {
         let config = engine.context.config.borrow();
