@@ -271,7 +271,7 @@ impl BlockedReads {
         self.reads.iter().filter(move |(_, read)| read.database == database).map(|(id, _)| *id)
     }
 
-    /// For each group with reads blocked on the key: the first `count` waiting reads.
+    /// For each group with reads blocked on the key: the first `reads_max` waiting reads.
     pub fn first_of_groups(
         &self,
         database: u32,

@@ -1,4 +1,4 @@
-//! What an engine counts of itself, for INFO and the latency monitor.
+//! The statistics of an engine, for INFO and the latency monitor.
 
 use crate::observe::latency::Event;
 
@@ -45,7 +45,7 @@ impl EngineStatistics {
     }
 }
 
-/// Something took long enough for the latency monitor to look at it.
+/// An event slow enough for the latency monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spike {
     pub event: Event,

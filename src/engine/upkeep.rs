@@ -1,5 +1,4 @@
-//! What an engine does by the clock: deletes keys that are due, forgets idempotent ids, and has the machines
-//! follow settings.
+//! Periodic work of an engine: deletes due keys, forgets idempotent ids, passes settings to the machines.
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
@@ -11,25 +10,25 @@ use crate::observe::latency::Event;
 use crate::state::answer::Answer;
 use crate::state::effects::{Effect, KeyEvent};
 
-/// Keys that one op deletes at the most, so that a round stays short.
+/// Maximum keys that one op deletes, so that a round stays short.
 const EXPIRE_LIMIT: u32 = 1000;
 
-/// Idempotent ids that one op forgets at the most, and how long they are left when they are due.
+/// Maximum idempotent ids that one op forgets, and the time for which due ids are kept.
 const FORGET_LIMIT: u32 = 10_000;
 const FORGET_AFTER_MS: u64 = 1000;
 
-/// Between two looks at the journal.
+/// Interval between two checks of the journal.
 const LOOK_MS: u64 = 1000;
 
 pub struct Upkeep {
-    /// Ops in flight that delete keys which are due.
+    /// Ops in flight that delete due keys.
     pub expiring: u32,
     /// Ops in flight that forget idempotent ids.
     pub forgetting: u32,
     pub expires_actively: bool,
-    /// CLIENT PAUSE of writes: the data stays as it is (Redis `PAUSE_ACTION_EXPIRE`).
+    /// CLIENT PAUSE of writes: data stays unchanged (Redis `PAUSE_ACTION_EXPIRE`).
     pub is_paused: bool,
-    /// DEBUG PAUSE-CRON: nothing is done by the clock.
+    /// DEBUG PAUSE-CRON: no periodic work runs.
     pub is_held: bool,
     look: Every,
     /// WAITAOF: requests that wait for the next sync, each with its deadline by the monotonic clock.
@@ -60,7 +59,7 @@ impl Upkeep {
         !self.syncs.is_empty()
     }
 
-    /// Everything that is written is synced: the requests that waited for it.
+    /// Everything written is synced: returns the requests that waited for it.
     pub fn take_synced(&mut self) -> Vec<RequestId> {
         self.syncs.drain(..).map(|(request, _)| request).collect()
     }

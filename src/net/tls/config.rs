@@ -1,5 +1,5 @@
-//! What the server offers to clients that speak TLS: certificate, versions, suites, and whose certificates it
-//! takes.
+//! The TLS configuration of the server: certificate, versions, suites, and the accepted authorities of client
+//! certificates.
 
 use crate::config::config::{ClientCertificates, TlsSettings};
 use rustls::crypto::{CryptoProvider, ring};
@@ -14,13 +14,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file of certificates or of a key is not read beyond this.
+/// Maximum bytes read from a certificate or key file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Sessions remembered with `tls-session-cache-size` 0 (OpenSSL's default, and Redis's).
+/// Cached sessions with `tls-session-cache-size` 0 (the default of OpenSSL and Redis).
 const SESSIONS_DEFAULT: usize = 20_480;
 
-/// Why there can be no TLS with these settings and files.
+/// Why TLS cannot start with these settings and files.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("tls-port needs {setting}")]
@@ -40,7 +40,7 @@ pub enum TlsError {
     Authorities { why: String },
 }
 
-/// Reads the files and puts together what new connections are offered.
+/// Reads the files and builds the configuration of new connections.
 pub fn build(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(provider(settings));
     let chain = certificates("tls-cert-file", required("tls-cert-file", &settings.cert_file)?)?;
