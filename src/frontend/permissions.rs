@@ -1,8 +1,8 @@
-//! Permissions of connections: who they are, what they may do, and what a change of users does to them.
+//! Permissions of connections: login, checks of requests, and the effects of changed users.
 //!
-//! A session knows its user and one bit more, `unrestricted`: logged in, and nothing is forbidden to the
-//! user. Only without it are requests looked at. They are looked at when they arrive (in a transaction too),
-//! again at EXEC, and again when a blocked read would be served: by then the rules may have changed.
+//! A session knows its user and one more bit, `unrestricted`: logged in, with a user that may do everything.
+//! Only sessions without it are checked: at the arrival of a request (in a transaction too), again at EXEC,
+//! and again when a blocked read would be served, because the rules may have changed by then.
 
 use crate::acl::acl::login_limits;
 use crate::acl::check::{Demand, Denied};
@@ -30,12 +30,12 @@ const NO_PASSWORD_SET: ReplyError = ReplyError::new(
 );
 
 impl Frontend {
-    /// Whether a session need not log in (any more).
+    /// Whether a session needs no login (any more).
     pub fn is_let_in(&self, session: &Session) -> bool {
         session.authenticated || self.context.acl.users.borrow().default_user().is_open()
     }
 
-    /// What everybody but an unrestricted user is asked before a command: a login.
+    /// Requires a login before a command, except of unrestricted sessions.
     pub fn check_login(&self, connection: &Connection, row: &Row) -> Result<(), ReplyError> {
         if row.flags.contains(Flags::NO_AUTH) || self.is_let_in(&connection.session.borrow()) {
             Ok(())
@@ -54,7 +54,7 @@ impl Frontend {
     ) -> Result<(), ReplyError> {
         let (user, context) = {
             let mut session = connection.session.borrow_mut();
-            // What ACL LOG tells of the client.
+            // The client's last command, for ACL LOG.
             session.last_command = Some(row);
             let context = if session.queue.is_some() { Context::Multi } else { Context::TopLevel };
             (session.user.clone(), context)
@@ -65,8 +65,7 @@ impl Frontend {
         })
     }
 
-    /// Why a blocked read is not served although it could be: its user's permissions are not those that it
-    /// began with.
+    /// The refusal of a blocked read whose user has lost the permission since it began.
     pub fn refuse_blocked(&self, connection: &Connection) -> Option<ReplyError> {
         let blocked = connection.blocked.borrow();
         let blocked = blocked.as_ref()?;
@@ -79,7 +78,7 @@ impl Frontend {
         Some(denied.error(&user, blocked.row))
     }
 
-    /// Tells the engine whether the user of a blocked read still has the right to it.
+    /// Tells the engine whether the user of a blocked read still has the permission.
     fn review_blocked(&self, connection: &Connection) {
         let blocked = connection.blocked.borrow();
         let Some(blocked) = blocked.as_ref() else { return };
@@ -90,7 +89,7 @@ impl Frontend {
         self.port.notice(Notice::Forbid { request: blocked.request, forbidden });
     }
 
-    /// Whether a queued request may be executed now, by the user that it would be executed as.
+    /// Whether a queued request may be executed now, by the user that would execute it.
     pub fn permit_at_exec(
         &self,
         connection: &Connection,
@@ -129,10 +128,10 @@ impl Frontend {
         self.context.acl.log.borrow_mut().note(event, client, self.now().0, entries_max);
     }
 
-    // ---- logins
+    // ---- Logins.
 
-    /// AUTH, and the AUTH of HELLO (`command` is which). `user` is missing in the old form, which means the
-    /// default one.
+    /// AUTH, and the AUTH of HELLO (`command` tells which). The old form has no `user` and means the default
+    /// user.
     pub fn log_in(
         &self,
         connection: &Connection,
@@ -170,10 +169,10 @@ impl Frontend {
         Err(WRONG_PASSWORD)
     }
 
-    // ---- changes of users
+    // ---- Changes of users.
 
-    /// Users were changed by `by`: every session gets its user as it is now. Clients of users that there are
-    /// no more are closed, and subscribers whose user has lost a channel of theirs (Redis
+    /// Users were changed by `by`: every session gets the current version of its user. Clients of deleted
+    /// users are closed, as are subscribers whose user has lost one of their channels (Redis
     /// `ACLFreeUserAndKillClients`, `ACLKillPubsubClientsIfNeeded`).
     pub fn users_changed(&self, by: &Connection) {
         let mut closed = Vec::new();
@@ -193,7 +192,7 @@ impl Frontend {
                         session.unrestricted = (session.authenticated || is_open) && user.allows_everything();
                     }
                     None => {
-                        // It is on its way out; nothing that it still does is done with rights.
+                        // The connection is closing; nothing that it still does uses permissions.
                         session.user = users.default_user().clone();
                         session.authenticated = false;
                         session.unrestricted = false;
@@ -210,7 +209,7 @@ impl Frontend {
         }
     }
 
-    /// Whether all that the connection is subscribed to is allowed to the user.
+    /// Whether the user may use all subscriptions of the connection.
     fn may_listen(&self, connection: &Connection, user: &User) -> bool {
         let registry = self.push.registry.borrow();
         let allowed = |name: &[u8], is_pattern| {
@@ -230,7 +229,7 @@ fn demand<'c>(row: &'static Row, args: Args<'c>, parsed: &'c Result<Command<'c>,
     }
 }
 
-/// Whether something of the channels allowed before is not any more.
+/// Whether a channel allowed before is not allowed any more.
 fn loses_channels(before: &User, after: &User) -> bool {
     if after.selectors().iter().any(|selector| selector.allows_all_channels()) {
         return false;

@@ -1,14 +1,12 @@
-//! How long commands take: INFO commandstats and latencystats, the slow log, the latency monitor.
+//! The time of commands: INFO commandstats and latencystats, the slow log, the latency monitor.
 //!
-//! The time of a command is the time that the worker spends on it. For most that is one piece: its arguments
-//! are read, it is executed, its reply is written. A write has two: it is read and put into the open batch,
-//! and, once that is committed, applied and answered. Waiting is no work and does not count: neither for the
-//! disk (that is told by INFO commits and by the events of the latency monitor), nor of a blocked read, nor
-//! for a turn.
+//! The time of a command is the time that the frontend and the engine spend on it. For most commands that is
+//! one piece: read the arguments, execute, write the reply. A write has two: read it into the open batch, and
+//! after its commit apply and answer it. Waiting does not count: neither for the disk (shown by INFO commits
+//! and by the events of the latency monitor), nor of a blocked read, nor for a turn.
 //!
 //! The clock is read once at the end of each piece, which is the beginning of the next one, and once when a
-//! run of pieces begins. What is to be told of a request whose reply is owed is kept in the slot of that
-//! reply.
+//! run of pieces begins. Facts about a request with a pending reply are kept in its reply slot.
 
 use crate::command::spec::{Flags, Row};
 use crate::frontend::frontend::Frontend;
@@ -22,15 +20,15 @@ use crate::session::pending::{Meter, shown};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// Where what took long is noted, and from when on.
+/// The thresholds and logs of slow commands.
 pub struct SlowCommands {
     pub log: RefCell<SlowLog>,
     pub latency: RefCell<LatencyMonitor>,
-    /// From here on a command is looked at: the lesser of the next two.
+    /// A command that takes this long is examined: the lesser of the next two.
     attention_ns: Cell<u64>,
-    /// `slowlog-log-slower-than`; the greatest number is "off".
+    /// `slowlog-log-slower-than`; the greatest number is off.
     slow_ns: Cell<u64>,
-    /// `latency-monitor-threshold`; the greatest number is "off".
+    /// `latency-monitor-threshold`; the greatest number is off.
     spike_ns: Cell<u64>,
 }
 
@@ -48,15 +46,15 @@ impl Default for SlowCommands {
     }
 }
 
-/// With a threshold below this, the arguments of every write are kept until it is applied; above, only of
-/// those that may take so long.
+/// With a threshold below this, the arguments of every write are kept until it is applied; otherwise only of
+/// writes that may take this long.
 const EVERYTHING_BELOW_NS: u64 = 1_000_000;
 
-/// A write of constant time for each argument may take long from so many on.
+/// A write with constant time per argument may be slow from this number of arguments on.
 const SHORT_ARGS_MAX: usize = 64;
 
 impl Frontend {
-    /// Takes over the settings that are looked at with every command.
+    /// Applies the settings that every command checks.
     pub fn apply_statistics_settings(&self) {
         let config = self.context.config.borrow();
         let slow = u64::try_from(config.slowlog_log_slower_than).ok().filter(|_| config.slowlog_max_len > 0);
@@ -72,7 +70,7 @@ impl Frontend {
         self.metrics.tracks_latency.set(config.latency_tracking);
     }
 
-    /// The request at hand was executed and answered.
+    /// The current request was executed and answered.
     pub fn note_executed(&self, connection: &Connection, row: &'static Row, args: Args<'_>, failed: bool) {
         let nanoseconds = self.stopwatch.lap();
         self.metrics.note_executed(row.index(), nanoseconds, failed);
@@ -81,7 +79,7 @@ impl Frontend {
         }
     }
 
-    /// The request at hand was submitted: what is known of it is kept in its slot.
+    /// The current request was submitted: its facts are kept in its reply slot.
     pub fn note_submitted(
         &self,
         connection: &Connection,
@@ -100,12 +98,12 @@ impl Frontend {
         slow_ns != OFF && (slow_ns < EVERYTHING_BELOW_NS || may_take_long(row, args))
     }
 
-    /// Writes a reply that was owed, at the end of the work on it.
+    /// Writes a pending reply, at the end of the work on its request.
     pub fn answer(&self, connection: &Rc<Connection>, request: RequestId, reply: &Reply) {
         self.answer_after(connection, request, reply, 0);
     }
 
-    /// The same, when so much of the work was measured already.
+    /// The same, with a part of the work already measured.
     pub fn answer_after(
         &self,
         connection: &Rc<Connection>,
@@ -119,14 +117,14 @@ impl Frontend {
         self.finish_measured(connection, &pending.meter, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
-    /// Writes a reply that was owed, of a command that has waited: only the time before counts.
+    /// Writes the pending reply of a command that has waited: only the time before the wait counts.
     pub fn answer_late(&self, connection: &Rc<Connection>, request: RequestId, reply: &Reply) {
         let Some(pending) = connection.fill(request, reply) else { return };
         self.connections.queue_flush(connection);
         self.finish_measured(connection, &pending.meter, 0, matches!(reply, Reply::Error(_)));
     }
 
-    /// The end of a transaction. If it was slow but no command by its share, the slow log names EXEC.
+    /// Ends a transaction. If it was slow but no command by its share, the slow log names EXEC.
     pub fn answer_exec(
         &self,
         connection: &Rc<Connection>,
@@ -214,7 +212,7 @@ impl Frontend {
         self.slow.log.borrow_mut().push(command, self.context.config.borrow().slowlog_max_len);
     }
 
-    /// Something took so long: the latency monitor wants to know from its threshold on.
+    /// Reports a duration to the latency monitor, which records it from its threshold on.
     pub fn note_event(&self, event: Event, nanoseconds: u64) {
         if nanoseconds >= self.slow.spike_ns.get() {
             let sample = Sample { unix_seconds: self.now().0 / 1000, milliseconds: nanoseconds / 1_000_000 };
@@ -223,12 +221,12 @@ impl Frontend {
     }
 }
 
-/// Whether the execution of a command can take longer than a moment.
+/// Whether the command can take long to execute.
 fn may_take_long(row: &Row, args: Args<'_>) -> bool {
     if row.is_constant_time() {
         return args.len() > SHORT_ARGS_MAX;
     }
-    // XADD trims only behind options; without them the id comes first.
+    // XADD trims only with options; without them the id comes first.
     let is_plain_add =
         || args.get(2).and_then(|arg| arg.first()).is_some_and(|byte| *byte == b'*' || byte.is_ascii_digit());
     row.name != "xadd" || args.len() > SHORT_ARGS_MAX || !is_plain_add()

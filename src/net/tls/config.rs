@@ -97,7 +97,7 @@ fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
     versions
 }
 
-/// The suites that the settings name, in their order; those of TLS 1.3 come first.
+/// The suites in the order of the settings; those of TLS 1.3 come first.
 fn provider(settings: &TlsSettings) -> CryptoProvider {
     let mut provider = ring::default_provider();
     let known = std::mem::take(&mut provider.cipher_suites);
@@ -114,7 +114,7 @@ fn provider(settings: &TlsSettings) -> CryptoProvider {
     provider
 }
 
-/// As in the settings.
+/// The suite's name in the settings.
 fn name(suite: CipherSuite) -> &'static str {
     match suite {
         CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
@@ -141,7 +141,7 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-/// All certificates of a file: at least one.
+/// All certificates of a file; at least one.
 fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(setting, path)?;
     let failed = |why: String| TlsError::File { setting, path: path.to_owned(), why };
@@ -173,7 +173,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Those whose certificates clients may show; `None` if the settings name none.
+/// The authorities of client certificates; `None` if the settings name none.
 fn authorities(settings: &TlsSettings) -> Result<Option<RootCertStore>, TlsError> {
     if settings.ca_cert_file.is_empty() && settings.ca_cert_dir.is_empty() {
         return Ok(None);
@@ -196,7 +196,7 @@ fn authorities(settings: &TlsSettings) -> Result<Option<RootCertStore>, TlsError
     Ok(Some(store))
 }
 
-/// Other files (lists of what was revoked, notes) may lie beside the certificates, as OpenSSL has it.
+/// Skips other files beside the certificates (revocation lists, notes), as OpenSSL does.
 fn add_directory(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let setting = "tls-ca-cert-dir";
     let failed = |why: String| TlsError::File { setting, path: path.to_owned(), why };
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!(names(&chosen), expected);
     }
 
-    /// A certificate of its own and its key, in files of these names.
+    /// A self-signed certificate and its key, in files of these names.
     fn pair(folder: &Path, name: &str) -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
@@ -305,7 +305,7 @@ mod tests {
             let text = error(change);
             assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
         }
-        // Beside certificates other files may lie.
+        // Other files may lie beside certificates.
         let with_directory = TlsSettings { ca_cert_dir: folder.path().display().to_string(), ..good.clone() };
         build(&TlsSettings { client_certificates: ClientCertificates::Required, ..with_directory }).unwrap();
     }
