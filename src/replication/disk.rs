@@ -27,7 +27,7 @@ use crate::storage::journal::index::Position;
 use crate::storage::journal::journal::{Journal, JournalOptions, LogRecord, SyncHandle};
 use crate::storage::journal::record::RecordKind;
 
-/// Lives on the engine's thread; nothing is borrowed across an await.
+/// Lives on the engine's thread; never borrowed across an await.
 pub struct Disk {
     journal: RefCell<Journal>,
     checkpoints: CheckpointStore,
@@ -45,7 +45,7 @@ pub struct Disk {
     synced_at_us: Cell<u64>,
     /// [`Journal::bytes_appended`] when the newest checkpoint was begun.
     checkpoint_mark: Cell<u64>,
-    /// Of each partition's newest checkpoint.
+    /// The newest checkpoint of each partition.
     checkpoint_bytes: RefCell<Vec<u64>>,
 }
 
@@ -54,20 +54,20 @@ pub struct Disk {
 pub struct Images {
     /// For [`Disk::checkpoint_done`].
     pub begun: u64,
-    /// Of the partitions that have changed since their newest checkpoint.
+    /// The partitions that have changed since their newest checkpoint.
     pub images: Vec<Image>,
 }
 
-/// A partition's machine, and the entry that it has applied last.
+/// A partition's machine and the last entry that it has applied.
 pub struct Image {
     pub meta: CheckpointMeta,
     pub machine: Machine,
 }
 
-/// Entries' bytes that are read at once at recovery.
+/// Bytes of entries per read at recovery.
 const RECOVERY_BYTES: usize = 4 << 20;
 
-/// The newest entries of all groups that are kept in memory: openraft reads each of them back to apply it,
+/// Bytes of the newest entries of all groups kept in memory: openraft reads each of them back to apply it,
 /// and for every follower.
 const TAIL_BYTES_MAX: usize = 16 << 20;
 
@@ -184,7 +184,7 @@ impl Disk {
         Ok(())
     }
 
-    /// How long until [`Disk::sync_if_due`] has something to do; `None` if every commit syncs.
+    /// Time until [`Disk::sync_if_due`] has work; `None` if every commit syncs.
     pub fn sync_due_in(&self) -> Option<Duration> {
         match self.durability {
             Durability::Fsync => None,
@@ -212,12 +212,12 @@ impl Disk {
         self.journal.borrow().bytes_appended() - self.checkpoint_mark.get()
     }
 
-    /// How long the latest sync took, if there was one since this was asked last.
+    /// Duration of the latest sync, if one ended since the previous call.
     pub fn take_last_sync(&self) -> Option<Duration> {
         self.last_sync.take()
     }
 
-    /// Bytes of the newest checkpoints of all partitions, about.
+    /// Estimated bytes of the newest checkpoints of all partitions.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.checkpoint_bytes.borrow().iter().sum()
     }

@@ -2,9 +2,9 @@
 //! room, and no other file of this room's parent, sees an openraft type.
 //!
 //! One [`group`] per partition; all groups of an engine share one journal and its flushes. Read in this
-//! order: [`types`] (what openraft is told), [`outbox`] (what the engine is told), [`record`] (votes, members
-//! and log ids as the journal keeps them), [`flushes`], [`log_store`], [`state_machine`], [`snapshot`],
-//! [`network`], [`group`], [`committer`] (what the engine calls).
+//! order: [`types`] (the type configuration for openraft), [`outbox`] (the events for the engine), [`record`]
+//! (votes, memberships and log ids in the journal), [`flushes`], [`log_store`], [`state_machine`],
+//! [`snapshot`], [`network`], [`group`], [`committer`] (the interface for the engine).
 //!
 //! Everything here runs on the engine's thread, inside its `LocalSet`: openraft is built with
 //! `single-threaded`, its tasks are local ones, and nothing is `Send`.
