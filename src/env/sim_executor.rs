@@ -36,7 +36,7 @@ pub struct SimGroup {
     number: u64,
 }
 
-/// What becomes of a task: what it returned, or `None` if it was killed. Dropping it leaves the task alone.
+/// The result of a task: its return value, or `None` if it was killed. Dropping it does not affect the task.
 #[derive(Debug)]
 pub struct SimTask<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
@@ -66,7 +66,7 @@ enum Outcome<T> {
     Killed,
 }
 
-/// Numbers of the tasks that are ready, in the order in which they became so.
+/// Numbers of the ready tasks, in the order in which they became ready.
 #[derive(Debug, Default)]
 struct Ready {
     queue: Mutex<VecDeque<u64>>,
@@ -78,8 +78,8 @@ struct TaskWaker {
     is_queued: AtomicBool,
 }
 
-/// After this many turns without a tick of the clock, the executor assumes that tasks wake each other for
-/// ever.
+/// After this many turns without a tick of the clock, the executor assumes that tasks wake each other without
+/// end.
 const TURNS_MAX: u64 = 10_000_000;
 
 /// The group of [`SimExecutor::spawn`].
@@ -160,7 +160,7 @@ impl SimExecutor {
         }
     }
 
-    /// Runs everything for so long in simulated time.
+    /// Runs everything for this duration of simulated time.
     pub fn run_for(&self, clock: &ManualClock, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let end_ns = clock.monotonic_ns().saturating_add(ns);
@@ -185,9 +185,8 @@ impl SimGroup {
         Rc::clone(&self.shared).spawn(self.number, future)
     }
 
-    /// Drops all tasks of the group, in the order of their age; the one that calls this ends at its next
-    /// await. Destructors run, which a process that is killed has none of: end the process's disk first
-    /// ([`crate::env::sim_fs::SimFs::kill`]).
+    /// Drops all tasks of the group, oldest first; a calling task ends at its next await. Destructors run,
+    /// unlike in a killed process: end the process's disk first ([`crate::env::sim_fs::SimFs::kill`]).
     pub fn kill(&self) {
         self.shared.killed.borrow_mut().insert(self.number);
         self.shared.kill(|group| group == self.number);
@@ -238,11 +237,11 @@ impl Shared {
                     task.future = Some(future);
                     return true;
                 }
-                // It was killed meanwhile, by itself.
+                // The task killed itself meanwhile.
                 (Poll::Pending, None) => None,
                 (Poll::Ready(()), _) => tasks.remove(&number),
             };
-            // What is dropped with it may start tasks and wake them.
+            // Destructors may start and wake tasks.
             drop(tasks);
             drop(ended);
             return true;
@@ -280,7 +279,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Says that a task was killed, unless it said what it returned.
+/// Reports that a task was killed, unless it has returned.
 struct Ending<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
 }
@@ -309,7 +308,7 @@ impl<T> SimTask<T> {
         !matches!(*self.outcome.borrow(), Outcome::Running(_))
     }
 
-    /// What it returned; once.
+    /// Its return value; once.
     pub fn take(&self) -> Option<T> {
         let mut outcome = self.outcome.borrow_mut();
         match &*outcome {

@@ -24,11 +24,11 @@ use crate::env::fs::{File, Fs, Lock, LockError, OpenMode};
 use crate::env::manual_clock::ManualClock;
 use crate::env::sim_disk::{self, Disk};
 
-/// Clones are the same disk.
+/// A new directory is durable only after a sync of its parent; before that, a power cut loses its content.
 #[derive(Debug, Clone)]
 pub struct SimFs {
     disk: Arc<Mutex<Disk>>,
-    /// The process that this handle ends with; `None` is the test, which outlives all.
+    /// The clock that syncs advance.
     incarnation: Option<u64>,
 }
 
@@ -47,7 +47,7 @@ pub struct Faults {
     pub fail_read: Option<u64>,
 }
 
-/// How one sync of a file goes.
+/// The script of one sync of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SyncScript {
     /// Simulated time, whether it fails or not.
@@ -73,8 +73,8 @@ impl SimFs {
         self
     }
 
-    /// A handle for the process that uses the disk now. After [`SimFs::kill`] or [`SimFs::crash`] it does
-    /// nothing more, so that neither destructors nor a thread of a dead process reach the disk.
+    /// A handle for the process that uses the disk now. After [`SimFs::kill`] or [`SimFs::crash`] it has no
+    /// effect, so that neither destructors nor a thread of a dead process reach the disk.
     pub fn process(&self) -> SimFs {
         let incarnation = self.disk().incarnation;
         SimFs { disk: Arc::clone(&self.disk), incarnation: Some(incarnation) }
@@ -97,27 +97,27 @@ impl SimFs {
         self.disk().set_faults(faults);
     }
 
-    /// Says how the nth sync of a file goes, counted from 1 since the disk was made. A disk whose syncs take
-    /// time needs a clock.
+    /// Scripts the nth sync of a file, counted from 1 since the disk was made. A disk whose syncs take time
+    /// needs a clock.
     pub fn script_sync(&self, nth: u64, script: SyncScript) {
         let mut disk = self.disk();
         assert!(script.takes.is_zero() || disk.clock.is_some(), "time passes on a clock only");
         disk.sync_script.insert(nth, script);
     }
 
-    /// What every sync of a file takes that has no script, in simulated time.
+    /// The simulated duration of every sync without a script.
     pub fn set_sync_time(&self, takes: Duration) {
         let mut disk = self.disk();
         assert!(takes.is_zero() || disk.clock.is_some(), "time passes on a clock only");
         disk.sync_time = takes;
     }
 
-    /// Bytes that all files together may have. A write that goes beyond writes what there is room for.
+    /// Maximum bytes of all files together. A write beyond it writes only what fits.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.disk().capacity_bytes = bytes;
     }
 
-    /// Operations that changed something, since the disk was made.
+    /// Operations that changed the disk, since it was made.
     pub fn operations(&self) -> u64 {
         self.disk().operations
     }
@@ -134,26 +134,26 @@ impl SimFs {
         self.disk().writes
     }
 
-    /// What was done, oldest first.
+    /// The operations, oldest first.
     pub fn log(&self) -> Vec<String> {
         self.disk().log.clone()
     }
 
-    /// The power fails and comes back: what was not durable is kept or lost by the seed, open handles and
-    /// locks are dead, faults and scripts are cleared.
+    /// The power fails and returns: the seed decides which changes that were not durable survive; open
+    /// handles and locks are invalid; faults and scripts are cleared.
     pub fn crash(&self) {
         self.disk().cut_power();
     }
 
-    /// The process dies and the system goes on: open handles and locks are dead, bytes and names are as the
-    /// process left them, and durable only where they were. A write that the process died at is done in part.
-    /// Of the faults, `crash_at_operation` is cleared.
+    /// The process dies and the system continues: open handles and locks are invalid; bytes and names stay as
+    /// the process left them, durable only where they were before. A write at which the process died is done
+    /// in part. Of the faults, `crash_at_operation` is cleared.
     pub fn kill(&self) {
         self.disk().kill_process();
     }
 
-    /// An independent disk with the live files of this one, all of them durable: a point to start many trials
-    /// from.
+    /// An independent disk with the live files of this one, all of them durable: a starting point for many
+    /// trials.
     pub fn fork(&self, seed: u64) -> SimFs {
         let fork = self.disk().fork(seed);
         SimFs { disk: Arc::new(Mutex::new(fork)), incarnation: None }
@@ -257,7 +257,7 @@ impl Fs for SimFs {
     }
 
     fn copy_permissions(&self, _from: &Path, _to: &Path) -> io::Result<()> {
-        // Everybody may do everything here.
+        // The simulated disk has no permissions.
         Ok(())
     }
 }
@@ -304,7 +304,7 @@ impl File for SimFile {
             return result;
         }
         if result.is_err() {
-            // The write at which the process dies may be on its way already.
+            // The write at which the process dies may be in progress already.
             disk.write(self.inode, bytes, offset, true);
             return result;
         }

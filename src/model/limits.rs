@@ -31,15 +31,15 @@ pub const PIPELINE_PENDING_MAX: usize = 16 * 1024;
 /// Bytes of unsent replies at which the server pauses reading from a connection.
 pub const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 
-/// Bytes that the answers to queued reads of a client may take: its next query waits until they are sent.
+/// Maximum bytes of the answers to a client's queued reads: its next query waits until they are sent.
 pub const QUEUED_READ_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Bytes of ops that are gathered or in flight, of all clients of an engine together: past it no connection's
-/// requests are executed until some of them are applied. One request may go over it.
+/// Maximum bytes of gathered ops and ops in flight, of all clients of an engine: above it no requests are
+/// executed until some of the ops are applied. One request may exceed it.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes of entries that a reply copies while the state is borrowed; bodies beyond stay in the stream until
-/// they are sent.
+/// Maximum bytes of entries that a reply copies while the state is borrowed; bodies beyond it stay in the
+/// stream until they are sent.
 pub const ENTRIES_COPIED_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.

@@ -72,7 +72,7 @@ impl Scope<'_> {
         }
     }
 
-    /// A stream to read.
+    /// A stream for reading.
     pub fn view(&mut self, key: &[u8]) -> Result<Option<&Stream>, ReplyError> {
         match self.entry(key) {
             None => Ok(None),

@@ -1,4 +1,4 @@
-//! Random ops from a seed: for the codec, for determinism, for the comparison with the model.
+//! Random ops from a seed: for the codec, for determinism, for comparison with the model.
 
 use crate::command::value::group::*;
 use crate::command::value::key::*;

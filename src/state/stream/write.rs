@@ -24,7 +24,7 @@ const RECORDED_OTHERWISE: ReplyError =
     ReplyError::new("ERR The specified IDMP producer-id/idempotent-id pair maps to a different stream ID");
 const TOO_LARGE: ReplyError = ReplyError::new("ERR Elements are too large to be stored");
 
-/// XADD
+/// XADD.
 pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
     match &add.idempotency {
         None => append(scope, add),
@@ -116,7 +116,7 @@ pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Answer, R
     }
 }
 
-/// XTRIM
+/// XTRIM.
 fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Answer, ReplyError> {
     let (version, limits) = (scope.version, scope.limits);
     let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Answer::Integer(0)) };
@@ -128,7 +128,7 @@ fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Answer,
     Ok(Answer::Integer(trimmed as i64))
 }
 
-/// XDEL
+/// XDEL.
 fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Answer, ReplyError> {
     let version = scope.version;
     let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Answer::Integer(0)) };
@@ -170,7 +170,7 @@ pub enum Deleted {
 }
 
 impl Deleted {
-    /// As XDELEX and XACKDEL answer it.
+    /// The number in the replies of XDELEX and XACKDEL.
     pub fn number(self) -> i64 {
         match self {
             Deleted::Absent => -1,
