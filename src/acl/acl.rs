@@ -1,4 +1,4 @@
-//! The access control of a worker: users, the log of denials, the throttle of logins, the users file.
+//! The access control of a node: users, the log of denials, the throttle of logins, the users file.
 
 use crate::acl::file::UserFile;
 use crate::acl::log::Log;
@@ -25,7 +25,7 @@ pub enum AclError {
     File(String),
 }
 
-/// The access control of a worker.
+/// The access control of a node.
 #[derive(Debug)]
 pub struct Acl {
     pub users: Shared<Users>,

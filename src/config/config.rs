@@ -64,7 +64,7 @@ impl Durability {
 /// The thread that flushes the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlushPolicy {
-    /// The worker while flushes are quick, otherwise a thread of its own.
+    /// The engine's thread while flushes are quick, otherwise the flusher.
     #[default]
     Auto,
     Inline,

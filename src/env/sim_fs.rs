@@ -5,9 +5,10 @@
 //! * [`SimFs::crash`] cuts the power and makes any legal state: of each unsynced write any subset of its
 //!   512-byte sectors, of the unsynced directory changes any subset. Which, follows from the seed.
 //! * [`SimFs::kill`] ends the process: what it wrote is still there for the next one, and still not durable.
-//! * Faults: the nth sync fails and drops its writes while their pages look clean (S2); the nth write finds
-//!   the disk full (S12); from the nth operation on everything fails, as for a process that has died.
-//!   [`SimFs::script_sync`] has more about syncs, [`SimFs::set_capacity`] is a disk of a certain size.
+//! * Faults: the nth sync fails and drops its writes while their pages look clean (docs/reliability.md S2);
+//!   the nth write finds the disk full (docs/reliability.md S12); from the nth operation on everything fails,
+//!   as for a process that has died. [`SimFs::script_sync`] has more about syncs, [`SimFs::set_capacity`] is
+//!   a disk of a certain size.
 //! * Every operation that changes something is counted and logged, so that a test can crash at each of them.
 //!
 //! Directories themselves are durable at once, unless the disk is made [`SimFs::with_directory_durability`].

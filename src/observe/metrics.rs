@@ -1,4 +1,4 @@
-//! Counters for INFO. Each worker has its own: plain cells, no atomics.
+//! Counters for INFO. Each frontend has its own: plain cells, no atomics.
 
 use crate::observe::histogram::Histogram;
 use std::cell::{Cell, RefCell};
@@ -89,7 +89,7 @@ impl Rate {
     }
 }
 
-/// The counters of a worker.
+/// The counters of a frontend.
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub connections: Counter,

@@ -1,4 +1,4 @@
-//! Attributes the worker's time, one clock reading after the other.
+//! Attributes a thread's time, one clock reading after the other.
 
 use crate::env::clock::{self, Clock};
 use std::cell::Cell;

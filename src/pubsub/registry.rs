@@ -27,7 +27,7 @@ pub enum Delivery<'a> {
     PatternMessage { pattern: &'a Bytes },
 }
 
-/// All subscriptions of a worker.
+/// All subscriptions of a frontend.
 #[derive(Debug, Default)]
 pub struct Registry {
     channels: AHashMap<Bytes, Vec<SubscriberId>>,

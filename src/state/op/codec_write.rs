@@ -165,7 +165,7 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
 
 pub fn write_add(w: &mut Writer<'_>, add: &Add<'_>) {
     w.bytes(add.key);
-    // NOMKSTREAM, trim, idempotency (one bit each), kind of id.
+    // Flags: create the stream, trim, idempotency (one bit each), kind of id.
     let id_kind = match add.id {
         NewId::Auto => 0u8,
         NewId::AutoSequence { .. } => 1,

@@ -75,8 +75,8 @@ impl Node {
         self.close_slot(id, bytes);
     }
 
-    /// Adds an entry with the fields of the first one, after the caller has compared them; its id is above
-    /// all others.
+    /// Adds an entry with the fields of the first one, as the caller has determined; its id is above all
+    /// others.
     pub fn append_values<'v>(&mut self, id: EntryId, values: impl Iterator<Item = &'v [u8]>, count: usize) {
         let mut bytes = self.open_slot(id);
         let mut writer = Writer::new(&mut self.buffer);

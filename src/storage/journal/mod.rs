@@ -1,4 +1,4 @@
-//! The Raft log of all partitions of a worker: one write and one sync for everything pending.
+//! The Raft log of all partitions of an engine: one write and one sync for everything pending.
 //!
 //! Files `journal/0000000000000001.journal` and up hold records back to back. Each file is zeroed ahead of
 //! its records, so that a sync commits no file-system metadata and zeros mark the end of the records.

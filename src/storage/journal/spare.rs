@@ -1,7 +1,7 @@
 //! The next journal file, prepared while the current one is in use.
 //!
 //! Zeroing a file and syncing the zeros takes as long as filling it with records. On a thread of its own this
-//! costs the worker nothing: the worker only names the file when its turn comes.
+//! costs the engine's thread nothing: that thread only names the file when its turn comes.
 
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
