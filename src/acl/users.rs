@@ -41,7 +41,7 @@ impl Users {
         &self.by_name[DEFAULT_USER]
     }
 
-    /// By name.
+    /// In order of names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<User>> {
         self.by_name.values()
     }

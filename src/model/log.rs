@@ -25,7 +25,7 @@ pub struct LogId {
     pub index: LogIndex,
 }
 
-/// Names a proposal of this process. The engine gives the numbers: ascending within the process, none twice.
-/// They are never written to disk.
+/// The identity of a proposal of this process. The engine numbers them: ascending within the process, never
+/// reused. They are never written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ProposalId(pub u64);

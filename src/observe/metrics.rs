@@ -97,7 +97,7 @@ pub struct Metrics {
     pub commands: Counter,
     pub input_bytes: Counter,
     pub output_bytes: Counter,
-    /// Of sockets.
+    /// Socket reads.
     pub reads: Counter,
     pub writes: Counter,
     /// Failed logins, including those refused as too early.

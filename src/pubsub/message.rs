@@ -19,7 +19,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Of PUBLISH.
+    /// A message of PUBLISH.
     pub fn new(channel: &'a [u8], payload: &'a [u8]) -> Self {
         Message {
             channel,
@@ -31,12 +31,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Of SPUBLISH.
+    /// A message of SPUBLISH.
     pub fn sharded(channel: &'a [u8], payload: &'a [u8]) -> Self {
         Message { sharded: true, ..Message::new(channel, payload) }
     }
 
-    /// The bytes for a subscriber, which others get too.
+    /// The frame for a subscriber; shared by all subscribers with the same frame.
     pub fn frame(&mut self, protocol: Protocol, delivery: Delivery<'_>) -> &Bytes {
         let slot = usize::from(protocol == Protocol::Resp3);
         match delivery {

@@ -1,4 +1,4 @@
-//! Bytes on their way to a client, in the order in which they leave: a rope of buffers.
+//! The unsent bytes of a client, in order: a rope of buffers.
 //!
 //! ```text
 //!   pieces                                          tail
@@ -6,9 +6,9 @@
 //!   ^ sent
 //! ```
 //!
-//! Small writes append to the tail, which is a plain `Vec`: a rope that holds nothing else costs what a `Vec` costs. Large
-//! values are referenced instead of copied, so a message to 1,000 subscribers is in memory once. A reply that is larger
-//! than memory should hold is produced while it is sent.
+//! Small writes append to the tail, which is a plain `Vec`: a rope with only a tail costs as much as a `Vec`.
+//! Large values are referenced instead of copied, so a message to 1,000 subscribers is in memory once. A reply
+//! that is too large for memory is produced while it is sent.
 
 use bytes::Bytes;
 use std::collections::VecDeque;

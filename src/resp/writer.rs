@@ -15,8 +15,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What [`write`] writes, as the machine counts it. The size of a reply may not change under this name:
-    /// another writing needs another rule.
+    /// The size rule of [`write`]. The size of a reply must not change under this rule: another encoding
+    /// needs another rule.
     pub fn size_rule(self) -> SizeRule {
         match self {
             Protocol::Resp2 => SizeRule::Resp2V1,
@@ -25,7 +25,8 @@ impl Protocol {
     }
 }
 
-/// Appends `reply`. Bulk strings from [`SHARED_BYTES_MIN`] on are shared with the buffer; all else is copied.
+/// Appends `reply`. Bulk strings from [`SHARED_BYTES_MIN`] on are shared with the buffer; other bytes are
+/// copied.
 pub fn write<B: ReplyBuffer>(buffer: &mut B, protocol: Protocol, reply: &Reply) {
     let resp3 = protocol == Protocol::Resp3;
     let out = buffer.tail();
@@ -295,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        /// A rope gets the bytes that a plain buffer gets, and shares the large strings.
+        /// A rope receives the same bytes as a plain buffer, and shares the large strings.
         #[test]
         fn a_rope_holds_the_same_bytes(reply in replies(), large in SHARED_BYTES_MIN - 1..SHARED_BYTES_MIN + 2) {
             let large = Reply::Bulk(vec![b'x'; large].into());

@@ -139,7 +139,7 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         self.runs.iter().flat_map(|run| run.iter()).map(pair)
     }
 
-    /// The entries from `from` to `to`, and some neighbours of them. Shares the runs, as a clone does.
+    /// The entries from `from` to `to`, and some of their neighbours. Shares the runs, as a clone does.
     pub fn slice(&self, from: K, to: K) -> IdMap<V, K> {
         let first = self.run_of(from).unwrap_or(0);
         let end = self.run_of(to).map_or(first, |last| last + 1);
@@ -148,7 +148,7 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         IdMap { runs, len }
     }
 
-    /// Bytes that a clone takes as long as it shares everything.
+    /// Bytes of a clone that shares all runs.
     pub fn memory_of_clone(&self) -> usize {
         size_of::<Self>() + self.runs.capacity() * size_of::<Run<K, V>>()
     }

@@ -6,14 +6,15 @@
 //! trailer     : image bytes, number of data blocks
 //! ```
 //!
-//! Each block is `u32 payload length, u32 kind, u32 CRC32C, payload`; the checksum covers the file's identity
-//! (partition and index), the block's number, its kind, its length and its payload, so that no block stands in for
+//! Each block is `u32 payload length, u32 kind, u32 CRC32C, payload`. The checksum covers the file's identity
+//! (partition and index), the block's number, its kind, its length and its payload, so that no block passes for
 //! another. The file ends with the trailer.
 //!
-//! A checkpoint is written under a temporary name of its own, synced, renamed, the directory synced; then the older ones
-//! are removed. So a file with a checkpoint's name is complete: one that does not decode is an error, never "there is
-//! none" (S7): the journal behind it is gone. Several may be written at the same time, of one partition too: a writer
-//! touches no temporary file but its own, and the newest checkpoint stays whatever the order in which they finish.
+//! A checkpoint is written under its own temporary name, synced and renamed; then the directory is synced; then
+//! older ones are removed. So a file with a checkpoint's name is complete. One that does not decode is an error,
+//! never "no checkpoint" (S7): the journal before it is gone. Several may be written at the same time, even of
+//! one partition: a writer touches only its own temporary file, and the newest checkpoint stays, in whatever
+//! order they finish.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub struct Checkpoint {
 /// Passes the bytes of an image, piece by piece, to the given sink.
 pub type ImageSource<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
 
-/// The directory of all partitions' checkpoints. Clones share it; one process has one, and its clones.
+/// The directory of all partitions' checkpoints. Clones share it; a process has one and its clones.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
     fs: Arc<dyn Fs>,
@@ -81,13 +82,13 @@ impl CheckpointStore {
         CheckpointStore { fs, dir: dir.to_owned(), written: Arc::default() }
     }
 
-    /// Removes what writers of an earlier process have left half done. Call it before the first write.
+    /// Removes the unfinished files of an earlier process. Call it before the first write.
     pub fn remove_leftovers(&self) -> Result<(), CheckpointError> {
         self.remove(|name| parse_temporary_name(name).is_some())
     }
 
-    /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and all but
-    /// the newest of the partition are gone. Bytes of the file are returned.
+    /// Writes a checkpoint; `image` yields its bytes in pieces. When this returns, the checkpoint is durable
+    /// and all but the newest of the partition are removed. Returns the bytes of the file.
     pub fn write(&self, meta: &CheckpointMeta, image: &ImageSource<'_>) -> Result<u64, CheckpointError> {
         let path = self.path(meta.partition, meta.log_id.index);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +105,7 @@ impl CheckpointStore {
         Ok(bytes)
     }
 
-    /// Reads the newest checkpoint of a partition; `None` if none was ever written.
+    /// Reads the newest checkpoint of a partition; `None` if it never had one.
     pub fn load(&self, partition: PartitionId) -> Result<Option<Checkpoint>, CheckpointError> {
         let Some(index) = self.newest(partition)? else { return Ok(None) };
         self.load_at(partition, index).map(Some)
@@ -125,12 +126,11 @@ impl CheckpointStore {
         Ok(parsed.filter(|(of, _)| *of == partition).map(|(_, index)| index).max())
     }
 
-    /// `durable` is the checkpoint that the caller has made durable, name included.
+    /// `durable` is a checkpoint that the caller has made durable, including its name.
     fn remove_older(&self, partition: PartitionId, durable: LogIndex) -> Result<(), CheckpointError> {
         let newest = self.newest(partition)?;
         if newest > Some(durable) {
-            // Another writer has just given it its name; nothing is removed for the sake of a name that may
-            // be lost.
+            // Another writer has just renamed it; a name that may be lost justifies no removal.
             self.fs.sync_dir(&self.dir).map_err(io_error(&self.dir, 0, "sync the directory"))?;
         }
         self.remove(|name| {
@@ -473,7 +473,7 @@ mod tests {
         assert!(store(&fs).load(PartitionId(0)).is_err());
     }
 
-    /// A periodic checkpoint and an install, one within the other and both ways round.
+    /// A periodic checkpoint and an install, one within the other, in both orders.
     #[test]
     fn checkpoints_that_are_written_together_do_not_destroy_each_other() {
         for (outer, inner) in [(5, 9), (9, 5), (5, 5)] {

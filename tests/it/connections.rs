@@ -86,7 +86,7 @@ fn a_half_closed_client_gets_long_replies_too() {
     assert_eq!(replies.len(), 40 * ("$500000\r\n".len() + value.len() + 2));
 }
 
-/// Large values are referenced by the outputs of all who get them, and leave in pieces between small replies.
+/// The outputs of all recipients reference large values, which leave in pieces between small replies.
 #[test]
 fn large_values_come_through_whole() {
     let text = |first: u32| (first..first + 50_000).map(|n| n.to_string()).collect::<String>();
@@ -116,7 +116,7 @@ fn large_values_come_through_whole() {
             subscriber.send(&["SUBSCRIBE", "c"]).expect("sent");
             subscriber.push(PATIENCE).expect("a confirmation");
         }
-        // They read only afterwards, the publisher among them.
+        // All subscribers read only afterwards, including the publisher.
         let publisher = subscribers.last_mut().expect("there are four");
         let publish: Vec<_> = values.iter().map(|value| vec!["PUBLISH", "c", value]).collect();
         let mut bytes = Vec::new();

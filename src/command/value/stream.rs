@@ -73,7 +73,7 @@ pub enum TrimUntil {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exactness {
-    /// `=`, or nothing.
+    /// `=`, or no operator.
     Exact,
     /// `~`: whole nodes only, at most `limit` entries (0: no limit; absent: 100 × the node size).
     WholeNodes { limit: Option<u64> },
@@ -85,7 +85,7 @@ pub enum References {
     /// KEEPREF: they stay, without content.
     #[default]
     Keep,
-    /// DELREF: they go too.
+    /// DELREF: they are deleted too.
     Delete,
     /// ACKED: a referenced entry stays.
     OnlyUnreferenced,
@@ -167,8 +167,8 @@ pub struct ReadLimits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxSize {
     pub bytes: u64,
-    /// How bytes are counted. It depends on the client's protocol, which the parser does not know; the server
-    /// fills it in.
+    /// The rule that counts bytes. It depends on the client's protocol, which the parser does not know; the
+    /// server fills it in.
     pub rule: SizeRule,
 }
 

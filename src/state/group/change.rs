@@ -200,7 +200,7 @@ fn existing<'s>(scope: &'s mut Scope<'_>, key: &[u8]) -> Result<&'s mut Stream, 
     scope.stream(key)?.map(|(stream, _)| stream).ok_or(KEY_REQUIRED)
 }
 
-/// Of XGROUP and XINFO.
+/// The error of XGROUP and XINFO.
 pub fn no_such_group(key: &[u8], group: &[u8]) -> ReplyError {
     let parts: [&[u8]; 5] = [b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"];
     ReplyError::owned(parts.concat())

@@ -22,11 +22,11 @@ use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file_name;
 
 const MAGIC: [u8; 8] = *b"HWJRNL\r\n";
-/// Version 2 adds the records `Reset` and `Continued`; files of version 1 are read as they are.
+/// Version 2 adds the records `Reset` and `Continued`; files of version 1 remain readable.
 pub const FORMAT_VERSION: u32 = 2;
 const OLDEST_VERSION: u32 = 1;
 
-/// A file of this version does not end in a `Continued` record when the next one is in use; a newer one does.
+/// A file of this version does not end in a `Continued` record when the next one is in use; newer files do.
 pub const VERSION_WITHOUT_CONTINUED: u32 = 1;
 
 /// Where the records start.
@@ -40,7 +40,7 @@ pub const END_BYTES: u64 = 64;
 pub struct JournalFile {
     pub path: PathBuf,
     pub sequence: u64,
-    /// Of the format.
+    /// The format version.
     pub version: u32,
     pub salt: u64,
     pub file: Arc<dyn File>,
@@ -142,7 +142,7 @@ fn encode_header(sequence: u64, salt: u64) -> [u8; HEADER_BYTES as usize] {
     header
 }
 
-/// Version and salt, or why this is not the header of file `sequence`.
+/// Version and salt, or the reason why this is not the header of file `sequence`.
 fn decode_header(header: &[u8; HEADER_BYTES as usize], sequence: u64) -> Result<(u32, u64), String> {
     let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;

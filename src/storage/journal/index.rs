@@ -14,7 +14,7 @@ pub struct PartitionLog {
     committed: LogId,
     vote: Option<Vec<u8>>,
     runs: VecDeque<Run>,
-    /// The entries behind the purged one that change the membership, oldest first.
+    /// The entries after the purged one that change the membership, oldest first.
     memberships: Vec<LogIndex>,
     /// Recovery only: entries up to here were not found, so they must turn out to be purged.
     missing: LogIndex,
@@ -90,7 +90,7 @@ impl PartitionLog {
         self.log_id(log_id.index) == Some(log_id)
     }
 
-    /// The last entry that changes the membership; `None` if none behind the purged one does.
+    /// The last entry that changes the membership; `None` if none after the purged one does.
     pub fn last_membership(&self) -> Option<LogIndex> {
         self.memberships.last().copied()
     }
@@ -213,7 +213,8 @@ impl PartitionLog {
         self.committed = self.committed.min(self.last);
     }
 
-    /// Forgets the entries up to `upto`. Beyond the last one, the log is empty and goes on behind it.
+    /// Forgets the entries up to `upto`. If `upto` is beyond the last entry, the log becomes empty and
+    /// continues after `upto`.
     pub fn purge(&mut self, upto: LogId) {
         if upto.index <= self.purged.index {
             return;
@@ -229,8 +230,8 @@ impl PartitionLog {
         self.committed = self.committed.max(upto);
     }
 
-    /// Forgets every entry; the log goes on behind `upto`, which it does not hold. What it held above `upto`
-    /// belongs to another history.
+    /// Forgets every entry; the log continues after `upto`, an entry that it does not hold. Its entries above
+    /// `upto` belonged to another history.
     pub fn reset(&mut self, upto: LogId) {
         assert!(upto.index >= self.purged.index, "a log is not reset to before {:?}: {upto:?}", self.purged);
         self.runs.clear();
@@ -239,7 +240,7 @@ impl PartitionLog {
         (self.purged, self.last, self.committed) = (upto, upto, upto);
     }
 
-    /// Recovery met a reset.
+    /// Handles a reset record at recovery.
     pub fn recover_reset(&mut self, upto: LogId) -> Result<(), String> {
         if upto.index < self.purged.index {
             return Err(format!(

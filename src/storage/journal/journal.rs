@@ -192,7 +192,7 @@ impl Journal {
         self.tail.push(partition, log_id, kind, || Bytes::copy_from_slice(payload));
     }
 
-    /// The same; what is kept in memory shares the payload instead of copying it.
+    /// The same; the copy in memory shares the payload.
     pub fn append_shared(
         &mut self,
         partition: PartitionId,
@@ -240,9 +240,9 @@ impl Journal {
         self.tail.truncate_after(partition, index);
     }
 
-    /// Gives up the entries of a partition up to `upto`, of which a durable checkpoint is. What stands behind
-    /// it stays only if the log holds exactly that entry; otherwise it belongs to another history, or to
-    /// none, and all of the log is dropped. Files that no partition needs are removed once this is durable.
+    /// Drops the entries of a partition up to `upto`, which a durable checkpoint covers. Later entries stay
+    /// only if the log holds exactly the entry `upto`; otherwise they belong to another history, and the
+    /// whole log is dropped. Once the record is durable, files that no partition needs are removed.
     pub fn purge(&mut self, partition: PartitionId, upto: LogId) {
         let log = self.log(partition);
         if upto.index <= log.purged().index {
@@ -391,7 +391,7 @@ impl Journal {
         assert!(partition.0 < self.options.partitions, "there is no partition {}", partition.0);
         let bytes = record::record_bytes(payload.len());
         let capacity = self.options.capacity(self.appended.sequence);
-        // Behind the last record comes the one that says that there is a next file.
+        // The last record is followed by the one that announces the next file.
         let is_full = self.appended.offset + bytes + CONTINUED_BYTES + END_BYTES > capacity;
         // A file that holds only its carry-over accepts any record; otherwise new files would never end.
         if is_full && self.appended != self.carried && self.appended.offset > HEADER_BYTES {
@@ -491,10 +491,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Goes on in a new file. The order is what recovery reads: the new file has its name durably; then the
-    /// one before ends in a record that says so; then that is durable; and only then is the new file written
-    /// to. So a file that says that it is continued has a next one (S7), and only a file whose next one holds
-    /// nothing may end in a torn write.
+    /// Continues in a new file, in the order that recovery relies on: the new file is durable under its name;
+    /// then the current file ends in a `Continued` record; then that record is durable; only then is the new
+    /// file written to. So a file with a `Continued` record has a next one (S7), and a file may end in a torn
+    /// write only if the next one is empty.
     fn change_files(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
         let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
         let file = match spare {
@@ -517,7 +517,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Zeros up to behind `end` in the file that is written to.
+    /// Zeros the current file to beyond `end`.
     fn make_room(&mut self, sequence: u64, end: u64) -> Result<(), JournalError> {
         let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
         if file.len >= end + END_BYTES {
@@ -566,8 +566,8 @@ impl Journal {
         while let Some(file) = self.files.first_entry().filter(|file| *file.key() < keep_from) {
             let path = &file.get().path;
             self.fs.remove_file(path).map_err(JournalError::io(path, 0, "remove"))?;
-            // One after the other: of removals that are not durable a power failure undoes any, and a hole in
-            // the numbers is a lost file.
+            // One after the other: a power failure may undo any of the removals that are not durable, and a
+            // gap in the numbers is a lost file.
             self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
             tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
             file.remove();

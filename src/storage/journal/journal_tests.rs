@@ -577,7 +577,7 @@ fn the_files_of_the_operating_system_do_as_the_simulated_ones() {
     }
 }
 
-/// A journal of several files, of which the newest holds more than what was carried over.
+/// A journal of several files; the newest holds more than its carry-over.
 fn several_files() -> (SimFs, Vec<Model>) {
     let fs = new_disk(1);
     let options = JournalOptions { file_bytes: 1024, zero_ahead_bytes: 512, ..options() };
@@ -605,7 +605,7 @@ fn an_unused_newest_file_may_be_missing_or_not() {
     let (fs, truth) = several_files();
     let newest = fs.files().pop().unwrap();
     let sequence = file_name::parse(newest.file_name().unwrap().to_str().unwrap()).unwrap();
-    // As the crash leaves it that comes between the making of a file and the end of the one before.
+    // The state after a crash between the creation of a file and the end of the previous one.
     JournalFile::create(&fs, dir(), sequence + 1, 77, 512).unwrap();
     let (mut journal, _) = open(&fs).unwrap();
     assert_eq!(read_back(&journal).unwrap(), truth);
@@ -628,7 +628,7 @@ fn files_of_version_1_do_not_say_that_they_are_continued() {
         fs.damage(path, |bytes| {
             let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
             if !is_last {
-                // The record that says so is the last one: a head alone.
+                // The `Continued` record is the last one: only a head.
                 bytes[end - HEAD_BYTES..end].fill(0);
             }
         });

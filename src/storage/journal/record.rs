@@ -51,10 +51,10 @@ pub enum RecordKind {
     Purge = 6,
     /// Entries up to this log id were committed.
     Committed = 7,
-    /// Everything of the partition before this record is gone; its log goes on behind this log id, of which a
-    /// durable checkpoint is. Since format 2.
+    /// All records of the partition before this one are void; its log continues after this log id, which a
+    /// durable checkpoint covers. Since format 2.
     Reset = 8,
-    /// The last record of a file: the next file is there. No partition, no log id. Since format 2.
+    /// The last record of a file: the next file exists. No partition, no log id. Since format 2.
     Continued = 9,
 }
 

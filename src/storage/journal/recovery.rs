@@ -1,22 +1,21 @@
-//! Reads a journal directory back: every record of every file, the end of the last one, and what a crash tore
+//! Recovery of a journal directory: every record of every file, the end of the last file, and a torn tail
 //! there.
 //!
-//! The rule (S5): writes that were not synced when the power failed may be there in any subset of their
+//! The rule (S5): after a power failure, writes that were not synced may be present in any subset of their
 //! sectors. So, at the first place of the last file without a valid record,
 //!
 //! * zeros up to the end of the file are the clean end;
-//! * a later record that was made when this place was already synced proves damage: refused;
-//! * bytes that can be a torn write are cut: some sector of the broken record never arrived, or the record
-//!   ends before the end that its head announces. It was never acknowledged;
-//! * a broken record whose bytes have all arrived is damage: refused.
+//! * a later record that was made when this place was already synced proves damage, which is refused;
+//! * bytes that may be a torn write are cut: a sector of the broken record never arrived, or the record ends
+//!   before the end that its head announces. The record was never acknowledged;
+//! * a broken record with all its bytes is damage, which is refused.
 //!
-//! Damage in any file but the last one is refused. A cut is made with zeros and synced before anything is
-//! appended (S6).
+//! Damage in any other file is refused. A cut is written as zeros and synced before the first append (S6).
 //!
 //! A file ends in a `Continued` record before the next one is written to, so that a missing newest file is
-//! noticed (S7). A newest file that holds nothing may have been made just before the crash: then the one
-//! before is the last in the sense of the rule, and the journal goes on in it unless it says that it is
-//! continued.
+//! detected (S7). An empty newest file may have been created just before the crash: then the previous one
+//! counts as the last file of the rule, and the journal continues in it unless it ends in a `Continued`
+//! record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -47,7 +46,7 @@ pub struct Cut {
     pub bytes: u64,
 }
 
-/// A directory that was read; `files` is not empty, and `end` is in the newest.
+/// A recovered directory; `files` is not empty, and `end` is in the newest.
 #[derive(Debug)]
 pub struct Recovery {
     pub files: BTreeMap<u64, JournalFile>,
@@ -100,7 +99,7 @@ pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recove
             let reason = "the file does not say that it is continued, but the next one is in use";
             return Err(JournalError::damaged(&file.path, stop.offset, reason));
         }
-        // Behind the record that says so nothing was ever written.
+        // No record was ever written after a `Continued` record.
         let torn = end_of_records(file, &stop, is_last && !is_continued)?;
         if is_last {
             end.offset = stop.offset;
@@ -131,7 +130,7 @@ pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recove
     Ok(Some(Recovery { files, logs: walk.logs, end, recovered: walk.recovered }))
 }
 
-/// The newest file, if it holds nothing and is not the only one.
+/// The newest file, if it is empty and not the only one.
 fn unused_file(files: &BTreeMap<u64, JournalFile>) -> Result<Option<u64>, JournalError> {
     let Some((&sequence, file)) = files.last_key_value().filter(|_| files.len() > 1) else { return Ok(None) };
     let is_unused = last_byte(&mut JournalReader::new(file), HEADER_BYTES)?.is_none();
@@ -149,7 +148,7 @@ struct Stop {
     head: Option<RecordHead>,
     /// The last record proves that the file was synced up to here.
     synced: u64,
-    /// The last record says that there is a next file.
+    /// The last record is `Continued`.
     is_continued: bool,
 }
 

@@ -31,7 +31,7 @@ impl Tail {
         }
     }
 
-    /// `payload` is asked for only if entries are kept at all.
+    /// `payload` is called only if entries are kept at all.
     pub fn push(
         &mut self,
         partition: PartitionId,
