@@ -1,8 +1,9 @@
 //! The house rules that a compiler does not know: floors, crates per room, sizes, references. The tables come
 //! first.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Bottom up: a room uses only rooms before it.
@@ -17,9 +18,16 @@ const FLOORS: &[&str] = &[
     "state",
     "storage",
     "pubsub",
+    "acl",
     "replication",
     "partition",
-    "acl",
+    "context",
+    "engine",
+    "session",
+    "net",
+    "push",
+    "frontend",
+    "commands",
     "server",
     "node",
 ];
@@ -31,8 +39,8 @@ const CRATE_ROOMS: &[(&str, &[&str])] = &[
     ("redis_protocol", &["resp"]),
     ("memmap2", &["env"]),
     ("rustix", &["env", "node"]),
-    ("rustls", &["server"]),
-    ("socket2", &["server", "node"]),
+    ("rustls", &["net"]),
+    ("socket2", &["net", "node"]),
     ("sha2", &["acl"]),
     ("subtle", &["acl"]),
     ("toml", &["config"]),
@@ -47,6 +55,40 @@ const UNSAFE_ROOMS: &[&str] = &["env"];
 
 /// Lines before the tests of a file.
 const PRODUCTION_LINES_MAX: usize = 700;
+
+/// Of a type: methods over all its `impl` blocks, fields, and fields that are `pub`.
+const METHODS_MAX: usize = 40;
+const FIELDS_MAX: usize = 16;
+const PUBLIC_FIELDS_MAX: usize = 12;
+
+/// Types that may be larger, each with its reason.
+const LARGE_TYPES: &[(&str, &str)] = &[
+    ("env::Disk", "the simulated disk: one field for each fault that it can be told to make"),
+    ("config::Config", "one field for each setting; it has no behaviour"),
+    ("observe::Metrics", "one counter for each line of INFO; it has no behaviour but counting"),
+    ("engine::Report", "the lines of INFO that an engine tells; it has no behaviour"),
+    ("session::Session", "what a connection has told of itself, as CLIENT LIST shows it"),
+    ("command::Row", "one column for each fact of the command table"),
+];
+
+/// Rooms in which files import each other in a circle, with how many circles there are and why. Between rooms there is none.
+const CIRCLES: &[(&str, usize, &str)] = &[
+    ("command", 1, "a row names its parser, and the parser's errors name the row"),
+    ("config", 1, "a setting knows its field of the settings, and the settings the list of them"),
+    ("engine", 1, "the engine hands work to its parts, which finish it through the engine"),
+    ("env", 1, "the simulated files are handles of the simulated disk that makes them"),
+    (
+        "replication",
+        2,
+        "openraft's traits make log, machine and snapshots know each other; errors stand by the seam",
+    ),
+    (
+        "state",
+        4,
+        "a stream owns its groups and a group reads its stream; a machine writes the checkpoint of itself",
+    ),
+    ("storage", 1, "the tail of the journal holds the journal's records"),
+];
 
 const UNFINISHED: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 
@@ -265,6 +307,22 @@ fn codes(comment: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// The walks of ARCHITECTURE.md go through files that are there.
+#[test]
+fn architecture_md_names_files_that_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let quoted = text.split('`').skip(1).step_by(2);
+    let missing: BTreeSet<_> = quoted
+        .filter(|name| name.contains('/') && !name.contains([' ', '*']))
+        .filter(|name| !root().join(name).exists() && !["", ".rs"].iter().any(|end| src(name, end).exists()))
+        .collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names {missing:?}");
+}
+
+fn src(name: &str, end: &str) -> PathBuf {
+    root().join("src").join(format!("{name}{end}"))
+}
+
 #[test]
 fn code_is_told_from_comments_and_text() {
     assert_eq!(code(r#"a("unsafe // x \" y") // crate::b"#), "a() ");
@@ -272,4 +330,183 @@ fn code_is_told_from_comments_and_text() {
         paths_in("use crate::base::x; tokio::y").map(|(h, _)| h).collect::<Vec<_>>(),
         ["crate", "tokio"]
     );
+}
+
+/// How large a type is.
+#[derive(Default)]
+struct Size {
+    methods: usize,
+    fields: usize,
+    public_fields: usize,
+}
+
+/// Every type by room and name. Blocks are told by their indentation: rustfmt has laid them out.
+fn types() -> BTreeMap<String, Size> {
+    let mut types = BTreeMap::<String, Size>::new();
+    for source in sources() {
+        let Some(room) = &source.room else { continue };
+        let mut at: Option<(String, bool)> = None;
+        for (_, line) in &source.lines {
+            if line.starts_with('}') {
+                at = None;
+            } else if let Some(name) = block_of(line, "impl") {
+                at = Some((format!("{room}::{name}"), true));
+            } else if let Some(name) = block_of(line, "struct") {
+                at = Some((format!("{room}::{name}"), false));
+            } else if let Some((name, is_impl)) = &at {
+                let size = types.entry(name.clone()).or_default();
+                let Some(item) = line.strip_prefix("    ").filter(|item| !item.starts_with([' ', '#', ')']))
+                else {
+                    continue;
+                };
+                if *is_impl {
+                    size.methods += usize::from(item.split_whitespace().any(|word| word == "fn"));
+                } else if item.contains(':') {
+                    size.fields += 1;
+                    size.public_fields += usize::from(item.starts_with("pub "));
+                }
+            }
+        }
+    }
+    types
+}
+
+/// The name of the type that a block which begins on this line is of.
+fn block_of<'l>(line: &'l str, keyword: &str) -> Option<&'l str> {
+    let line = line.trim_end();
+    let rest = line.strip_suffix('{')?.trim_end();
+    let rest = rest
+        .strip_prefix("pub ")
+        .or_else(|| rest.split_once(") ").filter(|(p, _)| p.starts_with("pub(")).map(|(_, r)| r))
+        .unwrap_or(rest);
+    let rest = rest.strip_prefix(keyword)?;
+    let rest = match rest.strip_prefix('<') {
+        Some(generics) => {
+            let mut depth = 1;
+            let end = generics.find(|c| {
+                depth += match c {
+                    '<' => 1,
+                    '>' => -1,
+                    _ => 0,
+                };
+                depth == 0
+            })?;
+            &generics[end + 1..]
+        }
+        None => rest,
+    };
+    let rest = rest.strip_prefix(' ')?;
+    let of = rest.split_once(" for ").map_or(rest, |(_, of)| of);
+    let of = of.trim_start_matches(['&', '\'']);
+    Some(word(of.rsplit("::").next().filter(|_| !of.contains('<')).unwrap_or(of)))
+}
+
+#[test]
+fn a_type_is_one_noun() {
+    let over = |size: &Size| {
+        size.methods > METHODS_MAX || size.fields > FIELDS_MAX || size.public_fields > PUBLIC_FIELDS_MAX
+    };
+    let allowed = |name: &str| LARGE_TYPES.iter().any(|(large, _)| *large == name);
+    let types = types();
+    report(
+        types
+            .iter()
+            .filter(|(name, size)| over(size) && !allowed(name))
+            .map(|(name, it)| {
+                format!(
+                    "{name}: {} methods, {} fields, {} of them pub",
+                    it.methods, it.fields, it.public_fields
+                )
+            })
+            .collect(),
+    );
+    let unneeded = LARGE_TYPES.iter().filter(|(name, _)| !types.get(*name).is_some_and(over));
+    report(unneeded.map(|(name, _)| format!("{name} needs no exception")).collect());
+}
+
+/// The files of a room that import each other in a circle, as sets of more than one.
+fn circles() -> Vec<Vec<String>> {
+    let sources = sources();
+    let module = |path: &str| {
+        path.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::")
+    };
+    let modules: BTreeSet<String> = sources.iter().map(|source| module(&source.path)).collect();
+    let mut edges = BTreeMap::<String, BTreeSet<String>>::new();
+    for source in &sources {
+        let from = module(&source.path);
+        for (_, line) in &source.lines {
+            for (head, rest) in paths_in(line).filter(|(head, _)| *head == "crate") {
+                assert_eq!(head, "crate");
+                let path: Vec<&str> =
+                    rest.split("::").map(word).take_while(|part| !part.is_empty()).collect();
+                // A folder's own page, which only lists its files, is nobody's import.
+                let to =
+                    (2..=path.len()).rev().map(|len| path[..len].join("::")).find(|it| modules.contains(it));
+                edges.entry(from.clone()).or_default().extend(to.filter(|to| *to != from));
+            }
+        }
+    }
+    let reach = |from: &String| {
+        let (mut seen, mut todo) = (BTreeSet::new(), vec![from.clone()]);
+        while let Some(next) = todo.pop() {
+            for to in edges.get(&next).into_iter().flatten() {
+                if seen.insert(to.clone()) {
+                    todo.push(to.clone());
+                }
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> = modules.iter().map(|it| (it, reach(it))).collect();
+    let mut found = BTreeSet::new();
+    for (one, reaches) in &reached {
+        let circle: Vec<String> =
+            reaches.iter().filter(|other| reached[other].contains(*one)).cloned().collect();
+        if circle.len() > 1 {
+            found.insert(circle);
+        }
+    }
+    found.into_iter().collect()
+}
+
+#[test]
+fn circles_are_few_and_stay_in_their_room() {
+    let room = |file: &String| word(file).to_owned();
+    let circles = circles();
+    let crossing = circles.iter().filter(|circle| circle.iter().map(room).collect::<BTreeSet<_>>().len() > 1);
+    report(crossing.map(|circle| format!("imports in a circle over rooms: {circle:?}")).collect());
+    for (name, count) in circles.iter().fold(BTreeMap::new(), |mut counts, circle| {
+        *counts.entry(word(&circle[0])).or_insert(0) += 1;
+        counts
+    }) {
+        let known = CIRCLES.iter().find(|(room, ..)| *room == name).map_or(0, |(_, known, _)| *known);
+        assert!(
+            count <= known,
+            "{name} has {count} circles of imports, and {known} of them have a reason: {circles:#?}"
+        );
+        assert_eq!(count, known, "{name} has fewer circles of imports: say so");
+    }
+}
+
+/// Says how large the house is, whatever the test runner captures.
+#[test]
+fn the_largest_are_told() {
+    let mut text = String::from("\nlargest types (methods, fields, pub fields):\n");
+    let mut types: Vec<_> = types().into_iter().collect();
+    types.sort_by_key(|(_, size)| std::cmp::Reverse(size.methods + size.fields));
+    for (name, it) in types.iter().take(10) {
+        text += &format!("  {:3} {:3} {:3}  {name}\n", it.methods, it.fields, it.public_fields);
+    }
+    let mut files: Vec<_> = sources().into_iter().map(|it| (it.lines.len(), it.path)).collect();
+    files.sort_by(|one, other| other.cmp(one));
+    text += "largest files (lines of production code):\n";
+    for (lines, path) in files.iter().take(10) {
+        text += &format!("  {lines:4}  {path}\n");
+    }
+    let circles = circles();
+    text += &format!("circles of imports: {}\n", circles.len());
+    for circle in &circles {
+        text += &format!("  {}\n", circle.join(", "));
+    }
+    std::io::stderr().write_all(text.as_bytes()).expect("standard error takes text");
 }

@@ -10,6 +10,7 @@ use crate::command::spec::Category;
 use crate::command::table::TABLE;
 use crate::command::value::acl::AclCommand;
 use crate::frontend::frontend::Frontend;
+use crate::frontend::permissions;
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::reply::{Reply, ReplyError};
 use crate::net::connection::Connection;
@@ -69,7 +70,7 @@ fn set_user(
     if name == DEFAULT_USER {
         follow_default_password(frontend);
     }
-    frontend.users_changed(by);
+    permissions::users_changed(frontend, by);
     Ok(Reply::OK)
 }
 
@@ -97,7 +98,7 @@ pub fn set_default_password(frontend: &Frontend, by: &Connection) {
         .users
         .borrow_mut()
         .set_default_password(frontend.context.config.borrow().requirepass.as_bytes());
-    frontend.users_changed(by);
+    permissions::users_changed(frontend, by);
 }
 
 fn delete_users(frontend: &Frontend, by: &Connection, names: &ArgList<'_>) -> Result<Reply, ReplyError> {
@@ -108,7 +109,7 @@ fn delete_users(frontend: &Frontend, by: &Connection, names: &ArgList<'_>) -> Re
         let mut users = frontend.context.acl.users.borrow_mut();
         names.iter().filter(|name| users.delete(name)).count()
     };
-    frontend.users_changed(by);
+    permissions::users_changed(frontend, by);
     Ok(Reply::count(deleted))
 }
 
@@ -121,7 +122,7 @@ fn load_users(frontend: &Frontend, by: &Connection) -> Result<Reply, ReplyError>
     tracing::info!(users = users.iter().len(), peer = %by.peer, "users were loaded from the file");
     *frontend.context.acl.users.borrow_mut() = users;
     follow_default_password(frontend);
-    frontend.users_changed(by);
+    permissions::users_changed(frontend, by);
     Ok(Reply::OK)
 }
 

@@ -6,6 +6,7 @@ use crate::commands::client;
 use crate::config::load::REDIS_VERSION;
 use crate::frontend::clients::protocol_number;
 use crate::frontend::frontend::Frontend;
+use crate::frontend::permissions;
 use crate::frontend::response::{Response, Why};
 use crate::model::reply::{Reply, ReplyError};
 use crate::net::connection::Connection;
@@ -67,7 +68,9 @@ fn answer<'a>(
         ConnectionCommand::Quit => Reply::OK,
         ConnectionCommand::Reset => reset(frontend, connection),
         ConnectionCommand::Auth { user, password } => {
-            frontend.log_in(connection, *user, password, "AUTH", context).map(|()| Reply::OK).into()
+            permissions::log_in(frontend, connection, *user, password, "AUTH", context)
+                .map(|()| Reply::OK)
+                .into()
         }
         ConnectionCommand::Hello(hello) => self::hello(frontend, connection, hello, context).into(),
         ConnectionCommand::Client(command) => return client::execute(frontend, connection, command),
@@ -103,9 +106,9 @@ fn hello(
     context: Context,
 ) -> Result<Reply, ReplyError> {
     if let Some((user, password)) = hello.auth {
-        frontend.log_in(connection, Some(user), password, "HELLO", context)?;
+        permissions::log_in(frontend, connection, Some(user), password, "HELLO", context)?;
     }
-    if !frontend.is_let_in(&connection.session.borrow()) {
+    if !permissions::is_let_in(frontend, &connection.session.borrow()) {
         return Err(ReplyError::new(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
              <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \

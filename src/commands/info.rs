@@ -5,6 +5,7 @@
 //! features that do not exist here (forks, scripts, replicas) are 0, for tools that look for the field.
 
 use crate::command::table::TABLE;
+use crate::commands::info_line::line;
 use crate::commands::info_streams;
 use crate::commands::memory::{Memory, human};
 use crate::config::config::Config;
@@ -393,10 +394,6 @@ const STATS_OF_WHAT_IS_NOT_HERE: [&str; 31] = [
 
 /// Maximum of the LRU clock in INFO (Redis `LRU_CLOCK_MAX`).
 const LRU_CLOCK_MAX: u64 = (1 << 24) - 1;
-
-pub fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
-    let _ = write!(text, "{name}:{value}\r\n");
-}
 
 /// A number of bytes, followed by its human-readable form.
 fn bytes_line(text: &mut String, name: &str, bytes: u64) {

@@ -1,6 +1,6 @@
 //! INFO streams: the largest streams, their groups and the lag of those (see `engine::report`).
 
-use crate::commands::info::line;
+use crate::commands::info_line::line;
 use crate::engine::report::{Report, StreamReport};
 use crate::frontend::frontend::Frontend;
 use std::fmt::Write;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod connection;
 pub mod debug;
 pub mod info;
+mod info_line;
 mod info_streams;
 pub mod keys;
 pub mod latency;

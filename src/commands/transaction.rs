@@ -17,6 +17,7 @@ use crate::command::value::{Command, Data, TransactionCommand};
 use crate::commands::{connection as connection_commands, keys, pubsub, server};
 use crate::engine::submission::{EngineAnswer, Outcome, Question, Work};
 use crate::frontend::frontend::Frontend;
+use crate::frontend::permissions;
 use crate::frontend::response::{Response, Why};
 use crate::model::args::{ArgList, OwnedArgs};
 use crate::model::log::PartitionId;
@@ -180,7 +181,7 @@ fn submit(
         // The others are checked when their turn comes.
         if is_decided_now
             && !user.allows_everything()
-            && let Err(error) = frontend.permit_at_exec(connection, &user, row, args, &parsed)
+            && let Err(error) = permissions::permit_at_exec(frontend, connection, &user, row, args, &parsed)
         {
             steps.push(ExecStep::Done(Reply::Error(error)));
             continue;
@@ -384,7 +385,7 @@ fn execute_inside_exec<'r>(
     let parsed = (row.parse)(args);
     let user = connection.session.borrow().user.clone();
     if !user.allows_everything()
-        && let Err(error) = frontend.permit_at_exec(connection, &user, row, args, &parsed)
+        && let Err(error) = permissions::permit_at_exec(frontend, connection, &user, row, args, &parsed)
     {
         return Reply::Error(error).into();
     }

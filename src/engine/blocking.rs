@@ -11,6 +11,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::engine::blocked_reads::{AnyRead, BlockedId, BlockedState, OwnedGroupRead, OwnedRead};
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::scatter::{self, Target};
+use crate::engine::several;
 use crate::engine::submission::{Ending, EngineAnswer, Outcome};
 use crate::model::log::{PartitionId, ProposalId};
 use crate::model::reply::ReplyError;
@@ -40,7 +41,7 @@ pub(super) fn block(
     match read {
         Data::Query(Query::Stream(StreamQuery::Read(read))) => {
             let resolved = resolve_new(engine, database, read);
-            let reply = engine.read_per_stream(database, &resolved);
+            let reply = several::read_per_stream(engine, database, &resolved);
             if reply != Answer::NilArray {
                 return Some(Outcome::of(request, reply));
             }
@@ -101,7 +102,7 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let AnyRead::Read(read) = &blocked.read else { return };
     let (database, read, is_forbidden) = (blocked.database, read.clone(), blocked.is_forbidden);
-    let reply = engine.read_per_stream(database, &read.as_read());
+    let reply = several::read_per_stream(engine, database, &read.as_read());
     if reply != Answer::NilArray {
         let answer = if is_forbidden { EngineAnswer::Forbidden } else { reply.into() };
         end(engine, id, answer);

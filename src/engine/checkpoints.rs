@@ -3,6 +3,7 @@
 
 use crate::command::value::server::CheckpointCommand;
 use crate::engine::engine::Engine;
+use crate::engine::report;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{CheckpointAnswer, Outcome};
 use crate::model::reply::ReplyError;
@@ -88,7 +89,7 @@ pub(super) fn save(engine: &mut Engine, request: RequestId) {
 pub(super) fn note_begin(engine: &mut Engine) {
     engine.checkpoints.asked = std::mem::take(&mut engine.checkpoints.askers);
     engine.checkpoints.log.began_ms = Some(engine.context.clock.monotonic_ms());
-    engine.checkpoints.changes_begun = engine.changes();
+    engine.checkpoints.changes_begun = report::changes(engine);
 }
 
 /// A checkpoint was written, or failed because of the disk. After a failure the journal is unchanged, nothing

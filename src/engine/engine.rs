@@ -1,18 +1,16 @@
 //! The engine: its owners and the routes of submissions.
 
 use crate::command::value::group::GroupRead;
-use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
-use crate::command::value::stream::{Read, StreamQuery};
 use crate::command::value::{Data, Query, Write};
 use crate::context::context::NodeContext;
 use crate::engine::blocked_reads::{BlockedId, BlockedReads};
 use crate::engine::checkpoints::Checkpoints;
 use crate::engine::report::Survey;
-use crate::engine::scatter::{ChainId, GatherId, Merge, Scatter, Target};
+use crate::engine::scatter::{ChainId, GatherId, Scatter};
 use crate::engine::statistics::{EngineStatistics, Spike};
 use crate::engine::submission::{EngineAnswer, Interest, Notice, Outcome, Position, Question, STOPPED, Work};
 use crate::engine::upkeep::Upkeep;
-use crate::engine::{blocking, questions, scatter, upkeep};
+use crate::engine::{blocking, questions, scatter, several, upkeep};
 use crate::model::log::{PartitionId, ProposalId};
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
@@ -24,7 +22,6 @@ use crate::state::answer::Answer;
 use crate::state::effects::{Effect, Effects, Lookups};
 use crate::state::machine::{Answered, Machine};
 use crate::state::op::{Op, Transaction};
-use crate::state::query::Page;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -130,8 +127,8 @@ impl Engine {
             Work::Data { partition, database, data, position } => {
                 self.data(request, partition, database, data, position)
             }
-            Work::Everywhere { database, data } => self.everywhere(request, database, data),
-            Work::PerStream { database, data } => self.per_stream(request, database, data),
+            Work::Everywhere { database, data } => several::everywhere(self, request, database, data),
+            Work::PerStream { database, data } => several::per_stream(self, request, database, data),
             Work::Blocking { database, read, timeout_ms } => {
                 blocking::block(self, request, database, read, timeout_ms)
             }
@@ -347,7 +344,7 @@ impl Engine {
     }
 
     /// The misses of a query, in all partitions of its keys.
-    fn misses(&self, database: u32, query: &Query<'_>) -> Vec<Effect> {
+    pub(super) fn misses(&self, database: u32, query: &Query<'_>) -> Vec<Effect> {
         let now = self.context.now();
         let mut effects = self.effects();
         for key in query.keys_read() {
@@ -366,103 +363,6 @@ impl Engine {
     /// Whether an XREADGROUP would find entries or change state.
     pub(super) fn would_change(&self, partition: PartitionId, database: u32, read: &GroupRead<'_>) -> bool {
         self.partition(partition).read().would_change(database, self.context.now(), read)
-    }
-
-    fn everywhere(&mut self, request: RequestId, database: u32, data: &Data<'_>) -> Option<Outcome> {
-        match data {
-            Data::Query(Query::Key(query)) => {
-                Some(Outcome::of(request, self.query_everywhere(database, query)))
-            }
-            Data::Write(
-                write @ Write::Key(
-                    KeyWrite::FlushAll | KeyWrite::FlushDatabase | KeyWrite::SwapDatabases { .. },
-                ),
-            ) => {
-                scatter::write_everywhere(self, database, write, Merge::Same, Target::Request(request));
-                self.take_immediate(request)
-            }
-            other => panic!("{other:?} concerns keys of one hash slot"),
-        }
-    }
-
-    fn query_everywhere(&self, database: u32, query: &KeyQuery<'_>) -> Answer {
-        let now = self.context.now();
-        match query {
-            KeyQuery::Count => {
-                Answer::count(self.ids().map(|id| self.partition(id).read().count(database, now)).sum())
-            }
-            KeyQuery::Matching { pattern } => {
-                let found =
-                    self.ids().flat_map(|id| self.partition(id).read().matching(database, now, pattern));
-                Answer::Keys(found.collect())
-            }
-            KeyQuery::Random { chance } => {
-                let first = (chance % u64::from(self.router.partitions())) as u16;
-                let ids = (first..self.router.partitions()).chain(0..first).map(PartitionId);
-                let mut found = ids.filter_map(|id| self.partition(id).read().random(database, now, *chance));
-                found.next().map_or(Answer::Nil, Answer::Bulk)
-            }
-            KeyQuery::Scan(scan) => self.scan_everywhere(database, scan),
-            other => panic!("{other:?} concerns keys of one hash slot"),
-        }
-    }
-
-    /// Scans one partition after the other, until one has more or COUNT is reached. The partition is the
-    /// remainder of the cursor, so cursors stay small.
-    fn scan_everywhere(&self, database: u32, scan: &Scan<'_>) -> Answer {
-        let now = self.context.now();
-        let partitions = u64::from(self.router.partitions());
-        let mut cursor = scan.cursor;
-        let mut found = Vec::new();
-        loop {
-            let (id, inner) = (cursor % partitions, cursor / partitions);
-            let part = Scan { cursor: inner, ..*scan };
-            let page = self.partition(PartitionId(id as u16)).read().scan(database, now, &part);
-            found.extend(page.keys);
-            cursor = match page.next {
-                0 if id + 1 == partitions => 0,
-                0 => id + 1,
-                next => next.saturating_mul(partitions).saturating_add(id),
-            };
-            if cursor == 0 || page.next != 0 || found.len() as u64 >= scan.count {
-                return Answer::Page(Page { next: cursor, keys: found });
-            }
-        }
-    }
-
-    fn per_stream(&mut self, request: RequestId, database: u32, data: &Data<'_>) -> Option<Outcome> {
-        match data {
-            Data::Query(query @ Query::Stream(StreamQuery::Read(read))) => {
-                let mut outcome = Outcome::of(request, self.read_per_stream(database, read));
-                if self.interest.misses {
-                    outcome.events = self.misses(database, query);
-                    upkeep::delete_due(self, &outcome.events);
-                }
-                Some(outcome)
-            }
-            Data::Write(Write::GroupRead(read)) => {
-                scatter::group_read_per_stream(self, database, read, Target::Request(request));
-                self.take_immediate(request)
-            }
-            other => panic!("{other:?} does not span hash slots"),
-        }
-    }
-
-    /// XREAD over any streams, each from its own partition.
-    pub(super) fn read_per_stream(&mut self, database: u32, read: &Read<'_>) -> Answer {
-        let mut found = Vec::new();
-        for stream in &read.streams {
-            // A refusal counts wherever it stands.
-            let left = read.limits.after(&found);
-            let one = Read { limits: left.unwrap_or(read.limits), streams: vec![*stream], ..*read };
-            let query = Query::Stream(StreamQuery::Read(one));
-            match self.query(self.router.of_key(stream.0), database, &query) {
-                Answer::Streams(more) if left.is_some() => found.extend(more),
-                error @ Answer::Refused(_) => return error,
-                _ => {}
-            }
-        }
-        if found.is_empty() { Answer::NilArray } else { Answer::Streams(found) }
     }
 
     /// The outcome of the current request, if submitting its work produced one.

@@ -12,6 +12,7 @@ mod blocked_reads;
 pub mod engine;
 mod blocking;
 mod scatter;
+mod several;
 mod round;
 pub mod upkeep;
 pub mod checkpoints;

@@ -97,16 +97,14 @@ pub struct Survey {
     largest: Vec<StreamKey>,
 }
 
-impl Engine {
-    /// Log entries applied, over all partitions.
-    fn applied_entries(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.read().applied().0).sum()
-    }
+/// Log entries applied, over all partitions.
+fn applied_entries(engine: &Engine) -> u64 {
+    engine.partitions.iter().map(|partition| partition.read().applied().0).sum()
+}
 
-    /// Writes applied, over all partitions.
-    pub(super) fn changes(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.read().changes()).sum()
-    }
+/// Writes applied, over all partitions.
+pub(super) fn changes(engine: &Engine) -> u64 {
+    engine.partitions.iter().map(|partition| partition.read().changes()).sum()
 }
 
 /// The current figures; with `streams` also those of single streams.
@@ -128,8 +126,8 @@ pub(super) fn report(engine: &mut Engine, streams: bool) -> Report {
         statistics: engine.statistics.clone(),
         blocked: engine.blocked.counts(),
         checkpoints: engine.checkpoints.log.clone(),
-        applied: engine.applied_entries(),
-        changes: engine.changes(),
+        applied: applied_entries(engine),
+        changes: changes(engine),
         keys,
         databases,
         journal_bytes_since_checkpoint: engine.committer.bytes_since_checkpoint(),

@@ -115,18 +115,16 @@ impl Engine {
 
     /// Handles the results of proposals, in log order of each partition.
     pub fn handle(&mut self, event: CommitEvent) {
+        let (partition, applied) = (event.partition(), event.applied());
         match event {
-            CommitEvent::Committed { partition, log_id, payload, proposal } => {
-                match (payload, proposal) {
-                    (Payload::Blank, _) => self.partition_mut(partition).skip(log_id.index),
-                    (Payload::Entry(entry), Some(proposal)) => {
-                        let work = self.partition_mut(partition).take_committed(proposal, &entry);
-                        self.apply(partition, log_id.index, &entry, proposal, work);
-                    }
-                    (Payload::Entry(entry), None) => self.apply_foreign(partition, log_id.index, &entry),
+            CommitEvent::Committed { partition, log_id, payload, proposal } => match (payload, proposal) {
+                (Payload::Blank, _) => self.partition_mut(partition).skip(log_id.index),
+                (Payload::Entry(entry), Some(proposal)) => {
+                    let work = self.partition_mut(partition).take_committed(proposal, &entry);
+                    self.apply(partition, log_id.index, &entry, proposal, work);
                 }
-                self.committer.applied(partition, log_id.index);
-            }
+                (Payload::Entry(entry), None) => self.apply_foreign(partition, log_id.index, &entry),
+            },
             CommitEvent::Refused { partition, proposal, .. } => self.end_refused(partition, proposal),
             CommitEvent::Unknown { partition, proposal } => self.end_unknown(partition, proposal),
             CommitEvent::Installed { partition, machine } => {
@@ -138,10 +136,11 @@ impl Engine {
                 tracing::error!(partition = partition.0, reason, "the group of this partition has stopped");
             }
         }
-        let now = self.context.now();
-        for id in self.ids() {
-            self.finish_unlogged(id, now);
+        if let Some(index) = applied {
+            self.committer.applied(partition, index);
         }
+        let now = self.context.now();
+        self.finish_unlogged(partition, now);
     }
 
     /// Applies an entry of another node, or of a local proposal that has already ended. No request waits for

@@ -4,15 +4,15 @@ use crate::context::context::NodeContext;
 use crate::engine::port::Port;
 use crate::engine::submission::{Ending, Notice};
 use crate::frontend::pause::Pause;
-use crate::frontend::statistics::SlowCommands;
+use crate::frontend::slow_commands::SlowCommands;
 use crate::model::time::TimeMs;
 use crate::net::connection::{Connection, Hold};
 use crate::net::connections::Connections;
+use crate::net::tls::config::Offer;
 use crate::observe::metrics::Metrics;
 use crate::observe::stopwatch::Stopwatch;
 use crate::partition::router::Router;
 use crate::push::push::Push;
-use rustls::ServerConfig;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct Frontend {
     pub stopwatch: Stopwatch,
     pub slow: SlowCommands,
     /// The configuration of new TLS connections; `None` without a TLS port.
-    pub tls: RefCell<Option<Arc<ServerConfig>>>,
+    pub tls: RefCell<Option<Offer>>,
     /// DEBUG PAUSE-CRON.
     pub cron_paused: Cell<bool>,
     /// Connections that wait until fewer bytes are in flight.
@@ -37,7 +37,7 @@ pub struct Frontend {
 }
 
 impl Frontend {
-    pub fn new(context: Arc<NodeContext>, port: Port, tls: Option<Arc<ServerConfig>>) -> Frontend {
+    pub fn new(context: Arc<NodeContext>, port: Port, tls: Option<Offer>) -> Frontend {
         let metrics = Rc::<Metrics>::default();
         let partitions = context.config.borrow().partitions;
         let frontend = Frontend {

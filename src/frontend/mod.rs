@@ -9,4 +9,5 @@ pub mod frontend;
 pub mod pause;
 pub mod permissions;
 pub mod response;
+pub mod slow_commands;
 pub mod statistics;

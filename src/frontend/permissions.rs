@@ -29,197 +29,195 @@ const NO_PASSWORD_SET: ReplyError = ReplyError::new(
      is correct?",
 );
 
-impl Frontend {
-    /// Whether a session needs no login (any more).
-    pub fn is_let_in(&self, session: &Session) -> bool {
-        session.authenticated || self.context.acl.users.borrow().default_user().is_open()
-    }
+/// Whether a session needs no login (any more).
+pub fn is_let_in(frontend: &Frontend, session: &Session) -> bool {
+    session.authenticated || frontend.context.acl.users.borrow().default_user().is_open()
+}
 
-    /// Requires a login before a command, except of unrestricted sessions.
-    pub fn check_login(&self, connection: &Connection, row: &Row) -> Result<(), ReplyError> {
-        if row.flags.contains(Flags::NO_AUTH) || self.is_let_in(&connection.session.borrow()) {
-            Ok(())
-        } else {
-            Err(NOT_LOGGED_IN)
-        }
+/// Requires a login before a command, except of unrestricted sessions.
+pub fn check_login(frontend: &Frontend, connection: &Connection, row: &Row) -> Result<(), ReplyError> {
+    if row.flags.contains(Flags::NO_AUTH) || is_let_in(frontend, &connection.session.borrow()) {
+        Ok(())
+    } else {
+        Err(NOT_LOGGED_IN)
     }
+}
 
-    /// Whether the session's user may send the request.
-    pub fn permit(
-        &self,
-        connection: &Connection,
-        row: &'static Row,
-        args: Args<'_>,
-        parsed: &Result<Command<'_>, ReplyError>,
-    ) -> Result<(), ReplyError> {
-        let (user, context) = {
+/// Whether the session's user may send the request.
+pub fn permit(
+    frontend: &Frontend,
+    connection: &Connection,
+    row: &'static Row,
+    args: Args<'_>,
+    parsed: &Result<Command<'_>, ReplyError>,
+) -> Result<(), ReplyError> {
+    let (user, context) = {
+        let mut session = connection.session.borrow_mut();
+        // The client's last command, for ACL LOG.
+        session.last_command = Some(row);
+        let context = if session.queue.is_some() { Context::Multi } else { Context::TopLevel };
+        (session.user.clone(), context)
+    };
+    demand(row, args, parsed).check(&user).map_err(|denied| {
+        note_denied(frontend, connection, &user, row, denied, context);
+        denied.error(&user, row)
+    })
+}
+
+/// The refusal of a blocked read whose user has lost the permission since it began.
+pub fn refuse_blocked(frontend: &Frontend, connection: &Connection) -> Option<ReplyError> {
+    let blocked = connection.blocked.borrow();
+    let blocked = blocked.as_ref()?;
+    let user = connection.session.borrow().user.clone();
+    let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
+    let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
+    let denied = demand.check(&user).err()?;
+    note_denied(frontend, connection, &user, blocked.row, denied, Context::TopLevel);
+    frontend.metrics.note_rejection(blocked.row.index());
+    Some(denied.error(&user, blocked.row))
+}
+
+/// Tells the engine whether the user of a blocked read still has the permission.
+fn review_blocked(frontend: &Frontend, connection: &Connection) {
+    let blocked = connection.blocked.borrow();
+    let Some(blocked) = blocked.as_ref() else { return };
+    let session = connection.session.borrow();
+    let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
+    let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
+    let forbidden = !session.unrestricted && demand.check(&session.user).is_err();
+    frontend.port.notice(Notice::Forbid { request: blocked.request, forbidden });
+}
+
+/// Whether a queued request may be executed now, by the user that would execute it.
+pub fn permit_at_exec(
+    frontend: &Frontend,
+    connection: &Connection,
+    user: &User,
+    row: &'static Row,
+    args: Args<'_>,
+    parsed: &Result<Command<'_>, ReplyError>,
+) -> Result<(), ReplyError> {
+    demand(row, args, parsed).check(user).map_err(|denied| {
+        note_denied(frontend, connection, user, row, denied, Context::Multi);
+        denied.error_at_exec()
+    })
+}
+
+fn note_denied(
+    frontend: &Frontend,
+    connection: &Connection,
+    user: &User,
+    row: &Row,
+    denied: Denied<'_>,
+    context: Context,
+) {
+    let (reason, counter, object) = match denied {
+        Denied::Command => (Reason::Command, &frontend.metrics.denied_commands, row.full_name().as_bytes()),
+        Denied::Key(key) => (Reason::Key, &frontend.metrics.denied_keys, key),
+        Denied::Channel(channel) => (Reason::Channel, &frontend.metrics.denied_channels, channel),
+    };
+    counter.add(1);
+    let event = Event { reason, context, object: object.to_vec(), user: user.name().to_vec() };
+    log_denial(frontend, connection, event);
+}
+
+fn log_denial(frontend: &Frontend, connection: &Connection, event: Event) {
+    let client = frontend.describe_client(connection, false);
+    let entries_max = usize::try_from(frontend.context.config.borrow().acllog_max_len).unwrap_or(usize::MAX);
+    frontend.context.acl.log.borrow_mut().note(event, client, frontend.now().0, entries_max);
+}
+
+// ---- Logins.
+
+/// AUTH, and the AUTH of HELLO (`command` tells which). The old form has no `user` and means the default
+/// user.
+pub fn log_in(
+    frontend: &Frontend,
+    connection: &Connection,
+    user: Option<&[u8]>,
+    password: &[u8],
+    command: &'static str,
+    context: Context,
+) -> Result<(), ReplyError> {
+    let users = frontend.context.acl.users.borrow();
+    if user.is_none() && users.default_user().needs_no_password() {
+        return Err(NO_PASSWORD_SET);
+    }
+    let name = user.unwrap_or(DEFAULT_USER);
+    let (address, now_ms) = (connection.peer.ip(), frontend.monotonic_ms());
+    let limits = login_limits(&frontend.context.config.borrow());
+    if let Err(wait_ms) = frontend.context.acl.throttle.borrow().check(address, now_ms, limits) {
+        frontend.metrics.denied_logins.add(1);
+        frontend.metrics.throttled_logins.add(1);
+        return Err(ReplyError::owned(format!(
+            "ERR Too many failed logins from this address, try again in {wait_ms} ms"
+        )));
+    }
+    if let Some(user) = users.authenticate(name, password) {
+        let mut session = connection.session.borrow_mut();
+        session.user = user.clone();
+        session.authenticated = true;
+        session.unrestricted = user.allows_everything();
+        return Ok(());
+    }
+    frontend.context.acl.throttle.borrow_mut().note_failure(address, now_ms, limits);
+    frontend.metrics.denied_logins.add(1);
+    tracing::warn!(peer = %connection.peer, user = %name.escape_ascii(), "failed login");
+    let event = Event { reason: Reason::Auth, context, object: command.into(), user: name.to_vec() };
+    log_denial(frontend, connection, event);
+    Err(WRONG_PASSWORD)
+}
+
+// ---- Changes of users.
+
+/// Users were changed by `by`: every session gets the current version of its user. Clients of deleted
+/// users are closed, as are subscribers whose user has lost one of their channels (Redis
+/// `ACLFreeUserAndKillClients`, `ACLKillPubsubClientsIfNeeded`).
+pub fn users_changed(frontend: &Frontend, by: &Connection) {
+    let mut closed = Vec::new();
+    {
+        let users = frontend.context.acl.users.borrow();
+        let is_open = users.default_user().is_open();
+        for connection in frontend.connections.all().values() {
             let mut session = connection.session.borrow_mut();
-            // The client's last command, for ACL LOG.
-            session.last_command = Some(row);
-            let context = if session.queue.is_some() { Context::Multi } else { Context::TopLevel };
-            (session.user.clone(), context)
-        };
-        demand(row, args, parsed).check(&user).map_err(|denied| {
-            self.note_denied(connection, &user, row, denied, context);
-            denied.error(&user, row)
-        })
-    }
-
-    /// The refusal of a blocked read whose user has lost the permission since it began.
-    pub fn refuse_blocked(&self, connection: &Connection) -> Option<ReplyError> {
-        let blocked = connection.blocked.borrow();
-        let blocked = blocked.as_ref()?;
-        let user = connection.session.borrow().user.clone();
-        let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
-        let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
-        let denied = demand.check(&user).err()?;
-        self.note_denied(connection, &user, blocked.row, denied, Context::TopLevel);
-        self.metrics.note_rejection(blocked.row.index());
-        Some(denied.error(&user, blocked.row))
-    }
-
-    /// Tells the engine whether the user of a blocked read still has the permission.
-    fn review_blocked(&self, connection: &Connection) {
-        let blocked = connection.blocked.borrow();
-        let Some(blocked) = blocked.as_ref() else { return };
-        let session = connection.session.borrow();
-        let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
-        let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
-        let forbidden = !session.unrestricted && demand.check(&session.user).is_err();
-        self.port.notice(Notice::Forbid { request: blocked.request, forbidden });
-    }
-
-    /// Whether a queued request may be executed now, by the user that would execute it.
-    pub fn permit_at_exec(
-        &self,
-        connection: &Connection,
-        user: &User,
-        row: &'static Row,
-        args: Args<'_>,
-        parsed: &Result<Command<'_>, ReplyError>,
-    ) -> Result<(), ReplyError> {
-        demand(row, args, parsed).check(user).map_err(|denied| {
-            self.note_denied(connection, user, row, denied, Context::Multi);
-            denied.error_at_exec()
-        })
-    }
-
-    fn note_denied(
-        &self,
-        connection: &Connection,
-        user: &User,
-        row: &Row,
-        denied: Denied<'_>,
-        context: Context,
-    ) {
-        let (reason, counter, object) = match denied {
-            Denied::Command => (Reason::Command, &self.metrics.denied_commands, row.full_name().as_bytes()),
-            Denied::Key(key) => (Reason::Key, &self.metrics.denied_keys, key),
-            Denied::Channel(channel) => (Reason::Channel, &self.metrics.denied_channels, channel),
-        };
-        counter.add(1);
-        let event = Event { reason, context, object: object.to_vec(), user: user.name().to_vec() };
-        self.log_denial(connection, event);
-    }
-
-    fn log_denial(&self, connection: &Connection, event: Event) {
-        let client = self.describe_client(connection, false);
-        let entries_max = usize::try_from(self.context.config.borrow().acllog_max_len).unwrap_or(usize::MAX);
-        self.context.acl.log.borrow_mut().note(event, client, self.now().0, entries_max);
-    }
-
-    // ---- Logins.
-
-    /// AUTH, and the AUTH of HELLO (`command` tells which). The old form has no `user` and means the default
-    /// user.
-    pub fn log_in(
-        &self,
-        connection: &Connection,
-        user: Option<&[u8]>,
-        password: &[u8],
-        command: &'static str,
-        context: Context,
-    ) -> Result<(), ReplyError> {
-        let users = self.context.acl.users.borrow();
-        if user.is_none() && users.default_user().needs_no_password() {
-            return Err(NO_PASSWORD_SET);
-        }
-        let name = user.unwrap_or(DEFAULT_USER);
-        let (address, now_ms) = (connection.peer.ip(), self.monotonic_ms());
-        let limits = login_limits(&self.context.config.borrow());
-        if let Err(wait_ms) = self.context.acl.throttle.borrow().check(address, now_ms, limits) {
-            self.metrics.denied_logins.add(1);
-            self.metrics.throttled_logins.add(1);
-            return Err(ReplyError::owned(format!(
-                "ERR Too many failed logins from this address, try again in {wait_ms} ms"
-            )));
-        }
-        if let Some(user) = users.authenticate(name, password) {
-            let mut session = connection.session.borrow_mut();
-            session.user = user.clone();
-            session.authenticated = true;
-            session.unrestricted = user.allows_everything();
-            return Ok(());
-        }
-        self.context.acl.throttle.borrow_mut().note_failure(address, now_ms, limits);
-        self.metrics.denied_logins.add(1);
-        tracing::warn!(peer = %connection.peer, user = %name.escape_ascii(), "failed login");
-        let event = Event { reason: Reason::Auth, context, object: command.into(), user: name.to_vec() };
-        self.log_denial(connection, event);
-        Err(WRONG_PASSWORD)
-    }
-
-    // ---- Changes of users.
-
-    /// Users were changed by `by`: every session gets the current version of its user. Clients of deleted
-    /// users are closed, as are subscribers whose user has lost one of their channels (Redis
-    /// `ACLFreeUserAndKillClients`, `ACLKillPubsubClientsIfNeeded`).
-    pub fn users_changed(&self, by: &Connection) {
-        let mut closed = Vec::new();
-        {
-            let users = self.context.acl.users.borrow();
-            let is_open = users.default_user().is_open();
-            for connection in self.connections.all().values() {
-                let mut session = connection.session.borrow_mut();
-                match users.get(session.user.name()) {
-                    Some(user) => {
-                        if !Arc::ptr_eq(user, &session.user) {
-                            if loses_channels(&session.user, user) && !self.may_listen(connection, user) {
-                                closed.push(connection.clone());
-                            }
-                            session.user = user.clone();
+            match users.get(session.user.name()) {
+                Some(user) => {
+                    if !Arc::ptr_eq(user, &session.user) {
+                        if loses_channels(&session.user, user) && !may_listen(frontend, connection, user) {
+                            closed.push(connection.clone());
                         }
-                        session.unrestricted = (session.authenticated || is_open) && user.allows_everything();
+                        session.user = user.clone();
                     }
-                    None => {
-                        // The connection is closing; nothing that it still does uses permissions.
-                        session.user = users.default_user().clone();
-                        session.authenticated = false;
-                        session.unrestricted = false;
-                        closed.push(connection.clone());
-                    }
+                    session.unrestricted = (session.authenticated || is_open) && user.allows_everything();
+                }
+                None => {
+                    // The connection is closing; nothing that it still does uses permissions.
+                    session.user = users.default_user().clone();
+                    session.authenticated = false;
+                    session.unrestricted = false;
+                    closed.push(connection.clone());
                 }
             }
         }
-        for connection in self.connections.all().values() {
-            self.review_blocked(connection);
-        }
-        for connection in closed {
-            self.kill(by, &connection);
-        }
     }
+    for connection in frontend.connections.all().values() {
+        review_blocked(frontend, connection);
+    }
+    for connection in closed {
+        frontend.kill(by, &connection);
+    }
+}
 
-    /// Whether the user may use all subscriptions of the connection.
-    fn may_listen(&self, connection: &Connection, user: &User) -> bool {
-        let registry = self.push.registry.borrow();
-        let allowed = |name: &[u8], is_pattern| {
-            user.selectors().iter().any(|selector| selector.allows_channel(name, is_pattern))
-        };
-        [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter().all(|kind| {
-            let names = registry.names(connection.subscriber(), kind);
-            names.iter().all(|name| allowed(name, kind == Kind::Pattern))
-        })
-    }
+/// Whether the user may use all subscriptions of the connection.
+fn may_listen(frontend: &Frontend, connection: &Connection, user: &User) -> bool {
+    let registry = frontend.push.registry.borrow();
+    let allowed = |name: &[u8], is_pattern| {
+        user.selectors().iter().any(|selector| selector.allows_channel(name, is_pattern))
+    };
+    [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter().all(|kind| {
+        let names = registry.names(connection.subscriber(), kind);
+        names.iter().all(|name| allowed(name, kind == Kind::Pattern))
+    })
 }
 
 fn demand<'c>(row: &'static Row, args: Args<'c>, parsed: &'c Result<Command<'c>, ReplyError>) -> Demand<'c> {

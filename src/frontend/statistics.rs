@@ -10,41 +10,15 @@
 
 use crate::command::spec::{Flags, Row};
 use crate::frontend::frontend::Frontend;
+use crate::frontend::slow_commands::OFF;
 use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::Reply;
 use crate::model::request::RequestId;
 use crate::net::connection::Connection;
-use crate::observe::latency::{Event, LatencyMonitor, Sample};
-use crate::observe::slow_log::{SlowCommand, SlowLog};
+use crate::observe::latency::{Event, Sample};
+use crate::observe::slow_log::SlowCommand;
 use crate::session::pending::{Meter, shown};
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-
-/// The thresholds and logs of slow commands.
-pub struct SlowCommands {
-    pub log: RefCell<SlowLog>,
-    pub latency: RefCell<LatencyMonitor>,
-    /// A command that takes this long is examined: the lesser of the next two.
-    attention_ns: Cell<u64>,
-    /// `slowlog-log-slower-than`; the greatest number is off.
-    slow_ns: Cell<u64>,
-    /// `latency-monitor-threshold`; the greatest number is off.
-    spike_ns: Cell<u64>,
-}
-
-const OFF: u64 = u64::MAX;
-
-impl Default for SlowCommands {
-    fn default() -> Self {
-        SlowCommands {
-            log: RefCell::default(),
-            latency: RefCell::default(),
-            attention_ns: Cell::new(OFF),
-            slow_ns: Cell::new(OFF),
-            spike_ns: Cell::new(OFF),
-        }
-    }
-}
 
 /// With a threshold below this, the arguments of every write are kept until it is applied; otherwise only of
 /// writes that may take this long.

@@ -8,5 +8,6 @@ pub mod connection;
 pub mod connections;
 pub mod listener;
 pub mod output;
+pub mod readiness;
 pub mod socket;
 pub mod tls;

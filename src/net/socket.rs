@@ -4,6 +4,7 @@
 //! One call here is one system call: tokio knows that a read which did not fill its buffer has emptied the
 //! socket.
 
+use crate::net::readiness::is_read_closed;
 use crate::net::tls::stream::TlsStream;
 use std::cell::RefCell;
 use std::io::{self, IoSlice};
@@ -144,14 +145,5 @@ impl WriteHalf {
             WriteHalf::Unix(socket) => is_read_closed(socket.ready(Interest::READABLE)),
             WriteHalf::Tls(stream) => stream.borrow().has_peer_closed(),
         }
-    }
-}
-
-/// Polls once, without waiting.
-pub fn is_read_closed(ready: impl Future<Output = io::Result<tokio::io::Ready>>) -> bool {
-    match std::pin::pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(ready)) => ready.is_read_closed(),
-        Poll::Ready(Err(_)) => true,
-        Poll::Pending => false,
     }
 }

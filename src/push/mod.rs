@@ -6,6 +6,7 @@
 pub mod invalidation;
 pub mod key_events;
 pub mod messages;
+pub mod monitor_list;
 pub mod monitors;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod push;

@@ -12,46 +12,8 @@ use crate::net::address::Address;
 use crate::net::connection::Connection;
 use crate::net::connections::Connections;
 use crate::push::push::Push;
-use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
-
-/// The monitoring connections.
-#[derive(Default)]
-pub struct Monitors {
-    connections: RefCell<Vec<Rc<Connection>>>,
-    /// The only check on the path of every request.
-    any: Cell<bool>,
-}
-
-impl Monitors {
-    #[inline]
-    pub fn is_any(&self) -> bool {
-        self.any.get()
-    }
-
-    pub fn len(&self) -> usize {
-        self.connections.borrow().len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        !self.is_any()
-    }
-
-    fn add(&self, connection: &Rc<Connection>) {
-        self.connections.borrow_mut().push(connection.clone());
-        self.any.set(true);
-    }
-
-    /// Does nothing if the connection does not monitor.
-    pub fn remove(&self, connection: &Connection) {
-        if self.is_any() {
-            let mut connections = self.connections.borrow_mut();
-            connections.retain(|known| known.id != connection.id);
-            self.any.set(!connections.is_empty());
-        }
-    }
-}
 
 impl Push {
     /// MONITOR of a connection without pending requests.
@@ -88,7 +50,7 @@ impl Push {
             },
             redact::shown(row, args),
         );
-        let monitors = self.monitors.connections.borrow().clone();
+        let monitors = self.monitors.all();
         for monitor in monitors.iter().filter(|monitor| !monitor.is_closing()) {
             monitor.push(&line);
             // Monitor output has no backpressure, so the limits of subscribers apply.

@@ -4,7 +4,7 @@ use crate::engine::submission::Interest;
 use crate::model::key_events::EventClasses;
 use crate::net::connection::Connection;
 use crate::pubsub::registry::Registry;
-use crate::push::monitors::Monitors;
+use crate::push::monitor_list::Monitors;
 use crate::push::tracking::Tracking;
 use std::cell::{Cell, RefCell};
 

@@ -5,6 +5,7 @@
 
 use crate::engine::submission::Ending;
 use crate::frontend::frontend::Frontend;
+use crate::frontend::permissions;
 use crate::frontend::response::Why;
 use crate::model::limits::{OUTPUT_PAUSE_BYTES, PIPELINE_PENDING_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
 use crate::model::reply::Reply;
@@ -314,7 +315,7 @@ fn request_limits(frontend: &Frontend, connection: &Connection) -> RequestLimits
     RequestLimits {
         bulk_bytes_max: config.proto_max_bulk_len,
         query_buffer_bytes_max: config.client_query_buffer_limit,
-        authenticated: frontend.is_let_in(&connection.session.borrow()),
+        authenticated: permissions::is_let_in(frontend, &connection.session.borrow()),
         ..RequestLimits::default()
     }
 }
@@ -328,7 +329,7 @@ fn cut_off_if_over_limit(frontend: &Frontend, connection: &Connection) -> bool {
     }
     let (authenticated, subscribed) = {
         let session = connection.session.borrow();
-        (frontend.is_let_in(&session), session.subscriptions > 0)
+        (permissions::is_let_in(frontend, &session), session.subscriptions > 0)
     };
     if authenticated {
         return frontend.connections.cut_off_if_over_limit(connection, subscribed);

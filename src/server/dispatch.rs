@@ -9,6 +9,7 @@ use crate::commands::{blocking, connection as connection_commands, keys, pubsub,
 use crate::engine::submission::{Outcome, STOPPED, Work};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::pause::is_write;
+use crate::frontend::permissions;
 use crate::frontend::response::{Response, Why};
 use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::{Reply, ReplyError};
@@ -173,13 +174,13 @@ fn check(
     let (unrestricted, is_monitoring) = (session.unrestricted, session.is_monitoring);
     drop(session);
     if !unrestricted {
-        frontend.check_login(connection, row)?;
+        permissions::check_login(frontend, connection, row)?;
     }
     if is_queueing && row.flags.contains(Flags::NO_MULTI) {
         return Err(ReplyError::new("ERR Command not allowed inside a transaction"));
     }
     if !unrestricted {
-        frontend.permit(connection, row, args, &(row.parse)(args))?;
+        permissions::permit(frontend, connection, row, args, &(row.parse)(args))?;
     }
     if is_subscribed_only && !row.flags.contains(Flags::WHILE_SUBSCRIBED) {
         return Err(ReplyError::owned(format!(

@@ -4,6 +4,7 @@ use crate::commands::{debug, transaction};
 use crate::engine::engine::Delivery;
 use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::frontend::frontend::Frontend;
+use crate::frontend::permissions;
 use crate::model::reply::Reply;
 use crate::model::request::RequestId;
 use crate::net::connection::Connection;
@@ -69,7 +70,7 @@ fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
 
 fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: RequestId, answer: EngineAnswer) {
     let reply = match answer {
-        EngineAnswer::Forbidden => match frontend.refuse_blocked(connection) {
+        EngineAnswer::Forbidden => match permissions::refuse_blocked(frontend, connection) {
             Some(error) => Reply::Error(error),
             // The user regained the permission while the refusal was in flight.
             None => Reply::NilArray,

@@ -3,6 +3,7 @@
 
 use crate::engine::upkeep::Every;
 use crate::frontend::frontend::Frontend;
+use crate::frontend::permissions;
 use crate::net::connection::Hold;
 use std::rc::Rc;
 use std::time::Duration;
@@ -97,7 +98,7 @@ fn close_idle_connections(frontend: &Frontend) {
         let (subscribed, is_monitoring) = (session.subscriptions > 0, session.is_monitoring);
         let waiting = connection.blocked.borrow().is_some();
         let idle_ms = now_ms.saturating_sub(connection.activity.last_active_ms.get());
-        let login_is_late = !frontend.is_let_in(&session) && idle_ms > LOGIN_TIMEOUT_MS;
+        let login_is_late = !permissions::is_let_in(frontend, &session) && idle_ms > LOGIN_TIMEOUT_MS;
         drop(session);
         // Redis never times out subscribers, monitors and blocked clients, including clients held by a pause
         // (`clientsCronHandleTimeout`).

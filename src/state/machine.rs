@@ -2,7 +2,7 @@
 
 use crate::base::wire::Malformed;
 use crate::command::value::group::GroupRead;
-use crate::command::value::key::{KeyWrite, Scan};
+use crate::command::value::key::Scan;
 use crate::command::value::string::StringQuery;
 use crate::command::value::{Query, Write};
 use crate::model::entry_id::EntryId;
@@ -13,6 +13,7 @@ use crate::model::limits::{
 use crate::model::log::LogIndex;
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::across;
 use crate::state::answer::Answer;
 use crate::state::blocked::{BlockedNumber, BlockedReads};
 use crate::state::checkpoint;
@@ -38,8 +39,6 @@ pub struct Answered {
     pub answer: Answer,
     pub lookups: Lookups,
 }
-
-const SAME_OBJECT: ReplyError = ReplyError::new("ERR source and destination objects are the same");
 
 /// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every
 /// version that it has given. A clone shares streams and strings; it is the image of a checkpoint.
@@ -253,11 +252,6 @@ impl Machine {
         self.view(database, now).entry(key).map(|entry| query::encoding(&entry.value))
     }
 
-    /// See [`View::answer_bytes`].
-    pub fn answer_bytes(&self, database: u32, now: TimeMs, query: &Query<'_>) -> usize {
-        self.view(database, now).answer_bytes(query)
-    }
-
     /// Whether an XREADGROUP must be applied: it would find entries, create a consumer, or be refused.
     pub fn would_change(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> bool {
         let view = self.view(database, now);
@@ -281,17 +275,6 @@ impl Machine {
     pub fn last_id(&self, database: u32, now: TimeMs, key: &[u8]) -> EntryId {
         let stream = self.view(database, now).stream(key).ok().flatten();
         stream.map_or(EntryId::MIN, |stream| stream.log.last_id)
-    }
-
-    /// The last-delivered id of a group, if the group exists.
-    pub fn group_last_id(&self, database: u32, now: TimeMs, key: &[u8], group: &[u8]) -> Option<EntryId> {
-        let stream = self.view(database, now).stream(key).ok().flatten()?;
-        stream.group(group).map(|group| group.last_id)
-    }
-
-    /// Whether the key exists.
-    pub fn has_key(&self, database: u32, now: TimeMs, key: &[u8]) -> bool {
-        self.view(database, now).entry(key).is_some()
     }
 
     /// Records the misses of the query, if wanted.
@@ -361,7 +344,7 @@ impl Machine {
         }
     }
 
-    fn scope<'m>(&'m mut self, database: u32, effects: &'m mut Effects) -> Scope<'m> {
+    pub(in crate::state) fn scope<'m>(&'m mut self, database: u32, effects: &'m mut Effects) -> Scope<'m> {
         Scope {
             keys: self.databases.entry(database).or_default(),
             database,
@@ -398,146 +381,10 @@ impl Machine {
             Write::AutoClaim(claim) => group::claim::auto_claim(scope, claim),
             Write::String(write) => string::write(scope, write),
             Write::Key(write) => {
-                key::write(scope, write).unwrap_or_else(|| self.key_write(database, write, effects))
+                key::write(scope, write).unwrap_or_else(|| across::write(self, database, write, effects))
             }
         }
         .into()
-    }
-
-    /// Key commands that affect more than one database.
-    fn key_write(
-        &mut self,
-        database: u32,
-        write: &KeyWrite<'_>,
-        effects: &mut Effects,
-    ) -> Result<Answer, ReplyError> {
-        match write {
-            KeyWrite::Copy { from, to, database: into, replace } => {
-                self.copy((database, from), (into.unwrap_or(database), to), *replace, effects)
-            }
-            KeyWrite::Move { key, database: into } => self.move_key(database, key, *into, effects),
-            KeyWrite::SwapDatabases { first, second } => {
-                self.swap(*first, *second, effects);
-                Ok(Answer::Done)
-            }
-            KeyWrite::FlushAll => {
-                let mut databases: Vec<u32> = self.databases.keys().copied().collect();
-                if databases.is_empty() {
-                    databases.push(database);
-                }
-                databases.iter().for_each(|database| key::flush(&mut self.scope(*database, effects)));
-                Ok(Answer::Done)
-            }
-            KeyWrite::DeleteExpired { limit } => Ok(self.delete_expired(*limit, effects)),
-            KeyWrite::SetStreamNodeLimits { entries, bytes } => {
-                self.limits = NodeLimits { entries: *entries, bytes: *bytes };
-                Ok(Answer::Done)
-            }
-            KeyWrite::SetIdempotencyLimits { duration_s, ids } => {
-                self.idempotency = IdempotencyLimits { duration_s: *duration_s, ids: *ids };
-                Ok(Answer::Done)
-            }
-            KeyWrite::ForgetIds { limit } => {
-                self.forget_ids(*limit as usize);
-                Ok(Answer::Done)
-            }
-            _ => unreachable!("what stays within one database is done"),
-        }
-    }
-
-    /// COPY, including the groups of streams; the copy shares memory where possible.
-    fn copy(
-        &mut self,
-        (from_database, from): (u32, &[u8]),
-        (to_database, to): (u32, &[u8]),
-        replace: bool,
-        effects: &mut Effects,
-    ) -> Result<Answer, ReplyError> {
-        if (from_database, from) == (to_database, to) {
-            return Err(SAME_OBJECT);
-        }
-        let copied = self.scope(from_database, effects).entry(from).map(|entry| entry.clone());
-        let Some(entry) = copied else { return Ok(Answer::Integer(0)) };
-        let mut target = self.scope(to_database, effects);
-        let overwritten = target.entry(to).map(|before| !before.value.is_like(&entry.value));
-        if overwritten.is_some() && !replace {
-            return Ok(Answer::Integer(0));
-        }
-        target.insert_new(to, entry.value.clone());
-        target.keys.set_deadline(to, entry.expires_at());
-        target.push(to, KeyEvent::CopyTo);
-        if let Some(has_other_type) = overwritten {
-            target.overwritten(to, has_other_type);
-        }
-        Ok(Answer::Integer(1))
-    }
-
-    /// MOVE: does nothing if the destination key exists.
-    fn move_key(
-        &mut self,
-        from: u32,
-        key: &[u8],
-        to: u32,
-        effects: &mut Effects,
-    ) -> Result<Answer, ReplyError> {
-        if from == to {
-            return Err(SAME_OBJECT);
-        }
-        if !self.scope(from, effects).exists(key) || self.scope(to, effects).exists(key) {
-            return Ok(Answer::Integer(0));
-        }
-        let entry = self.scope(from, effects).remove(key).expect("just seen");
-        let mut target = self.scope(to, effects);
-        let deadline = entry.expires_at();
-        target.insert_new(key, entry.value);
-        target.keys.set_deadline(key, deadline);
-        effects.push(from, key, KeyEvent::MoveFrom);
-        effects.push(to, key, KeyEvent::MoveTo);
-        Ok(Answer::Integer(1))
-    }
-
-    /// SWAPDB. Keys keep their versions, so WATCH sees another key under the same name.
-    fn swap(&mut self, first: u32, second: u32, effects: &mut Effects) {
-        if first == second {
-            return;
-        }
-        let [former, latter] =
-            [first, second].map(|database| self.databases.remove(&database).unwrap_or_default());
-        self.databases.insert(first, latter);
-        self.databases.insert(second, former);
-        for database in [first, second] {
-            effects.push(database, b"", KeyEvent::Swap);
-        }
-    }
-
-    fn delete_expired(&mut self, limit: u32, effects: &mut Effects) -> Answer {
-        let now = self.time;
-        let mut deleted = 0;
-        for (database, keys) in &mut self.databases {
-            while deleted < limit
-                && let Some(key) = keys.first_due(now).cloned()
-            {
-                let entry = keys.remove(&key).expect("just seen");
-                self.removals.note(*database, &key, entry.version);
-                effects.push(*database, &key, KeyEvent::Expired);
-                deleted += 1;
-            }
-        }
-        Answer::Integer(i64::from(deleted))
-    }
-
-    /// Forgets due idempotent ids; this affects neither WATCH nor blocked reads.
-    fn forget_ids(&mut self, limit: usize) {
-        let mut left = limit;
-        for keys in self.databases.values_mut() {
-            while left > 0
-                && let Some(key) = keys.first_forgetting(self.time).cloned()
-            {
-                let stream = keys.stream_mut(&key).expect("only streams forget");
-                left -= stream.producers.forget_due(self.time, left);
-                keys.refresh_forgetting(&key);
-            }
-        }
     }
 
     /// Applies a transaction of the current record, with the queries among its commands; other nodes have no

@@ -20,6 +20,7 @@ pub mod decimal;
 pub mod string;
 pub mod key;
 pub mod query;
+mod across;
 pub mod machine;
 pub mod checkpoint;
 #[cfg(test)]

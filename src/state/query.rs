@@ -5,7 +5,6 @@ use crate::command::value::Query;
 use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::StreamQuery;
-use crate::command::value::string::StringQuery;
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
@@ -18,12 +17,6 @@ use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
 use bytes::Bytes;
-
-/// Nodes measured to estimate the size of a stream.
-const GUESS_SAMPLES: usize = 5;
-
-/// Estimated bytes of a key's name in a reply, including its framing.
-const KEY_BYTES_GUESS: usize = 32;
 
 const NO_FREQUENCY: ReplyError = ReplyError::new(
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
@@ -91,32 +84,6 @@ impl<'m> View<'m> {
             Query::Key(query) => self.key_query(query),
             Query::String(query) => string::query(query, |key| self.text(key)),
             Query::Refused(refusal) => self.refuse(refusal),
-        }
-    }
-
-    /// Estimated bytes of the answer in the current state; a guess where an exact number would cost as much
-    /// as the answer.
-    pub fn answer_bytes(&self, query: &Query<'_>) -> usize {
-        let some_of = |key: &[u8], count: Option<u64>| match self.entry(key).map(|entry| &entry.value) {
-            None => 0,
-            Some(Value::String(text)) => text.bytes.len(),
-            Some(Value::Stream(stream)) => {
-                let (bytes, entries) = (stream.memory(GUESS_SAMPLES) as u64, stream.log.len().max(1));
-                (bytes as u128 * count.unwrap_or(entries).min(entries) as u128 / entries as u128) as usize
-            }
-        };
-        match query {
-            Query::String(StringQuery::Get { key }) => some_of(key, None),
-            Query::String(StringQuery::GetMany { keys }) => keys.iter().map(|key| some_of(key, None)).sum(),
-            Query::Stream(StreamQuery::Range(range)) => some_of(range.key, range.count),
-            Query::Stream(StreamQuery::Read(read)) => {
-                read.streams.iter().map(|(key, _)| some_of(key, read.limits.count)).sum()
-            }
-            Query::Stream(StreamQuery::Info { key, full: Some(_) })
-            | Query::Key(KeyQuery::Dump { key, .. }) => some_of(key, None),
-            Query::Pending(query) => query.range.map_or(0, |range| some_of(query.key, Some(range.count))),
-            Query::Key(KeyQuery::Matching { .. }) => self.keys.map_or(0, Keyspace::len) * KEY_BYTES_GUESS,
-            _ => 0,
         }
     }
 

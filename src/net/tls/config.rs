@@ -14,6 +14,9 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The configuration of the TLS port: certificate, versions, cipher suites.
+pub type Offer = Arc<ServerConfig>;
+
 /// Maximum bytes read from a certificate or key file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -41,7 +44,7 @@ pub enum TlsError {
 }
 
 /// Reads the files and builds the configuration of new connections.
-pub fn build(settings: &TlsSettings) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn build(settings: &TlsSettings) -> Result<Offer, TlsError> {
     let provider = Arc::new(provider(settings));
     let chain = certificates("tls-cert-file", required("tls-cert-file", &settings.cert_file)?)?;
     let key = private_key(required("tls-key-file", &settings.key_file)?)?;

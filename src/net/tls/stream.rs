@@ -154,7 +154,7 @@ impl TlsStream {
 
     /// Whether the client has closed its side.
     pub fn has_peer_closed(&self) -> bool {
-        self.ended || crate::net::socket::is_read_closed(self.tcp.ready(Interest::READABLE))
+        self.ended || crate::net::readiness::is_read_closed(self.tcp.ready(Interest::READABLE))
     }
 
     fn write(&mut self, mut context: Option<&mut Context<'_>>, slices: &[IoSlice<'_>]) -> io::Result<usize> {

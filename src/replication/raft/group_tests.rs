@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::task::Poll;
 
 use openraft::RaftLogReader;
 use openraft::storage::{IOFlushed, RaftLogStorage, RaftStateMachine};
@@ -266,5 +267,34 @@ fn reads_of_the_log_are_bounded_in_bytes() {
         parts.log.set_opening(false);
         let whole = parts.store.try_get_log_entries(20..).await.unwrap();
         assert!(matches!(&whole[0].payload, EntryPayload::Normal(batch) if batch.0 == long));
+    });
+}
+
+/// openraft applies any number of entries at once; the engine gets them a few MiB ahead of what it has
+/// applied.
+#[test]
+fn entries_are_handed_out_no_faster_than_they_are_applied() {
+    run(async {
+        let sim = SimFs::new(1);
+        let parts = self::parts(&sim);
+        let long = entry(&" ".repeat(1 << 20));
+        let entries = (0..10).map(|index| {
+            let log_id = RaftLogId::new(CommittedLeaderId::new(1), index);
+            Ok((Entry { log_id, payload: EntryPayload::Normal(Batch(long.clone())) }, None))
+        });
+        let mut state_machine = StateMachine::new(Rc::clone(&parts.applied));
+        let mut apply = std::pin::pin!(state_machine.apply(futures_util::stream::iter(entries)));
+        let mut told = Vec::new();
+        loop {
+            let polled = std::future::poll_fn(|context| Poll::Ready(apply.as_mut().poll(context))).await;
+            if let Poll::Ready(result) = polled {
+                result.unwrap();
+                break;
+            }
+            let events = parts.outbox.take().await.unwrap();
+            told.push(events.len());
+            parts.applied.applied(events.last().unwrap().applied().unwrap());
+        }
+        assert_eq!(told, [4, 4, 2]);
     });
 }
