@@ -125,7 +125,7 @@ fn delete_expired(machine: &mut Machine, limit: u32, effects: &mut Effects) -> A
             && let Some(key) = keys.first_due(now).cloned()
         {
             let entry = keys.remove(&key).expect("just seen");
-            machine.removals.note(*database, &key, entry.version);
+            machine.deletions.note(*database, &key, entry.version);
             effects.push(*database, &key, KeyEvent::Expired);
             deleted += 1;
         }

@@ -9,7 +9,7 @@ use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::machine::Machine;
-use crate::state::removals::Removals;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
@@ -50,7 +50,7 @@ pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
             encode_key(key, entry, &mut pieces);
         }
     }
-    machine.removals.encode(&mut Writer::new(&mut pieces.buffer));
+    machine.deletions.encode(&mut Writer::new(&mut pieces.buffer));
     pieces.flush();
 }
 
@@ -146,7 +146,7 @@ pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
         machine.databases.insert(database, keys);
     }
     if format == FORMAT {
-        machine.removals = Removals::decode(&mut reader, machine.changes)?;
+        machine.deletions = DeletionVersions::decode(&mut reader, machine.changes)?;
     }
     reader.finish()?;
     Ok(machine)

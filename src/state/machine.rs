@@ -24,7 +24,7 @@ use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
 use crate::state::op::batch::BatchReader;
 use crate::state::op::{Op, Step, Transaction, Watched};
 use crate::state::query::{self, Page, View};
-use crate::state::removals::Removals;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::scope::Scope;
 use crate::state::stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
@@ -51,7 +51,7 @@ pub struct Machine {
     /// For new streams.
     pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
-    pub(in crate::state) removals: Removals,
+    pub(in crate::state) deletions: DeletionVersions,
 }
 
 /// An entry that is being applied.
@@ -80,7 +80,7 @@ impl Default for Machine {
                 ids: IDEMPOTENCY_IDS_DEFAULT,
             },
             databases: BTreeMap::new(),
-            removals: Removals::default(),
+            deletions: DeletionVersions::default(),
         }
     }
 }
@@ -340,7 +340,7 @@ impl Machine {
             keys: self.databases.get(&database),
             now: now.max(self.time),
             database,
-            removals: &self.removals,
+            deletions: &self.deletions,
         }
     }
 
@@ -352,7 +352,7 @@ impl Machine {
             version: KeyVersion(self.changes),
             limits: self.limits,
             idempotency: self.idempotency,
-            removals: &mut self.removals,
+            deletions: &mut self.deletions,
             effects,
         }
     }

@@ -10,7 +10,7 @@ pub mod answer;
 pub mod reply;
 pub mod id_map;
 pub mod keyspace;
-pub mod removals;
+pub mod deletion_versions;
 pub mod op;
 pub mod group;
 pub mod stream;

@@ -12,7 +12,7 @@ use crate::state::group;
 use crate::state::key::BUSY_KEY;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::rdb::payload;
-use crate::state::removals::Removals;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
@@ -38,7 +38,7 @@ pub struct View<'m> {
     pub keys: Option<&'m Keyspace>,
     pub now: TimeMs,
     pub database: u32,
-    pub removals: &'m Removals,
+    pub deletions: &'m DeletionVersions,
 }
 
 impl<'m> View<'m> {
@@ -50,10 +50,10 @@ impl<'m> View<'m> {
     pub fn version(&self, key: &[u8]) -> KeyVersion {
         match self.keys.and_then(|keys| keys.get_due_too(key)) {
             Some(entry) if entry.is_due(self.now) => {
-                self.removals.version_when_gone(self.database, key, entry.version)
+                self.deletions.version_when_gone(self.database, key, entry.version)
             }
             Some(entry) => entry.version,
-            None => self.removals.version(self.database, key),
+            None => self.deletions.version(self.database, key),
         }
     }
 

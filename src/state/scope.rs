@@ -4,7 +4,7 @@ use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::effects::{Effects, KeyEvent};
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
-use crate::state::removals::Removals;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
@@ -19,7 +19,7 @@ pub struct Scope<'m> {
     pub limits: NodeLimits,
     /// Limits for newly created streams.
     pub idempotency: IdempotencyLimits,
-    pub removals: &'m mut Removals,
+    pub deletions: &'m mut DeletionVersions,
     pub effects: &'m mut Effects,
 }
 
@@ -31,7 +31,7 @@ impl Scope<'_> {
     /// Deletes the key if it is due. Every write starts with this.
     pub fn expire_if_due(&mut self, key: &[u8]) {
         if let Some(entry) = self.keys.remove_if_due(key, self.time) {
-            self.removals.note(self.database, key, entry.version);
+            self.deletions.note(self.database, key, entry.version);
             self.push(key, KeyEvent::Expired);
         }
     }
@@ -39,7 +39,7 @@ impl Scope<'_> {
     /// Removes a key for any reason other than its deadline.
     pub fn remove(&mut self, key: &[u8]) -> Option<KeyEntry> {
         let entry = self.keys.remove(key)?;
-        self.removals.note(self.database, key, self.version);
+        self.deletions.note(self.database, key, self.version);
         Some(entry)
     }
 
@@ -47,7 +47,7 @@ impl Scope<'_> {
     pub fn clear(&mut self) {
         for (key, entry) in self.keys.from_sequence(KeySequence(0)) {
             let version = if entry.is_due(self.time) { entry.version } else { self.version };
-            self.removals.note(self.database, key, version);
+            self.deletions.note(self.database, key, version);
         }
         self.keys.clear();
     }

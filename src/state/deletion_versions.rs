@@ -12,12 +12,12 @@ const BUCKETS: usize = 16 * 1024;
 
 /// Part of the replicated state: every machine must decide alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Removals {
+pub struct DeletionVersions {
     /// Empty, or one version per bucket; 0: nothing was removed.
     versions: Vec<u64>,
 }
 
-impl Removals {
+impl DeletionVersions {
     /// Records a removal by the write with this version. For a due key, pass the key's own version, so that
     /// the moment of its deletion makes no difference.
     pub fn note(&mut self, database: u32, key: &[u8], version: KeyVersion) {
@@ -48,8 +48,8 @@ impl Removals {
     }
 
     /// `changes`: an upper bound of all versions.
-    pub fn decode(reader: &mut Reader<'_>, changes: u64) -> Result<Removals, Malformed> {
-        let mut removals = Removals::default();
+    pub fn decode(reader: &mut Reader<'_>, changes: u64) -> Result<DeletionVersions, Malformed> {
+        let mut deletions = DeletionVersions::default();
         let mut next = 0;
         for _ in 0..reader.count()? {
             let bucket = usize::from(reader.u16()?);
@@ -61,10 +61,10 @@ impl Removals {
             if !(1..=changes).contains(&version) {
                 return Err(reader.malformed("version of a removal that was never given"));
             }
-            removals.versions.resize(BUCKETS, 0);
-            removals.versions[bucket] = version;
+            deletions.versions.resize(BUCKETS, 0);
+            deletions.versions[bucket] = version;
         }
-        Ok(removals)
+        Ok(deletions)
     }
 }
 
@@ -78,26 +78,26 @@ mod tests {
 
     #[test]
     fn a_removal_is_seen_and_survives_a_checkpoint() {
-        let mut removals = Removals::default();
-        let before = removals.version(0, b"k");
+        let mut deletions = DeletionVersions::default();
+        let before = deletions.version(0, b"k");
         assert_eq!(before, KeyVersion(0));
-        removals.note(0, b"k", KeyVersion(7));
-        let after = removals.version(0, b"k");
+        deletions.note(0, b"k", KeyVersion(7));
+        let after = deletions.version(0, b"k");
         assert!(after != before && after != KeyVersion(7), "a version that no key has");
-        assert_eq!(removals.version(1, b"k"), before, "in another database");
-        removals.note(0, b"k", KeyVersion(6));
-        assert_eq!(removals.version(0, b"k"), after);
+        assert_eq!(deletions.version(1, b"k"), before, "in another database");
+        deletions.note(0, b"k", KeyVersion(6));
+        assert_eq!(deletions.version(0, b"k"), after);
         let mut bytes = Vec::new();
-        removals.encode(&mut Writer::new(&mut bytes));
-        assert_eq!(Removals::decode(&mut Reader::new(&bytes), 7).unwrap(), removals);
-        assert!(Removals::decode(&mut Reader::new(&bytes), 6).is_err());
+        deletions.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(DeletionVersions::decode(&mut Reader::new(&bytes), 7).unwrap(), deletions);
+        assert!(DeletionVersions::decode(&mut Reader::new(&bytes), 6).is_err());
     }
 
     #[test]
     fn a_due_key_is_gone_whether_it_was_deleted_or_not() {
-        let mut removals = Removals::default();
-        let due = removals.version_when_gone(0, b"k", KeyVersion(3));
-        removals.note(0, b"k", KeyVersion(3));
-        assert_eq!(removals.version(0, b"k"), due);
+        let mut deletions = DeletionVersions::default();
+        let due = deletions.version_when_gone(0, b"k", KeyVersion(3));
+        deletions.note(0, b"k", KeyVersion(3));
+        assert_eq!(deletions.version(0, b"k"), due);
     }
 }
