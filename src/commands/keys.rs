@@ -1,7 +1,7 @@
 //! Commands on keys: submission to one partition or several.
 
 use crate::command::value::key::{KeyQuery, KeyWrite};
-use crate::command::value::reach::Reach;
+use crate::command::value::key_scope::KeyScope;
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::StreamQuery;
 use crate::command::value::string::StringQuery;
@@ -149,7 +149,7 @@ fn route(frontend: &Frontend, data: &Data<'_>) -> Result<Route, ReplyError> {
     if router.partitions() == 1 {
         return Ok(Route::One(PartitionId(0)));
     }
-    if data.reach() == Reach::Everywhere {
+    if data.key_scope() == KeyScope::Everywhere {
         return Ok(Route::Everywhere);
     }
     match (router.of_keys(data.keys()), data) {

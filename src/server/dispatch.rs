@@ -3,7 +3,7 @@
 
 use crate::command::lookup;
 use crate::command::spec::{Flags, Row};
-use crate::command::value::reach::Reach;
+use crate::command::value::key_scope::KeyScope;
 use crate::command::value::{Command, Data};
 use crate::commands::{blocking, connection as connection_commands, keys, pubsub, server, transaction};
 use crate::engine::submission::{Outcome, STOPPED, Work};
@@ -237,7 +237,7 @@ fn check_slots(frontend: &Frontend, row: &Row, args: Args<'_>) -> Result<(), Rep
     let Ok(Command::Data(data) | Command::Blocking { read: data, .. }) = (row.parse)(args) else {
         return Ok(());
     };
-    if data.reach() == Reach::Everywhere {
+    if data.key_scope() == KeyScope::Everywhere {
         return Err(ReplyError::owned(format!(
             "CROSSSLOT '{}' concerns all slots: it cannot be in a transaction while there are several partitions",
             row.full_name()

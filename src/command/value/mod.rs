@@ -4,7 +4,7 @@ pub mod acl;
 pub mod connection;
 pub mod group;
 pub mod key;
-pub mod reach;
+pub mod key_scope;
 pub mod refusal;
 pub mod server;
 pub mod stream;

@@ -10,7 +10,7 @@ use crate::model::args::ArgIter;
 
 /// The part of the keyspace that a command concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
+pub enum KeyScope {
     /// The named keys: the command goes to their partition.
     Keys,
     /// The whole database, or all: the command goes to every partition.
@@ -87,10 +87,10 @@ impl Data<'_> {
         }
     }
 
-    pub fn reach(&self) -> Reach {
+    pub fn key_scope(&self) -> KeyScope {
         match self {
-            Data::Write(write) => write.reach(),
-            Data::Query(query) => query.reach(),
+            Data::Write(write) => write.key_scope(),
+            Data::Query(query) => query.key_scope(),
         }
     }
 }
@@ -170,7 +170,7 @@ impl Write<'_> {
         }
     }
 
-    pub fn reach(&self) -> Reach {
+    pub fn key_scope(&self) -> KeyScope {
         match self {
             Write::Key(
                 KeyWrite::FlushDatabase
@@ -180,8 +180,8 @@ impl Write<'_> {
                 | KeyWrite::SetStreamNodeLimits { .. }
                 | KeyWrite::SetIdempotencyLimits { .. }
                 | KeyWrite::ForgetIds { .. },
-            ) => Reach::Everywhere,
-            _ => Reach::Keys,
+            ) => KeyScope::Everywhere,
+            _ => KeyScope::Keys,
         }
     }
 }
@@ -225,12 +225,12 @@ impl Query<'_> {
         }
     }
 
-    pub fn reach(&self) -> Reach {
+    pub fn key_scope(&self) -> KeyScope {
         match self {
             Query::Key(
                 KeyQuery::Random { .. } | KeyQuery::Matching { .. } | KeyQuery::Scan(_) | KeyQuery::Count,
-            ) => Reach::Everywhere,
-            _ => Reach::Keys,
+            ) => KeyScope::Everywhere,
+            _ => KeyScope::Keys,
         }
     }
 }
