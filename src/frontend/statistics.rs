@@ -17,7 +17,7 @@ use crate::model::request::RequestId;
 use crate::net::connection::Connection;
 use crate::observe::latency::{Event, Sample};
 use crate::observe::slow_log::SlowCommand;
-use crate::session::pending::{Meter, shown};
+use crate::session::pending::{RequestStats, shown};
 use std::rc::Rc;
 
 /// With a threshold below this, the arguments of every write are kept until it is applied; otherwise only of
@@ -62,8 +62,8 @@ impl Frontend {
         request: RequestId,
     ) {
         self.metrics.note_begun(row.index());
-        let meter = Meter::new(row, args, self.stopwatch.lap(), self.keeps_args(row, args));
-        connection.with_pending(request, |pending| pending.meter = meter);
+        let stats = RequestStats::new(row, args, self.stopwatch.lap(), self.keeps_args(row, args));
+        connection.with_pending(request, |pending| pending.stats = stats);
     }
 
     /// Whether the arguments of a request are kept until it is answered.
@@ -88,14 +88,14 @@ impl Frontend {
         let Some(pending) = connection.fill(request, reply) else { return };
         self.connections.queue_flush(connection);
         let nanoseconds = before_ns + self.stopwatch.lap();
-        self.finish_measured(connection, &pending.meter, nanoseconds, matches!(reply, Reply::Error(_)));
+        self.finish_measured(connection, &pending.stats, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
     /// Writes the pending reply of a command that has waited: only the time before the wait counts.
     pub fn answer_late(&self, connection: &Rc<Connection>, request: RequestId, reply: &Reply) {
         let Some(pending) = connection.fill(request, reply) else { return };
         self.connections.queue_flush(connection);
-        self.finish_measured(connection, &pending.meter, 0, matches!(reply, Reply::Error(_)));
+        self.finish_measured(connection, &pending.stats, 0, matches!(reply, Reply::Error(_)));
     }
 
     /// Ends a transaction. If it was slow but no command by its share, the slow log names EXEC.
@@ -108,14 +108,14 @@ impl Frontend {
         share_ns: u64,
     ) {
         let Some(pending) = connection.fill(request, reply) else { return };
-        let meter = pending.meter;
+        let stats = pending.stats;
         self.connections.queue_flush(connection);
         let total_ns = nanoseconds + self.stopwatch.lap();
-        self.finish_measured(connection, &meter, total_ns, false);
-        let Some(row) = meter.row() else { return };
+        self.finish_measured(connection, &stats, total_ns, false);
+        let Some(row) = stats.row() else { return };
         let slow_ns = self.slow.slow_ns.get();
         if total_ns >= slow_ns && share_ns < slow_ns {
-            self.log_slow(connection, total_ns, meter.args(row));
+            self.log_slow(connection, total_ns, stats.args(row));
         }
         if self.push.monitors.is_any() {
             let exec: OwnedArgs = [&b"EXEC"[..]].into_iter().collect();
@@ -128,12 +128,12 @@ impl Frontend {
         self.push.feed_monitors(&self.connections, connection, now_micros, row, args);
     }
 
-    fn finish_measured(&self, connection: &Rc<Connection>, meter: &Meter, more_ns: u64, failed: bool) {
-        let Some(row) = meter.row() else { return };
-        let nanoseconds = more_ns + u64::from(meter.nanoseconds);
+    fn finish_measured(&self, connection: &Rc<Connection>, stats: &RequestStats, more_ns: u64, failed: bool) {
+        let Some(row) = stats.row() else { return };
+        let nanoseconds = more_ns + u64::from(stats.nanoseconds);
         self.metrics.note_finished(row.index(), nanoseconds, failed);
         if nanoseconds >= self.slow.attention_ns.get() {
-            self.note_slow(connection, row, nanoseconds, || meter.args(row));
+            self.note_slow(connection, row, nanoseconds, || stats.args(row));
         }
     }
 

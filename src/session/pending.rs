@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 #[derive(Default)]
 pub struct Pending {
-    pub meter: Meter,
+    pub stats: RequestStats,
     pub then: Completion,
 }
 
@@ -40,7 +40,7 @@ pub enum Completion {
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.meter.fmt(f)
+        self.stats.fmt(f)
     }
 }
 
@@ -117,7 +117,7 @@ pub enum ExecStep {
 
 /// What is recorded about a request that waits for its reply.
 #[derive(Debug, Default)]
-pub struct Meter {
+pub struct RequestStats {
     /// Row of the command table plus one; 0: none.
     row: u16,
     /// Number of its arguments, at most 65,535.
@@ -139,9 +139,9 @@ enum KeptArgs {
 /// Arguments up to this size are copied unchanged, which is fast.
 const WHOLE_BYTES_MAX: usize = 1024;
 
-impl Meter {
-    pub fn new(row: &'static Row, args: Args<'_>, nanoseconds: u64, keeps_args: bool) -> Meter {
-        Meter {
+impl RequestStats {
+    pub fn new(row: &'static Row, args: Args<'_>, nanoseconds: u64, keeps_args: bool) -> RequestStats {
+        RequestStats {
             row: row.index() as u16 + 1,
             args: u16::try_from(args.len()).unwrap_or(u16::MAX),
             nanoseconds: u32::try_from(nanoseconds).unwrap_or(u32::MAX),
