@@ -1,6 +1,6 @@
 //! Finds the keys of a request by the key specs of its row: the reply of COMMAND GETKEYS. Permissions use the
-//! keys of the typed value instead (`value::reach`); a test below shows that both agree (docs/reliability.md
-//! A1).
+//! keys of the typed value instead (`value::key_scope`); a test below shows that both agree
+//! (docs/reliability.md A1).
 
 use crate::command::spec::{BeginSearch, KeyFlag, KeySpec, Row};
 use crate::command::value::string::StringWrite;

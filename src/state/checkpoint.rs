@@ -1,8 +1,8 @@
 //! The machine's checkpoint codec. It is exact: equal states have equal bytes, even after a round trip.
 //!
 //! Format: version (u8), applied index, time, count of changes, node limits, limits of idempotency, databases
-//! in order; each with its keys in order of creation; removals (since format 2). The room that stores the
-//! image adds a checksum; bytes that do not decode are refused.
+//! in order; each with its keys in order of creation; deletion versions (since format 2). The room that
+//! stores the image adds a checksum; bytes that do not decode are refused.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::log::LogIndex;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 const FORMAT: u8 = 2;
 
-/// The format without removals; still readable.
+/// The format without deletion versions; still readable.
 const FORMAT_BEFORE: u8 = 1;
 
 /// Approximate bytes per piece.
