@@ -1,5 +1,5 @@
-//! Commands on several partitions that are answered from applied state, and what else is asked of all of
-//! them.
+//! Commands on several partitions that are answered from applied state, and other questions about all
+//! partitions.
 
 use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
 use crate::command::value::stream::{Read, StreamQuery};

@@ -1,4 +1,4 @@
-//! Key commands that reach beyond one database: COPY, MOVE, SWAPDB, FLUSHALL, what is due anywhere, settings.
+//! Key commands that reach beyond one database: COPY, MOVE, SWAPDB, FLUSHALL, deletion of due keys, settings.
 
 use crate::command::value::key::KeyWrite;
 use crate::model::reply::ReplyError;

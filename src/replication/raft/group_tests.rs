@@ -270,7 +270,7 @@ fn reads_of_the_log_are_bounded_in_bytes() {
     });
 }
 
-/// openraft applies any number of entries at once; the engine gets them a few MiB ahead of what it has
+/// openraft applies any number of entries at once; the engine receives only a few MiB beyond what it has
 /// applied.
 #[test]
 fn entries_are_handed_out_no_faster_than_they_are_applied() {
