@@ -54,6 +54,7 @@ pub fn execute(
         keys: read.keys().map(Bytes::copy_from_slice).collect(),
         read: encoded,
         is_remembered,
+        is_leaving: false,
     };
     connection.blocked.replace(Some(blocked));
     // Invalidations for the request are sent now, because its reply may never come.

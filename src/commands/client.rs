@@ -8,6 +8,7 @@ use crate::model::reply::{Reply, ReplyError};
 use crate::net::connection::Connection;
 use crate::push::invalidation::redirection;
 use crate::session::session::{Replies, WatchedKey};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 pub fn execute<'a>(
@@ -122,7 +123,7 @@ fn describe(frontend: &Rc<Frontend>, clients: Vec<Rc<Connection>>) -> Response<'
     if watched.iter().all(Vec::is_empty) {
         return lines(frontend, none_spoilt).into();
     }
-    let keys = watched.iter().flatten().map(|it| (it.database, it.key.clone())).collect();
+    let keys = watched.iter().flatten().map(|it| (it.database, Cow::Owned(it.key.clone()))).collect();
     let frontend = frontend.clone();
     let make = move |answer: EngineAnswer| {
         let EngineAnswer::Versions(versions) = answer else { return answer.into_reply() };
@@ -134,7 +135,7 @@ fn describe(frontend: &Rc<Frontend>, clients: Vec<Rc<Connection>>) -> Response<'
         let spoilt = watched.iter().map(is_spoilt).collect();
         lines(&frontend, spoilt)
     };
-    Response::Ask(Question::OwnedVersions(keys), Box::new(make))
+    Response::Ask(Question::Versions(keys), Box::new(make))
 }
 
 fn reply_mode(connection: &Connection, mode: ReplyMode) -> Response<'static> {

@@ -13,6 +13,7 @@ use crate::net::connection::Connection;
 use crate::resp::writer::Protocol;
 use crate::session::pending::{Completion, Pending, PopulateRun};
 use crate::state::answer::Answer;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
             return Response::Ask(Question::ReloadNow, Box::new(EngineAnswer::into_reply));
         }
         DebugCommand::Object { key } => {
-            return Response::Ask(Question::Object { database, key }, Box::new(object));
+            return Response::Ask(Question::Object { database, key: Cow::Borrowed(key) }, Box::new(object));
         }
         DebugCommand::Digest => {
             let make = |answer| match answer {
@@ -66,7 +67,7 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
                 }
                 other => other.into_reply(),
             };
-            let question = Question::DigestValues { database, keys: keys.iter().collect() };
+            let question = Question::DigestValues { database, keys: keys.iter().map(Cow::Borrowed).collect() };
             return Response::Ask(question, Box::new(make));
         }
         DebugCommand::Protocol { kind } => protocol_sample(kind, connection.session.borrow().protocol),
@@ -152,10 +153,10 @@ pub fn populate_on(
     loop {
         let reply = outcome.answer.into_reply();
         if matches!(reply, Reply::Error(_)) {
-            return frontend.answer_late(connection, request, &reply);
+            return frontend.answer_late(connection, request, &reply, 0);
         }
         if run.next >= run.count {
-            return frontend.answer_late(connection, request, &Reply::OK);
+            return frontend.answer_late(connection, request, &Reply::OK, 0);
         }
         let numbers = run.next..run.count.min(run.next + POPULATE_AT_ONCE);
         run.next = numbers.end;

@@ -56,8 +56,8 @@ pub fn execute(frontend: &Frontend, connection: &Connection, data: &mut Data<'_>
     };
     match (frontend.port.submit(connection.next_request(), work), remembered) {
         (Some(outcome), keys) => {
-            for key in keys.into_iter().flatten() {
-                frontend.remember(connection, [&key[..]].into_iter());
+            if let Some(keys) = keys {
+                frontend.remember(connection, keys.iter().map(|key| &key[..]));
             }
             Response::Outcome(outcome)
         }

@@ -9,6 +9,7 @@ use crate::frontend::response::{Response, Why};
 use crate::model::reply::Reply;
 use crate::net::connection::Connection;
 use crate::session::pending::Continuation;
+use std::borrow::Cow;
 use std::rc::Rc;
 
 pub fn execute<'a>(
@@ -136,7 +137,7 @@ pub fn reply_inside_exec<'a>(
                 EngineAnswer::Size(bytes) => bytes.map_or(Reply::Nil, Reply::count),
                 other => other.into_reply(),
             };
-            let question = Question::MemoryUsage { database, key, samples: *samples };
+            let question = Question::MemoryUsage { database, key: Cow::Borrowed(key), samples: *samples };
             return Response::Ask(question, Box::new(make));
         }
         ServerCommand::Fixed(reply) => reply.clone(),

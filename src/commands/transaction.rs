@@ -25,9 +25,10 @@ use crate::model::reply::Reply;
 use crate::model::request::RequestId;
 use crate::net::connection::{Connection, Hold};
 use crate::push::invalidation::remembered;
-use crate::session::pending::{Completion, ExecRun, ExecStep, Pending};
+use crate::session::pending::{Completion, ExecRun, ExecStart, ExecStep, Pending};
 use crate::session::session::{Queue, WatchedKey};
-use crate::state::op::Watched;
+use crate::state::op::{Transaction, Watched};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -91,7 +92,7 @@ fn watch<'a>(frontend: &Frontend, connection: &Rc<Connection>, keys: &ArgList<'a
         watched.extend(keys.map(|(key, version)| WatchedKey { database, key, version }));
         Reply::OK
     };
-    let question = Question::Versions(new.into_iter().map(|key| (database, key)).collect());
+    let question = Question::Versions(new.into_iter().map(|key| (database, Cow::Borrowed(key))).collect());
     Response::Ask(question, Box::new(remember))
 }
 
@@ -118,13 +119,42 @@ fn exec(frontend: &Rc<Frontend>, connection: &Rc<Connection>) -> Response<'stati
         return Reply::error("EXECABORT Transaction discarded because of previous errors.").into();
     }
     if watched.is_empty() || !changes_identity(&queue) {
-        return submit(frontend, connection, queue, &watched);
+        return submit(frontend, connection, queue, &watched, None);
     }
     match frontend.port.submit(connection.next_request(), Work::Question(versions(&watched))) {
         Some(outcome) if is_changed(&watched, &outcome.answer) => Reply::NilArray.into(),
-        // Without an immediate answer the machine alone decides.
-        _ => submit(frontend, connection, queue, &watched),
+        Some(_) => submit(frontend, connection, queue, &watched, None),
+        None => {
+            let then = Completion::Look(Box::new(ExecStart { queue, watched }));
+            let request = connection.open_slot(Pending { then, ..Pending::default() });
+            connection.activity.hold.set(Hold::UntilDrained);
+            Response::Pending(request)
+        }
     }
+}
+
+/// The look at the watched keys is over: the transaction is submitted, or does nothing.
+pub fn start(
+    frontend: &Rc<Frontend>,
+    connection: &Rc<Connection>,
+    request: RequestId,
+    start: ExecStart,
+    answer: EngineAnswer,
+) {
+    let ExecStart { queue, watched } = start;
+    let response = match answer {
+        EngineAnswer::Versions(_) if is_changed(&watched, &answer) => Reply::NilArray.into(),
+        EngineAnswer::Versions(_) => submit(frontend, connection, queue, &watched, Some(request)),
+        refused => refused.into_reply().into(),
+    };
+    let reply = match response {
+        Response::Pending(_) => return,
+        Response::Outcome(outcome) => outcome.answer.into_reply(),
+        Response::Reply(reply) => reply,
+        _ => panic!("a transaction has one reply"),
+    };
+    end_tracking(frontend, connection, false);
+    frontend.answer(connection, request, &reply);
 }
 
 /// Whether the versions of watched keys have changed.
@@ -134,7 +164,7 @@ pub fn is_changed(watched: &[WatchedKey], answer: &EngineAnswer) -> bool {
 }
 
 pub fn versions(watched: &[WatchedKey]) -> Question<'_> {
-    Question::Versions(watched.iter().map(|it| (it.database, &it.key[..])).collect())
+    Question::Versions(watched.iter().map(|it| (it.database, Cow::Borrowed(&it.key[..]))).collect())
 }
 
 /// Whether the permissions of later commands depend on a command of the transaction.
@@ -156,11 +186,13 @@ fn is_identity_command(command: &Command<'_>) -> bool {
     }
 }
 
+/// `slot`: the place of the reply, if it is kept already.
 fn submit(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
     queue: Queue,
     watched: &[WatchedKey],
+    slot: Option<RequestId>,
 ) -> Response<'static> {
     let (mut database, protocol) = {
         let session = connection.session.borrow();
@@ -226,9 +258,10 @@ fn submit(
         frontend.push.note_tracking_transaction(true);
         frontend.refresh_interest();
     }
-    let work = Work::Transaction { partition, watched, commands };
-    let outcome = frontend.port.submit(connection.next_request(), work);
-    if let Some(outcome) = outcome {
+    let (transaction, queries) = Transaction::of_commands(watched, commands);
+    let work = Work::Transaction { partition, transaction, queries };
+    let request = slot.unwrap_or_else(|| connection.next_request());
+    if let Some(outcome) = frontend.port.submit(request, work) {
         return Response::Outcome(outcome);
     }
     connection.activity.last_partition.set(partition);
@@ -245,7 +278,11 @@ fn submit(
         asked: None,
     };
     let then = Completion::Exec(Box::new(run));
-    let request = connection.open_slot(Pending { then, ..Pending::default() });
+    if slot.is_some() {
+        connection.with_pending(request, |pending| pending.then = then);
+    } else {
+        connection.open_slot(Pending { then, ..Pending::default() });
+    }
     // Later requests may depend on changes that the transaction makes to the connection.
     connection.activity.hold.set(Hold::UntilDrained);
     Response::Pending(request)

@@ -193,6 +193,8 @@ pub struct Config {
     pub tcp_backlog: u32,
     pub partitions: u16,
     pub workers: u16,
+    /// The engine runs on a thread of its own.
+    pub engine_thread: bool,
     pub replication: Replication,
     pub durability: Durability,
     pub sync_interval_ms: u64,
@@ -257,6 +259,7 @@ impl Default for Config {
             tcp_backlog: 0,
             partitions: 0,
             workers: 0,
+            engine_thread: false,
             replication: Replication::Local,
             durability: Durability::Fsync,
             sync_interval_ms: 0,

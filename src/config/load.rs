@@ -280,7 +280,7 @@ pub fn help() -> String {
          then from the command line; the later wins. Those marked * can be changed by CONFIG SET.\n\n",
         env!("CARGO_PKG_VERSION")
     );
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| setting.is_shown()) {
         let mark = if setting.mutable { '*' } else { ' ' };
         let default = if setting.default.is_empty() { "\"\"" } else { setting.default };
         let _ = writeln!(text, "{mark} --{} <{}>", setting.name, setting.values());
@@ -300,7 +300,7 @@ pub fn example() -> String {
          # a name and its rules, in the syntax of ACL SETUSER.\n\
          #user = [\"ann on >secret ~orders* resetchannels +@stream\", \"default off\"]\n",
     );
-    for setting in SETTINGS {
+    for setting in SETTINGS.iter().filter(|setting| setting.is_shown()) {
         let mark = if setting.mutable { " *" } else { "" };
         let _ = write!(text, "\n# {}{mark} ({})\n", setting.doc, setting.values());
         let number = setting.default.parse::<i64>().is_ok();

@@ -105,7 +105,14 @@ impl Grammar {
 
 const FLAG_VALUES: &str = "yes|no";
 
+/// Settings that are not settled yet: they are accepted and told by CONFIG GET, but not recommended by `--help`.
+const UNSETTLED: &[&str] = &["engine-thread"];
+
 impl Setting {
+    pub fn is_shown(&self) -> bool {
+        !UNSETTLED.contains(&self.name)
+    }
+
     /// The value as CONFIG GET returns it.
     pub fn get(&self, config: &Config) -> String {
         match &self.kind {

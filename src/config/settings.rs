@@ -339,6 +339,13 @@ pub static SETTINGS: &[Setting] = &[
         "Threads that serve partitions; this version supports one."
     ),
     row!(
+        "engine-thread",
+        "no",
+        immutable,
+        flag!(engine_thread),
+        "Experimental: whether data has a thread of its own, apart from that of the connections."
+    ),
+    row!(
         "replication",
         "local",
         immutable,

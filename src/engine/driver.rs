@@ -3,6 +3,7 @@
 
 use crate::engine::checkpoints;
 use crate::engine::engine::{Delivery, Engine, Wakers};
+use crate::engine::load::Load;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::engine::{blocking, questions, upkeep};
@@ -12,6 +13,7 @@ use crate::replication::committer::{CommitError, Committer};
 use crate::replication::event::CommitEvent;
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs an engine. `deliver` takes outcomes for frontends; it may submit again.
@@ -20,6 +22,7 @@ pub struct Driver<D: Fn(Delivery)> {
     committer: Rc<Committer>,
     wakers: Rc<Wakers>,
     deliver: D,
+    load: Option<Arc<Load>>,
 }
 
 impl<D: Fn(Delivery)> Driver<D> {
@@ -28,7 +31,12 @@ impl<D: Fn(Delivery)> Driver<D> {
             let engine = engine.borrow();
             (engine.committer.clone(), engine.wakers.clone())
         };
-        Driver { engine, committer, wakers, deliver }
+        Driver { engine, committer, wakers, deliver, load: None }
+    }
+
+    /// The same, which says what the engine has in hand whenever that changes.
+    pub(super) fn with_load(self, load: Arc<Load>) -> Driver<D> {
+        Driver { load: Some(load), ..self }
     }
 
     /// Runs until the log fails.
@@ -47,9 +55,12 @@ impl<D: Fn(Delivery)> Driver<D> {
         loop {
             let delivery = self.engine.borrow_mut().take_delivery();
             if delivery.is_empty() {
-                return;
+                break;
             }
             (self.deliver)(delivery);
+        }
+        if let Some(load) = &self.load {
+            load.set_in_hand(self.engine.borrow().bytes_in_flight());
         }
     }
 

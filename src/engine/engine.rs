@@ -21,7 +21,7 @@ use crate::replication::committer::Committer;
 use crate::state::answer::Answer;
 use crate::state::effects::{Effect, Effects, Lookups};
 use crate::state::machine::{Answered, Machine};
-use crate::state::op::{Op, Transaction};
+use crate::state::op::Op;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -70,7 +70,21 @@ impl Delivery {
     pub fn is_empty(&self) -> bool {
         self.outcomes.is_empty() && self.spikes.is_empty()
     }
+
+    /// What comes after it.
+    pub fn append(&mut self, later: Delivery) {
+        self.outcomes.extend(later.outcomes);
+        self.spikes.extend(later.spikes);
+    }
+
+    /// Bytes that it takes, without what its outcomes share with the state.
+    pub fn memory(&self) -> usize {
+        let events: usize = self.outcomes.iter().map(|outcome| outcome.events.len()).sum();
+        self.outcomes.len() * size_of::<Outcome>() + events * size_of::<Effect>()
+    }
 }
+
+const OUTCOMES_RESERVED_MAX: usize = 4096;
 
 /// Never borrowed across an await. The engine calls no other owner: its output is taken from it.
 pub struct Engine {
@@ -132,11 +146,10 @@ impl Engine {
             Work::Blocking { database, read, timeout_ms } => {
                 blocking::block(self, request, database, read, timeout_ms)
             }
-            Work::Transaction { partition, watched, commands } => {
+            Work::Transaction { partition, transaction, queries } => {
                 if let Some(error) = self.refusal() {
                     return Some(Outcome::of(request, error));
                 }
-                let (transaction, queries) = Transaction::of_commands(watched, commands);
                 let notes_keys = !self.blocked.is_empty();
                 let tag = Tag::Request(request);
                 self.partition_mut(partition).transact(transaction, &queries, notes_keys, tag);
@@ -171,7 +184,12 @@ impl Engine {
 
     /// Output for frontends since the last call.
     pub fn take_delivery(&mut self) -> Delivery {
-        std::mem::take(&mut self.delivery)
+        if self.delivery.is_empty() {
+            return Delivery::default();
+        }
+        // The next one is likely to be as long.
+        let outcomes = Vec::with_capacity(self.delivery.outcomes.len().min(OUTCOMES_RESERVED_MAX));
+        std::mem::replace(&mut self.delivery, Delivery { outcomes, spikes: Vec::new() })
     }
 
     /// Bytes of gathered ops and ops in flight.

@@ -1,9 +1,8 @@
-//! The engine: the owner of some partitions, their committer and the reads blocked on their keys, on one
-//! thread.
+//! The engine: the owner of some partitions, their committer and the reads that are blocked on their keys, on one thread.
 //!
-//! A frontend hands submissions to it ([`submission`]) and gets outcomes back through a [`port`]. Read in
-//! this order: `submission`, [`engine`], [`round`] (seal, propose, apply), `blocked_reads` and `blocking`,
-//! `scatter`, [`upkeep`], [`checkpoints`], [`report`], [`driver`].
+//! A frontend hands it submissions ([`submission`]) and gets outcomes back, by way of a [`port`]. Read in this order:
+//! `submission`, [`engine`], [`round`] (seal, propose, apply), `blocked_reads` and `blocking`, `scatter`, [`upkeep`],
+//! [`checkpoints`], [`report`], [`driver`]; and for an engine on a thread of its own `parcel`, `load`, [`remote`], [`thread`].
 
 pub mod submission;
 pub mod statistics;
@@ -19,4 +18,8 @@ pub mod checkpoints;
 pub mod report;
 mod questions;
 pub mod driver;
+mod load;
+mod parcel;
+pub mod remote;
+pub mod thread;
 pub mod port;

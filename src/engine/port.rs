@@ -2,6 +2,8 @@
 //! between two.
 
 use crate::engine::engine::Engine;
+use crate::engine::parcel::Order;
+use crate::engine::remote::Remote;
 use crate::engine::submission::{Notice, Outcome, Work};
 use crate::model::limits::IN_FLIGHT_BYTES_MAX;
 use crate::model::request::RequestId;
@@ -12,6 +14,8 @@ use std::rc::Rc;
 pub enum Port {
     /// The engine is on this thread: submitting is a call, and an immediate outcome returns from it.
     Here(Rc<RefCell<Engine>>),
+    /// The engine is on another thread: every outcome comes with a delivery.
+    There(Rc<Remote>),
 }
 
 impl Port {
@@ -19,6 +23,10 @@ impl Port {
     pub fn submit(&self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
         match self {
             Port::Here(engine) => engine.borrow_mut().submit(request, work),
+            Port::There(remote) => {
+                remote.push(Order::Work(request, work));
+                None
+            }
         }
     }
 
@@ -26,12 +34,14 @@ impl Port {
     pub fn has_room(&self) -> bool {
         match self {
             Port::Here(engine) => engine.borrow().bytes_in_flight() < IN_FLIGHT_BYTES_MAX,
+            Port::There(remote) => remote.has_room(),
         }
     }
 
     pub fn notice(&self, notice: Notice) {
         match self {
             Port::Here(engine) => engine.borrow_mut().notice(notice),
+            Port::There(remote) => remote.push(Order::Notice(notice)),
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
 use crate::state::checkpoint;
+use std::borrow::Cow;
 
 /// The answer, if it is immediate; otherwise it comes with a delivery.
 pub(super) fn answer(
@@ -20,22 +21,17 @@ pub(super) fn answer(
     Some(match question {
         Question::Versions(keys) => {
             let version =
-                |(database, key): &(u32, &[u8])| engine.home(key).read().version(*database, now, key);
-            EngineAnswer::Versions(keys.iter().map(version).collect())
-        }
-        Question::OwnedVersions(keys) => {
-            let version =
-                |(database, key): &(u32, Vec<u8>)| engine.home(key).read().version(*database, now, key);
+                |(database, key): &(u32, Cow<'_, [u8]>)| engine.home(key).read().version(*database, now, key);
             EngineAnswer::Versions(keys.iter().map(version).collect())
         }
         Question::Report { streams } => EngineAnswer::Report(Box::new(report::report(engine, streams))),
         Question::MemoryUsage { database, key, samples } => {
-            EngineAnswer::Size(engine.home(key).read().memory_usage(database, now, key, samples))
+            EngineAnswer::Size(engine.home(&key).read().memory_usage(database, now, &key, samples))
         }
         Question::Object { database, key } => {
-            let machine = engine.home(key).read();
-            let encoding = machine.encoding(database, now, key);
-            let bytes = machine.memory_usage(database, now, key, 0).unwrap_or(0);
+            let machine = engine.home(&key).read();
+            let encoding = machine.encoding(database, now, &key);
+            let bytes = machine.memory_usage(database, now, &key, 0).unwrap_or(0);
             EngineAnswer::Object(encoding.map(|encoding| ObjectFacts { encoding, bytes }))
         }
         Question::Digest => EngineAnswer::Digest(digest(engine)),

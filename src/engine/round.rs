@@ -167,10 +167,12 @@ impl Engine {
         let machine = self.partition_mut(id).machine_mut();
         let mut run = machine.begin_entry(index, entry, &mut effects).expect("the entry was written here");
         let now = machine.time();
-        for item in std::mem::take(&mut work.items) {
-            match item.clone() {
+        let items = std::mem::take(&mut work.items);
+        for item in &items {
+            match item {
                 Item::Op(tag) | Item::Transaction { tag, .. } => {
-                    let beside = match &item {
+                    let tag = *tag;
+                    let beside = match item {
                         Item::Transaction { queries, .. } => queries_of(&work.queries[queries.clone()]),
                         _ => Vec::new(),
                     };
@@ -196,14 +198,16 @@ impl Engine {
                     }
                 }
                 Item::Query { tag, database, encoded } => {
-                    self.answer_behind(id, tag, database, now, &work.queries[encoded], &mut effects);
+                    let encoded = &work.queries[encoded.clone()];
+                    self.answer_behind(id, *tag, *database, now, encoded, &mut effects);
                 }
                 Item::ReadTransaction { tag, encoded } => {
-                    self.read_transaction(id, tag, now, &work.queries[encoded], &mut effects);
+                    self.read_transaction(id, *tag, now, &work.queries[encoded.clone()], &mut effects);
                 }
-                Item::Pass(tag) => self.finish_lap(tag, Answer::Done, &mut effects),
+                Item::Pass(tag) => self.finish_lap(*tag, Answer::Done, &mut effects),
             }
         }
+        work.items = items;
         self.current = None;
         for tag in work.carried.drain(..) {
             if let Tag::Blocked(read) = tag {

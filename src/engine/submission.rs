@@ -1,7 +1,7 @@
 //! The values between a frontend and an engine: work goes down, outcomes come back. They borrow from neither.
 
 use crate::command::value::server::CheckpointCommand;
-use crate::command::value::{Data, Write};
+use crate::command::value::{Data, Query, Write};
 use crate::engine::report::Report;
 use crate::model::log::PartitionId;
 use crate::model::reply::{Reply, ReplyError};
@@ -9,7 +9,8 @@ use crate::model::request::RequestId;
 use crate::state::answer::Answer;
 use crate::state::effects::Effect;
 use crate::state::keyspace::KeyVersion;
-use crate::state::op::Watched;
+use crate::state::op::{Step, Transaction};
+use std::borrow::Cow;
 
 /// Work that a request submits to the engine. Borrowed from the request, so that submission on one thread
 /// copies nothing.
@@ -38,11 +39,11 @@ pub enum Work<'a> {
         read: &'a Data<'a>,
         timeout_ms: u64,
     },
-    /// EXEC: the commands of the machine, each with its database.
+    /// EXEC: the commands for the machine.
     Transaction {
         partition: PartitionId,
-        watched: Vec<Watched<'a>>,
-        commands: Vec<(u32, Data<'a>)>,
+        transaction: Transaction<'a>,
+        queries: Vec<Step<Query<'a>>>,
     },
     /// The outcome comes after everything before it was applied.
     Pass {
@@ -68,20 +69,18 @@ pub enum Position {
 /// Questions and requests of a frontend other than commands on keys.
 #[derive(Debug)]
 pub enum Question<'a> {
-    /// The versions of keys, for WATCH.
-    Versions(Vec<(u32, &'a [u8])>),
-    /// The same for keys that do not belong to the request.
-    OwnedVersions(Vec<(u32, Vec<u8>)>),
+    /// What WATCH remembers of keys, each with its database.
+    Versions(Vec<(u32, Cow<'a, [u8]>)>),
     /// The figures of INFO; with `streams` also those of single streams.
     Report { streams: bool },
     /// MEMORY USAGE.
-    MemoryUsage { database: u32, key: &'a [u8], samples: usize },
+    MemoryUsage { database: u32, key: Cow<'a, [u8]>, samples: usize },
     /// DEBUG OBJECT.
-    Object { database: u32, key: &'a [u8] },
+    Object { database: u32, key: Cow<'a, [u8]> },
     /// DEBUG DIGEST.
     Digest,
     /// DEBUG DIGEST-VALUE.
-    DigestValues { database: u32, keys: Vec<&'a [u8]> },
+    DigestValues { database: u32, keys: Vec<Cow<'a, [u8]>> },
     /// DEBUG HTSTATS.
     TableStatistics { database: u32 },
     /// BGSAVE and BGREWRITEAOF, and SAVE inside a transaction: begins a checkpoint without waiting for it.
@@ -96,6 +95,48 @@ pub enum Question<'a> {
     /// WAITAOF: the outcome comes when everything written is synced, or at the timeout (0: none).
     Sync { timeout_ms: u64 },
 }
+
+impl Question<'_> {
+    /// The same, with keys of its own.
+    pub fn into_owned(self) -> Question<'static> {
+        fn own(key: Cow<'_, [u8]>) -> Cow<'static, [u8]> {
+            Cow::Owned(key.into_owned())
+        }
+        match self {
+            Question::Versions(keys) => {
+                Question::Versions(keys.into_iter().map(|(database, key)| (database, own(key))).collect())
+            }
+            Question::MemoryUsage { database, key, samples } => {
+                Question::MemoryUsage { database, key: own(key), samples }
+            }
+            Question::Object { database, key } => Question::Object { database, key: own(key) },
+            Question::DigestValues { database, keys } => {
+                Question::DigestValues { database, keys: keys.into_iter().map(own).collect() }
+            }
+            Question::Report { streams } => Question::Report { streams },
+            Question::Digest => Question::Digest,
+            Question::TableStatistics { database } => Question::TableStatistics { database },
+            Question::BeginCheckpoint(command) => Question::BeginCheckpoint(command),
+            Question::Save => Question::Save,
+            Question::Reload => Question::Reload,
+            Question::ReloadNow => Question::ReloadNow,
+            Question::Sync { timeout_ms } => Question::Sync { timeout_ms },
+        }
+    }
+
+    /// Bytes of the keys that it names.
+    pub fn key_bytes(&self) -> usize {
+        match self {
+            Question::Versions(keys) => keys.iter().map(|(_, key)| key.len() + KEY_BYTES).sum(),
+            Question::DigestValues { keys, .. } => keys.iter().map(|key| key.len() + KEY_BYTES).sum(),
+            Question::MemoryUsage { key, .. } | Question::Object { key, .. } => key.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// Bytes that a key in a list takes besides its name.
+const KEY_BYTES: usize = size_of::<(u32, Cow<'static, [u8]>)>();
 
 /// Notices of a frontend to the engine, without an answer.
 #[derive(Debug, Clone)]

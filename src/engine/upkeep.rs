@@ -30,6 +30,8 @@ pub struct Upkeep {
     pub is_paused: bool,
     /// DEBUG PAUSE-CRON: no periodic work runs.
     pub is_held: bool,
+    /// The frontend does not take what it is told: nothing is done by the clock that it would be told of.
+    pub is_crowded: bool,
     look: Every,
     /// WAITAOF: requests that wait for the next sync, each with its deadline by the monotonic clock.
     syncs: Vec<(RequestId, Option<u64>)>,
@@ -43,6 +45,7 @@ impl Default for Upkeep {
             expires_actively: true,
             is_paused: false,
             is_held: false,
+            is_crowded: false,
             look: Every::new(LOOK_MS),
             syncs: Vec::new(),
         }
@@ -104,7 +107,7 @@ impl Every {
 
 /// One tick; `hz` of them a second.
 pub(super) fn tick(engine: &mut Engine) {
-    if engine.upkeep.is_held {
+    if engine.upkeep.is_held || engine.upkeep.is_crowded {
         return;
     }
     delete_expired(engine);

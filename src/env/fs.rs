@@ -77,7 +77,7 @@ pub trait File: Send + Sync + Debug {
 }
 
 /// A held lock; dropping it releases it.
-pub trait Lock: Send + Debug {}
+pub trait Lock: Send + Sync + Debug {}
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {

@@ -91,11 +91,18 @@ impl Frontend {
         self.finish_measured(connection, &pending.stats, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
-    /// Writes the pending reply of a command that has waited: only the time before the wait counts.
-    pub fn answer_late(&self, connection: &Rc<Connection>, request: RequestId, reply: &Reply) {
+    /// Writes a reply that was owed, of a command that may have waited: what counts is the time before, and what the engine
+    /// has spent on it.
+    pub fn answer_late(
+        &self,
+        connection: &Rc<Connection>,
+        request: RequestId,
+        reply: &Reply,
+        nanoseconds: u64,
+    ) {
         let Some(pending) = connection.fill(request, reply) else { return };
         self.connections.queue_flush(connection);
-        self.finish_measured(connection, &pending.stats, 0, matches!(reply, Reply::Error(_)));
+        self.finish_measured(connection, &pending.stats, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
     /// Ends a transaction. If it was slow but no command by its share, the slow log names EXEC.

@@ -33,7 +33,7 @@ pub enum Reply {
     /// Text for people: RESP2 a bulk string, RESP3 `=…txt:`.
     Verbatim(String),
     /// `[id, [field, value …]]` for each.
-    Entries(EntryList),
+    Entries(Box<EntryList>),
     /// The reply of XREAD and XREADGROUP. RESP2: array of `[key, entries]`; RESP3: map.
     Streams(Vec<(Bytes, EntryList)>),
     Error(ReplyError),

@@ -5,10 +5,7 @@ use crate::base::latch::Latch;
 use crate::base::shared::Shared;
 use crate::config::config::Config;
 use crate::context::context::{Identity, NodeContext};
-use crate::engine::driver::Driver;
-use crate::engine::engine::Engine;
-use crate::engine::port::Port;
-use crate::engine::submission::UNKNOWN;
+use crate::engine::thread::Died;
 use crate::env::allocator;
 use crate::env::clock::{Clock, SystemClock};
 use crate::env::entropy::{Entropy, SystemEntropy};
@@ -17,18 +14,19 @@ use crate::env::process;
 use crate::frontend::frontend::Frontend;
 use crate::net::listener::{self, Listener};
 use crate::net::tls::config::{self as tls_config, TlsError};
+use crate::node::host::{Host, Opening};
 use crate::node::unix_socket::{self, BindError, SocketFile};
 use crate::observe::tracing::LogLevels;
-use crate::replication::committer::{CommitError, Committer, OpenError};
-use crate::server::{accept, outcomes, upkeep};
+use crate::replication::committer::{CommitError, OpenError};
+use crate::server::{accept, upkeep};
 use crate::storage::data_dir::{DataDir, DataDirError};
-use std::cell::RefCell;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
@@ -56,6 +54,8 @@ pub enum NodeError {
     System { doing: &'static str, source: std::io::Error },
     #[error("stopped because what was written can no longer be trusted to be on disk: {0}")]
     Commit(#[from] CommitError),
+    #[error("stopped because {0}")]
+    EngineDied(#[from] Died),
 }
 
 /// Runs a node until it is asked to stop.
@@ -65,9 +65,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .event_interval(EVENT_INTERVAL)
+    let runtime = runtime_builder()
         .build()
         .map_err(|source| NodeError::System { doing: "making the runtime", source })?;
     LocalSet::new().block_on(&runtime, async {
@@ -78,26 +76,37 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         };
         let doors = listen(&config)?;
         let acl = Acl::open(&config, fs.clone())?;
-        let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
+        let data_dir = Arc::new(DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?);
         let latch = Latch::new();
-        let committer = Committer::open(fs, clock.clone(), &data_dir, &config, latch.clone())?;
-        let committer = Rc::new(committer);
         let context = Arc::new(NodeContext {
             identity: identity(&config, &*clock, &*entropy),
             config: Shared::new(config.clone()),
             acl,
             clock,
             entropy,
-            latch,
+            latch: latch.clone(),
             log_levels,
             stop: Notify::new(),
         });
-        let machines = committer.recover().await?;
-        let engine = Rc::new(RefCell::new(Engine::new(context.clone(), committer, machines)));
-        let frontend = Rc::new(Frontend::new(context, Port::Here(engine.clone()), tls));
+        let opening = Opening {
+            context: context.clone(),
+            fs,
+            data_dir: data_dir.clone(),
+            config: config.clone(),
+            latch,
+        };
+        let host = Host::start(opening, &mut runtime_builder()).await?;
+        let frontend = Rc::new(Frontend::new(context, host.port(), tls));
         print_banner(&config, &data_dir, &doors.names, started);
-        serve(&frontend, &engine, doors.listeners).await
+        serve(&frontend, host, doors.listeners).await
     })
+}
+
+/// Of a thread that owns a part of the node.
+fn runtime_builder() -> runtime::Builder {
+    let mut builder = runtime::Builder::new_current_thread();
+    builder.enable_all().event_interval(EVENT_INTERVAL);
+    builder
 }
 
 /// Tasks polled between two checks of the sockets: one round should include everything that has arrived.
@@ -196,11 +205,7 @@ fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identi
 /// As in Redis.
 const RUN_ID_DIGITS: usize = 40;
 
-async fn serve(
-    frontend: &Rc<Frontend>,
-    engine: &Rc<RefCell<Engine>>,
-    listeners: Vec<Listener>,
-) -> Result<(), NodeError> {
+async fn serve(frontend: &Rc<Frontend>, host: Host, listeners: Vec<Listener>) -> Result<(), NodeError> {
     for listener in listeners {
         tokio::task::spawn_local(accept::accept(frontend.clone(), listener));
     }
@@ -213,34 +218,20 @@ async fn serve(
     // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills
     // the process.
     let _hangup = signals(SignalKind::hangup())?;
-    let driver = Driver::new(engine.clone(), |delivery| outcomes::deliver(frontend, delivery));
-    let failed = tokio::select! {
-        biased;
-        error = driver.run() => Some(error),
-        () = frontend.context.stop.notified() => None,
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+    let stop = async {
+        tokio::select! {
+            () = frontend.context.stop.notified() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
     };
-    match failed {
-        Some(error) => {
-            tracing::error!(%error, "nothing more is acknowledged; stopping");
-            driver.fail(&UNKNOWN);
-            say_goodbye(frontend).await;
-            Err(NodeError::Commit(error))
-        }
-        None => {
-            tracing::info!("stopping");
-            driver.finish().await?;
-            say_goodbye(frontend).await;
-            driver.stop().await?;
-            tracing::info!("everything is on disk; bye");
-            Ok(())
-        }
-    }
+    host.run(frontend, stop).await?;
+    tracing::info!("everything is on disk; bye");
+    Ok(())
 }
 
 /// Closes every connection and sends its last replies. Blocked reads get none (as in Redis).
-async fn say_goodbye(frontend: &Frontend) {
+pub(super) async fn say_goodbye(frontend: &Frontend) {
     let connections: Vec<_> = frontend.connections.all().values().cloned().collect();
     for connection in connections {
         if connection.blocked.borrow().is_some() {

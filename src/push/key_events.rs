@@ -14,7 +14,14 @@ use crate::state::effects::{Effect, KeyEvent};
 
 impl Push {
     /// Publishes the events of an op. Messages for the client that sent it wait until its reply is written.
+    #[inline]
     pub fn announce(&self, connections: &Connections, events: &[Effect], origin: Option<&Connection>) {
+        if !events.is_empty() {
+            self.announce_some(connections, events, origin);
+        }
+    }
+
+    fn announce_some(&self, connections: &Connections, events: &[Effect], origin: Option<&Connection>) {
         let mut are_all_invalid = false;
         for effect in events {
             match effect.event {

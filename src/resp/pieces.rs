@@ -76,7 +76,7 @@ impl PieceWriter {
         let resp3 = protocol == Protocol::Resp3;
         match reply {
             reply if !PieceWriter::is_for(&reply) => writer::write(self.tail(), protocol, &reply),
-            Reply::Entries(list) => self.split_list(list),
+            Reply::Entries(list) => self.split_list(*list),
             Reply::Streams(streams) => {
                 writer::header(self.tail(), if resp3 { b'%' } else { b'*' }, streams.len());
                 for (key, list) in streams {

@@ -215,7 +215,7 @@ mod tests {
             (Reply::Double(1.5), "$3 1.5 ", ",1.5 "),
             (Reply::Verbatim("ab".into()), "$2 ab ", "=6 txt:ab "),
             (
-                Reply::Entries(entry_list()),
+                Reply::Entries(Box::new(entry_list())),
                 "*2 *2 $3 1-2 *2 $1 f $1 v *2 $3 3-0 *-1 ",
                 "*2 *2 $3 1-2 *2 $1 f $1 v *2 $3 3-0 _ ",
             ),
@@ -282,7 +282,7 @@ mod tests {
             any::<Vec<u8>>().prop_map(|b| Reply::Error(ReplyError::owned(b))),
             Just(Reply::Nil),
             Just(Reply::NilArray),
-            Just(Reply::Entries(entry_list())),
+            Just(Reply::Entries(Box::new(entry_list()))),
             ".{0,9}".prop_map(|s| Reply::Verbatim(s.replace('\r', ""))),
         ];
         leaf.prop_recursive(3, 16, 4, |inner| {

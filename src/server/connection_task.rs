@@ -133,6 +133,9 @@ fn poll(
         if cut_off_if_over_limit(frontend, connection) {
             return Poll::Ready(());
         }
+        if connection.activity.resume.get() {
+            hold_if_full(frontend, connection);
+        }
         // Held requests continue when the earlier replies have been sent.
         let executable = input.waiting() > 0
             && connection.activity.hold.get() == Hold::None
@@ -166,8 +169,16 @@ fn poll(
 /// requests unless they wait for others (docs/reliability.md P11): a blocked read ends, and paused commands
 /// are not executed.
 fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
-    if connection.activity.hold.get() == Hold::Paused || frontend.end_wait(connection, Ending::Disconnected) {
+    if connection.activity.hold.get() == Hold::Paused {
         return false;
+    }
+    let was_leaving = connection.blocked.borrow_mut().as_mut().map(|it| std::mem::replace(&mut it.is_leaving, true));
+    if let Some(was_leaving) = was_leaving {
+        // What the read has found already may be on its way.
+        if !was_leaving {
+            frontend.end_wait(connection, Ending::Disconnected);
+        }
+        return true;
     }
     if connection.activity.hold.get() == Hold::None && !connection.activity.resume.get() {
         connection.close_after_replies();
@@ -193,6 +204,18 @@ fn can_execute(frontend: &Frontend, connection: &Connection) -> bool {
     frontend.has_room()
         && connection.waiting() < PIPELINE_PENDING_MAX
         && connection.output_bytes() < OUTPUT_PAUSE_BYTES
+}
+
+/// Holds a connection that has a request which cannot be executed now, so that something wakes it when it can.
+fn hold_if_full(frontend: &Frontend, connection: &Rc<Connection>) {
+    if connection.activity.hold.get() != Hold::None || can_execute(frontend, connection) {
+        return;
+    }
+    if !connection.is_drained() {
+        connection.activity.hold.set(Hold::UntilDrained);
+    } else if !frontend.has_room() {
+        frontend.hold_until_room(connection);
+    }
 }
 
 /// Reads once and executes the complete requests.
@@ -267,11 +290,7 @@ fn execute_all(
         }
         if connection.activity.hold.get() != Hold::None || !can_execute(frontend, connection) {
             connection.activity.resume.set(true);
-            if connection.activity.hold.get() == Hold::None && !connection.is_drained() {
-                connection.activity.hold.set(Hold::UntilDrained);
-            } else if connection.activity.hold.get() == Hold::None && !frontend.has_room() {
-                frontend.hold_until_room(connection);
-            }
+            hold_if_full(frontend, connection);
             break;
         }
         match reader.next(&bytes[consumed..], &limits) {

@@ -51,7 +51,7 @@ fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
             frontend.push.announce(&frontend.connections, &outcome.events, Some(connection));
             frontend.answer_after(connection, request, &outcome.answer.into_reply(), outcome.nanoseconds);
         }
-        Completion::Blocked => end_blocked(frontend, connection, request, outcome.answer),
+        Completion::Blocked => end_blocked(frontend, connection, request, outcome),
         Completion::Publish(publication) => {
             let reply = match outcome.answer.into_reply() {
                 error @ Reply::Error(_) => error,
@@ -61,15 +61,18 @@ fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
         }
         Completion::Ask(make) => {
             let reply = make(outcome.answer);
-            frontend.answer_late(connection, request, &reply);
+            frontend.answer_late(connection, request, &reply, outcome.nanoseconds);
+        }
+        Completion::Look(start) => {
+            transaction::start(frontend, connection, request, *start, outcome.answer);
         }
         Completion::Exec(run) => transaction::resume(frontend, connection, request, run, outcome),
         Completion::Populate(run) => debug::populate_on(frontend, connection, request, *run, outcome),
     }
 }
 
-fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: RequestId, answer: EngineAnswer) {
-    let reply = match answer {
+fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: RequestId, outcome: Outcome) {
+    let reply = match outcome.answer {
         EngineAnswer::Forbidden => match permissions::refuse_blocked(frontend, connection) {
             Some(error) => Reply::Error(error),
             // The user regained the permission while the refusal was in flight.
@@ -78,8 +81,11 @@ fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: Reques
         answer => answer.into_reply(),
     };
     let blocked = connection.blocked.take();
+    if reply == Reply::NilArray && blocked.as_ref().is_some_and(|it| it.is_leaving) {
+        return connection.close();
+    }
     if let Some(blocked) = blocked.filter(|it| it.is_remembered && matches!(reply, Reply::Streams(_))) {
         frontend.remember_at_its_place(connection, blocked.keys.iter().map(|key| &key[..]));
     }
-    frontend.answer_late(connection, request, &reply);
+    frontend.answer_late(connection, request, &reply, outcome.nanoseconds);
 }

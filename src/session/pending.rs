@@ -8,6 +8,7 @@ use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::Reply;
 use crate::model::request::RequestId;
 use crate::observe::slow_log;
+use crate::session::session::{Queue, WatchedKey};
 use crate::state::effects::Effect;
 use bytes::Bytes;
 use std::rc::Rc;
@@ -32,6 +33,8 @@ pub enum Completion {
     Publish(Box<Publication>),
     /// The continuation makes a reply from the answer.
     Ask(Continuation),
+    /// A transaction begins, unless a watched key has changed.
+    Look(Box<ExecStart>),
     /// A transaction continues.
     Exec(Box<ExecRun>),
     /// DEBUG POPULATE continues.
@@ -64,6 +67,8 @@ pub struct BlockedRequest {
     pub read: Vec<u8>,
     /// CLIENT TRACKING remembers the keys that it reads.
     pub is_remembered: bool,
+    /// The client has closed its side: it is owed what was found at once, and no word that nothing was.
+    pub is_leaving: bool,
 }
 
 /// Estimated bytes per key of a blocked read, besides the key's name.
@@ -74,6 +79,12 @@ impl BlockedRequest {
     pub fn bytes(&self) -> usize {
         self.read.len() + self.keys.iter().map(|key| KEY_BYTES + 2 * key.len()).sum::<usize>()
     }
+}
+
+/// An EXEC whose watched keys are looked at before anything is done.
+pub struct ExecStart {
+    pub queue: Queue,
+    pub watched: Vec<WatchedKey>,
 }
 
 /// The commands of an EXEC in order, and their progress.

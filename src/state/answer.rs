@@ -30,7 +30,7 @@ pub enum Answer {
     Ids(Vec<EntryId>),
     Keys(Vec<Bytes>),
     Page(Page),
-    Entries(EntryList),
+    Entries(Box<EntryList>),
     /// At least one stream.
     Streams(Vec<(Bytes, EntryList)>),
     AutoClaimed(Box<AutoClaimed>),
@@ -78,7 +78,7 @@ pub enum Claimed {
 impl From<Claimed> for Answer {
     fn from(claimed: Claimed) -> Answer {
         match claimed {
-            Claimed::Entries(list) => Answer::Entries(list),
+            Claimed::Entries(list) => Answer::Entries(Box::new(list)),
             Claimed::Ids(ids) => Answer::Ids(ids),
         }
     }

@@ -176,7 +176,16 @@ impl Machine {
     }
 
     /// Serves the next blocked read that the last op made readable, in order; `None` when none is left.
+    #[inline]
     pub fn serve_next(
+        &mut self,
+        run: &mut EntryRun<'_>,
+        effects: &mut Effects,
+    ) -> Option<(BlockedNumber, Answer)> {
+        if run.blocked.is_empty() { None } else { self.serve_woken(run, effects) }
+    }
+
+    fn serve_woken(
         &mut self,
         run: &mut EntryRun<'_>,
         effects: &mut Effects,
@@ -215,7 +224,7 @@ impl Machine {
         let mut lookups = Lookups::default();
         match query {
             // The answer shows a hit or a miss.
-            Query::String(StringQuery::Get { .. }) => lookups.note(answer != Answer::Nil),
+            Query::String(StringQuery::Get { .. }) => lookups.note(!matches!(answer, Answer::Nil)),
             _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
         Answered { answer, lookups }

@@ -93,7 +93,7 @@ fn stream_info(info: StreamInfo) -> Reply {
             fields.push((Reply::Text("last-entry"), one_entry(&last)));
         }
         StreamDetail::Full { entries, groups } => {
-            fields.push((Reply::Text("entries"), Reply::Entries(entries)));
+            fields.push((Reply::Text("entries"), Reply::Entries(Box::new(entries))));
             fields.push((Reply::Text("groups"), array(groups, group_detail)));
         }
     }

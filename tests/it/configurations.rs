@@ -53,6 +53,8 @@ configurations! {
     relaxed: "--durability relaxed";
     relaxed_raft: "--durability relaxed --replication raft --sync-interval 1";
     flusher_thread: "--flush-policy thread";
+    engine_thread: "--engine-thread yes";
+    engine_thread_of_all: "--engine-thread yes --replication raft --partitions 4";
     small_files: "--journal-file-bytes 1mb --checkpoint-journal-bytes 1mb";
     small_files_of_all: "--journal-file-bytes 1mb --checkpoint-journal-bytes 1mb --replication raft --partitions 4 --flush-policy thread";
 }

@@ -7,6 +7,7 @@
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Write;
 use crate::command::value::group::GroupRead;
+use crate::model::limits::BATCH_BYTES_MAX;
 use crate::model::time::TimeMs;
 use crate::state::op::Op;
 use crate::state::op::codec;
@@ -74,7 +75,9 @@ impl BatchWriter {
 
     /// The sealed batch; the writer begins the next one.
     pub fn take(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.buffer)
+        // The next one is likely to be as long.
+        let next = Vec::with_capacity(self.buffer.len().min(BATCH_BYTES_MAX));
+        std::mem::replace(&mut self.buffer, next)
     }
 
     pub fn clear(&mut self) {

@@ -248,8 +248,8 @@ mod tests {
             }
             let reply = Reply::Array(vec![
                 Reply::OK,
-                Reply::Entries(plan(&mut random)),
-                Reply::Map(vec![(Reply::Text("entries"), Reply::Entries(before))]),
+                Reply::Entries(Box::new(plan(&mut random))),
+                Reply::Map(vec![(Reply::Text("entries"), Reply::Entries(Box::new(before)))]),
                 Reply::Streams(streams),
                 Reply::Integer(1),
             ]);

@@ -18,12 +18,12 @@ const NEW_IN_XREAD: ReplyError = ReplyError::new(
 
 /// XRANGE, XREVRANGE.
 pub fn range(stream: Option<&Stream>, range: &Range<'_>) -> Answer {
-    let Some(stream) = stream else { return Answer::Entries(EntryList::default()) };
+    let Some(stream) = stream else { return Answer::Entries(Box::default()) };
     if range.count == Some(0) {
         return Answer::NilArray;
     }
     let most = range.count.unwrap_or(u64::MAX);
-    Answer::Entries(stream.log.list_range(range.start, range.end, most, range.reverse))
+    Answer::Entries(Box::new(stream.log.list_range(range.start, range.end, most, range.reverse)))
 }
 
 /// XREAD.

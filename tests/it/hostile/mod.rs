@@ -3,6 +3,7 @@
 mod bytes;
 mod probe;
 mod readers;
+mod shared_bytes;
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::reference::redis_server;

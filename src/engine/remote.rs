@@ -1,0 +1,62 @@
+//! The way to an engine on another thread, as its frontend sees it.
+//!
+//! What a frontend hands over is gathered until its other tasks have had their turn, and then goes as one batch. A channel
+//! that is full holds the next batch back, which grows meanwhile; what bounds it are the bytes on the way ([`Load`]): past
+//! the limit the frontend executes nothing more until some have arrived.
+
+use crate::engine::engine::Delivery;
+use crate::engine::load::Load;
+use crate::engine::parcel::{Batch, Order};
+use std::cell::RefCell;
+use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
+
+pub struct Remote {
+    open: RefCell<Batch>,
+    filled: Notify,
+    orders: mpsc::Sender<Batch>,
+    load: Arc<Load>,
+    bytes_max: usize,
+}
+
+impl Remote {
+    pub fn new(orders: mpsc::Sender<Batch>, load: Arc<Load>, bytes_max: usize) -> Remote {
+        Remote { open: RefCell::default(), filled: Notify::new(), orders, load, bytes_max }
+    }
+
+    pub fn push(&self, order: Order<'_>) {
+        let mut open = self.open.borrow_mut();
+        if open.is_empty() {
+            self.filled.notify_one();
+        }
+        let before = open.memory();
+        open.push(order);
+        self.load.add(open.memory() - before);
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.load.has_room(self.bytes_max)
+    }
+
+    /// As in [`Load::room_made`].
+    pub async fn room_made(&self) {
+        self.load.room_made().await;
+    }
+
+    /// Carries what is handed over, until the engine is gone.
+    pub async fn carry(&self) {
+        loop {
+            self.filled.notified().await;
+            let Ok(permit) = self.orders.reserve().await else { return };
+            let batch = self.open.take();
+            if !batch.is_empty() {
+                permit.send(batch);
+            }
+        }
+    }
+
+    /// A delivery has come.
+    pub fn note_arrival(&self, delivery: &Delivery) {
+        self.load.remove(delivery.memory());
+    }
+}

@@ -1,0 +1,281 @@
+//! An engine on a thread of its own: it takes a frontend's orders from one channel and puts deliveries into another.
+
+use crate::engine::driver::Driver;
+use crate::engine::engine::{Delivery, Engine};
+use crate::engine::load::Load;
+use crate::engine::parcel::{Batch, Order};
+use crate::engine::remote::Remote;
+use crate::engine::submission::{Outcome, STOPPED, UNKNOWN, Work};
+use crate::model::limits::IN_FLIGHT_BYTES_MAX;
+use crate::model::request::RequestId;
+use crate::replication::committer::{CommitError, OpenError};
+use std::any::Any;
+use std::cell::RefCell;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use tokio::runtime;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::task::LocalSet;
+
+/// Batches of orders, and deliveries, that may wait in a channel.
+const BATCHES_MAX: usize = 8;
+
+/// The thread, as its node sees it.
+pub struct EngineThread {
+    remote: Rc<Remote>,
+    deliveries: mpsc::Receiver<Delivery>,
+    thread: JoinHandle<Result<(), CommitError>>,
+}
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("cannot start the engine's thread: {0}")]
+    Thread(#[from] io::Error),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Died(#[from] Died),
+}
+
+/// Why a thread has ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EndError {
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Died(#[from] Died),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the engine's thread panicked: {0}")]
+pub struct Died(String);
+
+impl EngineThread {
+    /// Starts a thread and waits until `open`, which runs there, has made its engine.
+    pub async fn start(
+        runtime: &mut runtime::Builder,
+        open: impl AsyncFnOnce() -> Result<Engine, OpenError> + Send + 'static,
+    ) -> Result<EngineThread, StartError> {
+        EngineThread::start_with(runtime, IN_FLIGHT_BYTES_MAX, open).await
+    }
+
+    async fn start_with(
+        runtime: &mut runtime::Builder,
+        bytes_max: usize,
+        open: impl AsyncFnOnce() -> Result<Engine, OpenError> + Send + 'static,
+    ) -> Result<EngineThread, StartError> {
+        let runtime = runtime.build()?;
+        let load = Arc::<Load>::default();
+        let (orders, taken) = mpsc::channel(BATCHES_MAX);
+        let (delivered, deliveries) = mpsc::channel(BATCHES_MAX);
+        let (opened, is_open) = oneshot::channel();
+        let remote = Rc::new(Remote::new(orders, load.clone(), bytes_max));
+        let body = move || {
+            LocalSet::new().block_on(&runtime, async {
+                match open().await {
+                    Ok(engine) => {
+                        // Without a frontend the orders end, and so does the engine.
+                        let _ = opened.send(Ok(()));
+                        run(engine, taken, Outlet::new(delivered, load.clone()), load).await
+                    }
+                    Err(error) => {
+                        let _ = opened.send(Err(error));
+                        Ok(())
+                    }
+                }
+            })
+        };
+        let thread = thread::Builder::new().name("engine".into()).spawn(body)?;
+        match is_open.await {
+            Ok(Ok(())) => Ok(EngineThread { remote, deliveries, thread }),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(why(thread.join()).into()),
+        }
+    }
+
+    /// The frontend's way to it.
+    pub fn remote(&self) -> Rc<Remote> {
+        self.remote.clone()
+    }
+
+    /// Takes what comes until the thread ends.
+    pub async fn deliver_all(&mut self, mut deliver: impl FnMut(Delivery)) {
+        while let Some(delivery) = self.deliveries.recv().await {
+            self.remote.note_arrival(&delivery);
+            deliver(delivery);
+        }
+    }
+
+    /// Has it commit what was handed over until now, deliver, and end.
+    pub fn stop(&self) {
+        self.remote.push(Order::Stop);
+    }
+
+    /// Waits for the end of the thread, with the calling thread blocked.
+    pub fn join(self) -> Result<(), EndError> {
+        match self.thread.join() {
+            Ok(ended) => Ok(ended?),
+            Err(panic) => Err(EndError::Died(Died(message(&*panic)))),
+        }
+    }
+}
+
+fn why<T>(ended: thread::Result<T>) -> Died {
+    match ended {
+        Ok(_) => Died("it ended without a word".into()),
+        Err(panic) => Died(message(&*panic)),
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+/// Until the frontend has it stop, or the log fails.
+async fn run(
+    engine: Engine,
+    mut orders: mpsc::Receiver<Batch>,
+    outlet: Outlet,
+    load: Arc<Load>,
+) -> Result<(), CommitError> {
+    let engine = Rc::new(RefCell::new(engine));
+    let driver = Driver::new(engine.clone(), |delivery| outlet.push(delivery)).with_load(load.clone());
+    let failed = tokio::select! {
+        biased;
+        error = driver.run() => Some(error),
+        () = take_orders(&engine, &mut orders, &outlet, &load) => None,
+        () = outlet.run(&engine) => unreachable!("deliveries have no end"),
+    };
+    match failed {
+        None => {
+            driver.finish().await?;
+            outlet.flush().await;
+            // The frontend may say goodbye while the last sync is under way.
+            drop(driver);
+            let driver = Driver::new(engine, |_| ());
+            drop(outlet);
+            driver.stop().await
+        }
+        Some(error) => {
+            tracing::error!(%error, "nothing more is acknowledged; stopping");
+            driver.fail(&UNKNOWN);
+            orders.close();
+            while let Some(batch) = orders.recv().await {
+                let refuse = |request| Outcome::of(request, STOPPED);
+                let outcomes = batch.requests().map(refuse).collect();
+                outlet.push(Delivery { outcomes, ..Delivery::default() });
+            }
+            outlet.flush().await;
+            Err(error)
+        }
+    }
+}
+
+/// Until there are no more.
+async fn take_orders(
+    engine: &RefCell<Engine>,
+    orders: &mut mpsc::Receiver<Batch>,
+    outlet: &Outlet,
+    load: &Load,
+) {
+    while let Some(batch) = orders.recv().await {
+        outlet.ready().await;
+        let bytes = batch.memory();
+        let mut is_stopping = false;
+        let mut taker = engine.borrow_mut();
+        taker.stopwatch.start();
+        batch.open(|order| match order {
+            Order::Work(request, work) => take_work(&mut taker, request, work),
+            Order::Notice(notice) => taker.notice(notice),
+            Order::Stop => is_stopping = true,
+        });
+        load.set_in_hand(taker.bytes_in_flight());
+        load.remove(bytes);
+        let delivery = taker.take_delivery();
+        drop(taker);
+        outlet.push(delivery);
+        if is_stopping {
+            return;
+        }
+    }
+}
+
+/// An outcome that is known at once takes its place among the others.
+fn take_work(engine: &mut Engine, request: RequestId, work: Work<'_>) {
+    let place = engine.delivery.outcomes.len();
+    let outcome = engine.submit(request, work);
+    let nanoseconds = engine.stopwatch.lap();
+    if let Some(outcome) = outcome {
+        engine.delivery.outcomes.insert(place, Outcome { nanoseconds, ..outcome });
+    }
+}
+
+/// Where deliveries go out. While the channel is full they are gathered here, and the engine takes no orders and does
+/// nothing by the clock.
+struct Outlet {
+    deliveries: mpsc::Sender<Delivery>,
+    waiting: RefCell<Delivery>,
+    filled: Notify,
+    emptied: Notify,
+    load: Arc<Load>,
+}
+
+impl Outlet {
+    fn new(deliveries: mpsc::Sender<Delivery>, load: Arc<Load>) -> Outlet {
+        Outlet {
+            deliveries,
+            waiting: RefCell::default(),
+            filled: Notify::new(),
+            emptied: Notify::new(),
+            load,
+        }
+    }
+
+    fn push(&self, delivery: Delivery) {
+        if delivery.is_empty() {
+            return;
+        }
+        self.load.add(delivery.memory());
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.is_empty() {
+            return waiting.append(delivery);
+        }
+        // To a frontend that is gone nothing needs to be told.
+        if let Err(mpsc::error::TrySendError::Full(delivery)) = self.deliveries.try_send(delivery) {
+            *waiting = delivery;
+            self.filled.notify_one();
+        }
+    }
+
+    async fn run(&self, engine: &RefCell<Engine>) {
+        loop {
+            self.filled.notified().await;
+            engine.borrow_mut().upkeep.is_crowded = true;
+            self.flush().await;
+            engine.borrow_mut().upkeep.is_crowded = false;
+        }
+    }
+
+    async fn flush(&self) {
+        while !self.waiting.borrow().is_empty() {
+            let Ok(permit) = self.deliveries.reserve().await else { break };
+            permit.send(self.waiting.take());
+        }
+        self.emptied.notify_one();
+    }
+
+    /// Until nothing is gathered.
+    async fn ready(&self) {
+        while !self.waiting.borrow().is_empty() && !self.deliveries.is_closed() {
+            self.emptied.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "thread_tests.rs"]
+mod tests;
