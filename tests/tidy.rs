@@ -71,7 +71,8 @@ const LARGE_TYPES: &[(&str, &str)] = &[
     ("command::Row", "one column for each fact of the command table"),
 ];
 
-/// Rooms in which files import each other in a circle, with how many circles there are and why. Between rooms there is none.
+/// Rooms in which files import each other in a circle, with how many circles there are and why. Between rooms
+/// there is none.
 const CIRCLES: &[(&str, usize, &str)] = &[
     ("command", 1, "a row names its parser, and the parser's errors name the row"),
     ("config", 1, "a setting knows its field of the settings, and the settings the list of them"),

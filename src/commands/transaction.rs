@@ -133,7 +133,7 @@ fn exec(frontend: &Rc<Frontend>, connection: &Rc<Connection>) -> Response<'stati
     }
 }
 
-/// The look at the watched keys is over: the transaction is submitted, or does nothing.
+/// The check of the watched keys has ended: submits the transaction, or does nothing.
 pub fn start(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -186,7 +186,7 @@ fn is_identity_command(command: &Command<'_>) -> bool {
     }
 }
 
-/// `slot`: the place of the reply, if it is kept already.
+/// `slot`: the reply slot, if it is already open.
 fn submit(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,

@@ -193,7 +193,7 @@ pub struct Config {
     pub tcp_backlog: u32,
     pub partitions: u16,
     pub workers: u16,
-    /// The engine runs on a thread of its own.
+    /// The engine runs on its own thread.
     pub engine_thread: bool,
     pub replication: Replication,
     pub durability: Durability,

@@ -105,7 +105,7 @@ impl Grammar {
 
 const FLAG_VALUES: &str = "yes|no";
 
-/// Settings that are not settled yet: they are accepted and told by CONFIG GET, but not recommended by `--help`.
+/// Experimental settings: accepted and returned by CONFIG GET, but not recommended by `--help`.
 const UNSETTLED: &[&str] = &["engine-thread"];
 
 impl Setting {

@@ -34,7 +34,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         Driver { engine, committer, wakers, deliver, load: None }
     }
 
-    /// The same, which says what the engine has in hand whenever that changes.
+    /// The same, and reports every change of the engine's load.
     pub(super) fn with_load(self, load: Arc<Load>) -> Driver<D> {
         Driver { load: Some(load), ..self }
     }

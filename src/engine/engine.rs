@@ -71,13 +71,13 @@ impl Delivery {
         self.outcomes.is_empty() && self.spikes.is_empty()
     }
 
-    /// What comes after it.
+    /// Appends a later delivery.
     pub fn append(&mut self, later: Delivery) {
         self.outcomes.extend(later.outcomes);
         self.spikes.extend(later.spikes);
     }
 
-    /// Bytes that it takes, without what its outcomes share with the state.
+    /// Bytes of memory, without the memory that its outcomes share with the state.
     pub fn memory(&self) -> usize {
         let events: usize = self.outcomes.iter().map(|outcome| outcome.events.len()).sum();
         self.outcomes.len() * size_of::<Outcome>() + events * size_of::<Effect>()
@@ -187,7 +187,7 @@ impl Engine {
         if self.delivery.is_empty() {
             return Delivery::default();
         }
-        // The next one is likely to be as long.
+        // The next one will probably have about the same length.
         let outcomes = Vec::with_capacity(self.delivery.outcomes.len().min(OUTCOMES_RESERVED_MAX));
         std::mem::replace(&mut self.delivery, Delivery { outcomes, spikes: Vec::new() })
     }

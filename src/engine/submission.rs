@@ -39,7 +39,7 @@ pub enum Work<'a> {
         read: &'a Data<'a>,
         timeout_ms: u64,
     },
-    /// EXEC: the commands for the machine.
+    /// EXEC: the commands of the machine.
     Transaction {
         partition: PartitionId,
         transaction: Transaction<'a>,
@@ -69,7 +69,7 @@ pub enum Position {
 /// Questions and requests of a frontend other than commands on keys.
 #[derive(Debug)]
 pub enum Question<'a> {
-    /// What WATCH remembers of keys, each with its database.
+    /// The versions of keys for WATCH, each key with its database.
     Versions(Vec<(u32, Cow<'a, [u8]>)>),
     /// The figures of INFO; with `streams` also those of single streams.
     Report { streams: bool },
@@ -97,7 +97,7 @@ pub enum Question<'a> {
 }
 
 impl Question<'_> {
-    /// The same, with keys of its own.
+    /// The same, with owned keys.
     pub fn into_owned(self) -> Question<'static> {
         fn own(key: Cow<'_, [u8]>) -> Cow<'static, [u8]> {
             Cow::Owned(key.into_owned())
@@ -124,7 +124,7 @@ impl Question<'_> {
         }
     }
 
-    /// Bytes of the keys that it names.
+    /// Bytes of its keys.
     pub fn key_bytes(&self) -> usize {
         match self {
             Question::Versions(keys) => keys.iter().map(|(_, key)| key.len() + KEY_BYTES).sum(),
@@ -135,7 +135,7 @@ impl Question<'_> {
     }
 }
 
-/// Bytes that a key in a list takes besides its name.
+/// Bytes of a key in a list, besides its name.
 const KEY_BYTES: usize = size_of::<(u32, Cow<'static, [u8]>)>();
 
 /// Notices of a frontend to the engine, without an answer.

@@ -30,7 +30,7 @@ pub struct Upkeep {
     pub is_paused: bool,
     /// DEBUG PAUSE-CRON: no periodic work runs.
     pub is_held: bool,
-    /// The frontend does not take what it is told: nothing is done by the clock that it would be told of.
+    /// The frontend does not take deliveries: periodic work with outcomes pauses.
     pub is_crowded: bool,
     look: Every,
     /// WAITAOF: requests that wait for the next sync, each with its deadline by the monotonic clock.

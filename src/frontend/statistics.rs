@@ -91,8 +91,8 @@ impl Frontend {
         self.finish_measured(connection, &pending.stats, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
-    /// Writes a reply that was owed, of a command that may have waited: what counts is the time before, and what the engine
-    /// has spent on it.
+    /// Writes the pending reply of a command that may have waited: the time before the wait counts, and the
+    /// time that the engine spent on it.
     pub fn answer_late(
         &self,
         connection: &Rc<Connection>,

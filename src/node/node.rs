@@ -102,7 +102,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
     })
 }
 
-/// Of a thread that owns a part of the node.
+/// The runtime of a thread that owns a part of the node.
 fn runtime_builder() -> runtime::Builder {
     let mut builder = runtime::Builder::new_current_thread();
     builder.enable_all().event_interval(EVENT_INTERVAL);

@@ -174,7 +174,7 @@ fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
     }
     let was_leaving = connection.blocked.borrow_mut().as_mut().map(|it| std::mem::replace(&mut it.is_leaving, true));
     if let Some(was_leaving) = was_leaving {
-        // What the read has found already may be on its way.
+        // The entries that the read has found may be in flight.
         if !was_leaving {
             frontend.end_wait(connection, Ending::Disconnected);
         }
@@ -206,7 +206,7 @@ fn can_execute(frontend: &Frontend, connection: &Connection) -> bool {
         && connection.output_bytes() < OUTPUT_PAUSE_BYTES
 }
 
-/// Holds a connection that has a request which cannot be executed now, so that something wakes it when it can.
+/// Holds a connection whose request cannot be executed now, so that it is woken when that is possible.
 fn hold_if_full(frontend: &Frontend, connection: &Rc<Connection>) {
     if connection.activity.hold.get() != Hold::None || can_execute(frontend, connection) {
         return;

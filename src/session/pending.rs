@@ -67,7 +67,7 @@ pub struct BlockedRequest {
     pub read: Vec<u8>,
     /// CLIENT TRACKING remembers the keys that it reads.
     pub is_remembered: bool,
-    /// The client has closed its side: it is owed what was found at once, and no word that nothing was.
+    /// The client has closed its side: it is owed entries found at once, but no empty reply.
     pub is_leaving: bool,
 }
 
@@ -81,7 +81,7 @@ impl BlockedRequest {
     }
 }
 
-/// An EXEC whose watched keys are looked at before anything is done.
+/// An EXEC that checks its watched keys before anything else.
 pub struct ExecStart {
     pub queue: Queue,
     pub watched: Vec<WatchedKey>,

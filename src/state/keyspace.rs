@@ -37,8 +37,8 @@ impl Text {
 }
 
 /// The machine's count of changes at a key's last change; WATCH compares it. Values from
-/// [`KeyVersion::ABSENT`] on stand for an absent key: see [`crate::state::deletion_versions`]. 0: a key that never
-/// existed.
+/// [`KeyVersion::ABSENT`] on stand for an absent key: see [`crate::state::deletion_versions`]. 0: a key that
+/// never existed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct KeyVersion(pub u64);
 

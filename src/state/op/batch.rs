@@ -75,7 +75,7 @@ impl BatchWriter {
 
     /// The sealed batch; the writer begins the next one.
     pub fn take(&mut self) -> Vec<u8> {
-        // The next one is likely to be as long.
+        // The next one will probably have about the same length.
         let next = Vec::with_capacity(self.buffer.len().min(BATCH_BYTES_MAX));
         std::mem::replace(&mut self.buffer, next)
     }
