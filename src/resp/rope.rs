@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Small writes append to the tail, which is a plain `Vec`: a rope with only a tail costs as much as a `Vec`.
-//! Large values are referenced instead of copied, so a message to 1,000 subscribers is in memory once. A reply
-//! that is too large for memory is produced while it is sent.
+//! Large values are referenced instead of copied, so a message to 1,000 subscribers is in memory once. A
+//! reply that is too large for memory is produced while it is sent.
 
 use bytes::Bytes;
 use std::collections::VecDeque;

@@ -103,7 +103,7 @@ fn move_key(
     Ok(Answer::Integer(1))
 }
 
-/// SWAPDB. Keys keep their versions: to whoever watches a name, it is another key's now.
+/// SWAPDB. Keys keep their versions, so WATCH sees another key under the same name.
 fn swap(machine: &mut Machine, first: u32, second: u32, effects: &mut Effects) {
     if first == second {
         return;
@@ -133,7 +133,7 @@ fn delete_expired(machine: &mut Machine, limit: u32, effects: &mut Effects) -> A
     Answer::Integer(i64::from(deleted))
 }
 
-/// Forgets idempotent ids that are due; nobody watches or waits for that.
+/// Forgets due idempotent ids; this affects neither WATCH nor blocked reads.
 fn forget_ids(machine: &mut Machine, limit: usize) {
     let mut left = limit;
     for keys in machine.databases.values_mut() {

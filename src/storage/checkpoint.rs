@@ -7,14 +7,14 @@
 //! ```
 //!
 //! Each block is `u32 payload length, u32 kind, u32 CRC32C, payload`. The checksum covers the file's identity
-//! (partition and index), the block's number, its kind, its length and its payload, so that no block passes for
-//! another. The file ends with the trailer.
+//! (partition and index), the block's number, its kind, its length and its payload, so that no block passes
+//! for another. The file ends with the trailer.
 //!
-//! A checkpoint is written under its own temporary name, synced and renamed; then the directory is synced; then
-//! older ones are removed. So a file with a checkpoint's name is complete. One that does not decode is an error,
-//! never "no checkpoint" (S7): the journal before it is gone. Several may be written at the same time, even of
-//! one partition: a writer touches only its own temporary file, and the newest checkpoint stays, in whatever
-//! order they finish.
+//! A checkpoint is written under its own temporary name, synced and renamed; then the directory is synced;
+//! then older ones are removed. So a file with a checkpoint's name is complete. One that does not decode is
+//! an error, never "no checkpoint" (S7): the journal before it is gone. Several may be written at the same
+//! time, even of one partition: a writer touches only its own temporary file, and the newest checkpoint
+//! stays, in whatever order they finish.
 
 use std::io;
 use std::path::{Path, PathBuf};
