@@ -440,7 +440,7 @@ fn circles() -> Vec<Vec<String>> {
                 assert_eq!(head, "crate");
                 let path: Vec<&str> =
                     rest.split("::").map(word).take_while(|part| !part.is_empty()).collect();
-                // A folder's own page, which only lists its files, is nobody's import.
+                // A `mod.rs`, which only lists its files, counts as no file's import.
                 let to =
                     (2..=path.len()).rev().map(|len| path[..len].join("::")).find(|it| modules.contains(it));
                 edges.entry(from.clone()).or_default().extend(to.filter(|to| *to != from));
