@@ -67,7 +67,8 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
                 }
                 other => other.into_reply(),
             };
-            let question = Question::DigestValues { database, keys: keys.iter().map(Cow::Borrowed).collect() };
+            let question =
+                Question::DigestValues { database, keys: keys.iter().map(Cow::Borrowed).collect() };
             return Response::Ask(question, Box::new(make));
         }
         DebugCommand::Protocol { kind } => protocol_sample(kind, connection.session.borrow().protocol),

@@ -182,7 +182,10 @@ fn a_panic_ends_it_with_its_message() {
         thread.remote.push(Order::Work(request(0), Work::Everywhere { database: 0, data: &data }));
         assert_eq!(outcomes(&mut thread).await, []);
         let error = thread.join().unwrap_err().to_string();
-        assert!(error.starts_with("the engine's thread panicked: ") && error.contains("hash slot"), "{error}");
+        assert!(
+            error.starts_with("the engine's thread panicked: ") && error.contains("hash slot"),
+            "{error}"
+        );
     });
 }
 
@@ -193,7 +196,8 @@ fn an_engine_that_cannot_be_opened_says_why() {
         let fail = async || Err(OpenError::Raft { partition: PartitionId(0), reason: "no luck".into() });
         let error = EngineThread::start(builder.enable_all(), fail).await.err().unwrap();
         assert_eq!(error.to_string(), "partition 0: no luck");
-        let error = EngineThread::start(builder.enable_all(), async || panic!("out of luck")).await.err().unwrap();
+        let error =
+            EngineThread::start(builder.enable_all(), async || panic!("out of luck")).await.err().unwrap();
         assert_eq!(error.to_string(), "the engine's thread panicked: out of luck");
     });
 }

@@ -172,7 +172,8 @@ fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
     if connection.activity.hold.get() == Hold::Paused {
         return false;
     }
-    let was_leaving = connection.blocked.borrow_mut().as_mut().map(|it| std::mem::replace(&mut it.is_leaving, true));
+    let was_leaving =
+        connection.blocked.borrow_mut().as_mut().map(|it| std::mem::replace(&mut it.is_leaving, true));
     if let Some(was_leaving) = was_leaving {
         // The entries that the read has found may be in flight.
         if !was_leaving {

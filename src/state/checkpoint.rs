@@ -7,9 +7,9 @@
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::machine::Machine;
-use crate::state::deletion_versions::DeletionVersions;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;

@@ -2,9 +2,9 @@
 
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::effects::{Effects, KeyEvent};
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
-use crate::state::deletion_versions::DeletionVersions;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
