@@ -1,7 +1,7 @@
 //! Headwater: Redis streams and pub/sub, durable.
 //!
-//! Read the rooms in this order, bottom up; a room imports only rooms above it in this list (kept by `tests/tidy.rs`).
-//! ARCHITECTURE.md draws the picture.
+//! Read the rooms in this order, bottom up; a room imports only rooms above it in this list (`tests/tidy.rs`
+//! checks this). ARCHITECTURE.md draws the picture.
 
 pub mod base;
 pub mod model;

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if logs_to_file {
-                // Whoever looks for the reason later looks there.
+                // The log file is where an operator looks for the reason.
                 ::tracing::error!(%error, "stopped");
             }
             fail(&error)

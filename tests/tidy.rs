@@ -1,4 +1,5 @@
-//! The house rules that a compiler does not know: floors, crates per room, sizes. The tables come first.
+//! The house rules that a compiler does not know: floors, crates per room, sizes, references. The tables come
+//! first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -70,7 +71,8 @@ const LARGE_TYPES: &[(&str, &str)] = &[
     ("command::Row", "one column for each fact of the command table"),
 ];
 
-/// Rooms in which files import each other in a circle, with how many circles there are and why. Between rooms there is none.
+/// Rooms in which files import each other in a circle, with how many circles there are and why. Between rooms
+/// there is none.
 const CIRCLES: &[(&str, usize, &str)] = &[
     ("command", 1, "a row names its parser, and the parser's errors name the row"),
     ("config", 1, "a setting knows its field of the settings, and the settings the list of them"),
@@ -120,11 +122,8 @@ fn sources() -> Vec<Source> {
     files(&root().join("src"), &mut paths);
     paths.sort();
     let is_test = |path: &PathBuf| {
-        let is_of_tests = |part: &str| {
-            let name = part.trim_end_matches(".rs");
-            name == "tests" || name.ends_with("_test") || name.ends_with("_tests")
-        };
-        path.components().any(|part| part.as_os_str().to_str().is_some_and(is_of_tests))
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.ends_with("_tests.rs"))
     };
     paths.retain(|path| !is_test(path));
     assert!(paths.len() > FLOORS.len());
@@ -275,6 +274,40 @@ fn architecture_md_knows_every_room() {
     assert!(missing.is_empty(), "ARCHITECTURE.md does not mention {missing:?}");
 }
 
+/// Codes of faults in comments, and tests that the page of faults names.
+#[test]
+fn docs_reliability_md_explains_every_code_and_names_tests_that_exist() {
+    let page = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let explained: BTreeSet<_> =
+        page.lines().filter_map(|line| line.strip_prefix("**")?.split_once("** ")).map(|(c, _)| c).collect();
+    let mut paths = Vec::new();
+    files(&root().join("src"), &mut paths);
+    files(&root().join("tests"), &mut paths);
+    let texts: Vec<_> = paths.iter().map(|path| (path, fs::read_to_string(path).unwrap())).collect();
+    let mut complaints = Vec::new();
+    for (path, text) in &texts {
+        let comments = text.lines().filter(|line| line.trim_start().starts_with("//"));
+        let unexplained = comments.flat_map(codes).filter(|code| !explained.contains(code));
+        complaints.extend(unexplained.map(|code| format!("{}: {code} is not explained", path.display())));
+    }
+    for name in page.split('`').skip(1).step_by(2).filter(|name| name.contains('_')) {
+        let is_test = name.bytes().all(|b| b == b'_' || b.is_ascii_lowercase() || b.is_ascii_digit());
+        let definition = format!("fn {name}(");
+        if is_test && !texts.iter().any(|(_, text)| text.contains(&definition)) {
+            complaints.push(format!("docs/reliability.md: there is no test {name}"));
+        }
+    }
+    report(complaints);
+}
+
+/// The codes of docs/reliability.md that a comment mentions: `S2`, `P11`.
+fn codes(comment: &str) -> impl Iterator<Item = &str> {
+    comment.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| {
+        let number = word.strip_prefix(['S', 'R', 'P', 'A', 'M']).unwrap_or_default();
+        matches!(number.len(), 1 | 2) && number.bytes().all(|b| b.is_ascii_digit())
+    })
+}
+
 /// The walks of ARCHITECTURE.md go through files that are there.
 #[test]
 fn architecture_md_names_files_that_exist() {
@@ -407,7 +440,7 @@ fn circles() -> Vec<Vec<String>> {
                 assert_eq!(head, "crate");
                 let path: Vec<&str> =
                     rest.split("::").map(word).take_while(|part| !part.is_empty()).collect();
-                // A folder's own page, which only lists its files, is nobody's import.
+                // A `mod.rs`, which only lists its files, counts as no file's import.
                 let to =
                     (2..=path.len()).rev().map(|len| path[..len].join("::")).find(|it| modules.contains(it));
                 edges.entry(from.clone()).or_default().extend(to.filter(|to| *to != from));

@@ -1,4 +1,4 @@
-//! Users, what was denied to them, and where they are kept: all that the server holds of access control.
+//! The access control of a node: users, the log of denials, the throttle of logins, the users file.
 
 use crate::acl::file::UserFile;
 use crate::acl::log::Log;
@@ -14,13 +14,10 @@ use std::path::PathBuf;
 
 use std::sync::Arc;
 
-/// Users that the server does not start with.
+/// User definitions that prevent the start.
 #[derive(Debug, thiserror::Error)]
 pub enum AclError {
-    #[error(
-        "users are defined by 'user' settings and by aclfile at the same time: which of them hold would be anybody's \
-         guess; use one of the two"
-    )]
+    #[error("users are defined by 'user' settings and by aclfile at the same time; use one of the two")]
     TwoPlaces,
     #[error("user = '{line}': {why}")]
     Setting { line: String, why: String },
@@ -28,7 +25,7 @@ pub enum AclError {
     File(String),
 }
 
-/// The access control of a worker.
+/// The access control of a node.
 #[derive(Debug)]
 pub struct Acl {
     pub users: Shared<Users>,
@@ -38,12 +35,12 @@ pub struct Acl {
 }
 
 impl Acl {
-    /// The users that the configuration names.
+    /// Loads the users that the configuration names.
     ///
     /// # Errors
     ///
-    /// A definition that is wrong: a server that starts without a user, or with one that can do more than was meant, is
-    /// worse than one that does not start.
+    /// A wrong definition. A missing user, or one with more permissions than intended, is worse than a
+    /// refused start.
     pub fn open(config: &Config, fs: Arc<dyn Fs>) -> Result<Acl, AclError> {
         let file = (!config.aclfile.is_empty()).then(|| UserFile::new(fs, PathBuf::from(&config.aclfile)));
         let users = match &file {
@@ -62,24 +59,24 @@ impl Acl {
         self.file.as_ref()
     }
 
-    /// Reads the users of the file again, without taking them over. `None`: there is no file.
+    /// Reads the users file again without applying it. `None`: there is no file.
     pub fn reload(&self, config: &Config) -> Option<Result<Users, String>> {
         self.file.as_ref().map(|file| load(file, config))
     }
 
-    /// The users at hand as `user` settings, for CONFIG REWRITE. `None`: they are kept in a file, or there are none but the
-    /// default one, as the settings at hand make it.
+    /// The current users as `user` settings, for CONFIG REWRITE. `None` if a users file holds them, or if
+    /// only the default user exists, as the current settings define it.
     ///
     /// # Errors
     ///
-    /// A user whose name or patterns are not text; settings are.
+    /// A user whose name or patterns are not text, as settings must be.
     pub fn as_settings(&self, config: &Config) -> Result<Option<Vec<String>>, String> {
         let users = self.users.borrow();
         if self.file.is_some() {
             return Ok(None);
         }
         if configured(config).is_ok_and(|configured| configured.describe() == users.describe()) {
-            // As the settings have them, so that what the file says of them stays as it is written.
+            // The configured lines, so that equal definitions in the file keep their form.
             return Ok((!config.users.is_empty()).then(|| config.users.clone()));
         }
         let initial = initial(config);
@@ -97,23 +94,23 @@ impl Acl {
         lines.collect::<Result<_, _>>().map(Some)
     }
 
-    /// Whether the password in `requirepass` is still one of the default user's.
+    /// Whether the password in `requirepass` is still one of the default user's passwords.
     pub fn is_default_password(&self, password: &str) -> bool {
         self.users.borrow().default_user().has_password(&PasswordHash::of(password.as_bytes()))
     }
 }
 
-/// How failed logins are slowed down.
+/// The back-off of failed logins.
 pub fn login_limits(config: &Config) -> Limits {
     Limits { failures_free: config.login_failures_free, backoff_max_ms: config.login_backoff_max_ms }
 }
 
-/// A file that does not speak of the default user leaves it as `requirepass` makes it.
+/// Loads the users file. Without a line for the default user, `requirepass` defines it.
 fn load(file: &UserFile, config: &Config) -> Result<Users, String> {
     file.load(initial(config))
 }
 
-/// The default user alone, with its password.
+/// The default user alone, with the password of `requirepass`.
 fn initial(config: &Config) -> Users {
     let mut users = Users::new(config.acl_all_channels);
     if !config.requirepass.is_empty() {
@@ -122,7 +119,7 @@ fn initial(config: &Config) -> Users {
     users
 }
 
-/// `requirepass`, then the `user` settings, of which one may be about the default user.
+/// The users of `requirepass` and the `user` settings, one of which may define the default user.
 fn configured(config: &Config) -> Result<Users, AclError> {
     let mut users = initial(config);
     let mut seen: Vec<&str> = Vec::new();
@@ -139,7 +136,7 @@ fn configured(config: &Config) -> Result<Users, AclError> {
             ));
         }
         seen.push(name);
-        // A definition is all that there is to a user, the default one too.
+        // A definition is complete, even for the default user: it starts from `reset`.
         let rules = std::iter::once("reset").chain(words).map(str::as_bytes);
         users.set_user(name.as_bytes(), rules).map_err(|error| {
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
@@ -149,7 +146,7 @@ fn configured(config: &Config) -> Result<Users, AclError> {
     Ok(users)
 }
 
-/// For logs.
+/// The line with its passwords hidden, for logs.
 fn without_passwords(line: &str) -> String {
     let words = line.split_ascii_whitespace().map(|word| match word.as_bytes() {
         [b'>' | b'<', ..] => &word[..1],
@@ -177,7 +174,7 @@ mod tests {
     fn users_come_from_the_settings() {
         let text = open(with_users(&["ann on >x (~a +get)", "default on +@all ~*"])).unwrap();
         assert!(text.starts_with("user ann on sanitize-payload #2d71"), "{text}");
-        // Not what a new server's default user may do, and no password left from before.
+        // Neither the permissions of a fresh default user nor an earlier password remain.
         assert!(text.ends_with("user default on sanitize-payload ~* resetchannels +@all\n"), "{text}");
     }
 

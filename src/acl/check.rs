@@ -1,4 +1,4 @@
-//! May this user send this request?
+//! Decides whether a user may send a request.
 
 use crate::acl::selector::Selector;
 use crate::acl::user::User;
@@ -8,17 +8,18 @@ use crate::command::value::{Command, PubSubCommand};
 use crate::model::args::{ArgList, Args};
 use crate::model::reply::ReplyError;
 
-/// What a request asks for, as far as permissions go: decided on the parsed command, so that what is checked is what is
-/// used (reliability A1).
+/// The permissions that a request needs. They derive from the parsed command, so that the checked keys are
+/// the used keys (docs/reliability.md A1).
 pub struct Demand<'c> {
     row: &'static Row,
     first_argument: Option<&'c [u8]>,
     command: Option<&'c Command<'c>>,
-    /// Of a request that does not parse: it will be refused, but by Redis's order first for this.
+    /// Keys of a request that does not parse. It will be refused anyway, but Redis reports missing
+    /// permissions first.
     found: Vec<(&'c [u8], Access)>,
 }
 
-/// Why a request is refused: what of it no selector allows.
+/// The reason for a refusal: the part of the request that no selector allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied<'c> {
     Command,
@@ -26,7 +27,7 @@ pub enum Denied<'c> {
     Channel(&'c [u8]),
 }
 
-/// The channels that a command names, for which a permission is needed: those it leaves need none.
+/// The channels of a command that need permission; leaving a channel needs none.
 struct Channels<'c> {
     one: Option<&'c [u8]>,
     more: ArgList<'c>,
@@ -34,19 +35,19 @@ struct Channels<'c> {
 }
 
 impl<'c> Demand<'c> {
-    /// Of a request that was parsed.
+    /// The demand of a parsed request.
     pub fn of(row: &'static Row, args: Args<'c>, command: &'c Command<'c>) -> Demand<'c> {
         Demand { row, first_argument: first_argument(row, args), command: Some(command), found: Vec::new() }
     }
 
-    /// Of a request that does not parse: the keys are those that the row's specs find.
+    /// The demand of a request that does not parse: the row's key specs find its keys.
     pub fn of_unparsed(row: &'static Row, args: Args<'c>) -> Demand<'c> {
         let found = keys::find(row, args).unwrap_or_default();
         let found = found.into_iter().map(|(key, spec)| (key, Access::of(spec))).collect();
         Demand { row, first_argument: first_argument(row, args), command: None, found }
     }
 
-    /// Of a command that is kept while it waits; its first argument is forgotten unless it was kept too.
+    /// The demand of a blocked command; `first_argument` is known only if the caller kept it.
     pub fn of_waiting(
         row: &'static Row,
         first_argument: Option<&'c [u8]>,
@@ -77,8 +78,8 @@ impl<'c> Demand<'c> {
         Channels { one, more, are_patterns }
     }
 
-    /// The decision (Redis `ACLCheckAllUserCommandPerm`). Of several refusals the one that came furthest is told:
-    /// channels before keys before commands, and of two keys the later one.
+    /// The decision (Redis `ACLCheckAllUserCommandPerm`). Of several refusals it returns the one that came
+    /// furthest: channels before keys before commands, and of two keys the later one.
     pub fn check(&self, user: &User) -> Result<(), Denied<'c>> {
         if user.allows_everything() {
             return Ok(());
@@ -94,7 +95,7 @@ impl<'c> Demand<'c> {
         Err(furthest.2)
     }
 
-    /// How far it came: the kind and the place of what was refused, and what it was.
+    /// The error carries how far the check came: kind and position of the refused part, and the part itself.
     fn check_selector(&self, selector: &Selector) -> Result<(), (u8, usize, Denied<'c>)> {
         if !self.row.flags.contains(Flags::NO_AUTH) && !selector.allows_command(self.row, self.first_argument)
         {
@@ -115,13 +116,13 @@ impl<'c> Demand<'c> {
     }
 }
 
-/// Behind the full name.
+/// The argument after the full command name.
 fn first_argument<'c>(row: &Row, args: Args<'c>) -> Option<&'c [u8]> {
     args.get(if row.container.is_some() { 2 } else { 1 })
 }
 
 impl Denied<'_> {
-    /// What a client is told. Keys and channels are not repeated.
+    /// The reply to the client. It does not repeat keys and channels.
     pub fn error(&self, user: &User, row: &Row) -> ReplyError {
         match self {
             Denied::Command => {
@@ -133,7 +134,7 @@ impl Denied<'_> {
         }
     }
 
-    /// The same in full, for ACL DRYRUN (Redis 7.2 `getAclErrorMessage`).
+    /// The detailed text for ACL DRYRUN (Redis 7.2 `getAclErrorMessage`).
     pub fn explain(&self, user: &User, row: &Row) -> Vec<u8> {
         let user = user.name();
         match *self {
@@ -150,7 +151,7 @@ impl Denied<'_> {
         }
     }
 
-    /// What EXEC says of a command that was still allowed when it was queued (Redis `execCommand`).
+    /// The reply of EXEC for a command that was allowed when it was queued (Redis `execCommand`).
     pub fn error_at_exec(&self) -> ReplyError {
         let why = match self {
             Denied::Command => "no permission to execute the command or subcommand",
@@ -171,7 +172,7 @@ mod tests {
     use crate::command::lookup;
     use crate::model::args::OwnedArgs;
 
-    /// `ok`, or why not.
+    /// `ok`, or the reason for the refusal.
     fn decide(rules: &str, request: &str) -> String {
         let mut users = Users::new(false);
         let user = users.set_user(b"u", rules.split(' ').map(str::as_bytes)).unwrap();
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(decide("+ssubscribe &a*", "SSUBSCRIBE a1"), "ok");
         assert_eq!(decide("+spublish", "SPUBLISH c m"), channel("c"));
         assert_eq!(decide("+unsubscribe +pubsub", "UNSUBSCRIBE a"), "ok");
-        // Before the login as after it.
+        // AUTH is allowed before and after the login.
         assert_eq!(decide("", "AUTH x"), "ok");
         assert_eq!(decide("", "PING"), command("ping"));
     }
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(decide(rules, "SET a v"), key("a"));
         assert_eq!(decide(rules, "GET b"), key("b"));
         assert_eq!(decide(rules, "DEL a"), command("del"));
-        // Of two refusals, the one that came further.
+        // Of two refusals, the one that came further is reported.
         assert_eq!(decide("+mget ~a (+mget ~a ~b)", "MGET a b c"), key("c"));
         assert_eq!(decide("(+mget ~a ~b) (+mget ~a)", "MGET a b c"), key("c"));
     }

@@ -1,4 +1,4 @@
-//! The file of users (`aclfile`): one user a line, as ACL LIST shows them. ACL SAVE replaces it as a whole.
+//! The users file (`aclfile`): one user per line in the form of ACL LIST. ACL SAVE replaces it as a whole.
 
 use crate::acl::rule::{RuleError, has_blanks, is_blank, merge_selectors};
 use crate::acl::user::User;
@@ -10,10 +10,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Bytes of a file of users.
+/// Most bytes of a users file.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Where the users are kept.
+/// The location of the users file.
 #[derive(Debug, Clone)]
 pub struct UserFile {
     fs: Arc<dyn Fs>,
@@ -29,9 +29,9 @@ impl UserFile {
         &self.path
     }
 
-    /// Reads the users. `initial` are those that there are without any line: the default user, as long as no line is about
-    /// it. On error, in one line with each line that is wrong and why, nothing is to be taken from it
-    /// (Redis `ACLLoadFromFile`).
+    /// Reads the users. `initial` holds the users that exist without any line: the default user, unless a
+    /// line defines it. On error, one line lists each wrong line with its reason, and the caller must keep
+    /// its present users (Redis `ACLLoadFromFile`).
     pub fn load(&self, initial: Users) -> Result<Users, String> {
         let path = self.path.display().to_string();
         let text =
@@ -51,13 +51,14 @@ impl UserFile {
         Ok(text)
     }
 
-    /// Writes the users: after an error, or a crash at any moment, the file is the one before or the one after.
+    /// Writes the users. After an error, or a crash at any moment, the file has either the old or the new
+    /// content.
     pub fn save(&self, users: &Users) -> io::Result<()> {
         replace_file(&*self.fs, &self.path, &users.describe())
     }
 }
 
-/// The users of a file's text, added to the default user.
+/// Parses a file's text into `users`, which hold the default user.
 fn parse(text: &[u8], path: &str, mut users: Users) -> Result<Users, String> {
     let all_channels = users.all_channels;
     let mut seen_default = false;
@@ -105,8 +106,8 @@ fn parse(text: &[u8], path: &str, mut users: Users) -> Result<Users, String> {
     Err(errors)
 }
 
-/// A user of its rules; what is wrong is added to `errors`. A rule may hold a password, so only those are repeated that
-/// are about commands.
+/// Builds a user from its rules; problems are appended to `errors`. A rule may hold a password, so only rules
+/// on commands are quoted.
 fn read_user(name: &[u8], rules: &[Vec<u8>], place: &str, all_channels: bool, errors: &mut String) -> User {
     let mut user = User::new(name, all_channels);
     let mut is_wrong = false;
@@ -183,7 +184,7 @@ mod tests {
         users
     }
 
-    /// A crash at every operation leaves the file before or the file after, whole.
+    /// A crash at every operation leaves the old file or the new one, complete.
     #[test]
     fn saving_is_all_or_nothing() {
         let (before, after) = (users("on +get"), users("on +get +set ~longer"));
@@ -204,7 +205,7 @@ mod tests {
                 assert!(loaded == before.describe() || loaded == after.describe());
             }
             outcomes.insert((saved.is_ok(), loaded == after.describe()));
-            // And the next one works.
+            // The next save succeeds.
             file.save(&after).unwrap();
             assert_eq!(file.load(Users::new(false)).unwrap().describe(), after.describe());
         }

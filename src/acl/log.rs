@@ -1,17 +1,18 @@
-//! What was denied lately: ACL LOG.
+//! Recent denials: ACL LOG.
 
 use std::collections::VecDeque;
 
-/// The same again within this time is counted and makes no new entry (Redis `ACL_LOG_GROUPING_MAX_TIME_DELTA`).
+/// An equal denial within this time increments a count instead of adding an entry (Redis
+/// `ACL_LOG_GROUPING_MAX_TIME_DELTA`).
 const GROUPED_WITHIN_MS: u64 = 60_000;
 
-/// Latest entries among which the same is looked for.
+/// Recent entries that are searched for an equal one.
 const GROUPED_AMONG: usize = 10;
 
-/// Bytes kept of what clients have named: users, keys, channels.
+/// Bytes kept of a name that a client chose: user, key, channel.
 const NAME_BYTES_MAX: usize = 1024;
 
-/// Bytes kept of the description of a client, in which its names stand.
+/// Bytes kept of a client's description, which contains such names.
 const CLIENT_BYTES_MAX: usize = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,12 +20,12 @@ pub enum Reason {
     Command,
     Key,
     Channel,
-    /// A login failed.
+    /// A failed login.
     Auth,
 }
 
 impl Reason {
-    /// As ACL LOG names it.
+    /// The name in ACL LOG.
     pub fn name(self) -> &'static str {
         match self {
             Reason::Command => "command",
@@ -38,7 +39,7 @@ impl Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Context {
     TopLevel,
-    /// Between MULTI and EXEC, or at EXEC.
+    /// Between MULTI and EXEC, or during EXEC.
     Multi,
 }
 
@@ -51,34 +52,34 @@ impl Context {
     }
 }
 
-/// What was denied, to whom.
+/// One denial and its context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub reason: Reason,
     pub context: Context,
-    /// The command, key or channel; of a login the command's name as it was sent.
+    /// The command, key or channel; for a login, the command's name as it was sent.
     pub object: Vec<u8>,
     pub user: Vec<u8>,
 }
 
-/// An event and those like it.
+/// A denial and the count of equal ones.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Counts up from 0; an entry keeps its own.
+    /// Counts up from 0; stays with the entry.
     pub id: u64,
     pub count: u64,
     pub event: Event,
-    /// The client of the last one, as CLIENT LIST describes it.
+    /// The client of the most recent denial, in the form of CLIENT LIST.
     pub client: String,
     /// Milliseconds since the epoch.
     pub created_ms: u64,
     pub updated_ms: u64,
 }
 
-/// The latest entries, bounded by `acllog-max-len`.
+/// The most recent entries, at most `acllog-max-len`.
 #[derive(Debug, Default)]
 pub struct Log {
-    /// The latest first.
+    /// Newest first.
     entries: VecDeque<Entry>,
     next_id: u64,
 }
@@ -86,7 +87,7 @@ pub struct Log {
 impl Log {
     pub fn note(&mut self, mut event: Event, mut client: String, now_ms: u64, entries_max: usize) {
         if client.len() > CLIENT_BYTES_MAX {
-            // Names in it are escaped: every byte is a character.
+            // Names in it are escaped, so every byte is a character.
             client = client.chars().take(CLIENT_BYTES_MAX).collect();
         }
         event.object.truncate(NAME_BYTES_MAX);
@@ -107,12 +108,12 @@ impl Log {
         self.entries.truncate(entries_max);
     }
 
-    /// The latest first.
+    /// Newest first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// Keeps only so many.
+    /// Keeps the newest `entries_max` entries.
     pub fn truncate(&mut self, entries_max: usize) {
         self.entries.truncate(entries_max);
     }
@@ -163,7 +164,7 @@ mod tests {
         for number in 0..11 {
             log.note(event(&number.to_string()), String::new(), 0, 128);
         }
-        // The tenth before is still found, the eleventh is not.
+        // An equal entry is found ten entries back, but not eleven.
         log.note(event("1"), String::new(), 0, 128);
         log.note(event("0"), String::new(), 0, 128);
         assert_eq!(counts(&log)[..3], [(11, 1), (1, 2), (10, 1)]);

@@ -1,7 +1,7 @@
-//! Users and what they may do: rules, passwords, the decision on a request, what was denied, the file of users.
+//! Users and permissions: rules, passwords, the decision on a request, the log of denials, the users file.
 //!
-//! Semantics of Redis 7.2 to 8.0 (`acl.c`). Users are settings of this node and not part of the replicated state.
-//! Nothing here knows of connections: the server asks, and tells its connections of changes.
+//! Semantics of Redis 7.2 to 8.0 (`acl.c`). Users are settings of the node, not replicated state. This room
+//! knows no connections: the server asks for decisions and applies changes to its connections.
 
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod acl;

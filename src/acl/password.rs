@@ -1,4 +1,4 @@
-//! Passwords, of which only the SHA-256 is kept, as in Redis.
+//! Password hashes. As in Redis, only the SHA-256 of a password is kept.
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
@@ -6,7 +6,7 @@ use subtle::{Choice, ConstantTimeEq};
 /// Hexadecimal digits of a hash.
 const HEX_DIGITS: usize = 64;
 
-/// The SHA-256 of a password. Comparisons take the same time whatever is compared (reliability A9).
+/// The SHA-256 of a password. Comparisons take constant time (docs/reliability.md A9).
 #[derive(Clone, Copy)]
 pub struct PasswordHash([u8; 32]);
 
@@ -15,7 +15,7 @@ impl PasswordHash {
         PasswordHash(Sha256::digest(password).into())
     }
 
-    /// 64 hexadecimal digits, the letters in lower case: nothing else is a hash.
+    /// Parses 64 lower-case hexadecimal digits; anything else is not a hash.
     pub fn parse(hex: &[u8]) -> Option<PasswordHash> {
         if hex.len() != HEX_DIGITS {
             return None;
@@ -36,7 +36,7 @@ impl PasswordHash {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Whether this is one of `hashes`; all of them are looked at.
+    /// Whether this is one of `hashes`; always compares with all of them.
     pub fn is_one_of(&self, hashes: &[PasswordHash]) -> bool {
         let found = hashes.iter().fold(Choice::from(0), |found, hash| found | self.0.ct_eq(&hash.0));
         bool::from(found)
@@ -49,7 +49,7 @@ impl PartialEq for PasswordHash {
     }
 }
 
-/// Not even hashes belong into logs.
+/// Hides the hash: not even hashes belong in logs.
 impl std::fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PasswordHash(…)")

@@ -1,4 +1,4 @@
-//! What rules have in common: what can be wrong with one, and how selectors are put together again.
+//! Rules in general: the errors of a rule, and the reassembly of split selectors.
 
 /// Why a rule is refused, in Redis's words (`ACLSetUserStringError`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -27,7 +27,8 @@ pub enum RuleError {
     FirstArgumentOfSubcommand,
 }
 
-/// Blanks and NULs are in no name and no pattern: rules stay words of one line.
+/// Whether `text` has blanks or NULs. Names and patterns have neither, so that a rule stays one word of a
+/// line.
 pub fn has_blanks(text: &[u8]) -> bool {
     text.iter().any(|&byte| is_blank(byte) || byte == 0)
 }
@@ -37,13 +38,13 @@ pub fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// Puts selectors together that were split at their blanks: `(~a`, `+get)` is one rule. Fails with the argument that
-/// opens a selector which is never closed (Redis `ACLMergeSelectorArguments`).
+/// Joins selectors that were split at blanks: `(~a`, `+get)` is one rule. On error returns the argument that
+/// opens an unclosed selector (Redis `ACLMergeSelectorArguments`).
 pub fn merge_selectors<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Vec<u8>>, &'a [u8]> {
     let mut merged = Vec::new();
     let mut open: Option<(&[u8], Vec<u8>)> = None;
     for arg in args {
-        // An opening bracket inside a selector begins it anew, as in Redis: what was before it is dropped.
+        // As in Redis, an opening bracket inside a selector restarts it and drops the earlier part.
         if arg.starts_with(b"(") && !arg.ends_with(b")") {
             open = Some((arg, arg.to_vec()));
         } else if let Some((start, mut selector)) = open.take() {

@@ -1,4 +1,4 @@
-//! Permissions that hold together: commands, keys, channels. A user has one set of its own and may have more.
+//! A set of permissions for commands, keys and channels. A user has a root set and may have more.
 
 use crate::acl::rule::{RuleError, has_blanks, is_blank};
 use crate::base::glob;
@@ -8,12 +8,12 @@ use crate::command::spec::{Category, Row};
 use crate::command::table::{ROWS, TABLE, subcommands};
 use std::collections::BTreeMap;
 
-/// Counted here and not from the table: the compiler's look at a type must not depend on the evaluation of all rows.
+/// A constant of its own, because the layout of a type must not depend on the evaluation of all rows.
 const WORDS: usize = 4;
 
 const _: () = assert!(ROWS.div_ceil(64) == WORDS, "as many bits as rows");
 
-/// One bit for each row of the command table.
+/// One bit per row of the command table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Commands([u64; WORDS]);
 
@@ -67,18 +67,18 @@ pub struct Selector {
     all_keys: bool,
     all_channels: bool,
     commands: Commands,
-    /// Began with `+@all`: what later versions add is allowed too.
+    /// The rules began with `+@all`, so commands of later versions are allowed too.
     begins_with_all: bool,
-    /// Of commands that are not allowed as such: by row, the first arguments with which they are.
+    /// For commands that are not allowed as a whole: the allowed first arguments, by row.
     first_arguments: BTreeMap<usize, Vec<Vec<u8>>>,
     keys: Vec<KeyPattern>,
     channels: Vec<Vec<u8>>,
-    /// Rules on commands since `+@all` or `-@all`, in their order: what they say depends on it.
+    /// Command rules since `+@all` or `-@all`, in order, because their order matters.
     command_rules: Vec<String>,
 }
 
 impl Selector {
-    /// No permissions, but for channels if `acl-pubsub-default` says so.
+    /// No permissions, except for channels if `acl-pubsub-default` grants them.
     pub fn new(all_channels: bool) -> Selector {
         Selector {
             all_keys: false,
@@ -92,20 +92,20 @@ impl Selector {
         }
     }
 
-    /// A selector in brackets (Redis `aclCreateSelectorFromOpSet`).
+    /// Parses a selector in brackets (Redis `aclCreateSelectorFromOpSet`).
     pub fn parse(rule: &[u8], all_channels: bool) -> Result<Selector, RuleError> {
         let mut selector = Selector::new(all_channels);
         for word in rule[1..rule.len() - 1].split(|&byte| is_blank(byte)).filter(|word| !word.is_empty()) {
             selector.apply(word)?;
             if word.ends_with(b")") {
-                // A line of rules would end the selector there.
+                // Inside a line of rules this bracket would end the selector.
                 return Err(RuleError::Syntax);
             }
         }
         Ok(selector)
     }
 
-    /// Applies one rule that is not empty (Redis `ACLSetSelector`).
+    /// Applies one non-empty rule (Redis `ACLSetSelector`).
     pub fn apply(&mut self, rule: &[u8]) -> Result<(), RuleError> {
         let is = |word: &str| rule.eq_ignore_ascii_case(word.as_bytes());
         if is("allkeys") || is("~*") {
@@ -164,7 +164,7 @@ impl Selector {
                 _ => return Err(RuleError::Syntax),
             }
         }
-        // Redis takes `%R` for a pattern that only the empty key matches; nobody means that.
+        // Redis reads `%R` as a pattern that matches only the empty key; it is a mistake in practice.
         Err(RuleError::Syntax)
     }
 
@@ -199,7 +199,7 @@ impl Selector {
     }
 
     fn change_category(&mut self, name: &[u8], allowed: bool) -> Result<(), RuleError> {
-        // A second `@` is part of no category's name.
+        // No category name contains a second `@`.
         let category = Category::find(name).filter(|_| !name.starts_with(b"@")).ok_or(RuleError::Unknown)?;
         self.note_command_rule(category.name(), allowed);
         for row in TABLE.iter().filter(|row| row.is_in(category)) {
@@ -229,7 +229,7 @@ impl Selector {
             return Ok(());
         }
         if has_blanks(argument) {
-            // It could not be told in a line of rules.
+            // Such an argument has no form in a line of rules.
             return Err(RuleError::Syntax);
         }
         let rule = String::from_utf8(name.to_ascii_lowercase()).map_err(|_| RuleError::Syntax)?;
@@ -247,7 +247,7 @@ impl Selector {
         self.note_command_rule(row.full_name(), allowed);
     }
 
-    /// With its sub-commands.
+    /// Sets a command and its sub-commands.
     fn set_command(&mut self, row: &'static Row, allowed: bool) {
         self.commands.set(row.index(), allowed);
         self.first_arguments.remove(&row.index());
@@ -258,7 +258,7 @@ impl Selector {
         }
     }
 
-    /// Keeps the rule at the end; those that it overrules, the same and those on sub-commands, are dropped (Redis 7.2
+    /// Appends the rule; drops the rules that it overrules: the same command and its sub-commands (Redis 7.2
     /// `ACLUpdateCommandRules`).
     fn note_command_rule(&mut self, name: &str, allowed: bool) {
         self.command_rules.retain(|rule| {
@@ -270,12 +270,12 @@ impl Selector {
 
     // ---- decisions
 
-    /// Nothing is forbidden: requests need not be looked at.
+    /// Whether nothing is forbidden, so that requests need no check.
     pub fn allows_everything(&self) -> bool {
         self.all_keys && self.all_channels && self.commands == Commands::all()
     }
 
-    /// Whether the command may be sent at all. `first_argument` is the one behind the command's full name.
+    /// Whether the command may be sent. `first_argument` follows the command's full name.
     pub fn allows_command(&self, row: &Row, first_argument: Option<&[u8]>) -> bool {
         self.commands.has(row.index())
             || self.first_arguments.get(&row.index()).zip(first_argument).is_some_and(
@@ -292,7 +292,7 @@ impl Selector {
             })
     }
 
-    /// A pattern to subscribe to (`is_pattern`) must be among those allowed to the letter.
+    /// Whether a channel is allowed. A pattern (`is_pattern`) must equal an allowed pattern literally.
     pub fn allows_channel(&self, name: &[u8], is_pattern: bool) -> bool {
         self.all_channels
             || self
@@ -311,7 +311,7 @@ impl Selector {
 
     // ---- descriptions
 
-    /// `+@all -get`: the rules on commands.
+    /// The command rules: `+@all -get`.
     pub fn describe_commands(&self) -> String {
         let mut text = String::from(if self.begins_with_all { "+@all" } else { "-@all" });
         for rule in &self.command_rules {
@@ -326,7 +326,7 @@ impl Selector {
         if self.all_keys {
             return b"~*".to_vec();
         }
-        // `~*` would make an end of the others.
+        // `~*` makes the other patterns redundant.
         let describe = |key: &KeyPattern| match &key.describe()[..] {
             b"~*" if self.keys.len() > 1 => b"%RW~*".to_vec(),
             rule => rule.to_vec(),
@@ -342,7 +342,7 @@ impl Selector {
         self.channels.iter().map(|channel| [b"&", &channel[..]].concat()).collect::<Vec<_>>().join(&b' ')
     }
 
-    /// Everything as rules that make the same selector again.
+    /// Rules that rebuild this selector.
     pub fn describe(&self) -> Vec<u8> {
         let channels = self.describe_channels();
         let mut parts = vec![self.describe_keys()];
@@ -392,7 +392,7 @@ mod tests {
         selector.allows_command(lookup::by_full_name(name.as_bytes()).unwrap(), argument.map(str::as_bytes))
     }
 
-    /// What Redis's own suite asserts (7.2, tests/unit/acl.tcl), with commands that are there.
+    /// Assertions of Redis's own suite (7.2, tests/unit/acl.tcl), with commands that exist here.
     #[test]
     fn rules_on_commands_keep_their_order_and_lose_what_is_overruled() {
         assert_eq!(commands("+@all -@stream -@slow +xlen"), "+@all -@stream -@slow +xlen");
@@ -440,7 +440,7 @@ mod tests {
         }
         assert_eq!(decisions("x"), [false; 4]);
         assert_eq!(keys.describe_keys(), b"%R~r* %W~w* ~b* ~c* ~d*");
-        // Two patterns do not add up to one permission.
+        // Two patterns do not combine into one permission.
         assert!(!selector("%R~k* %W~k1").allows_key(b"k1", both));
     }
 
@@ -533,7 +533,7 @@ mod tests {
     }
 
     proptest! {
-        /// What a selector says of itself makes the same selector again: the file of users loses nothing.
+        /// A selector's description rebuilds the selector, so the users file loses nothing.
         #[test]
         fn descriptions_are_complete(rules in prop::collection::vec(rule(), 0..20)) {
             let mut made = Selector::new(false);

@@ -1,33 +1,35 @@
-//! Failed logins by address: who guesses passwords is slowed down, and nobody else (reliability A9).
+//! Throttles failed logins by address: slows down password guessing and nothing else (docs/reliability.md
+//! A9).
 //!
-//! An address has some failures free. After that each further one puts its next login off, twice as long as the one
-//! before and at most `login-backoff-max`; a login that comes too early is refused unseen, so it says nothing about the
-//! password. Nothing waits: the event loop goes on, and other connections of the address are not touched. An address
-//! that has not failed for a while begins anew.
+//! An address has a number of free failures. Each further failure delays its next login, twice as long as
+//! before, up to `login-backoff-max`. A login during the delay is refused without a check, so it reveals
+//! nothing about the password. Nothing blocks: the event loop and other connections of the address continue.
+//! After a quiet period the address starts afresh.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Addresses that are remembered; the one that has not failed for longest is forgotten first.
+/// Addresses remembered; the one with the oldest failure is dropped first.
 const ADDRESSES_MAX: usize = 10_000;
 
-/// The first time that a login is put off.
+/// The first delay.
 const BACKOFF_MIN_MS: u64 = 100;
 
-/// An address begins anew when it has not failed for so long (or for twice the longest back-off, if that is more).
+/// Milliseconds without a failure after which an address starts afresh (or twice the longest back-off, if
+/// that is longer).
 const FORGOTTEN_AFTER_MS: u64 = 60_000;
 
-/// How slow.
+/// The settings of the throttle.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// `login-failures-free`; 0: nobody is slowed down.
+    /// `login-failures-free`; 0: the throttle is off.
     pub failures_free: u32,
     /// `login-backoff-max`
     pub backoff_max_ms: u64,
 }
 
-/// Who is counted together: an IPv4 address, the /64 of an IPv6 one (whoever has one address of it has them all), and
-/// all who have no address (a Unix socket).
+/// The unit of counting: an IPv4 address, the /64 of an IPv6 address (a host owns all of it), or all clients
+/// without an address (Unix sockets).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Origin(Option<IpAddr>);
 
@@ -47,11 +49,11 @@ impl Origin {
 struct Failures {
     count: u32,
     last_ms: u64,
-    /// Logins before are refused.
+    /// Logins before this time are refused.
     not_before_ms: u64,
 }
 
-/// The addresses that have failed lately. Times are milliseconds of a clock that never goes back.
+/// Addresses with recent failures. Times are milliseconds of a monotonic clock.
 #[derive(Debug, Default)]
 pub struct Throttle {
     by_origin: BTreeMap<Origin, Failures>,
@@ -59,14 +61,14 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// Whether a login may be tried now; otherwise in how many milliseconds.
+    /// `Ok` if a login may be tried now; otherwise the milliseconds to wait.
     pub fn check(&self, address: Option<IpAddr>, now_ms: u64, limits: Limits) -> Result<(), u64> {
         if limits.failures_free == 0 {
             return Ok(());
         }
         match self.by_origin.get(&Origin::of(address)) {
             Some(failures) if failures.not_before_ms > now_ms => {
-                // A limit that was lowered meanwhile counts at once.
+                // A lowered limit applies at once.
                 let wait_ms = (failures.not_before_ms - now_ms).min(limits.backoff_max_ms);
                 if wait_ms == 0 { Ok(()) } else { Err(wait_ms) }
             }
@@ -74,7 +76,7 @@ impl Throttle {
         }
     }
 
-    /// A login was tried and failed.
+    /// Records a failed login.
     pub fn note_failure(&mut self, address: Option<IpAddr>, now_ms: u64, limits: Limits) {
         if limits.failures_free == 0 {
             return;
@@ -88,7 +90,7 @@ impl Throttle {
         }
         let backoff_ms = match count.saturating_sub(limits.failures_free) {
             0 => 0,
-            // From the 64th on it is more than anybody waits.
+            // Beyond 32 doublings the delay exceeds any limit.
             over => BACKOFF_MIN_MS.saturating_mul(1 << (over - 1).min(32)).min(limits.backoff_max_ms),
         };
         let failures = Failures { count, last_ms: now_ms, not_before_ms: now_ms.saturating_add(backoff_ms) };
@@ -102,7 +104,7 @@ impl Throttle {
         assert_eq!(self.by_origin.len(), self.by_time.len(), "each address is listed once by its time");
     }
 
-    /// Forgets who has not failed since.
+    /// Drops addresses without a failure since `since_ms`.
     fn forget(&mut self, since_ms: u64) {
         while let Some((last_ms, origin)) = self.by_time.first().copied()
             && last_ms < since_ms
@@ -112,7 +114,7 @@ impl Throttle {
         }
     }
 
-    /// Addresses that are remembered.
+    /// Number of addresses remembered.
     pub fn len(&self) -> usize {
         self.by_origin.len()
     }
@@ -149,7 +151,7 @@ mod tests {
             now += wait;
         }
         assert_eq!(waits, [0, 0, 0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
-        // After a quiet minute it begins anew.
+        // After a quiet minute the address starts afresh.
         now += FORGOTTEN_AFTER_MS + 1;
         throttle.note_failure(ann, now, LIMITS);
         assert_eq!(throttle.check(ann, now, LIMITS), Ok(()));
@@ -160,7 +162,7 @@ mod tests {
         let mut throttle = Throttle::default();
         let (guesser, other) = (address("192.0.2.1"), address("192.0.2.2"));
         let mut tried = 0;
-        // A try every 10 ms for an hour.
+        // One try every 10 ms for an hour.
         for now in (0..3_600_000).step_by(10) {
             if throttle.check(guesser, now, LIMITS).is_ok() {
                 tried += 1;
@@ -185,7 +187,7 @@ mod tests {
         let now = 29_999;
         assert!(throttle.check(Some(IpAddr::V4(29_999.into())), now, LIMITS).is_err());
         assert!(throttle.check(Some(IpAddr::V4(0.into())), now, LIMITS).is_ok());
-        // All is forgotten in time.
+        // After enough time everything is forgotten.
         throttle.note_failure(None, now + FORGOTTEN_AFTER_MS + 1, LIMITS);
         assert_eq!(throttle.len(), 1);
     }

@@ -1,28 +1,27 @@
-//! One user: whether and with which passwords one may log in as it, and its permissions.
+//! A user: its passwords, whether it may log in, and its permissions.
 
 use crate::acl::password::PasswordHash;
 use crate::acl::rule::RuleError;
 use crate::acl::selector::Selector;
 
-/// A user as it stands after some rules. Never changed in place once others know of it: sessions hold the one that they
-/// were last told of.
+/// A user after some rules. Immutable once shared: sessions hold the version that they were last given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct User {
     name: Vec<u8>,
     enabled: bool,
-    /// Any password is right.
+    /// Any password is accepted.
     needs_no_password: bool,
-    /// `skip-sanitize-payload`. Kept and told; payloads of RESTORE are always checked.
+    /// `skip-sanitize-payload`. Stored and reported only; RESTORE always checks payloads.
     skips_sanitizing: bool,
     passwords: Vec<PasswordHash>,
-    /// The user's own permissions first.
+    /// The root permissions first.
     selectors: Vec<Selector>,
     /// One selector allows everything.
     allows_everything: bool,
 }
 
 impl User {
-    /// A user that can do nothing, not even log in; `all_channels`: `acl-pubsub-default`.
+    /// A user without permissions that cannot log in; `all_channels`: `acl-pubsub-default`.
     pub fn new(name: &[u8], all_channels: bool) -> User {
         User {
             name: name.to_vec(),
@@ -35,7 +34,7 @@ impl User {
         }
     }
 
-    /// The user of connections that have not logged in, as a server without any settings has it.
+    /// The user of connections before login, on a server without settings.
     pub fn default_user() -> User {
         let mut user = User::new(b"default", false);
         for rule in ["+@all", "~*", "&*", "on", "nopass"] {
@@ -52,7 +51,7 @@ impl User {
         self.enabled
     }
 
-    /// Whether connections are this user without logging in, if it is the default one.
+    /// Whether connections act as this user without a login, if it is the default user.
     pub fn is_open(&self) -> bool {
         self.enabled && self.needs_no_password
     }
@@ -69,9 +68,9 @@ impl User {
         &self.selectors
     }
 
-    /// Whether a password, by its hash, lets one in.
+    /// Whether a password with this hash logs in.
     pub fn accepts(&self, password: &PasswordHash) -> bool {
-        // Looked at in any case, so that the time does not tell which of the three it was.
+        // Always compared, so that the time does not reveal which of the three conditions failed.
         let is_known = password.is_one_of(&self.passwords);
         self.enabled && (self.needs_no_password || is_known)
     }
@@ -80,11 +79,11 @@ impl User {
         password.is_one_of(&self.passwords)
     }
 
-    /// Applies one rule (Redis `ACLSetUser`). On refusal nothing has changed.
+    /// Applies one rule (Redis `ACLSetUser`). On error nothing changes.
     pub fn apply(&mut self, rule: &[u8], all_channels: bool) -> Result<(), RuleError> {
         let is = |word: &str| rule.eq_ignore_ascii_case(word.as_bytes());
         if rule.is_empty() {
-            // Between two blanks of a line.
+            // Empty between two consecutive blanks.
         } else if is("on") {
             self.enabled = true;
         } else if is("off") {
@@ -135,19 +134,19 @@ impl User {
 
     // ---- descriptions
 
-    /// In Redis's order.
+    /// Flags in Redis's order.
     pub fn flags(&self) -> impl Iterator<Item = &'static str> {
         let enabled = if self.enabled { "on" } else { "off" };
         let sanitizing = if self.skips_sanitizing { "skip-sanitize-payload" } else { "sanitize-payload" };
         [Some(enabled), self.needs_no_password.then_some("nopass"), Some(sanitizing)].into_iter().flatten()
     }
 
-    /// The hashes of the passwords, hexadecimal.
+    /// Password hashes in hexadecimal.
     pub fn passwords(&self) -> impl Iterator<Item = String> + '_ {
         self.passwords.iter().map(PasswordHash::hex)
     }
 
-    /// `user <name> <rules>`: makes the same user again. No password is in it, only hashes.
+    /// `user <name> <rules>`, which rebuilds the user. It contains password hashes, but no passwords.
     pub fn describe(&self) -> Vec<u8> {
         let mut parts = vec![b"user".to_vec(), self.name.clone()];
         parts.extend(self.flags().map(|flag| flag.as_bytes().to_vec()));
@@ -176,7 +175,7 @@ mod tests {
         String::from_utf8(user(rules).describe()).unwrap()
     }
 
-    /// Recorded from Redis 8.0.6, but for the names.
+    /// Recorded from Redis 8.0.6, with other names.
     #[test]
     fn users_are_described_as_redis_describes_them() {
         assert_eq!(User::default_user().describe(), b"user default on nopass sanitize-payload ~* &* +@all");

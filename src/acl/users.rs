@@ -1,4 +1,4 @@
-//! All users of the node, by name.
+//! All users of the node by name.
 
 use crate::acl::password::PasswordHash;
 use crate::acl::rule::{has_blanks, merge_selectors};
@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 pub const DEFAULT_USER: &[u8] = b"default";
 
-/// The users. There is always one named `default`. A copy shares what it holds with the original.
+/// The users; one named `default` always exists. Clones share the users.
 #[derive(Debug, Clone)]
 pub struct Users {
     by_name: BTreeMap<Vec<u8>, Arc<User>>,
-    /// `acl-pubsub-default`: new users and selectors may use all channels.
+    /// `acl-pubsub-default`: new users and selectors start with all channels.
     pub all_channels: bool,
 }
 
@@ -25,7 +25,7 @@ impl Users {
         users
     }
 
-    /// Takes a user in, in place of one of the same name.
+    /// Inserts a user; replaces one of the same name.
     pub fn insert(&mut self, user: User) -> Arc<User> {
         let user = Arc::new(user);
         self.by_name.insert(user.name().to_vec(), user.clone());
@@ -36,24 +36,24 @@ impl Users {
         self.by_name.get(name)
     }
 
-    /// Whom connections belong to before they log in.
+    /// The user of connections before login.
     pub fn default_user(&self) -> &Arc<User> {
         &self.by_name[DEFAULT_USER]
     }
 
-    /// By name.
+    /// In order of names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<User>> {
         self.by_name.values()
     }
 
-    /// The user, if the password lets one in. Who is unknown, disabled or given the wrong password takes the same time
-    /// (reliability A12).
+    /// The user, if the password is right. An unknown user, a disabled one and a wrong password take the same
+    /// time (docs/reliability.md A12).
     pub fn authenticate(&self, name: &[u8], password: &[u8]) -> Option<&Arc<User>> {
         let hash = PasswordHash::of(password);
         self.get(name).filter(|user| user.accepts(&hash))
     }
 
-    /// ACL SETUSER: all rules, or none (Redis `ACLStringSetUser`). Returns the user as it stands then.
+    /// ACL SETUSER: applies all rules or none (Redis `ACLStringSetUser`). Returns the resulting user.
     pub fn set_user<'r>(
         &mut self,
         name: &[u8],
@@ -80,13 +80,13 @@ impl Users {
         Ok(self.insert(user))
     }
 
-    /// Returns whether there was such a user. The default user stays: ask before.
+    /// Returns whether the user existed. The caller must not pass the default user.
     pub fn delete(&mut self, name: &[u8]) -> bool {
         assert!(name != DEFAULT_USER, "there is always a default user");
         self.by_name.remove(name).is_some()
     }
 
-    /// `requirepass`: the default user's only password; an empty one stands for none.
+    /// `requirepass`: sets the default user's only password; empty means no password.
     pub fn set_default_password(&mut self, password: &[u8]) {
         let mut user = User::clone(self.default_user());
         let rule = if password.is_empty() { b"nopass".to_vec() } else { [b">", password].concat() };
@@ -96,7 +96,7 @@ impl Users {
         self.insert(user);
     }
 
-    /// Every user as a line, each with its line end.
+    /// One line per user, each with a line end.
     pub fn describe(&self) -> Vec<u8> {
         let mut text = Vec::new();
         for user in self.iter() {

@@ -1,22 +1,22 @@
-//! CRC32C: the only checksum of the house; CRC-64 is for payloads of Redis.
+//! Checksums: CRC32C for everything that Headwater writes, CRC-64 for payloads of Redis.
 
 /// CRC32C of `bytes`.
 pub fn crc32c(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 
-/// Goes on with a checksum: `extend(crc32c(a), b)` is `crc32c(a followed by b)`.
+/// Continues a checksum: `extend(crc32c(a), b)` is the CRC32C of `a` followed by `b`.
 pub fn extend(crc: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc, bytes)
 }
 
-/// CRC-64 (Jones, reflected, without complement): what Redis puts behind RDB (`crc64.c`).
+/// CRC-64 (Jones, reflected, without complement), as Redis appends it to RDB (`crc64.c`).
 pub fn crc64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |crc, byte| CRC64_TABLE[usize::from(crc as u8 ^ byte)] ^ crc >> 8)
 }
 
 const CRC64_TABLE: [u64; 256] = {
-    /// The polynomial 0xad93d23594c935a9, bits turned round.
+    /// The polynomial 0xad93d23594c935a9 with its bits reversed.
     const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
     let mut table = [0; 256];
     let mut byte = 0;
@@ -42,7 +42,7 @@ mod tests {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 
-    /// That of `crc64.c`, which is also in the catalogue as CRC-64/REDIS.
+    /// The check value of `crc64.c`, also in the catalogue as CRC-64/REDIS.
     #[test]
     fn the_check_value_of_redis() {
         assert_eq!(crc64(b"123456789"), 0xe9c6_d914_c4b8_d9ca);

@@ -1,12 +1,13 @@
-//! What an entry says, as 128 bits: the id that XADD … IDMPAUTO gives to content.
+//! A 128-bit digest of an entry's fields and values: the id that XADD … IDMPAUTO derives from content.
 //!
-//! The digest is durable state and is compared across versions and machines, so it never changes: the XXH3 sum (128
-//! bits, seed 0) of each pair, where field and value stand behind their lengths (8 bytes, little-endian); the sums are
-//! added up modulo 2^128. An addition, so that the order of pairs does not count, but how often a pair comes does.
+//! The digest is durable state and is compared across versions and machines, so it never changes. Each pair
+//! is hashed with XXH3 (128 bits, seed 0) over field and value, each preceded by its length (8 bytes,
+//! little-endian); the hashes are added modulo 2^128. Addition makes the order of pairs irrelevant, but not
+//! how often a pair occurs.
 
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// Of fields and values in turn.
+/// Digest of alternating fields and values.
 pub fn of_pairs<'a>(mut strings: impl Iterator<Item = &'a [u8]>) -> u128 {
     let mut sum = 0u128;
     while let (Some(field), Some(value)) = (strings.next(), strings.next()) {
@@ -29,8 +30,8 @@ mod tests {
         of_pairs(strings.iter().map(|string| string.as_bytes()))
     }
 
-    /// Kept from the first release on: an id that a stream remembers must be found again by every later version. The sums
-    /// are those of the xxHash library as well.
+    /// Pinned since the first release: every later version must recognise an id that a stream remembers. The
+    /// xxHash library gives the same sums.
     #[test]
     fn digests_never_change() {
         assert_eq!(xxhash_rust::xxh3::xxh3_128(b""), 0x99aa_06d3_0147_98d8_6001_c324_468d_497f);

@@ -2,15 +2,16 @@
 
 /// Whether the whole `text` matches `pattern`: `*`, `?`, `[a-z]`, `[^a]`, `\x`.
 ///
-/// At worst `pattern.len() × text.len()` steps (reliability P8): one point to go back to is enough, because a later
-/// `*` can take over everything that an earlier one could have given it. As in Redis an empty text matches only an
-/// empty pattern (not even `*`), and a class that is not closed reaches to the end of the pattern.
+/// Takes at most `pattern.len() × text.len()` steps (docs/reliability.md P8). One point of return suffices,
+/// because a later `*` can absorb everything that an earlier one could have absorbed. As in Redis, an empty
+/// text matches only an empty pattern (not even `*`), and an unclosed class extends to the end of the
+/// pattern.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     if text.is_empty() {
         return pattern.is_empty();
     }
     let (mut p, mut t) = (0, 0);
-    // The pattern right behind the last `*`, and the text that this `*` has not swallowed yet.
+    // The position after the last `*`, and the text position up to which this `*` has absorbed bytes.
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
         if pattern.get(p) == Some(&b'*') {
@@ -33,7 +34,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|&b| b == b'*')
 }
 
-/// Where the pattern goes on if its element at `p` (not a `*`) takes `byte`.
+/// The next pattern position if the element at `p` (not a `*`) matches `byte`.
 fn step(pattern: &[u8], p: usize, byte: u8) -> Option<usize> {
     match *pattern.get(p)? {
         b'?' => Some(p + 1),
@@ -43,7 +44,7 @@ fn step(pattern: &[u8], p: usize, byte: u8) -> Option<usize> {
     }
 }
 
-/// The class whose first byte behind `[` is at `p`.
+/// Matches the class whose first byte after `[` is at `p`.
 fn class(pattern: &[u8], mut p: usize, byte: u8) -> Option<usize> {
     let negated = pattern.get(p) == Some(&b'^');
     if negated {
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `stringmatchlen` as it stands in Redis, recursion and all.
+    /// A copy of Redis's `stringmatchlen`, recursion included.
     fn reference(mut pattern: &[u8], mut text: &[u8]) -> bool {
         while !pattern.is_empty() && !text.is_empty() {
             match pattern[0] {
@@ -122,7 +123,7 @@ mod tests {
                         return false;
                     }
                     text = &text[1..];
-                    // One byte of the pattern is skipped below, also when the class was not closed.
+                    // The loop skips one pattern byte below, even after an unclosed class.
                     pattern = if rest.is_empty() { b"]" } else { rest };
                 }
                 _ => {

@@ -1,7 +1,8 @@
-//! The fail-stop latch: once something that cannot be taken back has failed, nothing more is acknowledged.
+//! The fail-stop latch: after an irrecoverable failure nothing more is acknowledged.
 //!
-//! A failed write or flush of the journal trips it (S2: after a failed fsync Linux calls the lost pages clean, so that a
-//! second fsync "succeeds"). It is never reset; only a new process, which reads the disk again, goes on.
+//! A failed write or flush of the journal trips it (docs/reliability.md S2: after a failed fsync Linux marks
+//! the lost pages clean, so a second fsync "succeeds"). It is never reset; only a new process, which reads
+//! the disk again, continues.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,7 +21,7 @@ impl Latch {
         self.reason.get().is_some()
     }
 
-    /// The first reason stays; later ones are dropped.
+    /// Records the first reason; later ones are dropped.
     pub fn trip(&self, reason: String) {
         if self.reason.set(reason).is_ok() {
             tracing::error!(

@@ -1,7 +1,7 @@
-//! LZF, as Redis compresses strings in RDB (`lzf_d.c`): runs of literal bytes, and copies of what came before.
+//! LZF as Redis uses it to compress strings in RDB (`lzf_d.c`): literal runs and copies of earlier output.
 
-/// The bytes that these are, if those are `len`; `None` if they are not LZF or something else comes out. Never holds more
-/// than `len`, and no more than the input can stand for: a false `len` sizes nothing.
+/// Decompresses `input` to exactly `len` bytes; `None` if it is not LZF or has another length. Allocates at
+/// most `len` bytes and never more than `input` can expand to, so a false `len` sizes nothing.
 pub fn decompress(input: &[u8], len: usize) -> Option<Vec<u8>> {
     let mut out: Vec<u8> = Vec::new();
     let mut rest = input;
@@ -30,7 +30,7 @@ pub fn decompress(input: &[u8], len: usize) -> Option<Vec<u8>> {
         if out.len() + count + 2 > len {
             return None;
         }
-        // The copy may run into what it writes.
+        // The source of a copy may overlap its destination.
         for at in from..from + count + 2 {
             out.push(out[at]);
         }
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn literals_copies_and_long_copies() {
         assert_eq!(decompress(b"\x02abc", 3).as_deref(), Some(&b"abc"[..]));
-        // "ab", then five bytes from two before.
+        // "ab", then a copy of five bytes from two bytes back.
         assert_eq!(decompress(b"\x01ab\x60\x01", 7).as_deref(), Some(&b"abababa"[..]));
         assert_eq!(decompress(b"\x00a\xe0\x06\x00", 16).as_deref(), Some(&[b'a'; 16][..]));
         assert_eq!(decompress(b"", 0).as_deref(), Some(&b""[..]));

@@ -1,4 +1,5 @@
-//! Small tools without a subject of their own: byte codec, checksums, digest of content, LZF, glob matching, the fail-stop latch.
+//! Tools without a subject of their own: byte codec, checksums, digest of content, LZF, glob matching,
+//! fail-stop latch.
 
 pub mod crc;
 pub mod digest;

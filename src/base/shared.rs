@@ -1,9 +1,9 @@
-//! A value that several owners read and one of them changes now and then.
+//! A value with several readers that rarely changes.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A lock that is held for the length of an expression and never across an await.
+/// A lock held for the length of an expression and never across an await.
 #[derive(Debug, Default)]
 pub struct Shared<T>(RwLock<T>);
 
@@ -12,18 +12,18 @@ impl<T> Shared<T> {
         Shared(RwLock::new(value))
     }
 
-    /// The value, to look at.
+    /// The value, for reading.
     pub fn borrow(&self) -> RwLockReadGuard<'_, T> {
-        // A panic elsewhere ends the process; what it leaves behind is not worse than what it found.
+        // A panic elsewhere ends the process, so the value is never seen half changed.
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The value, to change.
+    /// The value, for changing.
     pub fn borrow_mut(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts another value in its place.
+    /// Replaces the value; returns the old one.
     pub fn replace(&self, value: T) -> T {
         std::mem::replace(self.borrow_mut().deref_mut(), value)
     }

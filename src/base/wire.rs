@@ -1,9 +1,9 @@
 //! The only byte order of the house: little-endian fixed integers, LEB128 varints, length-prefixed bytes.
 //!
-//! Everything that Headwater itself writes (journal payloads, checkpoints) goes through here, so that a format is
-//! described by the order of its calls.
+//! Everything that Headwater itself writes (journal payloads, checkpoints) goes through this codec, so the
+//! order of its calls describes a format.
 
-/// Bytes that do not decode. `offset` counts from the start of the buffer that the [`Reader`] was made from.
+/// Bytes that do not decode. `offset` counts from the start of the [`Reader`]'s buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
 pub struct Malformed {
@@ -50,7 +50,7 @@ impl<'a> Writer<'a> {
         self.out.push(value as u8);
     }
 
-    /// Zigzag LEB128, so that small negative numbers stay short.
+    /// Zigzag LEB128: keeps small negative numbers short.
     pub fn signed(&mut self, value: i64) {
         self.varint(((value << 1) ^ (value >> 63)) as u64);
     }
@@ -61,7 +61,7 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(value);
     }
 
-    /// The bytes alone; their length is known otherwise.
+    /// The bytes without a length; the reader must know it.
     pub fn raw(&mut self, value: &[u8]) {
         self.out.extend_from_slice(value);
     }
@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Bytes written to the vector so far, those from before this writer included.
+    /// Length of the vector, including the bytes before this writer.
     pub fn position(&self) -> usize {
         self.out.len()
     }
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn varint(&mut self) -> Result<u64, Malformed> {
         match self.all.get(self.at) {
-            // Most are lengths of a few bytes.
+            // Fast path: most varints are lengths of a few bytes.
             Some(&byte) if byte < 0x80 => {
                 self.at += 1;
                 Ok(u64::from(byte))
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        // Most are short.
+        // Fast path: most strings are short.
         if let Some((&len @ ..0x80, behind)) = self.rest().split_first()
             && let Some(taken) = behind.get(..usize::from(len))
         {
@@ -203,7 +203,7 @@ impl<'a> Reader<'a> {
         self.raw(len)
     }
 
-    /// A varint count of things that take at least one byte each: bounded by what is left, so that a damaged count
+    /// A varint count of items of at least one byte each. Bounded by the remaining bytes, so a damaged count
     /// cannot size an allocation.
     pub fn count(&mut self) -> Result<usize, Malformed> {
         let count = self.varint()?;
@@ -220,7 +220,7 @@ impl<'a> Reader<'a> {
         if self.bool()? { Ok(Some(read(self)?)) } else { Ok(None) }
     }
 
-    /// Everything must have been read.
+    /// Fails unless everything was read.
     pub fn finish(self) -> Result<(), Malformed> {
         if self.is_empty() { Ok(()) } else { Err(self.malformed("bytes after the end")) }
     }

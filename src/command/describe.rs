@@ -1,4 +1,4 @@
-//! COMMAND and its sub-commands, answered from the table (Redis `addReplyCommandInfo`, `addReplyCommandDocs`).
+//! COMMAND and its sub-commands, derived from the table (Redis `addReplyCommandInfo`, `addReplyCommandDocs`).
 
 use crate::base::glob;
 use crate::command::keys;
@@ -45,7 +45,7 @@ fn status(text: &'static str) -> Reply {
 fn info(row: &'static Row) -> Reply {
     let (first, last, step) = legacy_range(row.keys);
     let flags = Flag::SHOWN.iter().filter(|(flag, _)| row.flags.has(*flag));
-    // Redis answers an empty set, but an array of those that are there.
+    // Redis declares a set but sends an array of the commands that exist.
     let subcommands = if lookup::is_container(row) {
         Reply::Array(table::subcommands(row.name).map(info).collect())
     } else {
@@ -65,8 +65,8 @@ fn info(row: &'static Row) -> Reply {
     ])
 }
 
-/// First key, last key and step, as they were told before there were key specs (Redis
-/// `populateCommandLegacyRangeSpec`): zeros where they cannot tell it.
+/// First key, last key and step, the form before key specs (Redis `populateCommandLegacyRangeSpec`); zeros
+/// where that form cannot express the keys.
 fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let by_index = |spec: &KeySpec| match spec.begin {
         BeginSearch::Index(index) => Some((i64::from(index), i64::from(spec.last), i64::from(spec.step))),
@@ -75,7 +75,7 @@ fn legacy_range(specs: &[KeySpec]) -> (i64, i64, i64) {
     let absolute = |first: i64, last: i64| if last < 0 { last } else { first + last };
     let mut ranges = specs.iter().filter_map(by_index);
     let Some((first, last, step)) = ranges.next() else { return (0, 0, 0) };
-    // Further keys that follow directly widen the range; there are no more than two single ones.
+    // Adjacent further keys widen the range; at most two single keys occur.
     let last = ranges.fold(absolute(first, last), |before, (first, last, _)| {
         if before >= 0 && first == before + 1 { absolute(first, last) } else { before }
     });
@@ -190,7 +190,7 @@ fn list(filter: CommandFilter<'_>) -> Vec<Reply> {
     };
     match filter {
         CommandFilter::None => rows(&|_| true),
-        // There are no modules.
+        // There are no modules to filter by.
         CommandFilter::Module(_) => Vec::new(),
         CommandFilter::AclCategory(name) => match Category::find(name) {
             None => Vec::new(),
@@ -227,7 +227,7 @@ fn keys_of(request: ArgList<'_>, with_flags: bool) -> Result<Reply, ReplyError> 
             return Reply::bulk(key);
         }
         let flags = if !spec.has(KeyFlag::VariableFlags) {
-            // That a spec may miss keys is no use of the keys that it finds.
+            // A spec may miss keys without making the keys that it finds unusable.
             let used = spec.flags.iter().filter(|flag| **flag != KeyFlag::Incomplete);
             Reply::Set(used.map(|flag| status(flag.name())).collect())
         } else if set_reads {

@@ -1,4 +1,4 @@
-//! docs/COMMANDS.md: the table for people.
+//! Renders docs/COMMANDS.md from the table.
 
 use crate::command::spec::{Argument, ArgumentKind, Group, Row};
 use crate::command::table;
@@ -16,7 +16,7 @@ const GROUPS: [(Group, &str); 9] = [
     (Group::Cluster, "Cluster"),
 ];
 
-/// The whole file.
+/// The content of the file.
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Commands\n\nEvery command that Headwater answers, with its arguments and the Redis version that first had it. \
@@ -32,7 +32,7 @@ pub fn markdown() -> String {
     out
 }
 
-/// A container that does nothing without a sub-command is not a line of its own.
+/// A container that does nothing without a sub-command gets no line of its own.
 fn is_bare_container(row: &Row) -> bool {
     row.arity == -2
         && row.arguments.is_empty()

@@ -1,15 +1,16 @@
-//! Keys of a request by the key specs of its row: what COMMAND GETKEYS answers. What commands *use* are the keys of
-//! the typed value (`value::reach`); that both agree is tested below (reliability A1).
+//! Finds the keys of a request by the key specs of its row: the reply of COMMAND GETKEYS. Permissions use the
+//! keys of the typed value instead (`value::key_scope`); a test below shows that both agree
+//! (docs/reliability.md A1).
 
 use crate::command::spec::{BeginSearch, KeyFlag, KeySpec, Row};
 use crate::command::value::string::StringWrite;
 use crate::command::value::{Command, Data, Write};
 use crate::model::args::Args;
 
-/// A key, and what is done with it.
+/// A key, and the command's access to it.
 pub type Found<'a> = (&'a [u8], &'static KeySpec);
 
-/// The keys of a request that its row accepts; `None` if the arguments leave it open where they are.
+/// The keys of a request that its row accepts; `None` if the arguments do not determine them.
 pub fn find<'a>(row: &'static Row, args: Args<'a>) -> Option<Vec<Found<'a>>> {
     let mut found = Vec::new();
     for spec in row.keys {
@@ -32,25 +33,26 @@ pub fn find<'a>(row: &'static Row, args: Args<'a>) -> Option<Vec<Found<'a>>> {
     Some(found)
 }
 
-/// What a command does with a key, as far as permissions distinguish it. Neither: it only asks whether the key is there
-/// and what it is.
+/// A command's access to a key, as far as permissions distinguish it. Neither: the command only asks for the
+/// key's existence or type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Access {
-    /// Gives away something of what the key holds.
+    /// Returns something of the key's content.
     pub reads: bool,
-    /// Adds, changes or deletes.
+    /// Adds, changes or deletes content.
     pub writes: bool,
 }
 
 impl Access {
-    /// Of a spec's flags (Redis `ACLSelectorCheckKey`).
+    /// The access that a spec's flags imply (Redis `ACLSelectorCheckKey`).
     pub fn of(spec: &KeySpec) -> Access {
         let writes = [KeyFlag::Insert, KeyFlag::Delete, KeyFlag::Update];
         Access { reads: spec.has(KeyFlag::Access), writes: writes.iter().any(|&flag| spec.has(flag)) }
     }
 }
 
-/// The keys that a command uses, with what it does to each: permissions are decided on these (reliability A1).
+/// The keys that a command uses, with its access to each: the input of permission checks (docs/reliability.md
+/// A1).
 pub fn accesses<'c>(
     row: &'static Row,
     command: &'c Command<'_>,
@@ -62,7 +64,7 @@ fn access(row: &'static Row, command: &Command<'_>, index: usize) -> Access {
     // Several specs stand for one key each.
     let spec = row.keys.get(index).or(row.keys.last());
     match (spec, command) {
-        // DEBUG has no specs, and shows what it is asked about.
+        // DEBUG has no specs and shows the keys in its arguments.
         (None, _) => Access { reads: true, writes: false },
         (Some(spec), Command::Data(Data::Write(Write::String(StringWrite::Set(set)))))
             if spec.has(KeyFlag::VariableFlags) =>
@@ -73,8 +75,8 @@ fn access(row: &'static Row, command: &Command<'_>, index: usize) -> Access {
     }
 }
 
-/// Where the keyword STREAMS of XREAD and XREADGROUP is. Other options are stepped over with their values, so that a
-/// group or a consumer of that name is not taken for it (Redis `xreadGetKeys`).
+/// The index of the keyword STREAMS in XREAD and XREADGROUP. Other options are skipped with their values, so
+/// that a group or consumer of that name is not mistaken for the keyword (Redis `xreadGetKeys`).
 fn streams_option(args: Args<'_>, keyword: &str) -> Option<usize> {
     const OPTIONS: [(&str, usize); 7] = [
         ("BLOCK", 1),
@@ -105,10 +107,10 @@ mod tests {
     use crate::model::args::OwnedArgs;
     use proptest::prelude::*;
 
-    /// Values that are right for some arguments and misleading for others.
+    /// Values that are valid for some arguments and misleading for others.
     const TEXTS: [&str; 8] = ["5-5", "1", "STREAMS", "COUNT", "0-1", "k", "$", ">"];
 
-    /// Adds a request that follows the grammar; `choose(n)` is a number below n.
+    /// Appends a request that follows the grammar; `choose(n)` returns a number below n.
     fn write(argument: &Argument, choose: &mut dyn FnMut(usize) -> usize, out: &mut Vec<String>) {
         if argument.is_optional && choose(2) == 0 {
             return;
@@ -142,7 +144,7 @@ mod tests {
         words.iter().map(|word| word.as_bytes()).collect()
     }
 
-    /// A small generator of choices, so that a failing case is named by its seed alone.
+    /// A small generator of choices: its seed alone names a failing case.
     fn choices(seed: u64) -> impl FnMut(usize) -> usize {
         let mut state = seed | 1;
         move |below| {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     proptest! {
-        /// A1: what the specs find is what the command uses, whatever is named STREAMS.
+        /// A1: the specs find exactly the keys that the command uses, whatever is named STREAMS.
         #[test]
         fn specs_and_parsed_commands_name_the_same_keys(seed: u64, row in 0..TABLE.len()) {
             let row = &TABLE[row];
@@ -257,7 +259,7 @@ mod tests {
     }
 
     proptest! {
-        /// What the dispatcher reads off the row is what the value says.
+        /// The dispatcher's reading of the row agrees with the typed value.
         #[test]
         fn only_rows_that_write_parse_into_writes(seed: u64, row in 0..TABLE.len()) {
             let row = &TABLE[row];

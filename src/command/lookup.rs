@@ -1,6 +1,7 @@
-//! From the name in a request to a row of the table.
+//! Looks up the row of a request's name.
 //!
-//! Names are at most 16 bytes, so that a lower-cased name is one `u128`; a hash table of them is made at compile time.
+//! Names have at most 16 bytes, so a lower-case name is one `u128`; a hash table of them is built at compile
+//! time.
 
 use crate::command::spec::Row;
 use crate::command::table::{ROWS, TABLE};
@@ -9,10 +10,10 @@ use crate::model::reply::ReplyError;
 
 const NAME_BYTES_MAX: usize = 16;
 
-/// Slots of the hash table: a power of two, at most half full, so that a probe soon finds an empty one.
+/// Slots of the hash table: a power of two, at most half used, so that a probe soon finds a free slot.
 const SLOTS: usize = (2 * ROWS).next_power_of_two();
 
-/// The container of a command that has none.
+/// The container of a top-level command.
 const TOP: u16 = u16::MAX;
 
 #[derive(Clone, Copy)]
@@ -59,7 +60,8 @@ const fn same(left: &[u8], right: &[u8]) -> bool {
     matches!((pack(left), pack(right)), (Some(left), Some(right)) if left == right)
 }
 
-/// The name in lower case as one number; `None` if no row can have it. No name has a zero byte, so lengths differ.
+/// The lower-case name as one number; `None` if it is too long for any row. Names contain no zero byte, so
+/// lengths differ.
 const fn pack(name: &[u8]) -> Option<u128> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         return None;
@@ -78,7 +80,7 @@ const fn pack(name: &[u8]) -> Option<u128> {
 }
 
 const fn hash(name: u128, container: u16) -> usize {
-    // Multiplication by an odd constant spreads upward, so the high bits are taken (Fibonacci hashing).
+    // Multiplying by an odd constant spreads entropy upward, so the high bits are used (Fibonacci hashing).
     let mixed = (name as u64 ^ (name >> 64) as u64).wrapping_add(container as u64);
     (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as usize % SLOTS
 }
@@ -98,7 +100,7 @@ fn look_up(name: &[u8], container: u16) -> Option<&'static Row> {
     }
 }
 
-/// A command by its name, in any case; a container itself, not its sub-commands.
+/// Finds a command by name, ignoring case; for a container the container itself, not its sub-commands.
 pub fn command(name: &[u8]) -> Option<&'static Row> {
     look_up(name, TOP)
 }
@@ -108,7 +110,7 @@ pub fn subcommand(container: &Row, name: &[u8]) -> Option<&'static Row> {
     look_up(name, container.index() as u16)
 }
 
-/// By full name, `xgroup|create`, in any case.
+/// Finds a row by its full name (`xgroup|create`), ignoring case.
 pub fn by_full_name(name: &[u8]) -> Option<&'static Row> {
     match name.iter().position(|&byte| byte == b'|') {
         None => command(name),
@@ -116,8 +118,8 @@ pub fn by_full_name(name: &[u8]) -> Option<&'static Row> {
     }
 }
 
-/// The row that a request means, whatever its number of arguments: `Err` holds the container whose sub-command is not
-/// known, or nothing.
+/// The row of a request, whatever its number of arguments. `Err` holds the container of an unknown
+/// sub-command, or nothing.
 fn resolve(args: Args<'_>) -> Result<&'static Row, Option<&'static Row>> {
     let row = args.get(0).and_then(command).ok_or(None)?;
     match args.get(1) {
@@ -126,12 +128,12 @@ fn resolve(args: Args<'_>) -> Result<&'static Row, Option<&'static Row>> {
     }
 }
 
-/// The row that a request means, whatever its number of arguments.
+/// The row of a request, whatever its number of arguments.
 pub fn row_of(args: Args<'_>) -> Option<&'static Row> {
     resolve(args).ok()
 }
 
-/// Whether the command has sub-commands, which a request must name.
+/// Whether the command has sub-commands, one of which a request must name.
 pub fn is_container(row: &Row) -> bool {
     CONTAINERS[row.index()]
 }
@@ -148,11 +150,11 @@ static CONTAINERS: [bool; ROWS] = {
     containers
 };
 
-/// The row that a request means.
+/// The row of a request.
 ///
 /// # Errors
-/// Unknown command, unknown sub-command, wrong number of arguments: Redis `processCommand`, `commandCheckExistence`,
-/// `commandCheckArity`.
+/// Unknown command, unknown sub-command, wrong number of arguments: Redis `processCommand`,
+/// `commandCheckExistence`, `commandCheckArity`.
 pub fn find(args: Args<'_>) -> Result<&'static Row, ReplyError> {
     let row = resolve(args).map_err(|container| match container {
         Some(container) => unknown_subcommand(container, args),
@@ -161,7 +163,7 @@ pub fn find(args: Args<'_>) -> Result<&'static Row, ReplyError> {
     if row.accepts(args.len()) { Ok(row) } else { Err(ReplyError::wrong_arity(row.full_name())) }
 }
 
-/// What Redis shows of an argument with `%.*s`: at most `max` bytes, up to the first zero.
+/// The part of an argument that Redis prints with `%.*s`: at most `max` bytes, up to the first zero.
 fn shown(arg: &[u8], max: usize) -> &[u8] {
     let arg = &arg[..arg.len().min(max)];
     &arg[..arg.iter().position(|&byte| byte == 0).unwrap_or(arg.len())]
@@ -245,7 +247,7 @@ mod tests {
         let shown = error(&[&long, &long, "b"]);
         let a = "a".repeat(128);
         assert_eq!(shown, format!("ERR unknown command '{a}', with args beginning with: '{a}' "));
-        // The quotes count too: 'aa…' with 100 of them and the blank leave 25 bytes for the next.
+        // Quotes count too: 'aa…' with 100 of them and the blank leave 25 bytes for the next argument.
         let hundred = "a".repeat(100);
         let shown = error(&["x", &hundred, &hundred]);
         assert!(shown.ends_with(&format!("'{hundred}' '{}' ", "a".repeat(25))), "{shown}");

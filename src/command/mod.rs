@@ -1,7 +1,8 @@
-//! Commands as data (the table) and as values (what the parsers make).
+//! Commands as data (the table) and as typed values (the parsers' results).
 //!
-//! A command is a row of the table, a typed value, and a handler elsewhere. Parsing decides everything that can be
-//! decided without state, so that a value has no invalid form. Read `spec`, `table`, `lookup`, `value`, `parse`.
+//! A command is a row of the table, a typed value, and a handler elsewhere. Parsing decides everything that
+//! does not depend on state, so a value has no invalid form. Read in this order: `spec`, `table`, `lookup`,
+//! `value`, `parse`.
 
 pub mod describe;
 pub mod document;

@@ -1,12 +1,12 @@
-//! Requests as others may see them: in the slow log and by MONITOR, without secrets (reliability A9).
+//! Requests without their secrets, for the slow log and MONITOR (docs/reliability.md A9).
 
 use crate::command::spec::Row;
 use crate::model::args::Args;
 
-/// What stands in place of a secret (Redis `redactClientCommandArgument`).
+/// The replacement of a secret (Redis `redactClientCommandArgument`).
 pub const REDACTED: &[u8] = b"(redacted)";
 
-/// Settings whose values are secrets (Redis `SENSITIVE_CONFIG`).
+/// Settings with secret values (Redis `SENSITIVE_CONFIG`).
 const SECRET_SETTINGS: [&[u8]; 6] = [
     b"requirepass",
     b"masterauth",
@@ -16,8 +16,8 @@ const SECRET_SETTINGS: [&[u8]; 6] = [
     b"tls-client-key-file-pass",
 ];
 
-/// The arguments, the command's name first, secrets replaced: passwords and users of AUTH, HELLO and ACL, values of
-/// secret settings.
+/// The arguments with the command's name first and secrets replaced: passwords and users of AUTH, HELLO and
+/// ACL, values of secret settings.
 pub fn shown<'a>(row: &Row, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
     let secret = Secret::of(row);
     args.iter().enumerate().map(move |(index, arg)| if secret.covers(args, index) { REDACTED } else { arg })
@@ -27,9 +27,9 @@ pub fn shown<'a>(row: &Row, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> {
 enum Secret {
     None,
     From(usize),
-    /// The two after the word AUTH.
+    /// The two arguments after the word AUTH.
     BehindAuth,
-    /// Every second one, behind the name of a secret setting.
+    /// Every second argument, after the name of a secret setting.
     Settings,
 }
 
@@ -52,7 +52,7 @@ impl Secret {
             Secret::None => false,
             Secret::From(first) => index >= first,
             Secret::BehindAuth => {
-                // The version is the argument before; AUTH itself may be the name of a user, so that only an option counts.
+                // Starts after the version. AUTH may also be a user's name, so only the option counts.
                 let option = |at: usize| {
                     let mut next = 2;
                     while next < at && !is(Some(next), b"auth") {

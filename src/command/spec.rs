@@ -1,34 +1,35 @@
-//! What a row of the command table says: everything about a command that is known before a request arrives.
+//! The row of the command table: everything known about a command before a request arrives.
 
 use crate::command::value::Command;
 use crate::model::args::Args;
 use crate::model::reply::ReplyError;
 
-/// Makes the typed value of a request whose row was found; the arguments begin with the command's name.
+/// Builds the typed value of a request whose row is known; the arguments begin with the command's name.
 pub type Parse = for<'a> fn(Args<'a>) -> Result<Command<'a>, ReplyError>;
 
 /// One command, or one sub-command of a container.
 #[derive(Clone, Copy)]
 pub struct Row {
-    /// Lower case, without the container's name.
+    /// In lower case, without the container's name.
     pub name: &'static str,
     /// `xgroup` for XGROUP CREATE.
     pub container: Option<&'static str>,
     /// The first Redis version that has it.
     pub since: &'static str,
     pub group: Group,
-    /// Arguments with the name (and the container's): exactly as many, or at least `-arity` if negative.
+    /// Number of arguments, including the name (and the container's): exact, or at least `-arity` if
+    /// negative.
     pub arity: i32,
     pub flags: Flags,
-    /// The categories that do not follow from the flags; see [`Row::categories`].
+    /// Categories that the flags do not imply; see [`Row::categories`].
     pub acl: &'static [Category],
     pub keys: &'static [KeySpec],
     pub arguments: &'static [Argument],
     pub summary: &'static str,
     pub complexity: &'static str,
-    /// For clients that talk to a cluster (Redis "command tips").
+    /// For clients of a cluster (Redis "command tips").
     pub tips: &'static [&'static str],
-    /// Superseded: since which version, and by what.
+    /// The version that deprecated it, and its replacement.
     pub deprecated: Option<(&'static str, &'static str)>,
     pub parse: Parse,
     pub(super) index: u16,
@@ -36,7 +37,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// What rows of a family have in common, to be completed by `..FAMILY`.
+    /// The fields that a family's rows share, completed by `..FAMILY`.
     pub const fn family(group: Group) -> Row {
         Row {
             name: "",
@@ -58,17 +59,17 @@ impl Row {
         }
     }
 
-    /// The same row at its place in the table.
+    /// A row with its index in the table.
     pub const fn at(self, index: u16) -> Row {
         Row { index, is_constant_time: is_constant_time(self.complexity), ..self }
     }
 
-    /// The place in the table: dense, for counters.
+    /// The index in the table: dense, for counters.
     pub fn index(&self) -> usize {
         usize::from(self.index)
     }
 
-    /// `xadd`, `xgroup|create`: as errors, statistics and ACL rules name it.
+    /// `xadd`, `xgroup|create`: the name in errors, statistics and ACL rules.
     pub fn full_name(&self) -> &'static str {
         crate::command::table::full_name(self.index())
     }
@@ -78,18 +79,18 @@ impl Row {
         self.container.unwrap_or(self.name)
     }
 
-    /// Whether a call takes about the same time for each argument, whatever the keys hold.
+    /// Whether a call's time depends on the number of arguments only, whatever the keys hold.
     pub fn is_constant_time(&self) -> bool {
         self.is_constant_time
     }
 
-    /// Whether a request of `len` arguments may be this command.
+    /// Whether a request of `len` arguments satisfies the arity.
     pub const fn accepts(&self, len: usize) -> bool {
         let arity = self.arity.unsigned_abs() as usize;
         if self.arity >= 0 { len == arity } else { len >= arity }
     }
 
-    /// All ACL categories, those that follow from the flags too (Redis `setImplicitACLCategories`).
+    /// All ACL categories, including those that the flags imply (Redis `setImplicitACLCategories`).
     pub fn categories(&self) -> impl Iterator<Item = Category> + '_ {
         Category::ALL.into_iter().filter(|&category| self.is_in(category))
     }
@@ -110,7 +111,7 @@ impl Row {
     }
 }
 
-/// Nothing but "O(1)", and maybe what is counted.
+/// Whether `complexity` is "O(1)", possibly per counted item.
 const fn is_constant_time(complexity: &str) -> bool {
     let bytes = complexity.as_bytes();
     let Some((b"O(1)", mut rest)) = bytes.split_at_checked(4) else { return false };
@@ -135,7 +136,7 @@ impl PartialEq for Row {
     }
 }
 
-/// The parser of a row that cannot be called as such: a container without its sub-command.
+/// The parser of a row that cannot be called itself: a container without a sub-command.
 fn unfinished(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Err(ReplyError::SYNTAX)
 }
@@ -169,7 +170,8 @@ impl Group {
     }
 }
 
-/// A flag of a command. Down to `AllowBusy` they are Redis's, in the order in which COMMAND lists them; the rest is ours.
+/// A flag of a command. Down to `AllowBusy` the flags are Redis's, in COMMAND's order; the others are our
+/// own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flag {
     Write,
@@ -193,17 +195,18 @@ pub enum Flag {
     NoAsyncLoading,
     /// Refused inside MULTI.
     NoMulti,
-    /// Where the keys are depends on other arguments.
+    /// The positions of keys depend on other arguments.
     MovableKeys,
     AllowBusy,
-    /// Between MULTI and EXEC it is executed, not queued.
+    /// Executed between MULTI and EXEC instead of queued.
     ImmediateInMulti,
-    /// Allowed to a RESP2 connection that has subscriptions.
+    /// Allowed on a RESP2 connection with subscriptions.
     WhileSubscribed,
 }
 
 impl Flag {
-    /// In Redis's order, with the names that COMMAND gives; ours are not shown, and two of Redis's that it keeps to itself.
+    /// In Redis's order, with the names of COMMAND. Our own flags are hidden, and so are two of Redis's, as
+    /// in Redis.
     pub const SHOWN: [(Flag, &'static str); 19] = [
         (Flag::Write, "write"),
         (Flag::Readonly, "readonly"),
@@ -260,7 +263,7 @@ impl Flags {
         self.0 & (1 << flag as u32) != 0
     }
 
-    /// Whether all of `other` are set.
+    /// Whether all flags of `other` are set.
     pub const fn contains(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
@@ -317,7 +320,7 @@ impl Category {
         Category::Scripting,
     ];
 
-    /// With the `@`.
+    /// The name with its `@`.
     pub const fn name(self) -> &'static str {
         match self {
             Category::Keyspace => "@keyspace",
@@ -344,22 +347,22 @@ impl Category {
         }
     }
 
-    /// By its name, with or without the `@`, in any case.
+    /// Finds a category by name, with or without the `@`, ignoring case.
     pub fn find(name: &[u8]) -> Option<Category> {
         let name = name.strip_prefix(b"@").unwrap_or(name);
         Category::ALL.into_iter().find(|category| category.name().as_bytes()[1..].eq_ignore_ascii_case(name))
     }
 }
 
-/// Where keys lie among the arguments, and what is done with them.
+/// The positions of keys among the arguments, and the access to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeySpec {
     pub begin: BeginSearch,
-    /// The last key: relative to the first one, or from the end if negative.
+    /// The last key: relative to the first one, or to the end if negative.
     pub last: i32,
-    /// From one key to the next.
+    /// The distance between keys.
     pub step: u32,
-    /// With `last` = −1: of what is left only the first `1/limit` are keys; 0: all.
+    /// With `last` = −1: only the first `1/limit` of the remaining arguments are keys; 0: all.
     pub limit: u32,
     pub flags: &'static [KeyFlag],
     pub notes: &'static str,
@@ -371,12 +374,12 @@ impl KeySpec {
         KeySpec { begin: BeginSearch::Index(index), last: 0, step: 1, limit: 0, flags, notes: "" }
     }
 
-    /// Keys from `index` to the end, one every `step`.
+    /// Keys from `index` to the end, every `step` arguments.
     pub const fn all_from(index: u32, step: u32, flags: &'static [KeyFlag]) -> KeySpec {
         KeySpec { begin: BeginSearch::Index(index), last: -1, step, limit: 0, flags, notes: "" }
     }
 
-    /// Keys after a keyword that is looked for from `from` on: the first half of what is left.
+    /// Keys after a keyword, searched from `from` on: the first half of the remaining arguments.
     pub const fn half_after(keyword: &'static str, from: u32, flags: &'static [KeyFlag]) -> KeySpec {
         KeySpec {
             begin: BeginSearch::Keyword { keyword, from },
@@ -413,16 +416,16 @@ pub enum KeyFlag {
     Update,
     Insert,
     Delete,
-    /// Not a key, but placed like one in a cluster: shard channels.
+    /// Not a key, but routed like one in a cluster: shard channels.
     NotKey,
     /// The spec alone may miss keys or find too many.
     Incomplete,
-    /// What is done depends on other arguments.
+    /// The access depends on other arguments.
     VariableFlags,
 }
 
 impl KeyFlag {
-    /// As COMMAND shows it.
+    /// The spec in COMMAND's form.
     pub const fn name(self) -> &'static str {
         match self {
             KeyFlag::Rw => "RW",
@@ -440,17 +443,17 @@ impl KeyFlag {
     }
 }
 
-/// One argument, or a group of them, in the grammar that COMMAND DOCS gives.
+/// One argument, or a group of them, in the grammar of COMMAND DOCS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Argument {
     pub name: &'static str,
     pub kind: ArgumentKind,
-    /// The keyword before it, or instead of it.
+    /// The keyword before the value, or in place of it.
     pub token: &'static str,
     pub since: &'static str,
     pub is_optional: bool,
     pub is_multiple: bool,
-    /// If it is multiple: each one has the token before it.
+    /// For a multiple argument: the token precedes each value.
     pub repeats_token: bool,
     pub parts: &'static [Argument],
 }
@@ -460,7 +463,7 @@ pub enum ArgumentKind {
     String,
     Integer,
     Double,
-    /// With the index of its key spec.
+    /// A key argument with the index of its key spec.
     Key(u8),
     Pattern,
     UnixTime,
@@ -519,7 +522,7 @@ impl Argument {
         Argument::new(name, ArgumentKind::UnixTime)
     }
 
-    /// A key that the key spec at `spec` finds.
+    /// A key that the key spec `spec` finds.
     pub const fn key(name: &'static str, spec: u8) -> Argument {
         Argument::new(name, ArgumentKind::Key(spec))
     }

@@ -1,4 +1,4 @@
-//! ACL and its sub-commands.
+//! ACL and its subcommands.
 
 use crate::acl::check::Demand;
 use crate::acl::log::Entry;
@@ -74,7 +74,7 @@ fn set_user(
     Ok(Reply::OK)
 }
 
-/// `requirepass` tells a password that lets one in, or none.
+/// `requirepass` shows a password of the default user, or none.
 fn follow_default_password(frontend: &Frontend) {
     let mut config = frontend.context.config.borrow_mut();
     if !config.requirepass.is_empty() && !frontend.context.acl.is_default_password(&config.requirepass) {
@@ -82,7 +82,7 @@ fn follow_default_password(frontend: &Frontend) {
     }
 }
 
-/// Settings were changed.
+/// Settings have changed.
 pub fn apply_settings(frontend: &Frontend) {
     let config = frontend.context.config.borrow();
     frontend.context.acl.users.borrow_mut().all_channels = config.acl_all_channels;
@@ -137,7 +137,7 @@ fn save_users(frontend: &Frontend) -> Result<Reply, ReplyError> {
     }
 }
 
-/// So many bits by chance, hexadecimal, rounded up to a digit.
+/// A random password of this many bits, hexadecimal, rounded up to a digit.
 fn generate_password(frontend: &Frontend, bits: usize) -> Reply {
     let digits = bits.div_ceil(4);
     let mut bytes = vec![0; digits.div_ceil(2)];
@@ -170,7 +170,7 @@ fn dry_run(frontend: &Frontend, name: &[u8], request: &ArgList<'_>) -> Result<Re
     })
 }
 
-/// GETUSER
+/// ACL GETUSER.
 fn describe(user: &User) -> Reply {
     let mut fields = vec![
         (Reply::Text("flags"), Reply::Set(user.flags().map(Reply::Text).collect())),
@@ -201,7 +201,7 @@ fn commands_of(category: &[u8]) -> Result<Reply, ReplyError> {
     Ok(Reply::Array(rows.map(|row| Reply::Text(row.full_name())).collect()))
 }
 
-/// Of ACL LOG (Redis 7.2).
+/// An entry of ACL LOG (Redis 7.2).
 fn log_entry(entry: &Entry, now_ms: u64) -> Reply {
     let age_seconds = now_ms.saturating_sub(entry.updated_ms) as f64 / 1000.0;
     Reply::Map(vec![

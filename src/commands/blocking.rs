@@ -1,4 +1,4 @@
-//! XREAD and XREADGROUP with BLOCK, as a frontend sees them: a request whose outcome may take its time.
+//! XREAD and XREADGROUP with BLOCK in the frontend: a request whose outcome may come late.
 
 use crate::command::spec::Row;
 use crate::command::value::Data;
@@ -13,7 +13,7 @@ use crate::session::pending::{BlockedRequest, Completion, Pending};
 use crate::state::op::codec;
 use bytes::Bytes;
 
-/// XREAD or XREADGROUP with BLOCK, outside of a transaction.
+/// XREAD or XREADGROUP with BLOCK, outside a transaction.
 pub fn execute(
     frontend: &Frontend,
     connection: &Connection,
@@ -45,7 +45,7 @@ pub fn execute(
     let request = connection.open_slot(Pending { then: Completion::Blocked, ..Pending::default() });
     let mut encoded = Vec::new();
     codec::encode_data(read, &mut encoded);
-    // Unrestricted users have no use for it.
+    // Unrestricted users do not need it.
     let keeps_argument = !connection.session.borrow().unrestricted;
     let blocked = BlockedRequest {
         request,
@@ -57,7 +57,7 @@ pub fn execute(
         is_leaving: false,
     };
     connection.blocked.replace(Some(blocked));
-    // What had to be forgotten for it is not kept for its reply, which may never come.
+    // Invalidations for the request are sent now, because its reply may never come.
     connection.send_deferred();
     connection.activity.hold.set(Hold::UntilDrained);
     Response::Pending(request)

@@ -111,7 +111,7 @@ pub fn execute<'a>(
     .into()
 }
 
-/// CLIENT LIST and INFO. Whether a key that a client watches has changed is for the engine to say.
+/// CLIENT LIST and INFO. The engine determines whether a watched key has changed.
 fn describe(frontend: &Rc<Frontend>, clients: Vec<Rc<Connection>>) -> Response<'static> {
     let watched: Vec<Vec<WatchedKey>> =
         clients.iter().map(|client| client.session.borrow().watched.clone()).collect();

@@ -66,8 +66,8 @@ pub fn set(frontend: &Frontend, connection: &Connection, pairs: &ArgList<'_>) ->
     Ok(Reply::OK)
 }
 
-/// Reads the files of TLS again when a setting of it was set, be it to what it was: that is how certificates are renewed.
-/// Connections that are there go on with what they have.
+/// Reloads the TLS files when a TLS setting is set, even if the value did not change: that is how
+/// certificates are renewed. Existing connections keep their configuration.
 fn renew_tls(frontend: &Frontend, config: &Config, names: &[&'static str]) -> Result<(), ReplyError> {
     let Some(name) = names.iter().find(|name| name.starts_with("tls-")) else { return Ok(()) };
     if config.tls.port == 0 {

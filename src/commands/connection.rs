@@ -1,4 +1,4 @@
-//! Commands about connections: HELLO, AUTH, PING, CLIENT and their like.
+//! Commands about connections: HELLO, AUTH, PING, CLIENT and similar commands.
 
 use crate::acl::log::Context;
 use crate::command::value::connection::{ClientCommand, ConnectionCommand, Hello};
@@ -13,14 +13,14 @@ use crate::net::connection::Connection;
 use crate::resp::writer::Protocol;
 use std::rc::Rc;
 
-/// Executes a command about the connection itself, or about other clients.
+/// Executes a command about this connection, or about other clients.
 pub fn execute<'a>(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
     command: &ConnectionCommand<'a>,
 ) -> Response<'a> {
-    // Replies in flight are written in the protocol at hand: it does not change under them. What is done to other clients
-    // must not overtake a message or an entry for them that is in flight.
+    // Pending replies are written in the current protocol, which must not change under them. Actions on other
+    // clients must not overtake a message or an entry for them that is in flight.
     let waits_its_turn = matches!(
         command,
         ConnectionCommand::Hello(_)
@@ -136,7 +136,7 @@ fn hello(
     ]))
 }
 
-/// RESP2 with subscriptions answers in the form of a message, so that it can be told from one.
+/// RESP2 with subscriptions answers in the form of a message, to keep the reply distinct from messages.
 fn ping(connection: &Connection, message: Option<&[u8]>) -> Reply {
     if connection.session.borrow().is_subscribed_only() {
         return Reply::Array(vec![Reply::Text("pong"), Reply::bulk(message.unwrap_or_default())]);

@@ -1,4 +1,4 @@
-//! DEBUG: what test suites use of it.
+//! DEBUG, as far as test suites use it.
 
 use crate::base::glob;
 use crate::command::value::Write;
@@ -18,7 +18,8 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Keys that DEBUG POPULATE makes at once: so many more follow when those are applied, so that no batch grows without bound.
+/// Keys per step of DEBUG POPULATE: the next step follows when they are applied, so that no batch grows
+/// without bound.
 const POPULATE_AT_ONCE: u64 = 1000;
 
 const NOT_ALLOWED: ReplyError = ReplyError::new(
@@ -31,7 +32,7 @@ pub fn is_allowed(frontend: &Frontend, connection: &Connection) -> bool {
     frontend.context.config.borrow().enable_debug_command.allows(connection.peer.is_local())
 }
 
-/// The reply inside EXEC, or of what does not wait.
+/// The reply inside EXEC, or of a subcommand that does not wait.
 pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &DebugCommand<'a>) -> Response<'a> {
     if !is_allowed(frontend, connection) {
         return Reply::Error(NOT_ALLOWED).into();
@@ -116,7 +117,7 @@ fn object(answer: EngineAnswer) -> Reply {
     }
 }
 
-/// DEBUG RELOAD: all clients are held until nothing is in flight and the memory has been rebuilt.
+/// DEBUG RELOAD: holds all clients until nothing is in flight and the state is rebuilt.
 pub fn reload(frontend: &Rc<Frontend>) -> Response<'static> {
     frontend.pause.suspend();
     let held = frontend.clone();
@@ -127,7 +128,7 @@ pub fn reload(frontend: &Rc<Frontend>) -> Response<'static> {
     Response::Ask(Question::Reload, Box::new(make))
 }
 
-/// DEBUG POPULATE
+/// DEBUG POPULATE.
 pub fn populate(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -142,7 +143,7 @@ pub fn populate(
     Response::Pending(request)
 }
 
-/// The keys of DEBUG POPULATE that were made last are applied: so many more follow.
+/// The last keys of DEBUG POPULATE are applied: submits the next ones.
 pub fn populate_on(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -183,7 +184,7 @@ pub fn populate_on(
     }
 }
 
-/// DEBUG HTSTATS
+/// DEBUG HTSTATS.
 fn table_statistics(facts: TableFacts) -> Reply {
     let mut text = String::new();
     let tables = [("Dictionary", facts.keys, Some(facts.capacity)), ("Expires", facts.expiring, None)];
@@ -201,10 +202,10 @@ fn table_statistics(facts: TableFacts) -> Reply {
     Reply::Verbatim(text)
 }
 
-/// DEBUG STRINGMATCH-LEN matches against this many bytes at the most.
+/// Maximum bytes that DEBUG STRINGMATCH-LEN matches against.
 const STRING_MATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// DEBUG PROTOCOL: one of each kind of reply, for authors of clients (Redis `debugCommand`).
+/// DEBUG PROTOCOL: one sample of each kind of reply, for client authors (Redis `debugCommand`).
 fn protocol_sample(kind: &[u8], protocol: Protocol) -> Reply {
     match kind.to_ascii_lowercase().as_slice() {
         b"string" => Reply::Text("Hello World"),

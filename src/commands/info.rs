@@ -1,7 +1,8 @@
-//! INFO: the sections and field names of Redis 7.2, and one section of our own, `streams` (`commands::info_streams`).
+//! INFO: the sections and field names of Redis 7.2, and the additional section `streams`
+//! (`commands::info_streams`).
 //!
-//! The work is bounded by the number of clients, databases and partitions, never by keys. What Redis tells of things that
-//! are not here (forks, scripts, replicas) is 0, for tools that look for the field.
+//! The work is bounded by the number of clients, databases and partitions, never by keys. Fields of Redis for
+//! features that do not exist here (forks, scripts, replicas) are 0, for tools that look for the field.
 
 use crate::command::table::TABLE;
 use crate::commands::info_line::line;
@@ -21,7 +22,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::rc::Rc;
 
-/// A section: its name, whether it is shown when none is asked for, and who writes it.
+/// A section: its name, whether it is shown by default, and its writer.
 type Section = (&'static str, bool, fn(&Frontend, &Report, &mut String));
 
 const SECTIONS: &[Section] = &[
@@ -41,7 +42,7 @@ const SECTIONS: &[Section] = &[
     ("Streams", false, info_streams::info_streams),
 ];
 
-/// What the server listens on, each under its number of Redis 7.2 (`getListensInfoString`).
+/// The listeners, in the numbered form of Redis 7.2 (`getListensInfoString`).
 fn listeners(text: &mut String, config: &Config) {
     let binds: String = config.bind.iter().map(|address| format!(",bind={address}")).collect();
     if config.port > 0 {
@@ -55,7 +56,7 @@ fn listeners(text: &mut String, config: &Config) {
     }
 }
 
-/// The sections named (all that are shown by default, if none is), each once.
+/// The named sections, each once; by default all default ones.
 pub fn execute(frontend: &Rc<Frontend>, names: &ArgList<'_>) -> Response<'static> {
     let asked = |name: &str| names.iter().any(|asked| asked.eq_ignore_ascii_case(name.as_bytes()));
     let default = names.is_empty() || asked("default");
@@ -338,7 +339,7 @@ fn info_keyspace(_: &Frontend, report: &Report, text: &mut String) {
     }
 }
 
-/// How often and how long the disk was waited for. The histogram lists the buckets that are not empty.
+/// Number and duration of flushes. The histogram lists non-empty buckets only.
 fn write_commits(statistics: &EngineStatistics, text: &mut String) {
     line(text, "commit_rounds", statistics.commits);
     line(text, "commit_journal_bytes", statistics.journal_bytes);
@@ -356,7 +357,7 @@ fn write_commits(statistics: &EngineStatistics, text: &mut String) {
     line(text, "commit_flush_usec_histogram", &histogram);
 }
 
-/// Counters of Redis for what there is none of.
+/// Counters of Redis for features that do not exist here.
 const STATS_OF_WHAT_IS_NOT_HERE: [&str; 31] = [
     "total_net_repl_input_bytes",
     "total_net_repl_output_bytes",
@@ -391,10 +392,10 @@ const STATS_OF_WHAT_IS_NOT_HERE: [&str; 31] = [
     "instantaneous_eventloop_duration_usec",
 ];
 
-/// Bits of the clock in INFO (Redis `LRU_CLOCK_MAX`).
+/// Maximum of the LRU clock in INFO (Redis `LRU_CLOCK_MAX`).
 const LRU_CLOCK_MAX: u64 = (1 << 24) - 1;
 
-/// A number of bytes, and the same for people.
+/// A number of bytes, followed by its human-readable form.
 fn bytes_line(text: &mut String, name: &str, bytes: u64) {
     line(text, name, bytes);
     let _ = write!(text, "{name}_human:{}\r\n", human(bytes));
@@ -408,10 +409,10 @@ fn ratio(part: u64, whole: u64) -> String {
     format!("{:.2}", part as f64 / whole.max(1) as f64)
 }
 
-/// System and user time of this process or thread, from the kernel's clock ticks of 10 ms; zero where it does not tell.
+/// System and user time of this process or thread, from the kernel's clock ticks of 10 ms; zero if unknown.
 fn cpu_seconds(path: &str) -> (f64, f64) {
     let stat = std::fs::read_to_string(path).unwrap_or_default();
-    // Fields are counted behind the command's closing parenthesis: 14 is utime, 15 stime (proc(5)).
+    // Fields are counted from the command's closing parenthesis: 14 is utime, 15 stime (proc(5)).
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let seconds =
         |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;

@@ -1,4 +1,4 @@
-//! INFO streams: the largest streams, their groups, how far those are behind (see `engine::report`).
+//! INFO streams: the largest streams, their groups and the lag of those (see `engine::report`).
 
 use crate::commands::info_line::line;
 use crate::engine::report::{Report, StreamReport};
@@ -37,7 +37,8 @@ fn describe(text: &mut String, number: usize, stream: &StreamReport) {
     }
 }
 
-/// A name may hold anything, but a line of INFO is one line, and its fields end with commas (docs/reliability.md P14).
+/// A name may contain any byte, but a line of INFO is one line, and its fields end with commas
+/// (docs/reliability.md P14).
 fn escaped(name: &[u8]) -> String {
     let mut out = String::new();
     for &byte in name {

@@ -1,7 +1,7 @@
-//! Commands on keys: to their partition, or to several.
+//! Commands on keys: submission to one partition or several.
 
 use crate::command::value::key::{KeyQuery, KeyWrite};
-use crate::command::value::reach::Reach;
+use crate::command::value::key_scope::KeyScope;
 use crate::command::value::refusal::{Look, Refusal};
 use crate::command::value::stream::StreamQuery;
 use crate::command::value::string::StringQuery;
@@ -20,8 +20,8 @@ use crate::session::pending::{Completion, Pending};
 use crate::state::machine::Machine;
 use crate::state::rdb::payload;
 
-/// Executes a command on keys. Queries are answered at once if nothing of this connection is in flight, and behind it
-/// otherwise.
+/// Executes a command on keys. A query is answered at once if nothing of this connection is in flight;
+/// otherwise it is queued.
 pub fn execute(frontend: &Frontend, connection: &Connection, data: &mut Data<'_>) -> Response<'static> {
     let (database, protocol) = {
         let session = connection.session.borrow();
@@ -68,9 +68,9 @@ pub fn execute(frontend: &Frontend, connection: &Connection, data: &mut Data<'_>
     }
 }
 
-/// Adds what a command on keys needs to know of the server and the client: chance for RANDOMKEY, the version of RDB for DUMP,
-/// whether there is such a database for COPY, MOVE and SWAPDB, the protocol for MAXSIZE. Looks through the payload of
-/// RESTORE, so that only what can be restored is logged.
+/// Fills in what a command needs from the server and the client: a random number for RANDOMKEY, the RDB
+/// version for DUMP, the existence of the database for COPY, MOVE and SWAPDB, the protocol for MAXSIZE.
+/// Validates the payload of RESTORE, so that only valid payloads are logged.
 pub fn complete(frontend: &Frontend, data: &mut Data<'_>, protocol: Protocol) -> Result<(), ReplyError> {
     let limits = match data {
         Data::Write(Write::GroupRead(read)) => &mut read.limits,
@@ -101,7 +101,7 @@ fn complete_key_command(frontend: &Frontend, data: &mut Data<'_>) -> Result<(), 
             return Err(ReplyError::DATABASE_OUT_OF_RANGE);
         }
         Data::Write(Write::Key(KeyWrite::Restore { key, payload, replace, .. })) => {
-            // Limits of idempotency say what a stream remembers, not whether its payload is well formed.
+            // Idempotency limits decide what a stream remembers, not whether its payload is well formed.
             let limits = Machine::new().idempotency_limits();
             match payload::restore(payload, frontend.now(), limits) {
                 Ok(_) => {}
@@ -114,8 +114,9 @@ fn complete_key_command(frontend: &Frontend, data: &mut Data<'_>) -> Result<(), 
     Ok(())
 }
 
-/// Bytes that the answer to a queued query takes until it is sent, at the most. Large values and long lists are not copied
-/// (`resp::rope`); what has to be made as a whole waits until nothing is in flight before it.
+/// Maximum bytes that the answer to a queued query takes until it is sent. Large values and long lists are
+/// not copied (`resp::rope`); a query with an answer that must be made as a whole waits until nothing before
+/// it is in flight.
 fn queued_bytes(query: &Query<'_>) -> usize {
     match query {
         Query::String(StringQuery::Get { .. }) => SHARED_BYTES_MIN,
@@ -133,10 +134,10 @@ fn queued_bytes(query: &Query<'_>) -> usize {
     }
 }
 
-/// Bytes of entries that a plan copies; longer ones share the nodes of their stream.
+/// Bytes of entries that a plan copies; longer lists share the nodes of their stream.
 const COPIED_LIST_BYTES: usize = 64 * 1024;
 
-/// Where a command on keys goes.
+/// The route of a command on keys.
 enum Route {
     One(PartitionId),
     Everywhere,
@@ -148,7 +149,7 @@ fn route(frontend: &Frontend, data: &Data<'_>) -> Result<Route, ReplyError> {
     if router.partitions() == 1 {
         return Ok(Route::One(PartitionId(0)));
     }
-    if data.reach() == Reach::Everywhere {
+    if data.key_scope() == KeyScope::Everywhere {
         return Ok(Route::Everywhere);
     }
     match (router.of_keys(data.keys()), data) {

@@ -68,7 +68,7 @@ pub fn latency(frontend: &Frontend, command: &LatencyCommand<'_>) -> Reply {
     }
 }
 
-/// A container stands for its sub-commands; what was never called is left out (Redis
+/// A container stands for its subcommands; commands without calls are omitted (Redis
 /// `latencySpecificCommandsFillCDF`).
 fn histograms(frontend: &Frontend, commands: &ArgList<'_>) -> Reply {
     let mut found = Vec::new();

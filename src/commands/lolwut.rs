@@ -1,11 +1,11 @@
-//! LOLWUT: where streams begin.
+//! LOLWUT: the source of streams.
 
 use crate::config::load::REDIS_VERSION;
 
 /// From deep to the surface.
 const SHADES: [char; 5] = [' ', '.', '-', '~', '='];
 
-/// A river of so many columns and rows; chance gives it its bends.
+/// A river of this many columns and rows; `chance` shapes its bends.
 pub fn river(chance: u64, columns: usize, rows: usize) -> String {
     let phase = |bits: u32| (chance >> bits & 0xff) as f64 / 40.0;
     let mut out = String::with_capacity((columns + 1) * (rows + 2));

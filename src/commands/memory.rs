@@ -10,20 +10,21 @@ use crate::model::reply::Reply;
 use crate::state::keyspace::KeyEntry;
 use std::rc::Rc;
 
-/// Where memory goes, in bytes.
+/// The use of memory, in bytes.
 pub struct Memory {
-    /// Asked of the allocator.
+    /// Reported by the allocator.
     pub used: u64,
     pub peak: u64,
-    /// What the process takes of the machine's memory, and that memory; zero where the system does not tell.
+    /// The resident memory of the process, and the memory of the machine; zero if the system does not report
+    /// it.
     pub resident: u64,
     pub system: u64,
-    /// Used before there was data.
+    /// Used before any data was loaded.
     pub startup: u64,
-    /// Of connections: what they have sent, what they have not taken, what they have queued.
+    /// Used by connections: their requests, unread output and queued commands.
     pub clients: u64,
     pub keys: u64,
-    /// Of the tables of keys, about.
+    /// Estimate for the tables of keys.
     pub tables: u64,
 }
 
@@ -43,7 +44,7 @@ impl Memory {
         }
     }
 
-    /// Everything but data.
+    /// Everything except data.
     pub fn overhead(&self) -> u64 {
         self.startup + self.clients + self.tables
     }
@@ -53,10 +54,10 @@ impl Memory {
     }
 }
 
-/// Of a key's place in the order of creation, in a tree.
+/// Bytes of a key's node in the tree of creation order.
 const ORDER_BYTES: usize = 48;
 
-/// Below so much MEMORY DOCTOR sees nothing (Redis `getMemoryDoctorReport`).
+/// MEMORY DOCTOR reports nothing below this (Redis `getMemoryDoctorReport`).
 const DOCTOR_BYTES_MIN: u64 = 5 << 20;
 
 pub fn execute(frontend: &Rc<Frontend>, command: MemoryCommand) -> Response<'static> {
@@ -83,7 +84,7 @@ pub fn execute(frontend: &Rc<Frontend>, command: MemoryCommand) -> Response<'sta
     Response::Ask(Question::Report { streams: false }, Box::new(make))
 }
 
-/// Redis 7.0 `memoryCommand`
+/// Redis 7.0 `memoryCommand`.
 fn statistics(memory: &Memory, report: &Report) -> Reply {
     let number = |value: u64| Reply::Integer(value as i64);
     let percent = |part: u64, whole: u64| Reply::Double(part as f64 * 100.0 / whole.max(1) as f64);
@@ -133,7 +134,7 @@ fn statistics(memory: &Memory, report: &Report) -> Reply {
     Reply::Map(fields)
 }
 
-/// What Redis's doctor looks at, in our words.
+/// The checks of Redis's doctor, in other words.
 fn diagnosis(memory: &Memory, clients: u64) -> String {
     if memory.used < DOCTOR_BYTES_MIN {
         return "This server is empty or uses very little memory: nothing can be told from that.\n".into();
@@ -183,7 +184,7 @@ fn diagnosis(memory: &Memory, clients: u64) -> String {
     format!("Something about the memory of this server could be better:\n\n{report}")
 }
 
-/// A line of a file that the kernel makes, `name <number> kB`; 0 if it is not there.
+/// The value of a line `name <number> kB` in a kernel file; 0 if it is missing.
 fn kilobytes(path: &str, name: &str) -> u64 {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix(name));

@@ -1,4 +1,5 @@
-//! Commands by family: from a typed command to a submission or an answer. Each is a function over the owner that it needs.
+//! Commands by family: from a typed command to a submission or an answer. Each is a function over the owner
+//! that it needs.
 
 pub mod acl;
 pub mod blocking;

@@ -1,7 +1,7 @@
 //! SUBSCRIBE, PUBLISH, PUBSUB: the registry meets the connections.
 //!
-//! A message goes out after everything that its publisher sent before it was applied, and a publisher that listens to
-//! itself gets its reply first (Redis 8.0, RESP3; in a transaction: after the whole EXEC).
+//! A message goes out after everything that its publisher sent before it was applied; a publisher that
+//! receives its own message gets its reply first (Redis 8.0, RESP3; in a transaction: after the whole EXEC).
 
 use crate::command::value::PubSubCommand;
 use crate::engine::submission::Work;
@@ -23,7 +23,7 @@ pub fn execute(
     command: &PubSubCommand<'_>,
 ) -> Response<'static> {
     match command {
-        // What it must not overtake may be in flight through several partitions.
+        // The writes that it must not overtake may be in flight in several partitions.
         PubSubCommand::Publish { .. } | PubSubCommand::ShardPublish { .. }
             if frontend.router.partitions() > 1 && !connection.is_drained() =>
         {
@@ -35,7 +35,7 @@ pub fn execute(
         PubSubCommand::ShardPublish { channel, message } => {
             publish(frontend, connection, publication(channel, message, true))
         }
-        // Confirmations are no replies: they must not pass the replies before them.
+        // Confirmations are not replies, so they must not pass earlier replies.
         _ if is_subscription(command) && !connection.is_drained() => Response::Hold(Why::NotDrained),
         _ if is_subscription(command) => {
             Response::Pushes(change_subscriptions(frontend, connection, command))
@@ -44,8 +44,8 @@ pub fn execute(
     }
 }
 
-/// The reply inside EXEC. A subscription to several channels has one confirmation in the reply's place and the
-/// others behind the EXEC, since an array of replies has one element per command.
+/// The reply inside EXEC. A subscription to several channels has one confirmation as its reply and the others
+/// behind the EXEC, since an array of replies has one element per command.
 pub fn reply_inside_exec(
     frontend: &Frontend,
     connection: &Rc<Connection>,
@@ -58,7 +58,8 @@ pub fn reply_inside_exec(
         PubSubCommand::ShardPublish { channel, message } => {
             frontend.push.publish(&frontend.connections, connection, &publication(channel, message, true))
         }
-        // Redis 8.0 `ssubscribeCommand`: shard channels are no exception for MULTI, as the others are.
+        // Redis 8.0 `ssubscribeCommand`: unlike the other subscriptions, shard channels are not allowed in
+        // MULTI.
         PubSubCommand::ShardSubscribe { .. } => {
             Reply::error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client")
         }
@@ -107,7 +108,7 @@ fn query(frontend: &Frontend, command: &PubSubCommand<'_>) -> Reply {
     }
 }
 
-/// Subscribes or unsubscribes, and says so once per channel.
+/// Subscribes or unsubscribes, with one confirmation per channel.
 fn change_subscriptions(
     frontend: &Frontend,
     connection: &Rc<Connection>,
@@ -115,7 +116,8 @@ fn change_subscriptions(
 ) -> Vec<Reply> {
     use Kind::{Channel, Pattern, Shard};
     if !frontend.connections.contains(connection.id) {
-        // It was closed while its EXEC was on its way: nobody would end the subscription.
+        // The connection was closed while its EXEC was in flight, so no later event would end the
+        // subscription.
         return Vec::new();
     }
     let confirmations = match command {
@@ -146,7 +148,7 @@ fn subscribe(frontend: &Frontend, connection: &Connection, kind: Kind, names: &A
         .collect()
 }
 
-/// From the names given, or from everything of the kind.
+/// Unsubscribes from the given names, or from everything of the kind.
 fn unsubscribe(frontend: &Frontend, connection: &Connection, kind: Kind, names: &ArgList<'_>) -> Vec<Reply> {
     let subscriber = connection.subscriber();
     let mut registry = frontend.push.registry.borrow_mut();
@@ -176,7 +178,7 @@ fn publication(channel: &[u8], message: &[u8], sharded: bool) -> Publication {
     }
 }
 
-/// The number that a confirmation tells: channels and patterns are counted together, shard channels apart.
+/// The count in a confirmation: channels and patterns together, shard channels separately.
 fn count(registry: &Registry, subscriber: SubscriberId, kind: Kind) -> usize {
     match kind {
         Kind::Channel | Kind::Pattern => registry.count_plain(subscriber),

@@ -1,4 +1,4 @@
-//! Commands about the server as a whole: INFO, SHUTDOWN, checkpoints, WAIT and their like.
+//! Commands about the server as a whole: INFO, SHUTDOWN, checkpoints, WAIT and similar commands.
 
 use crate::command::describe;
 use crate::command::value::server::{CheckpointCommand, DebugCommand, ServerCommand};
@@ -18,7 +18,7 @@ pub fn execute<'a>(
     command: &ServerCommand<'a>,
 ) -> Response<'a> {
     match command {
-        // What they tell, or do, is about everything before them.
+        // Their reply or action concerns everything before them.
         ServerCommand::Debug(
             DebugCommand::Digest | DebugCommand::DigestValue { .. } | DebugCommand::Object { .. },
         )
@@ -92,7 +92,7 @@ pub fn reply_inside_exec<'a>(
             };
             return Response::Ask(Question::BeginCheckpoint(command), Box::new(make));
         }
-        // A transaction must not wait, and what monitors begins to wait (Redis `monitorCommand`).
+        // A transaction must not wait, and a monitor waits from then on (Redis `monitorCommand`).
         ServerCommand::Monitor => Reply::error("ERR MONITOR isn't allowed for DENY BLOCKING client"),
         ServerCommand::SlowLog(command) => latency::slow_log(frontend, *command),
         ServerCommand::Latency(command) => latency::latency(frontend, command),
@@ -105,9 +105,9 @@ pub fn reply_inside_exec<'a>(
             };
             return Response::Ask(Question::Report { streams: false }, Box::new(make));
         }
-        // There are no replicas and none can come: waiting would not change the answer.
+        // There are no replicas, so waiting would not change the answer.
         ServerCommand::Wait { .. } => Reply::Integer(0),
-        // A reply in its place behind the writes: they are synced, unless durability is relaxed.
+        // A reply queued behind the writes: they are synced, unless durability is relaxed.
         ServerCommand::WaitAof { .. } => {
             let make = |answer| match answer {
                 EngineAnswer::Report(report) => synced(EngineAnswer::Synced(report.syncs_each_commit)),
@@ -149,7 +149,7 @@ fn reply_as_it_is() -> Continuation {
     Box::new(EngineAnswer::into_reply)
 }
 
-/// BGSAVE and BGREWRITEAOF, and SAVE inside a transaction.
+/// The reply of BGSAVE and BGREWRITEAOF, and of SAVE inside a transaction.
 fn checkpoint_reply(command: CheckpointCommand, answer: CheckpointAnswer) -> Reply {
     let is_scheduled = answer == CheckpointAnswer::Scheduled;
     let text = match command {
@@ -165,7 +165,7 @@ fn checkpoint_reply(command: CheckpointCommand, answer: CheckpointAnswer) -> Rep
     Reply::Status(text.into())
 }
 
-/// What WAITAOF answers: journals that have it here and on replicas.
+/// The reply of WAITAOF: the number of synced journals, local and on replicas.
 fn synced(answer: EngineAnswer) -> Reply {
     match answer {
         EngineAnswer::Synced(is_synced) => Reply::Array(vec![Reply::flag(is_synced), Reply::Integer(0)]),

@@ -1,12 +1,13 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! The commands of a transaction that are for the machine become one op. Those that are not (PUBLISH, CLIENT, PING …) are
-//! executed when the op was applied, and their replies take their places among the others.
+//! The commands of a transaction that the machine executes become one op. The others (PUBLISH, CLIENT, PING
+//! …) are executed after the op was applied, and their replies take their positions in the array.
 //!
-//! Who may do what is decided command by command, as Redis does (`execCommand`, Redis 7.2): commands that change who the
-//! client is or what users may do (AUTH, HELLO with AUTH, ACL SETUSER, DELUSER and LOAD) are executed when EXEC is, each at
-//! its place among the permission checks of the others. Such a transaction waits until nothing is in flight before it, and
-//! looks at its watched keys first, so that it does nothing if it is refused.
+//! Permissions are checked command by command, as in Redis (`execCommand`, Redis 7.2): commands that change
+//! the identity of the client or the rights of users (AUTH, HELLO with AUTH, ACL SETUSER, DELUSER and LOAD)
+//! are executed during EXEC, each in its order among the permission checks of the others. Such a transaction
+//! waits until nothing before it is in flight, and checks its watched keys first, so that a refused
+//! transaction does nothing.
 
 use crate::command::spec::Row;
 use crate::command::value::acl::AclCommand;
@@ -70,7 +71,7 @@ fn watch<'a>(frontend: &Frontend, connection: &Rc<Connection>, keys: &ArgList<'a
     if connection.session.borrow().queue.is_some() {
         return Reply::error("ERR WATCH inside MULTI is not allowed").into();
     }
-    // What is watched is the key as this connection's own writes before leave it.
+    // WATCH covers the state of the key after this connection's own earlier writes.
     if !connection.is_drained() {
         return Response::Hold(Why::NotDrained);
     }
@@ -104,7 +105,7 @@ fn exec(frontend: &Rc<Frontend>, connection: &Rc<Connection>) -> Response<'stati
         if frontend.pause.is_on(now_ms) && queue.requests.iter().any(holds) {
             return Response::Hold(Why::Paused);
         }
-        // A PUBLISH in it must not overtake what is in flight through other partitions.
+        // A PUBLISH in the transaction must not overtake writes in flight in other partitions.
         let waits = frontend.router.partitions() > 1 || changes_identity(queue);
         if waits && !connection.is_drained() {
             return Response::Hold(Why::NotDrained);
@@ -132,7 +133,7 @@ fn exec(frontend: &Rc<Frontend>, connection: &Rc<Connection>) -> Response<'stati
     }
 }
 
-/// The look at the watched keys is over: the transaction is submitted, or does nothing.
+/// The check of the watched keys has ended: submits the transaction, or does nothing.
 pub fn start(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -156,7 +157,7 @@ pub fn start(
     frontend.answer(connection, request, &reply);
 }
 
-/// Whether the versions of watched keys are others by now.
+/// Whether the versions of watched keys have changed.
 pub fn is_changed(watched: &[WatchedKey], answer: &EngineAnswer) -> bool {
     let EngineAnswer::Versions(versions) = answer else { return false };
     watched.iter().map(|it| it.version).ne(versions.iter().copied())
@@ -166,7 +167,7 @@ pub fn versions(watched: &[WatchedKey]) -> Question<'_> {
     Question::Versions(watched.iter().map(|it| (it.database, Cow::Borrowed(&it.key[..]))).collect())
 }
 
-/// Whether what the commands behind may do depends on a command of the transaction.
+/// Whether the permissions of later commands depend on a command of the transaction.
 fn changes_identity(queue: &Queue) -> bool {
     let is_such =
         |row: &Row| matches!(row.full_name(), "auth" | "hello" | "acl|setuser" | "acl|deluser" | "acl|load");
@@ -185,7 +186,7 @@ fn is_identity_command(command: &Command<'_>) -> bool {
     }
 }
 
-/// `slot`: the place of the reply, if it is kept already.
+/// `slot`: the reply slot, if it is already open.
 fn submit(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -209,7 +210,7 @@ fn submit(
             Ok(command) => is_identity_command(command),
         };
         let user = connection.session.borrow().user.clone();
-        // The others are looked at when it is their turn.
+        // The others are checked when their turn comes.
         if is_decided_now
             && !user.allows_everything()
             && let Err(error) = permissions::permit_at_exec(frontend, connection, &user, row, args, &parsed)
@@ -235,7 +236,7 @@ fn submit(
                 steps.push(ExecStep::Done(identity_reply(frontend, connection, &command)));
             }
             Ok(command) => {
-                // SELECT moves the commands behind it; the session follows when it is executed.
+                // SELECT redirects the commands after it; the session follows when SELECT is executed.
                 if let Some(selected) = selects(frontend, &command) {
                     database = selected;
                 }
@@ -282,7 +283,7 @@ fn submit(
     } else {
         connection.open_slot(Pending { then, ..Pending::default() });
     }
-    // What comes behind may depend on what the commands of the transaction do to the connection.
+    // Later requests may depend on changes that the transaction makes to the connection.
     connection.activity.hold.set(Hold::UntilDrained);
     Response::Pending(request)
 }
@@ -308,8 +309,8 @@ fn selects(frontend: &Frontend, command: &Command<'_>) -> Option<u32> {
     }
 }
 
-/// The op of a transaction was applied, or a question that one of its steps has asked is answered: the rest of it follows. The
-/// machine has no clock, so its commands are counted with equal shares of the time that the op took.
+/// The op of a transaction was applied, or a question of one of its steps is answered: executes the following
+/// steps. The machine has no clock, so its commands count equal shares of the op's time.
 pub fn resume(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -376,7 +377,7 @@ pub fn resume(
     frontend.answer_exec(connection, request, &Reply::Array(replies), total_ns, share_ns);
 }
 
-/// Each command's events take their place among what the others do.
+/// Publishes each command's events in its order among the other commands.
 fn announce_step(frontend: &Frontend, connection: &Connection, run: &mut ExecRun) {
     let step = run.steps_done;
     run.steps_done += 1;
@@ -410,7 +411,7 @@ fn end_tracking(frontend: &Frontend, connection: &Connection, has_tracking: bool
     }
 }
 
-/// A command of a transaction that is not for the machine.
+/// A command of a transaction that the machine does not execute.
 fn execute_inside_exec<'r>(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,

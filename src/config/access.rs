@@ -6,8 +6,9 @@ use crate::config::setting::Setting;
 use crate::config::settings::{self, SETTINGS};
 use crate::model::reply::ReplyError;
 
-/// Names and values of the settings that match one of the patterns, in the order of the rows; nothing for a name
-/// that there is not. Names are matched in any case. A name that is no pattern is told as it was written (Redis 7.0).
+/// Names and values of the settings that match one of the patterns, in row order; unknown names yield
+/// nothing. Matching ignores case. A name without wildcards is returned in the case of the request (Redis
+/// 7.0).
 pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) -> Vec<(&'p [u8], String)> {
     let patterns: Vec<_> =
         patterns.into_iter().map(|pattern| (pattern, pattern.to_ascii_lowercase())).collect();
@@ -21,8 +22,8 @@ pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) ->
     names.filter_map(|(setting, name)| Some((told(name)?, setting.get(config)))).collect()
 }
 
-/// Takes all pairs or, on error, none; names are looked at before values. Returns the names of the settings that were set
-/// (Redis 7.2's texts).
+/// Applies all pairs, or none on error; names are checked before values. Returns the names of the settings
+/// that were set. Errors have the texts of Redis 7.2.
 pub fn set<'p>(
     config: &mut Config,
     pairs: impl IntoIterator<Item = (&'p [u8], &'p [u8])>,

@@ -1,4 +1,4 @@
-//! The settings as the rest of the server reads them. Names, bounds and defaults are in [`crate::config::settings`].
+//! The settings as the server reads them. Names, bounds and defaults are in [`crate::config::settings`].
 
 use crate::config::settings;
 use crate::model::key_events::EventClasses;
@@ -9,15 +9,15 @@ use std::path::PathBuf;
 /// Which committer makes writes durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Replication {
-    /// The node is in no cluster.
+    /// The node belongs to no cluster.
     #[default]
     Local,
-    /// Every partition is a Raft group; for now of this node alone.
+    /// Every partition is a Raft group; currently with this node as its only member.
     Raft,
 }
 
 impl Replication {
-    /// As in files and INFO.
+    /// The name in files and INFO.
     pub fn name(self) -> &'static str {
         match self {
             Replication::Local => "local",
@@ -25,7 +25,7 @@ impl Replication {
         }
     }
 
-    /// For the banner.
+    /// The text in the start-up banner.
     pub fn describe(self) -> &'static str {
         match self {
             Replication::Local => "committed by the local journal",
@@ -34,7 +34,7 @@ impl Replication {
     }
 }
 
-/// What an acknowledged write has survived.
+/// The failures that an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// On disk before the reply.
@@ -44,7 +44,7 @@ pub enum Durability {
 }
 
 impl Durability {
-    /// As in files and INFO.
+    /// The name in files and INFO.
     pub fn name(self) -> &'static str {
         match self {
             Durability::Fsync => "fsync",
@@ -52,7 +52,7 @@ impl Durability {
         }
     }
 
-    /// For the banner.
+    /// The text in the start-up banner.
     pub fn describe(self) -> &'static str {
         match self {
             Durability::Fsync => "fsync: every write is on disk before its reply",
@@ -61,10 +61,10 @@ impl Durability {
     }
 }
 
-/// Where the journal is flushed.
+/// The thread that flushes the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlushPolicy {
-    /// On the worker while flushes are quick, else on a thread of its own.
+    /// The engine's thread while flushes are quick, otherwise the flusher.
     #[default]
     Auto,
     Inline,
@@ -84,12 +84,12 @@ pub enum LogLevel {
 pub enum DebugCommands {
     No,
     Yes,
-    /// From loopback addresses.
+    /// Allowed from loopback addresses.
     Local,
 }
 
 impl DebugCommands {
-    /// Whether a client may use DEBUG; `is_local`: it is on this machine.
+    /// Whether a client may use DEBUG; `is_local`: the client is on this machine.
     pub fn allows(self, is_local: bool) -> bool {
         match self {
             DebugCommands::No => false,
@@ -102,48 +102,48 @@ impl DebugCommands {
 /// `tls-auth-clients`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ClientCertificates {
-    /// A client that shows none is refused.
+    /// A client without a certificate is refused.
     #[default]
     Required,
-    /// One that is shown must be valid.
+    /// A certificate is optional, but must be valid if sent.
     Optional,
-    /// None is asked for.
+    /// No certificate is requested.
     Unused,
 }
 
-/// The settings of TLS, with Redis's names behind `tls-`.
+/// The TLS settings; Redis's names after `tls-`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TlsSettings {
-    /// 0: no TLS.
+    /// 0: TLS is off.
     pub port: u16,
-    /// PEM: the server's certificate, then those between it and its authority.
+    /// PEM: the server's certificate, followed by its intermediates.
     pub cert_file: String,
-    /// PEM: the key of that certificate.
+    /// PEM: the private key of that certificate.
     pub key_file: String,
-    /// PEM: the authorities of client certificates.
+    /// PEM: the certificate authorities of clients.
     pub ca_cert_file: String,
     /// A directory of such files.
     pub ca_cert_dir: String,
     pub client_certificates: ClientCertificates,
     /// `TLSv1.2`, `TLSv1.3`; empty: both.
     pub protocols: Vec<String>,
-    /// OpenSSL's names of the suites of TLS 1.2, in order of preference; empty: all.
+    /// TLS 1.2 suites by OpenSSL's names, in order of preference; empty: all.
     pub ciphers: Vec<String>,
-    /// Names of the suites of TLS 1.3; empty: all.
+    /// TLS 1.3 suites; empty: all.
     pub ciphersuites: Vec<String>,
-    /// The order is the server's, not the client's.
+    /// Whether the server's order of suites wins over the client's.
     pub prefer_server_ciphers: bool,
-    /// Whether a client that comes again may skip most of the handshake.
+    /// Whether a returning client may resume its session.
     pub session_caching: bool,
-    /// Sessions remembered for that.
+    /// Number of sessions kept for resumption.
     pub session_cache_size: u32,
 }
 
-/// Bytes of unsent replies at which a client is disconnected; 0 is no limit.
+/// Bytes of unsent replies at which a client is disconnected; 0: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct OutputLimit {
     pub hard_bytes: u64,
-    /// A client that stays over it for `soft_seconds`.
+    /// Limit that a client may exceed for at most `soft_seconds`.
     pub soft_bytes: u64,
     pub soft_seconds: u64,
 }
@@ -156,44 +156,44 @@ pub struct OutputLimits {
     pub pubsub: OutputLimit,
 }
 
-/// Every setting. [`Config::default`] is the defaults of the rows.
+/// Every setting. [`Config::default`] holds the defaults of the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The settings file that was read, if one was.
+    /// The settings file that was read, if any.
     pub config_file: Option<PathBuf>,
-    /// 0: none.
+    /// 0: no TCP port.
     pub port: u16,
-    /// Addresses to listen on; a leading `-` marks one that may be missing.
+    /// Addresses to listen on; a leading `-` marks an optional one.
     pub bind: Vec<String>,
-    /// Path of a socket file; empty: none.
+    /// Path of the socket file; empty: no socket.
     pub unixsocket: String,
-    /// Its mode; 0: as the umask has it.
+    /// Mode of the socket file; 0: left to the umask.
     pub unixsocketperm: u32,
     pub tls: TlsSettings,
     pub dir: PathBuf,
-    /// Empty: none.
+    /// Empty: no password.
     pub requirepass: String,
-    /// The file of users; empty: none.
+    /// Path of the users file; empty: none.
     pub aclfile: String,
-    /// `user` settings, one user each: a name and rules.
+    /// `user` settings, one user each: a name, then its rules.
     pub users: Vec<String>,
     /// `acl-pubsub-default`: whether new users may use all channels.
     pub acl_all_channels: bool,
     pub acllog_max_len: u64,
-    /// Failed logins of an address before its next ones are put off; 0: they never are.
+    /// Failed logins of an address before the back-off starts; 0: no back-off.
     pub login_failures_free: u32,
     pub login_backoff_max_ms: u64,
     pub protected_mode: bool,
     pub databases: u32,
     pub maxclients: usize,
-    /// Seconds that a client may be idle; 0: for ever.
+    /// Seconds after which an idle client is disconnected; 0: never.
     pub timeout_seconds: u64,
     /// 0: off.
     pub tcp_keepalive_seconds: u64,
     pub tcp_backlog: u32,
     pub partitions: u16,
     pub workers: u16,
-    /// The engine runs on a thread of its own.
+    /// The engine runs on its own thread.
     pub engine_thread: bool,
     pub replication: Replication,
     pub durability: Durability,
@@ -203,16 +203,16 @@ pub struct Config {
     pub checkpoint_journal_bytes: u64,
     pub output_limits: OutputLimits,
     pub client_query_buffer_limit: u64,
-    /// Bytes; 0: no bound.
+    /// Bytes; 0: no limit.
     pub maxmemory_clients: u64,
     pub proto_max_bulk_len: u64,
     pub stream_node_max_entries: u32,
     pub stream_node_max_bytes: u32,
     pub stream_idmp_duration: u32,
     pub stream_idmp_maxsize: u32,
-    /// The newest version of RDB that DUMP writes.
+    /// Newest RDB version that DUMP writes.
     pub dump_rdb_version: u16,
-    /// Rounds of background work in a second.
+    /// Rounds of background work per second.
     pub hz: u32,
     pub loglevel: LogLevel,
     /// Empty: standard output.
@@ -224,13 +224,13 @@ pub struct Config {
     /// Milliseconds; 0: off.
     pub latency_monitor_threshold: u64,
     pub notify_keyspace_events: EventClasses,
-    /// 0: no bound.
+    /// 0: no limit.
     pub tracking_table_max_keys: u64,
-    /// Whether a histogram of its durations is kept for each command.
+    /// Whether each command keeps a histogram of its durations.
     pub latency_tracking: bool,
-    /// Of INFO latencystats, from 0 to 100.
+    /// Percentiles in INFO latencystats, 0 to 100.
     pub latency_percentiles: Vec<f64>,
-    /// Settings that are accepted and without effect, where they differ from their default.
+    /// Settings that are accepted without effect and differ from their default.
     pub accepted: BTreeMap<&'static str, String>,
 }
 
@@ -299,16 +299,16 @@ impl Default for Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BindAddress {
     pub ip: IpAddr,
-    /// Whether the server starts without it, if this machine does not have it.
+    /// Whether the server starts if this machine does not have the address.
     pub may_be_missing: bool,
 }
 
 impl Config {
-    /// The addresses to listen on, with `*` for all of IPv4 and `::*` for all of IPv6 (Redis 7.2).
+    /// The addresses to listen on; `*` means all of IPv4, `::*` all of IPv6 (Redis 7.2).
     ///
     /// # Errors
     ///
-    /// The word that is no IP address, for the person who started the server.
+    /// A word that is not an IP address, described for the operator.
     pub fn bind_addresses(&self) -> Result<Vec<BindAddress>, String> {
         let address = |word: &String| {
             let (may_be_missing, text) = match word.strip_prefix('-') {

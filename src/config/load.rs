@@ -1,32 +1,32 @@
-//! Settings from the file, the environment and the flags, in this order: the later wins.
+//! Loads settings from the file, the environment and the flags, in this order: the later wins.
 
 use crate::config::config::Config;
 use crate::config::settings::{self, SETTINGS};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-/// The settings file that is read if it is there and no other is named.
+/// The settings file that is read if it exists and no other is named.
 pub const DEFAULT_FILE: &str = "config/headwater.toml";
 
-/// The Redis version whose commands and replies this server gives.
+/// The Redis version whose commands and replies this server implements.
 pub const REDIS_VERSION: &str = "8.10.0";
 
-/// Defines a user: `user = ["ann on >secret ~news.* +@stream"]`, `--user "ann on …"`. Not a row, because it may stand
-/// there more than once and CONFIG GET does not tell it.
+/// Defines a user: `user = ["ann on >secret ~news.* +@stream"]`, `--user "ann on …"`. Not a row, because it
+/// may occur more than once and CONFIG GET does not return it.
 pub const USER: &str = "user";
 
-/// Of settings in the environment.
+/// Prefix of settings in the environment.
 const PREFIX: &str = "HEADWATER_";
 
-/// What the command line asked for.
+/// The result of the command line.
 #[derive(Debug)]
 pub enum Invocation {
     Run(Box<Config>),
-    /// `--help`, `--version`: print and exit.
+    /// `--help`, `--version`: print this and exit.
     Print(String),
 }
 
-/// A start that is refused, told to the person who started.
+/// A refused start, described for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("cannot read the settings file {path}: {source}")]
@@ -35,7 +35,7 @@ pub enum LoadError {
         "{path} looks like a redis.conf; Headwater reads TOML (port = 6379), or the same settings as flags (--port 6379)"
     )]
     RedisConf { path: PathBuf },
-    /// The line, from 1, is not shown: a password may stand there.
+    /// The line number, from 1; the line itself stays hidden, because it may contain a password.
     #[error("the settings file {path} is not TOML, line {line}: {why}")]
     Toml { path: PathBuf, line: usize, why: String },
     #[error("{place}: unknown setting '{name}'{hint}")]
@@ -46,7 +46,7 @@ pub enum LoadError {
     Unexpected(String),
 }
 
-/// Settings for `flags` (without the program's name) and `environment`, with the files of this machine.
+/// Settings from `flags` (without the program's name), `environment` and the files of this machine.
 pub fn load(
     flags: &[String],
     environment: impl IntoIterator<Item = (String, String)>,
@@ -62,7 +62,7 @@ pub fn load(
         .into_iter()
         .filter_map(|(name, value)| {
             let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace('_', "-");
-            // Other tools of the project have variables with this prefix: what is no setting is not ours.
+            // Other tools of the project use variables with this prefix, so unknown names are ignored.
             (name == "config" || settings::find(&name).is_some()).then_some((name, value))
         })
         .collect();
@@ -82,7 +82,7 @@ pub fn load(
     Ok(Invocation::Run(Box::new(config)))
 }
 
-/// Variables that look like settings and are none, for a warning: one that is misspelt must not go unnoticed.
+/// Variables with the prefix that name no setting; logged as a warning, so that a misspelt one is noticed.
 pub fn unknown_variables(environment: &[(String, String)]) -> impl Iterator<Item = &str> {
     let is_unknown = |name: &str| {
         let setting = name.strip_prefix(PREFIX).map(|name| name.to_ascii_lowercase().replace('_', "-"));
@@ -91,7 +91,7 @@ pub fn unknown_variables(environment: &[(String, String)]) -> impl Iterator<Item
     environment.iter().map(|(name, _)| name.as_str()).filter(move |name| is_unknown(name))
 }
 
-/// `--name value …` as Redis has it: the values reach to the next `--`; also `--name=value`.
+/// Splits `--name value …` as Redis does: the values extend to the next `--`. Also accepts `--name=value`.
 fn pair_flags(flags: &[String]) -> Result<Vec<(String, String)>, LoadError> {
     let mut pairs: Vec<(String, Option<String>)> = Vec::new();
     for flag in flags {
@@ -145,7 +145,7 @@ fn set(config: &mut Config, place: &str, name: &str, value: &str) -> Result<(), 
     })
 }
 
-/// What is shown to nobody who looks over a shoulder or at a log.
+/// Whether the value of a setting must not appear in messages.
 fn is_secret(name: &str) -> bool {
     name == "requirepass" || name == "user" || name.ends_with("-file-pass")
 }
@@ -158,7 +158,8 @@ fn read_file(config: &mut Config, path: &Path) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Takes the settings of a file's text. `path` is for what is told about it. On refusal some may have been taken.
+/// Applies the settings of a file's text. `path` is for messages. After an error some settings may have been
+/// applied.
 pub fn read_text(config: &mut Config, path: &Path, text: &str) -> Result<(), LoadError> {
     let table: toml::Table = match text.parse() {
         Ok(table) => table,
@@ -184,7 +185,7 @@ pub fn read_text(config: &mut Config, path: &Path, text: &str) -> Result<(), Loa
             && setting.is_octal()
             && *number != 0
         {
-            // 432 may be what TOML makes of 0o660, or octal itself.
+            // 432 may be TOML's reading of 0o660, or a mode written without the prefix.
             let why = "write it in octal and in quotes: \"700\"".into();
             return Err(LoadError::Value { place, name: name.clone(), value: value.to_string(), why });
         }
@@ -203,7 +204,7 @@ pub fn read_text(config: &mut Config, path: &Path, text: &str) -> Result<(), Loa
     Ok(())
 }
 
-/// The line, from 1, that gives the setting its value; none if it is written in a way that only TOML's grammar finds.
+/// The line, from 1, that assigns the setting; `None` if only TOML's grammar can find it.
 fn line_of(text: &str, name: &str) -> Option<usize> {
     let gives = |line: &str| {
         let key = line.split_once('=').map(|(key, _)| key.trim().trim_matches(['"', '\'']));
@@ -222,7 +223,7 @@ fn toml_text(value: &toml::Value) -> Option<String> {
     }
 }
 
-/// Whether the first line that says something begins with a setting's name and a blank instead of `=`.
+/// Whether the first significant line has a setting's name followed by a blank instead of `=`: a redis.conf.
 fn is_redis_conf(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let Some((name, rest)) = lines.next().and_then(|line| line.split_once(char::is_whitespace)) else {
@@ -232,10 +233,10 @@ fn is_redis_conf(text: &str) -> bool {
     !rest.trim_start().starts_with('=') && (settings::find(name).is_some() || known.contains(&name))
 }
 
-/// A name that is longer is like none.
+/// A longer name gets no suggestion.
 const NAME_BYTES_MAX: usize = 64;
 
-/// `; did you mean 'x'?` if some name is near.
+/// `; did you mean 'x'?` if a known name is close.
 fn hint(name: &str) -> String {
     if name.len() > NAME_BYTES_MAX {
         return String::new();
@@ -261,7 +262,7 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-/// The line of `--version`. Test harnesses of Redis look for `v=` and a number.
+/// The output of `--version`. Test harnesses of Redis look for `v=` and a number.
 pub fn version() -> String {
     format!(
         "headwater {} (redis protocol v={REDIS_VERSION} bits={})\n",
@@ -289,14 +290,14 @@ pub fn help() -> String {
     text
 }
 
-/// The text of `config/headwater.toml`: every setting, commented out, at its default.
+/// The content of `config/headwater.toml`: every setting, commented out, at its default.
 pub fn example() -> String {
     let mut text = String::from(
         "# Headwater's settings, each at its default. Uncomment to change.\n\
          # The environment (HEADWATER_PORT=...) and the command line (--port ...) win over this file.\n\
          # Settings marked * can also be changed by CONFIG SET.\n\
          # Users are a list here, --user \"...\" on the command line, or lines of the aclfile:\n\
-         # a name and its rules, as ACL SETUSER takes them.\n\
+         # a name and its rules, in the syntax of ACL SETUSER.\n\
          #user = [\"ann on >secret ~orders* resetchannels +@stream\", \"default off\"]\n",
     );
     for setting in SETTINGS.iter().filter(|setting| setting.is_shown()) {

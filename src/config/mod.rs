@@ -1,4 +1,4 @@
-//! One row per setting; everything that reads or writes settings goes over the rows.
+//! One row per setting; all code that reads or writes settings goes through the rows.
 
 pub mod access;
 #[allow(clippy::module_inception)] // a file is one noun, and this room has the noun of its name

@@ -1,4 +1,5 @@
-//! What a setting is, and how its value is read, told and checked. The rows are in [`crate::config::settings`].
+//! The definition of a setting: how its value is parsed, printed and checked. The rows are in
+//! [`crate::config::settings`].
 
 use crate::config::config::{Config, OutputLimit, OutputLimits};
 use crate::config::value::{
@@ -9,17 +10,17 @@ use crate::config::value::{
 /// One setting.
 pub struct Setting {
     pub name: &'static str,
-    /// An older name that Redis still knows.
+    /// An older name that Redis still accepts.
     pub alias: Option<&'static str>,
     pub default: &'static str,
     /// Whether CONFIG SET may change it.
     pub mutable: bool,
     pub kind: Kind,
-    /// One line of why.
+    /// One line of documentation: the reason to change the setting.
     pub doc: &'static str,
 }
 
-/// What a setting's value is, and where it lives.
+/// The type of a setting's value, and its field.
 pub enum Kind {
     Flag {
         get: fn(&Config) -> bool,
@@ -41,31 +42,31 @@ pub enum Kind {
         get: fn(&Config) -> String,
         set: fn(&mut Config, String),
     },
-    /// Some of these names, in an order that counts; none of them means all.
+    /// A subset of these names in significant order; none means all.
     List {
         names: &'static [&'static str],
-        /// Between two of them: a blank or a colon.
+        /// The separator between names: a blank or a colon.
         separator: char,
         get: fn(&Config) -> &[String],
         set: fn(&mut Config, Vec<String>),
     },
     OutputLimits,
-    /// A grammar of its own; `values` is for people.
+    /// A value with its own grammar; `values` describes it for people.
     Parsed {
         get: fn(&Config) -> String,
         set: fn(&mut Config, &str) -> Result<(), Refused>,
         values: &'static str,
     },
     Percentiles,
-    /// Only the default is possible here.
+    /// Only the default is accepted.
     Fixed,
-    /// What Redis would take is accepted, and the default is what stands.
+    /// Any value that Redis accepts is accepted, but the default stays in force.
     Overruled(Grammar),
-    /// Accepted and told by CONFIG GET if it is a value that Redis would take, without any effect.
+    /// Any value that Redis accepts is accepted and returned by CONFIG GET, without effect.
     Ignored(Grammar),
 }
 
-/// What a setting without an effect may be.
+/// The grammar of a setting without effect.
 pub enum Grammar {
     Flag,
     Number {
@@ -80,7 +81,7 @@ pub enum Grammar {
 }
 
 impl Grammar {
-    /// The value as CONFIG GET tells it.
+    /// The value as CONFIG GET returns it.
     fn normal(&self, value: &str) -> Result<String, Refused> {
         Ok(match self {
             Grammar::Flag => tell_flag(parse_flag(value)?).to_owned(),
@@ -104,7 +105,7 @@ impl Grammar {
 
 const FLAG_VALUES: &str = "yes|no";
 
-/// Settings that are not settled yet: they are accepted and told by CONFIG GET, but not recommended by `--help`.
+/// Experimental settings: accepted and returned by CONFIG GET, but not recommended by `--help`.
 const UNSETTLED: &[&str] = &["engine-thread"];
 
 impl Setting {
@@ -112,7 +113,7 @@ impl Setting {
         !UNSETTLED.contains(&self.name)
     }
 
-    /// The value as CONFIG GET tells it.
+    /// The value as CONFIG GET returns it.
     pub fn get(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Flag { get, .. } => tell_flag(get(config)).to_owned(),
@@ -135,7 +136,7 @@ impl Setting {
         }
     }
 
-    /// Takes a value as text, from wherever. On refusal nothing has changed.
+    /// Parses and applies a value from any source. On error nothing changes.
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), Refused> {
         match &self.kind {
             Kind::Flag { set, .. } => set(config, parse_flag(value)?),
@@ -178,12 +179,12 @@ impl Setting {
         self.name == name || self.alias == Some(name)
     }
 
-    /// Whether its value is a number that is written in octal.
+    /// Whether the value is an octal number.
     pub fn is_octal(&self) -> bool {
         matches!(self.kind, Kind::Number { unit: Unit::Octal, .. })
     }
 
-    /// What may be written, for people.
+    /// The accepted values, for people.
     pub fn values(&self) -> String {
         match &self.kind {
             Kind::Flag { .. } => FLAG_VALUES.into(),

@@ -1,4 +1,5 @@
-//! The settings: one row each. Files, environment, flags, CONFIG, `--help` and `config/headwater.toml` follow the rows.
+//! The settings, one row each. Files, environment, flags, CONFIG, `--help` and `config/headwater.toml` derive
+//! from the rows.
 
 use crate::config::config::{
     ClientCertificates, DebugCommands, Durability, FlushPolicy, LogLevel, Replication,
@@ -8,7 +9,7 @@ use crate::config::value::{Refused, Unit};
 use crate::model::key_events::EventClasses;
 use std::path::PathBuf;
 
-/// The setting of a name, in any case.
+/// Finds a setting by name, ignoring case.
 pub fn find(name: &str) -> Option<&'static Setting> {
     let name = name.to_ascii_lowercase();
     SETTINGS.iter().find(|setting| setting.is(&name))
@@ -81,10 +82,10 @@ const IGNORED_FLAG: Kind = Kind::Ignored(Grammar::Flag);
 const IGNORED_TEXT: Kind = Kind::Ignored(Grammar::Text);
 const GIB: i64 = 1 << 30;
 
-/// What there is of TLS; older versions are broken and not spoken.
+/// Supported TLS versions; older ones are broken.
 pub const TLS_PROTOCOLS: &[&str] = &["TLSv1.2", "TLSv1.3"];
 
-/// The suites of TLS 1.2 that are spoken, by OpenSSL's names.
+/// Supported TLS 1.2 suites, by OpenSSL's names.
 pub const TLS_CIPHERS: &[&str] = &[
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -94,7 +95,7 @@ pub const TLS_CIPHERS: &[&str] = &[
     "ECDHE-RSA-CHACHA20-POLY1305",
 ];
 
-/// The suites of TLS 1.3 that are spoken.
+/// Supported TLS 1.3 suites.
 pub const TLS_CIPHERSUITES: &[&str] =
     &["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
 
@@ -109,15 +110,9 @@ pub static SETTINGS: &[Setting] = &[
             get: |c| c.bind.join(" "),
             set: |c, v| c.bind = v.split_ascii_whitespace().map(str::to_owned).collect()
         },
-        "Addresses to listen on; one with a leading - may be missing, * is all of IPv4."
+        "Addresses to listen on; a leading - marks an optional one, * is all of IPv4."
     ),
-    row!(
-        "unixsocket",
-        "",
-        immutable,
-        text!(unixsocket),
-        "Path of a Unix socket to listen on too; empty is none."
-    ),
+    row!("unixsocket", "", immutable, text!(unixsocket), "Path of an additional Unix socket; empty is none."),
     row!(
         "unixsocketperm",
         "0",
@@ -131,22 +126,22 @@ pub static SETTINGS: &[Setting] = &[
         "",
         mutable,
         text!(tls.cert_file),
-        "The server's certificate and those between it and its authority, PEM; setting it reads it again."
+        "The server's certificate with its intermediates, PEM; setting it reloads the file."
     ),
     row!(
         "tls-key-file",
         "",
         mutable,
         text!(tls.key_file),
-        "The key of that certificate, PEM without a password: RSA, ECDSA P-256 or P-384, Ed25519."
+        "The key of that certificate, unencrypted PEM: RSA, ECDSA P-256 or P-384, Ed25519."
     ),
-    row!("tls-key-file-pass", "", mutable, Kind::Fixed, "Keys with a password are not read."),
+    row!("tls-key-file-pass", "", mutable, Kind::Fixed, "Encrypted keys are not supported."),
     row!(
         "tls-ca-cert-file",
         "",
         mutable,
         text!(tls.ca_cert_file),
-        "Certificates of the authorities whose clients are let in, PEM."
+        "Certificates of the authorities that sign client certificates, PEM."
     ),
     row!(
         "tls-ca-cert-dir",
@@ -166,50 +161,56 @@ pub static SETTINGS: &[Setting] = &[
             "yes" = Required,
             "optional" = Optional
         ),
-        "Whether clients must show a certificate of one of those authorities, or may."
+        "Whether clients must (yes) or may (optional) present a certificate of one of those authorities."
     ),
-    row!("tls-auth-clients-user", "off", mutable, Kind::Fixed, "Certificates name no users; clients log in."),
+    row!(
+        "tls-auth-clients-user",
+        "off",
+        mutable,
+        Kind::Fixed,
+        "Certificates do not select users; clients log in."
+    ),
     row!(
         "tls-protocols",
         "",
         mutable,
         list!(tls.protocols, ' ', TLS_PROTOCOLS),
-        "Versions of TLS that are spoken; empty is all."
+        "Supported TLS versions; empty is all."
     ),
     row!(
         "tls-ciphers",
         "",
         mutable,
         list!(tls.ciphers, ':', TLS_CIPHERS),
-        "Suites of TLS 1.2, the best first; empty is all."
+        "TLS 1.2 suites, in order of preference; empty is all."
     ),
     row!(
         "tls-ciphersuites",
         "",
         mutable,
         list!(tls.ciphersuites, ':', TLS_CIPHERSUITES),
-        "Suites of TLS 1.3, the best first; empty is all."
+        "TLS 1.3 suites, in order of preference; empty is all."
     ),
     row!(
         "tls-prefer-server-ciphers",
         "no",
         mutable,
         flag!(tls.prefer_server_ciphers),
-        "Whether the server's order of suites counts, not the client's."
+        "Whether the server's order of suites wins over the client's."
     ),
     row!(
         "tls-session-caching",
         "yes",
         mutable,
         flag!(tls.session_caching),
-        "Whether clients that come again may resume their session."
+        "Whether returning clients may resume their TLS session."
     ),
     row!(
         "tls-session-cache-size",
         "20480",
         mutable,
         number!(tls.session_cache_size, 0, 1_000_000, Plain),
-        "Sessions remembered for that; 0 takes the default."
+        "Number of sessions kept for resumption; 0 takes the default."
     ),
     row!(
         "tls-session-cache-timeout",
@@ -218,24 +219,24 @@ pub static SETTINGS: &[Setting] = &[
         ignored!(0, i32::MAX, Plain),
         "Accepted, without effect."
     ),
-    row!("tls-dh-params-file", "", mutable, Kind::Fixed, "Keys are agreed on elliptic curves only."),
+    row!("tls-dh-params-file", "", mutable, Kind::Fixed, "Key agreement uses elliptic curves only."),
     row!(
         "tls-client-cert-file",
         "",
         mutable,
         IGNORED_TEXT,
-        "Accepted, without effect: the server is nobody's client."
+        "Accepted, without effect: the server opens no TLS connections."
     ),
     row!(
         "tls-client-key-file",
         "",
         mutable,
         IGNORED_TEXT,
-        "Accepted, without effect: the server is nobody's client."
+        "Accepted, without effect: the server opens no TLS connections."
     ),
-    row!("tls-client-key-file-pass", "", mutable, Kind::Fixed, "Keys with a password are not read."),
+    row!("tls-client-key-file-pass", "", mutable, Kind::Fixed, "Encrypted keys are not supported."),
     row!("tls-replication", "no", immutable, Kind::Fixed, "There are no replicas yet."),
-    row!("tls-cluster", "no", immutable, Kind::Fixed, "Redis Cluster's bus is not spoken."),
+    row!("tls-cluster", "no", immutable, Kind::Fixed, "The Redis Cluster bus is not supported."),
     row!(
         "dir",
         "data",
@@ -244,28 +245,22 @@ pub static SETTINGS: &[Setting] = &[
             get: |c| c.dir.to_string_lossy().into_owned(),
             set: |c, v| {
                 if v.is_empty() || v.contains('\0') {
-                    return Err(Refused("the name of a directory is wanted".into()));
+                    return Err(Refused("it must name a directory".into()));
                 }
                 c.dir = PathBuf::from(v);
                 Ok(())
             },
             values: "text"
         },
-        "The data directory; made if missing, locked while in use."
+        "The data directory; created if missing, locked while in use."
     ),
-    row!(
-        "requirepass",
-        "",
-        mutable,
-        text!(requirepass),
-        "Password of the default user; empty asks for none."
-    ),
+    row!("requirepass", "", mutable, text!(requirepass), "Password of the default user; empty is none."),
     row!(
         "aclfile",
         "",
         immutable,
         text!(aclfile),
-        "File of users, read at the start and by ACL LOAD, written by ACL SAVE; empty: users are not kept in a file."
+        "Users file, read at the start and by ACL LOAD, written by ACL SAVE; empty is none."
     ),
     row!(
         "acl-pubsub-default",
@@ -276,7 +271,7 @@ pub static SETTINGS: &[Setting] = &[
             get: |c| usize::from(!c.acl_all_channels),
             set: |c, v| c.acl_all_channels = v == 0,
         },
-        "Channels that a new user may use without being given any."
+        "Channels that a new user may use by default."
     ),
     row!(
         "acllog-max-len",
@@ -290,42 +285,30 @@ pub static SETTINGS: &[Setting] = &[
         "10",
         mutable,
         number!(login_failures_free, 0, i32::MAX as i64, Plain),
-        "Failed logins of one address before its next ones are put off, each time for twice as long; 0 never."
+        "Failed logins of one address before a back-off delays its logins, doubling each time; 0 is never."
     ),
     row!(
         "login-backoff-max",
         "5000",
         mutable,
         number!(login_backoff_max_ms, 0, 3_600_000, Milliseconds),
-        "For how long failed logins put off the next one of the same address at the most."
+        "Longest back-off after failed logins of one address."
     ),
     row!(
         "protected-mode",
         "yes",
         mutable,
         flag!(protected_mode),
-        "Without a password, refuse clients that are not on this machine."
+        "Without a password, refuse clients from other machines."
     ),
-    row!(
-        "databases",
-        "16",
-        immutable,
-        number!(databases, 1, 1024, Plain),
-        "How many databases SELECT knows."
-    ),
-    row!(
-        "maxclients",
-        "10000",
-        mutable,
-        number!(maxclients, 1, 1_000_000, Plain),
-        "Connections at the most."
-    ),
+    row!("databases", "16", immutable, number!(databases, 1, 1024, Plain), "Number of databases."),
+    row!("maxclients", "10000", mutable, number!(maxclients, 1, 1_000_000, Plain), "Most connections."),
     row!(
         "timeout",
         "0",
         mutable,
         number!(timeout_seconds, 0, i32::MAX as i64, Plain),
-        "Seconds after which an idle client is closed; 0 never."
+        "Seconds after which an idle client is disconnected; 0 is never."
     ),
     row!(
         "tcp-keepalive",
@@ -346,14 +329,14 @@ pub static SETTINGS: &[Setting] = &[
         "1",
         immutable,
         number!(partitions, 1, crate::model::limits::PARTITIONS_MAX as i64, Plain),
-        "Fixed when the data directory is made; more than 1 asks for Redis Cluster's rules on multi-key commands."
+        "Fixed when the data directory is created; above 1, Redis Cluster's rules for multi-key commands apply."
     ),
     row!(
         "workers",
         "1",
         immutable,
         number!(workers, 1, 1, Plain),
-        "Threads that serve partitions; this version has one."
+        "Threads that serve partitions; this version supports one."
     ),
     row!(
         "engine-thread",
@@ -374,21 +357,21 @@ pub static SETTINGS: &[Setting] = &[
         "fsync",
         immutable,
         choice!(durability, Durability, "fsync" = Fsync, "relaxed" = Relaxed),
-        "fsync: on disk before the reply. relaxed: power loss may cost up to sync-interval of acknowledged writes."
+        "fsync: on disk before the reply. relaxed: power loss may lose up to sync-interval of acknowledged writes."
     ),
     row!(
         "sync-interval",
         "100",
         immutable,
         number!(sync_interval_ms, 1, 60_000, Milliseconds),
-        "With relaxed durability: how often the journal is synced."
+        "Interval between journal syncs with relaxed durability."
     ),
     row!(
         "flush-policy",
         "auto",
         immutable,
         choice!(flush_policy, FlushPolicy, "auto" = Auto, "inline" = Inline, "thread" = Thread),
-        "Where the journal is synced: inline while the disk is quick, else on a thread of its own."
+        "Thread that syncs the journal; auto: inline while the disk is quick, else a thread of its own."
     ),
     row!(
         "journal-file-bytes",
@@ -402,42 +385,42 @@ pub static SETTINGS: &[Setting] = &[
         "536870912",
         mutable,
         number!(checkpoint_journal_bytes, 1 << 20, i64::MAX, Bytes),
-        "Journal written since the last checkpoint that starts the next one; never less than that one's size."
+        "Journal growth that triggers the next checkpoint; at least the size of the last one."
     ),
     row!(
         "client-output-buffer-limit",
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
         mutable,
         Kind::OutputLimits,
-        "Unsent replies at which a client is closed: class, hard bytes, soft bytes, seconds over soft."
+        "Unsent replies at which a client is disconnected: class, hard bytes, soft bytes, seconds over soft."
     ),
     row!(
         "client-query-buffer-limit",
         "1073741824",
         mutable,
         number!(client_query_buffer_limit, 1 << 20, 4 * GIB - 1, Bytes),
-        "Bytes of one request at the most."
+        "Most bytes of one request."
     ),
     row!(
         "maxmemory-clients",
         "1073741824",
         mutable,
         number!(maxmemory_clients, 0, i64::MAX, Bytes),
-        "Memory of all clients together (requests, replies, subscriptions, transactions); above, the largest are closed. 0: no bound."
+        "Memory of all clients and what they queue; above it, the largest are disconnected. 0 is no limit."
     ),
     row!(
         "proto-max-bulk-len",
         "536870912",
         mutable,
         number!(proto_max_bulk_len, 1 << 20, 4 * GIB - 1, Bytes),
-        "Bytes of one argument at the most."
+        "Most bytes of one argument."
     ),
     row!(
         "stream-node-max-entries",
         "100",
         mutable,
         number!(stream_node_max_entries, 0, i32::MAX as i64, Plain),
-        "Entries of one stream node: how coarse approximate trimming is; 0 is no limit."
+        "Entries of one stream node, the granularity of approximate trimming; 0 is no limit."
     ),
     row!(
         "stream-node-max-bytes",
@@ -465,7 +448,7 @@ pub static SETTINGS: &[Setting] = &[
         "14",
         mutable,
         number!(dump_rdb_version, 9, 14, Plain),
-        "Newest RDB version that DUMP writes: 9 for Redis 5, 10 for 7.0, 11 for 7.2, 13 for 8.6. What a version lacks is left out."
+        "Newest RDB version of DUMP (9: Redis 5, 10: 7.0, 11: 7.2, 13: 8.6); it omits what that version lacks."
     ),
     row!(
         "loglevel",
@@ -480,7 +463,7 @@ pub static SETTINGS: &[Setting] = &[
             "warning" = Warning,
             "nothing" = Nothing
         ),
-        "How much is logged."
+        "Least severity that is logged."
     ),
     row!("logfile", "", immutable, text!(logfile), "File to append the log to; empty is standard output."),
     row!(
@@ -488,28 +471,28 @@ pub static SETTINGS: &[Setting] = &[
         "no",
         immutable,
         choice!(enable_debug_command, DebugCommands, "no" = No, "yes" = Yes, "local" = Local),
-        "Whether DEBUG is served; local: to clients of this machine."
+        "Whether DEBUG is served; local: to clients on this machine."
     ),
     row!(
         "slowlog-log-slower-than",
         "10000",
         mutable,
         number!(slowlog_log_slower_than, -1, i64::MAX, Plain),
-        "Microseconds from which a command is in the slow log; -1 is off."
+        "Microseconds from which the slow log records a command; -1 is off."
     ),
     row!(
         "slowlog-max-len",
         "128",
         mutable,
         number!(slowlog_max_len, 0, 1_000_000, Plain),
-        "Commands that the slow log keeps."
+        "Length of the slow log."
     ),
     row!(
         "latency-monitor-threshold",
         "0",
         mutable,
         number!(latency_monitor_threshold, 0, i64::MAX, Plain),
-        "Milliseconds from which an event is in LATENCY; 0 is off."
+        "Milliseconds from which LATENCY records an event; 0 is off."
     ),
     row!(
         "latency-tracking",
@@ -525,7 +508,7 @@ pub static SETTINGS: &[Setting] = &[
         Kind::Percentiles,
         "Percentiles that INFO latencystats shows."
     ),
-    // Redis's settings that mean nothing else here: accepted so that its configurations and clients work.
+    // Settings of Redis without a meaning here, accepted so that its configurations and clients work.
     row!(
         "appendonly",
         "yes",
@@ -538,7 +521,7 @@ pub static SETTINGS: &[Setting] = &[
         "always",
         mutable,
         Kind::Overruled(Grammar::Names(&["everysec", "always", "no"])),
-        "Accepted, without effect: use durability, which this never weakens."
+        "Accepted, without effect: see durability, which this never weakens."
     ),
     row!(
         "save",
@@ -603,7 +586,7 @@ pub static SETTINGS: &[Setting] = &[
         "10",
         mutable,
         number!(hz, 1, 500, Plain),
-        "Rounds of background work (expiry, idle clients) in a second."
+        "Rounds of background work (expiry, idle clients) per second."
     ),
     row!("dynamic-hz", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
     row!("activedefrag", "no", mutable, IGNORED_FLAG, "Accepted, without effect."),
@@ -627,21 +610,39 @@ pub static SETTINGS: &[Setting] = &[
         "1000000",
         mutable,
         number!(tracking_table_max_keys, 0, i64::MAX, Plain),
-        "Keys remembered for CLIENT TRACKING; beyond that the oldest are invalidated. 0 is no bound."
+        "Keys tracked for CLIENT TRACKING; beyond it the oldest are invalidated. 0 is no limit."
     ),
-    row!("lua-time-limit" or "busy-reply-threshold", "5000", mutable, ignored!(0, i64::MAX, Plain), "Accepted, without effect: there are no scripts."),
+    row!(
+        "lua-time-limit" or "busy-reply-threshold",
+        "5000",
+        mutable,
+        ignored!(0, i64::MAX, Plain),
+        "Accepted, without effect: there are no scripts."
+    ),
     row!("replica-read-only" or "slave-read-only", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
-    row!("replica-serve-stale-data" or "slave-serve-stale-data", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
-    row!("min-replicas-to-write" or "min-slaves-to-write", "0", mutable, Kind::Fixed, "Replicas are Raft's business."),
+    row!(
+        "replica-serve-stale-data" or "slave-serve-stale-data",
+        "yes",
+        mutable,
+        IGNORED_FLAG,
+        "Accepted, without effect."
+    ),
+    row!(
+        "min-replicas-to-write" or "min-slaves-to-write",
+        "0",
+        mutable,
+        Kind::Fixed,
+        "Raft replaces these replicas."
+    ),
     row!("repl-diskless-sync", "yes", mutable, IGNORED_FLAG, "Accepted, without effect."),
     row!("repl-diskless-sync-delay", "5", mutable, ignored!(0, i32::MAX, Plain), "Accepted, without effect."),
-    row!("cluster-enabled", "no", immutable, Kind::Fixed, "Redis Cluster's bus is not spoken."),
+    row!("cluster-enabled", "no", immutable, Kind::Fixed, "The Redis Cluster bus is not supported."),
     row!(
         "daemonize",
         "no",
         immutable,
         Kind::Fixed,
-        "The server stays in the foreground: let a supervisor keep it."
+        "The server stays in the foreground; run it under a supervisor."
     ),
     row!(
         "supervised",

@@ -1,9 +1,9 @@
-//! Values of settings as text: numbers with units, limits of output.
+//! Values of settings as text: numbers with units, output limits.
 
 use crate::config::config::{OutputLimit, OutputLimits};
 use std::ops::RangeInclusive;
 
-/// A value that was refused: Redis 7.2's words where it has some.
+/// A refused value, with the text of Redis 7.2 where Redis has one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
@@ -19,7 +19,7 @@ pub enum Unit {
     Bytes,
     /// `100`, `100ms`, `5s`.
     Milliseconds,
-    /// `700`: a file's mode.
+    /// `700`: a file mode.
     Octal,
 }
 
@@ -33,7 +33,7 @@ impl Unit {
         }
     }
 
-    /// As CONFIG GET tells it.
+    /// The number as CONFIG GET prints it.
     pub fn tell(self, number: i64) -> String {
         match self {
             Unit::Octal => format!("{number:o}"),
@@ -80,7 +80,7 @@ impl Unit {
         Ok(number)
     }
 
-    /// What may be written, for people.
+    /// The accepted values, for people.
     pub fn bounds(self, min: i64, max: i64) -> String {
         match max {
             i64::MAX => format!("{} >= {}", self.word(), self.tell(min)),
@@ -95,14 +95,14 @@ pub fn tell_flag(flag: bool) -> &'static str {
 
 pub fn parse_flag(text: &str) -> Result<bool, Refused> {
     match text.to_ascii_lowercase().as_str() {
-        // Redis knows the first of each; environments tend to have the second.
+        // Redis accepts the first of each pair; environment variables tend to have the second.
         "yes" | "true" => Ok(true),
         "no" | "false" => Ok(false),
         _ => refuse("argument must be 'yes' or 'no'"),
     }
 }
 
-/// The place of a name among those that there are.
+/// The index of a name in `names`.
 pub fn parse_choice(names: &[&str], text: &str) -> Result<usize, Refused> {
     let place = names.iter().position(|name| name.eq_ignore_ascii_case(text));
     place.ok_or_else(|| Refused(format!("argument(s) must be one of the following: {}", names.join(", "))))
@@ -115,7 +115,8 @@ pub fn parse_text(text: &str) -> Result<String, Refused> {
     Ok(text.to_owned())
 }
 
-/// Pairs of seconds, at least 1, and changes, with one blank between; or nothing (Redis 7.2 `setConfigSaveOption`).
+/// Pairs of seconds (at least 1) and changes, each separated by one blank; or nothing (Redis 7.2
+/// `setConfigSaveOption`).
 pub fn parse_save_points(text: &str) -> Result<String, Refused> {
     if text.is_empty() {
         return Ok(String::new());
@@ -129,7 +130,7 @@ pub fn parse_save_points(text: &str) -> Result<String, Refused> {
     }
 }
 
-/// Any number of them; none turns INFO latencystats off.
+/// Any number of percentiles; none turns INFO latencystats off.
 pub fn parse_percentiles(text: &str) -> Result<Vec<f64>, Refused> {
     let percentile = |word: &str| match word.parse::<f64>() {
         Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
@@ -145,7 +146,7 @@ pub fn parse_percentiles(text: &str) -> Result<Vec<f64>, Refused> {
 
 const PERCENTILES_MAX: usize = 16;
 
-/// Classes that are not named keep their limit, as in Redis.
+/// Classes that `text` does not name keep their limit, as in Redis.
 pub fn parse_output_limits(mut limits: OutputLimits, text: &str) -> Result<OutputLimits, Refused> {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     if !words.len().is_multiple_of(4) {

@@ -1,4 +1,4 @@
-//! The context of a node: shared by its engine and its frontend, on whatever threads they run.
+//! The context of a node: shared by its engine and its frontend, on any threads.
 
 use crate::acl::acl::Acl;
 use crate::base::latch::Latch;
@@ -11,7 +11,7 @@ use crate::observe::tracing::LogLevels;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Each owner counts for itself (`observe::metrics`, `engine::statistics`); INFO brings the figures together.
+/// Each owner counts for itself (`observe::metrics`, `engine::statistics`); INFO combines the figures.
 pub struct NodeContext {
     pub config: Shared<Config>,
     pub acl: Acl,
@@ -25,7 +25,7 @@ pub struct NodeContext {
     pub stop: Notify,
 }
 
-/// What the server says of itself.
+/// The identity of the server.
 #[derive(Debug, Clone)]
 pub struct Identity {
     /// 40 hexadecimal digits, new at every start.
@@ -33,7 +33,7 @@ pub struct Identity {
     pub started_at: TimeMs,
     pub config_file: String,
     pub executable: String,
-    /// Memory in use before there was data, in bytes.
+    /// Memory in use before any data was loaded, in bytes.
     pub startup_bytes: u64,
 }
 

@@ -1,11 +1,11 @@
 //! The table of blocked reads: XREAD and XREADGROUP with BLOCK.
 //!
-//! Whoever adds a kind of blocking must see to it that (1) the read is registered before the state is looked at for the last
-//! time, (2) everything that could serve it leaves an event on one of its keys, or is a moment at which it wakes
-//! ([`BlockedRead::wake_ms`]), and (3) it leaves this table in every way it can end: served, timed out, unblocked,
-//! disconnected.
+//! To add a kind of blocking: (1) register the read before the last look at the state; (2) make everything
+//! that could serve the read leave an event on one of its keys, or set a time at which it wakes
+//! ([`BlockedRead::wake_ms`]); (3) remove the read from this table in every way it can end: served, timed
+//! out, unblocked, disconnected.
 //!
-//! Reads of a key are served first come first served; ids ascend, so their order is that of the ids.
+//! Reads of a key are served first come, first served; ids ascend, so id order is arrival order.
 
 use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::command::value::stream::{Read, ReadFrom, ReadLimits};
@@ -24,38 +24,39 @@ pub struct BlockedRead {
     pub request: RequestId,
     pub database: u32,
     pub read: AnyRead,
-    /// Milliseconds of the monotonic clock; `None`: for ever.
+    /// Milliseconds of the monotonic clock; `None`: no timeout.
     deadline_ms: Option<u64>,
-    /// When to look at it again although nothing happened: something pending may have become claimable. By the monotonic
-    /// clock.
+    /// Time of the next look at the state without an event, because a pending entry may have become
+    /// claimable. Monotonic clock.
     wake_ms: Option<u64>,
     pub state: BlockedState,
-    /// An event concerned it while an entry that is not applied yet carried it: it looks at the state when that is.
+    /// An event concerned the read while an unapplied entry carried it. The read looks at the state after
+    /// that entry.
     pub has_missed: bool,
-    /// How it ends should it come back from an entry without entries.
+    /// How the read ends if it comes back from an entry without entries.
     pub ended: Option<Ending>,
-    /// Its user has lost the right to it.
+    /// The user has lost the permission for the read.
     pub is_forbidden: bool,
 }
 
-/// Where a blocked read is.
+/// State of a blocked read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockedState {
     Waiting,
-    /// It is an op of an entry, or of several: it ends when they are applied, or comes back.
+    /// The read is an op of one or more entries: their application ends it or brings it back.
     InFlight,
-    /// An entry carries it: it is served while that is applied, or comes back.
+    /// An entry carries the read: its application serves the read or brings it back.
     Carried(ProposalId),
 }
 
-/// A read that waits, in its own memory.
+/// A blocked read in owned memory.
 #[derive(Debug, Clone)]
 pub enum AnyRead {
     Read(OwnedRead),
     Group(OwnedGroupRead),
 }
 
-/// XREAD. A key that holds something else meanwhile is passed over.
+/// XREAD. It skips a key that holds another type meanwhile.
 #[derive(Debug, Clone)]
 pub struct OwnedRead {
     limits: ReadLimits,
@@ -71,7 +72,7 @@ pub struct OwnedGroupRead {
     pub claim: Option<u64>,
     no_ack: bool,
     pub streams: Vec<(Bytes, GroupReadFrom)>,
-    /// As an entry carries it.
+    /// The encoding in an entry.
     pub encoded: Vec<u8>,
 }
 
@@ -143,18 +144,18 @@ pub struct BlockedReads {
 #[derive(Default)]
 struct OnKey {
     all: BTreeSet<BlockedId>,
-    /// Those among them that read for a group.
+    /// The group reads among them.
     by_group: BTreeMap<Bytes, BTreeSet<BlockedId>>,
 }
 
-/// How many reads are blocked, for INFO.
+/// Numbers of blocked reads, for INFO.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BlockedCounts {
-    /// Keys that reads are blocked on, over all databases.
+    /// Keys with blocked reads, over all databases.
     pub keys: usize,
-    /// Those of them that some read for a group is blocked on: it is told when the key goes.
+    /// Keys with a blocked group read, which ends with an error when the key is deleted.
     pub keys_of_groups: usize,
-    /// Reads that do not wait for ever.
+    /// Reads with a timeout.
     pub deadlines: usize,
 }
 
@@ -256,7 +257,7 @@ impl BlockedReads {
         Some(blocked)
     }
 
-    /// The reads that are blocked on a key, first come first.
+    /// The reads blocked on a key, in arrival order.
     pub fn on_key(&self, database: u32, key: &[u8]) -> impl Iterator<Item = BlockedId> + '_ {
         self.at(database, key).into_iter().flat_map(|on_key| &on_key.all).copied()
     }
@@ -265,12 +266,12 @@ impl BlockedReads {
         self.reads.iter().map(|(id, read)| (*id, read))
     }
 
-    /// All of a database.
+    /// All blocked reads of a database.
     pub fn of_database(&self, database: u32) -> impl Iterator<Item = BlockedId> + '_ {
         self.reads.iter().filter(move |(_, read)| read.database == database).map(|(id, _)| *id)
     }
 
-    /// Of each group that is read for on the key, the first so many reads that wait.
+    /// For each group with reads blocked on the key: the first `reads_max` waiting reads.
     pub fn first_of_groups(
         &self,
         database: u32,
@@ -288,13 +289,13 @@ impl BlockedReads {
         self.by_key.get(&database)?.get(key)
     }
 
-    /// When something is to be done next by the clock.
+    /// The next time at which a read times out or wakes.
     pub fn next_due_ms(&self) -> Option<u64> {
         let firsts = [self.by_deadline.first(), self.by_wake.first()];
         firsts.into_iter().flatten().map(|(at, _)| *at).min()
     }
 
-    /// Sets when the read is looked at again, if it is still there.
+    /// Sets when the read looks at the state again; ignored if the read has ended.
     pub fn set_wake(&mut self, id: BlockedId, at_ms: Option<u64>) {
         let Some(read) = self.reads.get_mut(&id) else { return };
         if let Some(before) = std::mem::replace(&mut read.wake_ms, at_ms) {
@@ -313,7 +314,7 @@ impl BlockedReads {
         self.by_deadline.first().filter(|(deadline, _)| *deadline <= now_ms).map(|(_, id)| *id)
     }
 
-    /// The deadline has been seen to; the read itself may stay, if it is in flight.
+    /// Removes a handled deadline; the read itself may stay if it is in flight.
     pub fn forget_deadline(&mut self, id: BlockedId) {
         if let Some(read) = self.reads.get_mut(&id)
             && let Some(deadline) = read.deadline_ms.take()
@@ -324,7 +325,7 @@ impl BlockedReads {
 }
 
 impl BlockedRead {
-    /// Whether an entry may carry it: a group read that waits, of a user that may read.
+    /// Whether an entry may carry the read: a waiting group read whose user still has the permission.
     pub fn may_be_carried(&self) -> bool {
         self.state == BlockedState::Waiting && !self.is_forbidden && self.read.group().is_some()
     }

@@ -1,9 +1,9 @@
-//! Blocked reads at work: register, look again, wait, be served.
+//! Blocked reads at work: register, look again, wait, serve.
 //!
-//! Group reads are served by the machine while it applies the entry that carries them (`state::blocked`); reads without a
-//! group are answered here, between the same ops, since they change nothing. Nothing is predicted: an entry carries the reads
-//! that are blocked on the keys which its ops name, and those that it did not carry look at the state when an event concerns
-//! them.
+//! The machine serves group reads while it applies the entry that carries them (`state::blocked`). Reads
+//! without a group change nothing, so the engine answers them here, between the same ops. Nothing is
+//! predicted: an entry carries the reads blocked on the keys that its ops name, and the other reads look at
+//! the state when an event concerns them.
 
 use crate::command::value::group::GroupRead;
 use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
@@ -21,14 +21,14 @@ use crate::state::answer::Answer;
 use crate::state::effects::Effect;
 use crate::state::op::Op;
 
-/// A reader with CLAIM is looked at no more often than this by the clock, and at least this often.
+/// Minimum interval between timed looks of a reader with CLAIM.
 const CLAIM_LOOK_MS_MIN: u64 = 5;
 const CLAIM_LOOK_MS_MAX: u64 = 3_600_000;
 
-/// A read whose entry was refused looks at the state again after this time: there may be a leader then.
+/// Delay before a read looks again after its entry was refused: there may be a leader by then.
 const REFUSED_LOOK_MS: u64 = 100;
 
-/// XREAD or XREADGROUP with BLOCK, outside of a transaction. Without an outcome the read is blocked.
+/// XREAD or XREADGROUP with BLOCK, outside a transaction. Without an outcome the read is blocked.
 pub(super) fn block(
     engine: &mut Engine,
     request: RequestId,
@@ -61,7 +61,7 @@ pub(super) fn block(
     engine.take_immediate(request)
 }
 
-/// `$` as the id that it stands for now.
+/// Resolves `$` to its current id.
 fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> {
     let now = engine.context.now();
     let streams = read.streams.iter().map(|&(key, from)| match from {
@@ -71,8 +71,8 @@ fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> 
     Read { streams: streams.collect(), ..*read }
 }
 
-/// What an op did, while the entry of proposal `current` is applied: the reads concerned that the entry did not carry look at
-/// the state, first come first served.
+/// Handles an op's events while the entry of proposal `current` is applied: the reads concerned, except those
+/// that the entry carried, look at the state in arrival order.
 pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, events: &[Effect]) {
     if engine.blocked.is_empty() {
         return;
@@ -88,7 +88,7 @@ pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, even
             match (&blocked.read, blocked.state) {
                 (AnyRead::Read(_), _) if event.event.makes_readable() => try_read(engine, id),
                 (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
-                // The machine has served those that this entry carries.
+                // The machine serves the reads that this entry carries.
                 (AnyRead::Group(_), BlockedState::Carried(by)) if Some(by) != current => {
                     engine.blocked.get_mut(id).expect("looked up just now").has_missed = true;
                 }
@@ -109,9 +109,9 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// Looks at the state for a group read that waits. If it is refused as things stand it ends; if it would find something or
-/// leave a trace it goes into an entry; and a read with CLAIM for which there is nothing yet is looked at again when that may
-/// have changed by the passing of time.
+/// Looks at the state for a waiting group read. A refused read ends. A read that would find entries or change
+/// state goes into an entry. A read with CLAIM that finds nothing looks again when time may have changed the
+/// answer.
 fn look(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };
@@ -139,7 +139,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
     wait_for_claimable(engine, id);
 }
 
-/// A read with CLAIM is looked at again when something may have become claimable by the passing of time.
+/// Schedules the next look of a read with CLAIM: the time at which an entry may become claimable.
 fn wait_for_claimable(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };
@@ -151,7 +151,7 @@ fn wait_for_claimable(engine: &mut Engine, id: BlockedId) {
             .streams
             .iter()
             .filter_map(|stream| home(stream.0).next_claimable_at(database, now, &of_stream(*stream)));
-        // What is delivered from now on is not claimable before that either.
+        // Entries delivered from now on are not claimable before that either.
         let unknown_ms = min_idle_ms.clamp(CLAIM_LOOK_MS_MIN, CLAIM_LOOK_MS_MAX);
         let in_ms = claimable.min().map_or(unknown_ms, |at| at.since(now).clamp(1, unknown_ms));
         let at_ms = engine.context.clock.monotonic_ms().saturating_add(in_ms);
@@ -180,15 +180,15 @@ fn send(
     }
 }
 
-/// The partition of all the streams, if there is one.
+/// The partition of all streams, if they share one.
 pub(super) fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<PartitionId> {
     let mut ids = read.streams.iter().map(|(key, _)| router.of_key(key));
     let first = ids.next()?;
     ids.all(|id| id == first).then_some(first)
 }
 
-/// A group read that was in flight was served, or refused. Its user's rights were looked at when it went; what it was
-/// given is the client's.
+/// Finishes a group read in flight that was served or refused. Permissions were checked when it was
+/// submitted; the entries that it received belong to the client.
 pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
     if reply == Answer::NilArray {
         came_back(engine, id);
@@ -197,7 +197,8 @@ pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
     }
 }
 
-/// A group read over several partitions found nothing: what came to one while others were read was missed.
+/// A group read over several partitions found nothing. Entries that arrived in one partition while it read
+/// the others were missed.
 fn came_back(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
@@ -207,7 +208,7 @@ fn came_back(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// The wait of a request, if it is blocked, ends without entries.
+/// Ends the wait of a request without entries, if it is blocked.
 pub(super) fn end_wait(engine: &mut Engine, request: RequestId, ending: Ending) {
     if let Some(id) = engine.blocked.of_request(request) {
         end_without_entries(engine, id, ending);
@@ -231,7 +232,7 @@ fn end(engine: &mut Engine, id: BlockedId, answer: EngineAnswer) {
     }
 }
 
-/// Ends waits whose time is over, and looks again after those who would claim.
+/// Ends reads that timed out, and looks again for reads with CLAIM.
 pub(super) fn run_timers(engine: &mut Engine) {
     let now_ms = engine.context.clock.monotonic_ms();
     while let Some(id) = engine.blocked.first_overdue(now_ms) {
@@ -256,7 +257,7 @@ fn ending_reply(ending: Ending) -> Answer {
     }
 }
 
-/// An entry in which a group read was blocked is applied: if nothing ended it, it waits on.
+/// The entry of a blocked group read was applied: the read stays blocked, unless it has ended.
 pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
@@ -268,7 +269,7 @@ pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// The state has changed in a way that left no events here: the read looks at it, unless it is in flight.
+/// The state has changed without events here: the read looks at it, unless it is in flight.
 pub(super) fn look_again(engine: &mut Engine, id: BlockedId) {
     match engine.blocked.get(id).map(|blocked| (&blocked.read, blocked.state)) {
         Some((AnyRead::Read(_), _)) => try_read(engine, id),
@@ -277,7 +278,7 @@ pub(super) fn look_again(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// The entry that a group read went with is not in the log: it waits, and looks at the state again after a while.
+/// The entry of a group read is not in the log: the read stays blocked and looks again after a delay.
 pub(super) fn wait_on(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;

@@ -1,4 +1,5 @@
-//! Checkpoints of an engine's partitions: who waits for one, and what INFO persistence tells of them.
+//! Checkpoints of an engine's partitions: the requests that wait for one, and the figures of INFO
+//! persistence.
 
 use crate::command::value::server::CheckpointCommand;
 use crate::engine::engine::Engine;
@@ -13,38 +14,38 @@ use crate::replication::committer::CommitError;
 use crate::state::answer::Answer;
 
 pub struct Checkpoints {
-    /// Requests that wait for the next one.
+    /// Requests that wait for the next checkpoint.
     askers: Vec<RequestId>,
-    /// Requests that wait for the one that is being written.
+    /// Requests that wait for the checkpoint in progress.
     asked: Vec<RequestId>,
     pub log: CheckpointLog,
-    /// Writes applied when the one at hand was begun.
+    /// Writes applied before the checkpoint in progress began.
     changes_begun: u64,
-    /// DEBUG RELOAD waits until nothing is in flight.
+    /// DEBUG RELOAD requests; they wait until nothing is in flight.
     pub reloads: Vec<RequestId>,
 }
 
-/// What INFO persistence tells of checkpoints.
+/// Checkpoint figures for INFO persistence.
 #[derive(Debug, Clone)]
 pub struct CheckpointLog {
-    /// By the monotonic clock, while one is being written.
+    /// Start of the checkpoint in progress, by the monotonic clock.
     pub began_ms: Option<u64>,
-    /// That the last one took; `None`: there was none.
+    /// Duration of the last checkpoint; `None`: there was none.
     pub last_seconds: Option<u64>,
     pub failed: bool,
-    /// Writes that the last one holds.
+    /// Writes that the last checkpoint holds.
     pub changes: u64,
-    /// When the last one was finished.
+    /// End of the last checkpoint.
     pub finished_at: TimeMs,
 }
 
 impl CheckpointLog {
-    /// Seconds since the one at hand was begun; −1: there is none.
+    /// Seconds since the checkpoint in progress began; −1 without one.
     pub fn running_seconds(&self, now_ms: u64) -> i64 {
         self.began_ms.map_or(-1, |began_ms| (now_ms.saturating_sub(began_ms) / 1000) as i64)
     }
 
-    /// Seconds that the last one took; −1: there was none.
+    /// Duration of the last checkpoint in seconds; −1 without one.
     pub fn last_seconds(&self) -> i64 {
         self.last_seconds.map_or(-1, |seconds| seconds as i64)
     }
@@ -61,7 +62,7 @@ impl Checkpoints {
         self.log.began_ms.is_some()
     }
 
-    /// The outcomes of those who wait, when nothing comes any more.
+    /// Outcomes of all waiting requests after the log has failed.
     pub fn abandon(&mut self, error: &ReplyError) -> Vec<Outcome> {
         let waiting = self.askers.drain(..).chain(self.asked.drain(..)).chain(self.reloads.drain(..));
         waiting.map(|request| Outcome::of(request, error.clone())).collect()
@@ -78,21 +79,21 @@ pub(super) fn begin(engine: &mut Engine, command: CheckpointCommand) -> Checkpoi
     if is_running { CheckpointAnswer::Scheduled } else { CheckpointAnswer::Started }
 }
 
-/// SAVE. Redis refuses it while a checkpoint is being written; here that may be one that no client has asked for.
+/// SAVE. Redis refuses it while a checkpoint is being written; here no client may have requested that one.
 pub(super) fn save(engine: &mut Engine, request: RequestId) {
     engine.checkpoints.askers.push(request);
     engine.wakers.checkpoint.notify_one();
 }
 
-/// A checkpoint is written now.
+/// A checkpoint has begun.
 pub(super) fn note_begin(engine: &mut Engine) {
     engine.checkpoints.asked = std::mem::take(&mut engine.checkpoints.askers);
     engine.checkpoints.log.began_ms = Some(engine.context.clock.monotonic_ms());
     engine.checkpoints.changes_begun = report::changes(engine);
 }
 
-/// It is written, or failed because of the state of the disk: then the journal is as it was, nothing is lost, and the next
-/// one may succeed.
+/// A checkpoint was written, or failed because of the disk. After a failure the journal is unchanged, nothing
+/// is lost, and the next checkpoint may succeed.
 pub(super) fn note_end(engine: &mut Engine, result: &Result<(), CommitError>) {
     let now_ms = engine.context.clock.monotonic_ms();
     let now = engine.context.now();

@@ -1,4 +1,5 @@
-//! What drives an engine: rounds, timers, checkpoints and syncs, each a loop that lends the engine between two awaits.
+//! The driver of an engine: rounds, timers, checkpoints and syncs, each a loop that borrows the engine
+//! between two awaits.
 
 use crate::engine::checkpoints;
 use crate::engine::engine::{Delivery, Engine, Wakers};
@@ -15,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs an engine. `deliver` takes what has come for frontends; it may submit again.
+/// Runs an engine. `deliver` takes outcomes for frontends; it may submit again.
 pub struct Driver<D: Fn(Delivery)> {
     engine: Rc<RefCell<Engine>>,
     committer: Rc<Committer>,
@@ -33,12 +34,12 @@ impl<D: Fn(Delivery)> Driver<D> {
         Driver { engine, committer, wakers, deliver, load: None }
     }
 
-    /// The same, which says what the engine has in hand whenever that changes.
+    /// The same, and reports every change of the engine's load.
     pub(super) fn with_load(self, load: Arc<Load>) -> Driver<D> {
         Driver { load: Some(load), ..self }
     }
 
-    /// Until the log fails.
+    /// Runs until the log fails.
     pub async fn run(&self) -> CommitError {
         tokio::select! {
             biased;
@@ -96,7 +97,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         }
     }
 
-    /// Commits what is still open or in flight, at the end.
+    /// Commits everything open or in flight before a stop.
     pub async fn finish(&self) -> Result<(), CommitError> {
         while !self.engine.borrow().is_idle() {
             let proposed = self.propose();
@@ -104,7 +105,7 @@ impl<D: Fn(Delivery)> Driver<D> {
                 let events = self.committer.events().await?;
                 self.handle(events);
             } else if !proposed {
-                // A sync that was under way when the loops ended keeps the room.
+                // A sync in progress when the loops ended still holds the committer.
                 self.committer.sync().await?;
             }
         }
@@ -112,7 +113,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         Ok(())
     }
 
-    /// Ends everything that is open or in flight with this error.
+    /// Ends everything open or in flight with this error.
     pub fn fail(&self, error: &ReplyError) {
         self.engine.borrow_mut().fail_everything(error);
         self.deliver();
@@ -123,7 +124,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         self.committer.stop().await
     }
 
-    /// Whether something was proposed.
+    /// Returns whether it proposed anything.
     fn propose(&self) -> bool {
         let mut engine = self.engine.borrow_mut();
         if !engine.has_open_work() {
@@ -209,12 +210,12 @@ impl<D: Fn(Delivery)> Driver<D> {
                 result => checkpoints::note_end(&mut self.engine.borrow_mut(), &result),
             }
             self.deliver();
-            // A reload may have waited for it.
+            // A reload may wait for this.
             self.wakers.work.notify_one();
         }
     }
 
-    /// With relaxed durability, syncs what has waited for its interval, or what somebody waits for.
+    /// With relaxed durability: syncs at each interval, or when a request waits for a sync.
     async fn run_syncs(&self) -> CommitError {
         loop {
             let is_awaited = self.engine.borrow().upkeep.is_sync_awaited();

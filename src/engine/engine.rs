@@ -1,4 +1,4 @@
-//! The engine itself: what it owns, and where submissions go.
+//! The engine: its owners and the routes of submissions.
 
 use crate::command::value::group::GroupRead;
 use crate::command::value::{Data, Query, Write};
@@ -26,36 +26,36 @@ use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// What an item of a batch was asked for.
+/// What requested an item of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tag {
     Request(RequestId),
-    /// One part of a command that was spread over partitions.
+    /// One part of a command that is spread over partitions.
     Part {
         gather: GatherId,
         part: u32,
     },
     /// One stream of a read that goes from partition to partition.
     Link(ChainId),
-    /// A blocked read that is in flight.
+    /// A blocked read in flight.
     Blocked(BlockedId),
-    /// The engine's own ops: deletes what is due, forgets idempotent ids, does anything else.
+    /// The engine's own ops: deleting due keys, forgetting idempotent ids, or others.
     Expired,
     Forgotten,
     Internal,
 }
 
-/// What wakes the engine's driver.
+/// Wakes the engine's driver.
 #[derive(Default)]
 pub(super) struct Wakers {
-    /// Something was put into an open batch.
+    /// An open batch received work.
     pub work: Notify,
-    /// The earliest time at which something is due may have changed.
+    /// The earliest due time may have changed.
     pub timer: Notify,
     pub checkpoint: Notify,
-    /// Somebody waits for a sync.
+    /// A request waits for a sync.
     pub sync: Notify,
-    /// There is something to deliver that no round brings.
+    /// A delivery is ready outside any round.
     pub delivery: Notify,
 }
 
@@ -71,13 +71,13 @@ impl Delivery {
         self.outcomes.is_empty() && self.spikes.is_empty()
     }
 
-    /// What comes after it.
+    /// Appends a later delivery.
     pub fn append(&mut self, later: Delivery) {
         self.outcomes.extend(later.outcomes);
         self.spikes.extend(later.spikes);
     }
 
-    /// Bytes that it takes, without what its outcomes share with the state.
+    /// Bytes of memory, without the memory that its outcomes share with the state.
     pub fn memory(&self) -> usize {
         let events: usize = self.outcomes.iter().map(|outcome| outcome.events.len()).sum();
         self.outcomes.len() * size_of::<Outcome>() + events * size_of::<Effect>()
@@ -86,7 +86,7 @@ impl Delivery {
 
 const OUTCOMES_RESERVED_MAX: usize = 4096;
 
-/// Nothing of it is borrowed across an await, and it calls nobody: what it has to say is taken from it.
+/// Never borrowed across an await. The engine calls no other owner: its output is taken from it.
 pub struct Engine {
     pub(super) context: Arc<NodeContext>,
     pub(super) router: Router,
@@ -103,12 +103,12 @@ pub struct Engine {
     pub(super) stopwatch: Stopwatch,
     pub(super) wakers: Rc<Wakers>,
     pub(super) next_proposal: u64,
-    /// The proposal whose entry is being applied.
+    /// The proposal of the entry that is being applied.
     pub(super) current: Option<ProposalId>,
 }
 
 impl Engine {
-    /// An engine of partitions whose machines were brought to the end of what is committed.
+    /// An engine of partitions whose machines have applied everything committed.
     pub fn new(context: Arc<NodeContext>, committer: Rc<Committer>, machines: Vec<Machine>) -> Engine {
         let partitions: Vec<_> =
             (0..).map(PartitionId).zip(machines).map(|(id, machine)| Partition::new(id, machine)).collect();
@@ -134,7 +134,8 @@ impl Engine {
         engine
     }
 
-    /// Takes work of a request. Returns its outcome if that is known at once; otherwise it comes with a delivery, once.
+    /// Accepts work of a request. Returns an immediate outcome, or sends the outcome once with a later
+    /// delivery.
     pub fn submit(&mut self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
         match work {
             Work::Data { partition, database, data, position } => {
@@ -181,23 +182,23 @@ impl Engine {
         }
     }
 
-    /// What has come for frontends since the last time.
+    /// Output for frontends since the last call.
     pub fn take_delivery(&mut self) -> Delivery {
         if self.delivery.is_empty() {
             return Delivery::default();
         }
-        // The next one is likely to be as long.
+        // The next one will probably have about the same length.
         let likely = self.delivery.outcomes.len().next_power_of_two();
         let outcomes = Vec::with_capacity(likely.min(OUTCOMES_RESERVED_MAX));
         std::mem::replace(&mut self.delivery, Delivery { outcomes, spikes: Vec::new() })
     }
 
-    /// Bytes of ops that are gathered or in flight.
+    /// Bytes of gathered ops and ops in flight.
     pub fn bytes_in_flight(&self) -> usize {
         self.partitions.iter().map(Partition::bytes).sum()
     }
 
-    /// Nothing is being gathered or in flight in any partition.
+    /// Nothing is gathered or in flight in any partition.
     pub fn is_idle(&self) -> bool {
         self.partitions.iter().all(Partition::is_idle)
     }
@@ -210,7 +211,7 @@ impl Engine {
         &mut self.partitions[usize::from(id.0)]
     }
 
-    /// The partition that has a key.
+    /// The partition of a key.
     pub(super) fn home(&self, key: &[u8]) -> &Partition<Tag> {
         self.partition(self.router.of_key(key))
     }
@@ -219,7 +220,7 @@ impl Engine {
         (0..self.router.partitions()).map(PartitionId)
     }
 
-    /// What is to be kept of what ops do.
+    /// Which events the machines keep.
     pub(super) fn effects(&self) -> Effects {
         match self.interest {
             Interest { misses: true, .. } => Effects::wanted_with_misses(),
@@ -229,7 +230,7 @@ impl Engine {
         }
     }
 
-    /// Puts a write into its partition's open batch.
+    /// Adds a write to the open batch of its partition.
     pub(super) fn write(&mut self, partition: PartitionId, database: u32, write: &Write<'_>, tag: Tag) {
         if let Some(error) = self.refusal() {
             self.finish(tag, Answer::Refused(error), Vec::new(), 0);
@@ -250,7 +251,7 @@ impl Engine {
         self.request_round();
     }
 
-    /// Why nothing more is written at all, if so.
+    /// The reason why all writes are refused, if they are.
     fn refusal(&self) -> Option<ReplyError> {
         self.context.latch.is_tripped().then_some(STOPPED)
     }
@@ -259,7 +260,7 @@ impl Engine {
         self.wakers.work.notify_one();
     }
 
-    /// Answers a request, or goes on with what an answer was a part of.
+    /// Answers a request, or continues the larger task of which this is a part.
     pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Vec<Effect>, nanoseconds: u64) {
         match tag {
             Tag::Request(request) => {
@@ -293,7 +294,7 @@ impl Engine {
         self.delivery.outcomes.push(outcome);
     }
 
-    /// Tells what an op did to keys when its answer goes elsewhere, or nowhere.
+    /// Publishes an op's events when its answer has another destination or none.
     pub(super) fn tell(&mut self, events: Vec<Effect>, by: Option<RequestId>) {
         if self.interest.events && !events.is_empty() {
             let answer = EngineAnswer::Events { by };
@@ -301,7 +302,7 @@ impl Engine {
         }
     }
 
-    /// Counts what reads have found, and what they have not.
+    /// Counts the hits and misses of reads.
     pub(super) fn note_lookups(&mut self, lookups: Lookups) {
         self.statistics.keyspace_hits += lookups.hits;
         self.statistics.keyspace_misses += lookups.misses;
@@ -326,7 +327,7 @@ impl Engine {
                 self.request_round();
                 None
             }
-            // It finds nothing and changes nothing: it need not be logged to say so.
+            // The read finds nothing and changes nothing, so it needs no log entry.
             (Data::Write(Write::GroupRead(read)), Position::First)
                 if !self.would_change(partition, database, read) =>
             {
@@ -342,7 +343,7 @@ impl Engine {
         }
     }
 
-    /// Answers from applied state, with what the read missed.
+    /// Answers from applied state, with the misses of the read.
     fn answer_now(
         &mut self,
         request: RequestId,
@@ -361,7 +362,7 @@ impl Engine {
         outcome
     }
 
-    /// What a query looks for in vain, wherever its keys are.
+    /// The misses of a query, in all partitions of its keys.
     pub(super) fn misses(&self, database: u32, query: &Query<'_>) -> Vec<Effect> {
         let now = self.context.now();
         let mut effects = self.effects();
@@ -378,12 +379,12 @@ impl Engine {
         answer
     }
 
-    /// Whether an XREADGROUP would find something or leave a trace.
+    /// Whether an XREADGROUP would find entries or change state.
     pub(super) fn would_change(&self, partition: PartitionId, database: u32, read: &GroupRead<'_>) -> bool {
         self.partition(partition).read().would_change(database, self.context.now(), read)
     }
 
-    /// The outcome of the request at hand, if it came while its work was taken.
+    /// The outcome of the current request, if submitting its work produced one.
     pub(super) fn take_immediate(&mut self, request: RequestId) -> Option<Outcome> {
         let is_its = |outcome: &Outcome| outcome.request == Some(request);
         if self.delivery.outcomes.last().is_some_and(is_its) { self.delivery.outcomes.pop() } else { None }
@@ -393,7 +394,7 @@ impl Engine {
         questions::answer(self, request, question).map(|answer| Outcome::of(request, answer))
     }
 
-    /// Ends everything that is open or in flight: the log has failed, and none of it is known to be kept.
+    /// Ends everything open or in flight after the log has failed; none of it is known to be durable.
     pub fn fail_everything(&mut self, error: &ReplyError) {
         for at in 0..self.partitions.len() {
             for tag in self.partitions[at].abandon() {

@@ -1,4 +1,5 @@
-//! What is on the way between a frontend and an engine on another thread, in bytes: both count, the frontend looks.
+//! The load between a frontend and an engine on another thread, in bytes: both sides count, the frontend
+//! checks.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -8,26 +9,27 @@ use tokio::sync::Notify;
 pub struct Load {
     /// Orders that the engine has not taken, and outcomes that the frontend has not taken.
     passing: AtomicUsize,
-    /// What the engine had in hand when it last said so.
+    /// The engine's last reported load.
     in_hand: AtomicUsize,
-    /// The frontend was refused and wants to know of room.
+    /// The frontend was refused and waits for room.
     is_awaited: AtomicBool,
     room: Notify,
 }
 
 impl Load {
-    /// Something is on its way to the other side.
+    /// Bytes begin their transfer to the other side.
     pub fn add(&self, bytes: usize) {
         self.passing.fetch_add(bytes, Ordering::SeqCst);
     }
 
-    /// It has arrived.
+    /// Bytes have arrived.
     pub fn remove(&self, bytes: usize) {
         self.passing.fetch_sub(bytes, Ordering::SeqCst);
         self.tell();
     }
 
-    /// What the engine has in hand now. Orders are counted here before they are removed above, so that none is missed.
+    /// Reports the engine's current load. Orders are counted here before they are removed above, so that no
+    /// byte is missed.
     pub fn set_in_hand(&self, bytes: usize) {
         if self.in_hand.swap(bytes, Ordering::SeqCst) != bytes {
             self.tell();
@@ -38,17 +40,17 @@ impl Load {
         self.passing.load(Ordering::SeqCst) + self.in_hand.load(Ordering::SeqCst)
     }
 
-    /// Whether there are fewer bytes than so many. If not, [`Load::room_made`] follows.
+    /// Whether the load is below `bytes_max`. If not, [`Load::room_made`] will report room.
     pub fn has_room(&self, bytes_max: usize) -> bool {
         if self.bytes() < bytes_max {
             return true;
         }
         self.is_awaited.store(true, Ordering::SeqCst);
-        // What has gone before the line above was told to nobody.
+        // A decrease before the previous line notified no one, so the load is read again.
         self.bytes() < bytes_max
     }
 
-    /// There is less than when [`Load::has_room`] was last false.
+    /// Waits until the load is lower than when [`Load::has_room`] last returned false.
     pub async fn room_made(&self) {
         self.room.notified().await;
     }

@@ -1,8 +1,10 @@
-//! The engine: the owner of some partitions, their committer and the reads that are blocked on their keys, on one thread.
+//! The engine: the owner of some partitions, their committer and the reads blocked on their keys, on one
+//! thread.
 //!
-//! A frontend hands it submissions ([`submission`]) and gets outcomes back, by way of a [`port`]. Read in this order:
-//! `submission`, [`engine`], [`round`] (seal, propose, apply), `blocked_reads` and `blocking`, `scatter`, [`upkeep`],
-//! [`checkpoints`], [`report`], [`driver`]; and for an engine on a thread of its own `parcel`, `load`, [`remote`], [`thread`].
+//! A frontend hands submissions to it ([`submission`]) and gets outcomes back through a [`port`]. Read in
+//! this order: `submission`, [`engine`], [`round`] (seal, propose, apply), `blocked_reads` and `blocking`,
+//! `scatter`, [`upkeep`], [`checkpoints`], [`report`], [`driver`]; and for an engine on its own thread
+//! `parcel`, `load`, [`remote`], [`thread`].
 
 pub mod submission;
 pub mod statistics;

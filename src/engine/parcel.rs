@@ -1,6 +1,7 @@
-//! Submissions and notices in a form that owns what it holds, to be taken to another thread in batches.
+//! Submissions and notices in owned form, for transfer to another thread in batches.
 //!
-//! Commands on keys are encoded as for the log, all of a batch into one buffer; the rest is values.
+//! Commands on keys are encoded as in the log, all commands of a batch into one buffer; other submissions are
+//! plain values.
 
 use crate::base::wire::Reader;
 use crate::engine::submission::{Notice, Position, Question, Work};
@@ -8,22 +9,22 @@ use crate::model::log::PartitionId;
 use crate::model::request::RequestId;
 use crate::state::op::{Op, codec};
 
-/// Orders of a frontend, in their order.
+/// Orders of a frontend, in order.
 #[derive(Debug, Default)]
 pub struct Batch {
     parcels: Vec<Parcel>,
-    /// What the parcels hold, one after the other.
+    /// The encoded commands of the parcels, one after the other.
     bytes: Vec<u8>,
-    /// Bytes of keys that are not in `bytes`.
+    /// Bytes of keys outside `bytes`.
     key_bytes: usize,
 }
 
-/// What a frontend wants of its engine.
+/// An order of a frontend to its engine.
 #[derive(Debug)]
 pub enum Order<'a> {
     Work(RequestId, Work<'a>),
     Notice(Notice),
-    /// Nothing comes behind it.
+    /// The last order.
     Stop,
 }
 
@@ -32,14 +33,14 @@ enum Parcel {
     Work {
         request: RequestId,
         kind: Kind,
-        /// Where its bytes end; they begin where those of the one before end.
+        /// The end of its bytes; they begin at the end of the previous parcel's.
         end: usize,
     },
     Notice(Notice),
     Stop,
 }
 
-/// [`Work`] without what is encoded.
+/// [`Work`] without its encoded part.
 #[derive(Debug)]
 enum Kind {
     Data { partition: PartitionId, database: u32, position: Position },
@@ -57,7 +58,7 @@ impl Batch {
         self.parcels.is_empty()
     }
 
-    /// Bytes that it takes.
+    /// Bytes of memory.
     pub fn memory(&self) -> usize {
         self.parcels.len() * size_of::<Parcel>() + self.bytes.len() + self.key_bytes
     }
@@ -110,7 +111,7 @@ impl Batch {
         }
     }
 
-    /// Hands out the orders one by one.
+    /// Passes on the orders one by one.
     pub fn open(self, mut take: impl FnMut(Order<'_>)) {
         let mut begin = 0;
         for parcel in self.parcels {
@@ -125,7 +126,7 @@ impl Batch {
         }
     }
 
-    /// The requests that are in it, when nothing is done for them.
+    /// Its requests, for failing them without execution.
     pub fn requests(&self) -> impl Iterator<Item = RequestId> + '_ {
         self.parcels.iter().filter_map(|parcel| match parcel {
             Parcel::Work { request, .. } => Some(*request),

@@ -1,4 +1,5 @@
-//! The seam between a frontend and its engine: values only, by a call on one thread and by channels between two.
+//! The seam between a frontend and its engine. Only values cross it: by a call on one thread, by channels
+//! between two.
 
 use crate::engine::engine::Engine;
 use crate::engine::parcel::Order;
@@ -11,7 +12,7 @@ use std::rc::Rc;
 
 /// Where a frontend hands in its submissions.
 pub enum Port {
-    /// The engine is on this thread: handing over is a call, and what is known at once comes back at once.
+    /// The engine is on this thread: submitting is a call, and an immediate outcome returns from it.
     Here(Rc<RefCell<Engine>>),
     /// The engine is on another thread: every outcome comes with a delivery.
     There(Rc<Remote>),

@@ -1,4 +1,4 @@
-//! What a frontend asks besides commands on keys.
+//! Questions of a frontend other than commands on keys.
 
 use crate::base::crc;
 use crate::engine::checkpoints;
@@ -11,7 +11,7 @@ use crate::state::answer::Answer;
 use crate::state::checkpoint;
 use std::borrow::Cow;
 
-/// The answer, if it is known at once; otherwise it comes with a delivery.
+/// The answer, if it is immediate; otherwise it comes with a delivery.
 pub(super) fn answer(
     engine: &mut Engine,
     request: RequestId,
@@ -63,7 +63,7 @@ pub(super) fn answer(
     })
 }
 
-/// The same for equal data of all partitions.
+/// A digest of all partitions; equal data give equal digests.
 fn digest(engine: &Engine) -> u32 {
     let mut digest = crc::crc32c(b"");
     for partition in &engine.partitions {
@@ -84,7 +84,7 @@ fn table_facts(engine: &Engine, database: u32) -> TableFacts {
     facts
 }
 
-/// Drops the memory and rebuilds it from disk.
+/// Drops the state in memory and rebuilds it from disk.
 pub(super) fn reload(engine: &mut Engine) -> Answer {
     if !engine.is_idle() || engine.checkpoints.is_running() {
         return Answer::refused("ERR DEBUG RELOAD cannot be in a transaction with writes");

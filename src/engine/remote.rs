@@ -1,8 +1,8 @@
-//! The way to an engine on another thread, as its frontend sees it.
+//! The frontend's side of an engine on another thread.
 //!
-//! What a frontend hands over is gathered until its other tasks have had their turn, and then goes as one batch. A channel
-//! that is full holds the next batch back, which grows meanwhile; what bounds it are the bytes on the way ([`Load`]): past
-//! the limit the frontend executes nothing more until some have arrived.
+//! Submissions are gathered until the frontend's other tasks have had their turn, and then sent as one batch.
+//! A full channel delays the next batch, which grows meanwhile; its bound is the load in bytes ([`Load`]):
+//! above the limit the frontend executes no more requests until some bytes have arrived.
 
 use crate::engine::engine::Delivery;
 use crate::engine::load::Load;
@@ -38,12 +38,12 @@ impl Remote {
         self.load.has_room(self.bytes_max)
     }
 
-    /// As in [`Load::room_made`].
+    /// Same as [`Load::room_made`].
     pub async fn room_made(&self) {
         self.load.room_made().await;
     }
 
-    /// Carries what is handed over, until the engine is gone.
+    /// Sends submissions until the engine is gone.
     pub async fn carry(&self) {
         loop {
             self.filled.notified().await;
@@ -55,7 +55,7 @@ impl Remote {
         }
     }
 
-    /// A delivery has come.
+    /// A delivery has arrived.
     pub fn note_arrival(&self, delivery: &Delivery) {
         self.load.remove(delivery.memory());
     }

@@ -1,9 +1,9 @@
 //! The figures of an engine, for INFO, MEMORY and CLIENT LIST.
 //!
-//! The work is bounded whatever there is: by the number of partitions and databases, and for single streams by
-//! [`KEYS_LOOKED_AT_MAX`]. At most that many keys are looked at, from where the call before has stopped, and the largest
-//! streams known are looked at again: up to that many keys the section is exact, and with more it becomes so after a few
-//! calls.
+//! The work is bounded by the number of partitions and databases, and for single streams by
+//! [`KEYS_LOOKED_AT_MAX`]. Each call looks at no more keys than that, from where the previous call stopped,
+//! and again at the largest known streams. Up to that many keys the section is exact; with more it becomes
+//! exact after a few calls.
 
 use crate::engine::blocked_reads::BlockedCounts;
 use crate::engine::checkpoints::CheckpointLog;
@@ -16,25 +16,25 @@ use crate::state::stream::Stream;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Keys that one report looks at.
+/// Maximum keys that one report looks at.
 const KEYS_LOOKED_AT_MAX: usize = 10_000;
 
-/// Streams that are told of, and groups of each.
+/// Maximum streams listed, and groups of each.
 const STREAMS_SHOWN_MAX: usize = 100;
 const GROUPS_SHOWN_MAX: usize = 16;
 
-/// As of MEMORY USAGE.
+/// Same as MEMORY USAGE.
 const SAMPLES: usize = 5;
 
-/// One moment of an engine.
+/// The state of an engine at one moment.
 #[derive(Debug, Clone)]
 pub struct Report {
     pub statistics: EngineStatistics,
     pub blocked: BlockedCounts,
     pub checkpoints: CheckpointLog,
-    /// Log entries applied, of all partitions: what stands for the replication offset.
+    /// Log entries applied, over all partitions; serves as the replication offset.
     pub applied: u64,
-    /// Writes applied, of all partitions.
+    /// Writes applied, over all partitions.
     pub changes: u64,
     pub keys: usize,
     pub databases: BTreeMap<u32, DatabaseReport>,
@@ -43,7 +43,7 @@ pub struct Report {
     pub committer: &'static str,
     /// Whether every commit is synced.
     pub syncs_each_commit: bool,
-    /// Bytes of ops that are gathered or in flight.
+    /// Bytes of gathered ops and ops in flight.
     pub bytes_in_flight: usize,
     pub streams: StreamsReport,
 }
@@ -52,14 +52,14 @@ pub struct Report {
 pub struct DatabaseReport {
     pub keys: usize,
     pub expiring: usize,
-    /// Milliseconds until they are due, of all keys that expire, together.
+    /// Sum over all keys with an expiry of the milliseconds until it.
     pub left_ms: u128,
 }
 
 #[derive(Debug, Clone, Default)]
 pub struct StreamsReport {
     pub keys_looked_at: usize,
-    /// The largest, by bytes descending.
+    /// The largest streams, by bytes descending.
     pub largest: Vec<StreamReport>,
 }
 
@@ -70,7 +70,7 @@ pub struct StreamReport {
     pub bytes: usize,
     pub length: u64,
     pub last_id: EntryId,
-    /// How many groups there are; `groups` tells of the first of them.
+    /// Number of groups; `groups` lists the first of them.
     pub group_count: usize,
     pub groups: Vec<GroupReport>,
 }
@@ -90,24 +90,24 @@ struct StreamKey {
     key: Bytes,
 }
 
-/// Where the last report has stopped, and the largest streams that it knows.
+/// The position of the last report, and the largest streams known.
 #[derive(Default)]
 pub struct Survey {
     next: (u16, u32, u64),
     largest: Vec<StreamKey>,
 }
 
-/// Log entries applied, of all partitions.
+/// Log entries applied, over all partitions.
 fn applied_entries(engine: &Engine) -> u64 {
     engine.partitions.iter().map(|partition| partition.read().applied().0).sum()
 }
 
-/// Writes applied, of all partitions.
+/// Writes applied, over all partitions.
 pub(super) fn changes(engine: &Engine) -> u64 {
     engine.partitions.iter().map(|partition| partition.read().changes()).sum()
 }
 
-/// The figures as they are now. `streams`: those of single streams too.
+/// The current figures; with `streams` also those of single streams.
 pub(super) fn report(engine: &mut Engine, streams: bool) -> Report {
     let now = engine.context.now();
     let mut databases = BTreeMap::<u32, DatabaseReport>::new();
@@ -147,7 +147,7 @@ fn survey(engine: &mut Engine, keys: usize) -> StreamsReport {
     if left == keys {
         survey.next = (0, 0, 0);
     }
-    // From where the last call has stopped to the end, and from the beginning if that was not enough.
+    // From the position of the last call to the end, then from the beginning if keys are left.
     for _ in 0..2 {
         walk(engine, &mut survey.next, &mut left, &mut seen);
         if left == 0 {

@@ -1,4 +1,4 @@
-//! Rounds: what was gathered is sealed and proposed, what is committed is applied, op by op.
+//! Rounds: seal and propose the gathered ops, apply committed entries op by op.
 
 use crate::base::wire::Reader;
 use crate::command::value::Query;
@@ -16,17 +16,17 @@ use crate::state::effects::Effects;
 use crate::state::machine::{Applied, EntryRun};
 use crate::state::op::{Op, Step, codec};
 
-/// Bytes of blocked reads that one entry carries at the most; the others look at the state when it was applied.
+/// Maximum bytes of blocked reads that one entry carries; the others look at the state after it.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
 
 impl Engine {
-    /// Whether there is something to seal that its committer has room for.
+    /// Whether there is work to seal and the committer has room for it.
     pub fn has_open_work(&self) -> bool {
         self.partitions.iter().any(|it| it.has_open_work() && self.committer.has_room(it.id()))
     }
 
-    /// Seals what is open, stamped with the time (the only clock read of a round), and proposes it. Returns the bytes
-    /// proposed. What needs no log is done at once if nothing is in flight before it.
+    /// Seals the open batches, stamps them with the time (the only clock read of a round) and proposes them.
+    /// Returns the bytes proposed. Unlogged work runs at once if nothing before it is in flight.
     pub fn propose(&mut self) -> u64 {
         let now = self.context.now();
         let mut bytes = 0;
@@ -57,8 +57,8 @@ impl Engine {
         bytes
     }
 
-    /// The blocked group reads that go with the batch which is sealed next: those on the keys that it names, first come
-    /// first.
+    /// The blocked group reads that go with the next sealed batch: those on the keys that it names, in
+    /// arrival order.
     fn carried(&self, id: PartitionId) -> Vec<BlockedId> {
         let touched = self.partition(id).touched();
         if self.blocked.is_empty() || touched.is_empty() {
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// Takes what became of proposals, in the order of the log of each partition.
+    /// Handles the results of proposals, in log order of each partition.
     pub fn handle(&mut self, event: CommitEvent) {
         let (partition, applied) = (event.partition(), event.applied());
         match event {
@@ -143,8 +143,8 @@ impl Engine {
         self.finish_unlogged(partition, now);
     }
 
-    /// An entry of another node, or of this one whose proposal has ended before: nobody waits for its answers, but reads may be
-    /// blocked on its keys.
+    /// Applies an entry of another node, or of a local proposal that has already ended. No request waits for
+    /// its answers, but reads may be blocked on its keys.
     fn apply_foreign(&mut self, id: PartitionId, index: LogIndex, entry: &[u8]) {
         let applied = self.partition_mut(id).apply_foreign(index, entry);
         applied.expect("a committed entry was written by an engine, and its record was checked");
@@ -152,7 +152,7 @@ impl Engine {
         waiting.into_iter().for_each(|id| blocking::look_again(self, id));
     }
 
-    /// Applies an own entry: op by op, and after each the blocked reads that it made readable.
+    /// Applies a local entry op by op; after each op, serves the blocked reads that it made readable.
     fn apply(
         &mut self,
         id: PartitionId,
@@ -233,7 +233,7 @@ impl Engine {
         self.finish_lap(tag, reply, effects);
     }
 
-    /// A transaction that only reads.
+    /// Answers a read-only transaction.
     fn read_transaction(
         &mut self,
         id: PartitionId,
@@ -251,7 +251,7 @@ impl Engine {
         self.finish_lap(tag, reply, effects);
     }
 
-    /// Finishes an item with what it has done, and lets the reads that are blocked on the keys concerned look at them.
+    /// Finishes an item with its events, and lets the reads blocked on the affected keys look at the state.
     fn finish_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
@@ -268,7 +268,8 @@ impl Engine {
         upkeep::delete_due(self, &events);
     }
 
-    /// A proposal is not in the log and never will be. What was behind it was to see it, and ends with it; blocked reads stay.
+    /// A proposal is not in the log and never will be. The queries behind it depend on it and end with it;
+    /// blocked reads stay.
     fn end_refused(&mut self, id: PartitionId, proposal: ProposalId) {
         let work = self.partition_mut(id).take_ended(proposal);
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {
@@ -279,7 +280,8 @@ impl Engine {
         }
     }
 
-    /// A proposal may be in the log or not. A blocked read that went with it may have been given entries: it ends too.
+    /// A proposal may or may not be in the log. A blocked read that it carried may have received entries, so
+    /// that read ends too.
     fn end_unknown(&mut self, id: PartitionId, proposal: ProposalId) {
         let work = self.partition_mut(id).take_ended(proposal);
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {

@@ -1,4 +1,4 @@
-//! Commands over several partitions: one part for each, and one answer made of theirs.
+//! Commands over several partitions: one part for each, and one answer made from the parts.
 
 use crate::command::value::Write;
 use crate::command::value::group::{GroupRead, GroupReadFrom};
@@ -18,7 +18,7 @@ pub struct GatherId(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChainId(u64);
 
-/// Who gets the whole.
+/// The recipient of the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     Request(RequestId),
@@ -27,14 +27,14 @@ pub enum Target {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
-    /// XREADGROUP: the streams in the order of the request; nothing if none had anything. What was delivered is answered,
-    /// whatever became of the others: their error shows at the next read.
+    /// XREADGROUP: the streams in request order, or nothing if no stream had entries. Delivered entries are
+    /// answered even if other parts fail; those errors show at the next read.
     Deliveries,
-    /// FLUSHALL: the same answer from everybody.
+    /// FLUSHALL: every part has the same answer.
     Same,
 }
 
-/// Collects the parts; the last one to come completes it.
+/// Collects the parts; the last one completes the answer.
 struct Gather {
     parts: Vec<Option<Answer>>,
     missing: usize,
@@ -42,12 +42,12 @@ struct Gather {
     target: Target,
 }
 
-/// An XREADGROUP whose bounds are over all its streams: one stream after the other, each with what those before it have
-/// left. It costs a commit for each stream, and gives what one partition would give.
+/// An XREADGROUP with bounds over all its streams: one stream after the other, each with the rest of the
+/// bounds. It costs one commit per stream and returns what one partition would return.
 struct Chain {
     database: u32,
     read: OwnedGroupRead,
-    /// The stream that is read next.
+    /// The next stream to read.
     next: usize,
     found: Vec<(Bytes, EntryList)>,
     target: Target,
@@ -74,7 +74,7 @@ impl Scatter {
         id
     }
 
-    /// The client that asked.
+    /// The request behind the gathered parts.
     pub fn asker(&self, id: GatherId) -> Option<RequestId> {
         match self.gathers.get(&id)?.target {
             Target::Request(request) => Some(request),
@@ -82,7 +82,7 @@ impl Scatter {
         }
     }
 
-    /// Takes a part. With the last one, the whole and who gets it.
+    /// Stores a part. The last one returns the whole and its recipient.
     pub fn put(&mut self, id: GatherId, part: usize, reply: Answer) -> Option<(Target, Answer)> {
         let gather = self.gathers.get_mut(&id).expect("a gather stays until its last part has come");
         let before = gather.parts[part].replace(reply);
@@ -96,7 +96,7 @@ impl Scatter {
     }
 }
 
-/// The first error wins, as if the parts had been executed one after the other, unless something was delivered.
+/// The first error wins, as if the parts had been executed in sequence, unless entries were delivered.
 fn merge(how: Merge, parts: impl Iterator<Item = Answer>) -> Answer {
     let mut streams = Vec::new();
     let mut error = None;
@@ -116,7 +116,7 @@ fn merge(how: Merge, parts: impl Iterator<Item = Answer>) -> Answer {
     }
 }
 
-/// One op for each partition.
+/// Submits one op to each partition.
 pub(super) fn write_everywhere(
     engine: &mut Engine,
     database: u32,
@@ -130,7 +130,7 @@ pub(super) fn write_everywhere(
     }
 }
 
-/// One op for each write; the request is answered when all are applied.
+/// Submits one op per write; answers the request when all are applied.
 pub(super) fn fill(engine: &mut Engine, request: RequestId, database: u32, writes: &[Write<'_>]) {
     if writes.is_empty() {
         return engine.deliver(Outcome::of(request, Answer::Done));
@@ -143,7 +143,7 @@ pub(super) fn fill(engine: &mut Engine, request: RequestId, database: u32, write
     }
 }
 
-/// XREADGROUP over any streams. All groups are looked at before the first one is read from.
+/// XREADGROUP over any streams. Checks all groups before it reads from the first one.
 pub(super) fn group_read_per_stream(
     engine: &mut Engine,
     database: u32,
@@ -170,7 +170,7 @@ pub(super) fn group_read_per_stream(
     }
 }
 
-/// Reads the next stream of a chain, or ends it.
+/// Reads the next stream of a chain, or ends the chain.
 fn continue_chain(engine: &mut Engine, id: ChainId) {
     let chain = engine.scatter.chains.get_mut(&id).expect("a chain stays until its end");
     let read = chain.read.clone();
@@ -198,7 +198,7 @@ pub(super) fn link_came_back(engine: &mut Engine, id: ChainId, reply: Answer) {
     let chain = engine.scatter.chains.get_mut(&id).expect("a chain stays until its end");
     match reply {
         Answer::Streams(more) => chain.found.extend(more),
-        // What was delivered before is answered; the error shows at the next read.
+        // Entries delivered before are answered; the error shows at the next read.
         error @ Answer::Refused(_) if chain.found.is_empty() => {
             let target = chain.target;
             engine.scatter.chains.remove(&id);

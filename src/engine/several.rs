@@ -1,4 +1,5 @@
-//! Commands on several partitions that are answered from applied state, and what else is asked of all of them.
+//! Commands on several partitions that are answered from applied state, and other questions about all
+//! partitions.
 
 use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
 use crate::command::value::stream::{Read, StreamQuery};
@@ -54,8 +55,8 @@ fn query_everywhere(engine: &Engine, database: u32, query: &KeyQuery<'_>) -> Ans
     }
 }
 
-/// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's remainder,
-/// so that cursors stay small.
+/// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's
+/// remainder, so that cursors stay small.
 fn scan_everywhere(engine: &Engine, database: u32, scan: &Scan<'_>) -> Answer {
     let now = engine.context.now();
     let partitions = u64::from(engine.router.partitions());

@@ -1,8 +1,9 @@
-//! What an engine counts of itself, for INFO and the latency monitor.
+//! The statistics of an engine, for INFO and the latency monitor.
 
 use crate::observe::latency::Event;
 
-/// Buckets of the flush histogram: bucket `i` counts flushes below `2^i` µs, the last one all others.
+/// Buckets of the flush histogram: bucket `i` counts flushes shorter than `2^i` µs, the last bucket all
+/// others.
 pub const FLUSH_BUCKETS: usize = 24;
 const LAST_BUCKET: usize = FLUSH_BUCKETS - 1;
 
@@ -11,7 +12,7 @@ pub struct EngineStatistics {
     pub keyspace_hits: u64,
     pub keyspace_misses: u64,
     pub expired_keys: u64,
-    /// Spent on deleting keys that were due, but not those that a command met.
+    /// Time spent deleting due keys, except keys that a command found due.
     pub expire_nanoseconds: u64,
     /// Commit rounds: one write and one flush each.
     pub commits: u64,
@@ -30,7 +31,7 @@ impl EngineStatistics {
         self.journal_bytes += journal_bytes;
     }
 
-    /// Microseconds of a flush on average; 0 if there was none.
+    /// Mean microseconds of a flush; 0 without flushes.
     pub fn flush_average(&self) -> u64 {
         self.flush_microseconds.checked_div(self.flushes).unwrap_or(0)
     }
@@ -44,7 +45,7 @@ impl EngineStatistics {
     }
 }
 
-/// Something took long enough for the latency monitor to look at it.
+/// An event slow enough for the latency monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spike {
     pub event: Event,

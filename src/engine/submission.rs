@@ -1,4 +1,4 @@
-//! The values between a frontend and an engine: work goes down, outcomes come back. Nothing here borrows from either.
+//! The values between a frontend and an engine: work goes down, outcomes come back. They borrow from neither.
 
 use crate::command::value::server::CheckpointCommand;
 use crate::command::value::{Data, Query, Write};
@@ -12,7 +12,8 @@ use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Step, Transaction};
 use std::borrow::Cow;
 
-/// What a request asks of the engine. Borrowed from the request, so that on one thread handing it over copies nothing.
+/// Work that a request submits to the engine. Borrowed from the request, so that submission on one thread
+/// copies nothing.
 #[derive(Debug)]
 pub enum Work<'a> {
     /// A command on keys of one partition.
@@ -32,23 +33,23 @@ pub enum Work<'a> {
         database: u32,
         data: &'a Data<'a>,
     },
-    /// XREAD or XREADGROUP with BLOCK: without an outcome at once, the read is blocked.
+    /// XREAD or XREADGROUP with BLOCK: without an immediate outcome the read is blocked.
     Blocking {
         database: u32,
         read: &'a Data<'a>,
         timeout_ms: u64,
     },
-    /// EXEC: the commands for the machine.
+    /// EXEC: the commands of the machine.
     Transaction {
         partition: PartitionId,
         transaction: Transaction<'a>,
         queries: Vec<Step<Query<'a>>>,
     },
-    /// The outcome comes when everything before it was applied.
+    /// The outcome comes after everything before it was applied.
     Pass {
         partition: PartitionId,
     },
-    /// Several writes whose answers nobody wants; the outcome comes when all of them were applied.
+    /// Several writes without answers of their own; the outcome comes when all were applied.
     Fill {
         database: u32,
         writes: Vec<Write<'a>>,
@@ -59,43 +60,44 @@ pub enum Work<'a> {
 /// Whether requests of the same connection are in flight before this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
-    /// None is: a query is answered at once, from applied state.
+    /// No request is: a query is answered at once from applied state.
     First,
-    /// It must see what they do.
+    /// Some are, and this request must see their changes.
     Behind,
 }
 
-/// What a frontend asks of the engine besides commands on keys.
+/// Questions and requests of a frontend other than commands on keys.
 #[derive(Debug)]
 pub enum Question<'a> {
-    /// What WATCH remembers of keys, each with its database.
+    /// The versions of keys for WATCH, each key with its database.
     Versions(Vec<(u32, Cow<'a, [u8]>)>),
-    /// The figures of INFO. `streams`: those of single streams too.
+    /// The figures of INFO; with `streams` also those of single streams.
     Report { streams: bool },
-    /// MEMORY USAGE
+    /// MEMORY USAGE.
     MemoryUsage { database: u32, key: Cow<'a, [u8]>, samples: usize },
-    /// DEBUG OBJECT
+    /// DEBUG OBJECT.
     Object { database: u32, key: Cow<'a, [u8]> },
-    /// DEBUG DIGEST
+    /// DEBUG DIGEST.
     Digest,
-    /// DEBUG DIGEST-VALUE
+    /// DEBUG DIGEST-VALUE.
     DigestValues { database: u32, keys: Vec<Cow<'a, [u8]>> },
-    /// DEBUG HTSTATS
+    /// DEBUG HTSTATS.
     TableStatistics { database: u32 },
-    /// BGSAVE and BGREWRITEAOF, and SAVE inside a transaction: begins, and does not wait.
+    /// BGSAVE and BGREWRITEAOF, and SAVE inside a transaction: begins a checkpoint without waiting for it.
     BeginCheckpoint(CheckpointCommand),
     /// SAVE: the outcome comes when a checkpoint is written.
     Save,
-    /// DEBUG RELOAD: the outcome comes when the machines were rebuilt from disk. Nothing else may be submitted meanwhile.
+    /// DEBUG RELOAD: the outcome comes when the machines were rebuilt from disk. No other work may be
+    /// submitted meanwhile.
     Reload,
-    /// DEBUG RELOAD inside a transaction: now or not at all.
+    /// DEBUG RELOAD inside a transaction: immediate, or refused.
     ReloadNow,
-    /// WAITAOF: the outcome comes when everything that is written is synced, or the time is over (0: never).
+    /// WAITAOF: the outcome comes when everything written is synced, or at the timeout (0: none).
     Sync { timeout_ms: u64 },
 }
 
 impl Question<'_> {
-    /// The same, with keys of its own.
+    /// The same, with owned keys.
     pub fn into_owned(self) -> Question<'static> {
         fn own(key: Cow<'_, [u8]>) -> Cow<'static, [u8]> {
             Cow::Owned(key.into_owned())
@@ -122,7 +124,7 @@ impl Question<'_> {
         }
     }
 
-    /// Bytes of the keys that it names.
+    /// Bytes of its keys.
     pub fn key_bytes(&self) -> usize {
         match self {
             Question::Versions(keys) => keys.iter().map(|(_, key)| key.len() + KEY_BYTES).sum(),
@@ -133,55 +135,56 @@ impl Question<'_> {
     }
 }
 
-/// Bytes that a key in a list takes besides its name.
+/// Bytes of a key in a list, besides its name.
 const KEY_BYTES: usize = size_of::<(u32, Cow<'static, [u8]>)>();
 
-/// What a frontend tells the engine, which answers nothing.
+/// Notices of a frontend to the engine, without an answer.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// Which events of keys are heard.
+    /// The key events that the frontend wants.
     Interest(Interest),
-    /// Whether the user of a blocked read has lost the right to it: it is refused when it would be served.
+    /// Whether the user of a blocked read has lost the permission for it: the engine refuses it when it would
+    /// be served.
     Forbid { request: RequestId, forbidden: bool },
-    /// A blocked read ends without entries, unless it is in flight and brings some.
+    /// Ends a blocked read without entries, unless it is in flight and finds some.
     EndWait { request: RequestId, ending: Ending },
-    /// CLIENT PAUSE of writes: nothing expires meanwhile.
+    /// CLIENT PAUSE of writes: no key expires meanwhile.
     Paused(bool),
-    /// DEBUG SET-ACTIVE-EXPIRE
+    /// DEBUG SET-ACTIVE-EXPIRE.
     ExpiresActively(bool),
-    /// DEBUG PAUSE-CRON
+    /// DEBUG PAUSE-CRON.
     UpkeepPaused(bool),
     /// Settings that the machines must agree on may have changed.
     StreamSettings,
-    /// CONFIG RESETSTAT
+    /// CONFIG RESETSTAT.
     ResetStatistics,
 }
 
-/// Which events of keys a frontend wants to hear with the outcomes.
+/// The key events that a frontend wants with the outcomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Interest {
     pub events: bool,
-    /// What reads miss, and what they find due.
+    /// Misses of reads, and keys that reads find due.
     pub misses: bool,
 }
 
-/// How a wait ends without entries.
+/// The end of a wait without entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     TimedOut,
-    /// CLIENT UNBLOCK … ERROR
+    /// CLIENT UNBLOCK … ERROR.
     Unblocked,
     /// The client is gone.
     Disconnected,
 }
 
-/// What became of some work. Outcomes of a partition come in the order of its log.
+/// The result of work. Outcomes of a partition come in log order.
 #[derive(Debug)]
 pub struct Outcome {
-    /// `None`: the engine's own op, which only its events tell of.
+    /// `None`: the engine's own op; only its events matter.
     pub request: Option<RequestId>,
     pub answer: EngineAnswer,
-    /// What the op did to keys; nothing unless a frontend wants to hear it.
+    /// The events of the op; empty unless the frontend wants them.
     pub events: Vec<Effect>,
     /// Time that the engine spent on it.
     pub nanoseconds: u64,
@@ -193,27 +196,27 @@ impl Outcome {
     }
 }
 
-/// What an outcome says, typed: replies are made of it at the edge.
+/// The typed content of an outcome; the frontend makes the reply from it.
 #[derive(Debug)]
 pub enum EngineAnswer {
-    /// Of a command on keys, or of a transaction.
+    /// The answer to a command on keys, or to a transaction.
     Machine(Answer),
-    /// Only the events count; of the op of this request, if it was a client's.
+    /// Only the events matter; `by` is the request of the op if a client sent it.
     Events {
         by: Option<RequestId>,
     },
-    /// Of a blocked read whose user has lost the right to it.
+    /// The user of a blocked read has lost the permission for it.
     Forbidden,
     Versions(Vec<KeyVersion>),
     Report(Box<Report>),
-    /// Bytes of a key and its value, if there is such a key.
+    /// Bytes of a key and its value, if the key exists.
     Size(Option<usize>),
     Object(Option<ObjectFacts>),
     Digest(u32),
     Digests(Vec<u32>),
     Table(TableFacts),
     Checkpoint(CheckpointAnswer),
-    /// Whether everything that was written is on disk.
+    /// Whether everything written is on disk.
     Synced(bool),
 }
 
@@ -230,7 +233,7 @@ impl From<ReplyError> for EngineAnswer {
 }
 
 impl EngineAnswer {
-    /// What a machine has answered.
+    /// The machine's answer.
     pub fn of_machine(self) -> Answer {
         match self {
             EngineAnswer::Machine(answer) => answer,
@@ -244,14 +247,14 @@ impl EngineAnswer {
     }
 }
 
-/// Of DEBUG OBJECT.
+/// The facts of DEBUG OBJECT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectFacts {
     pub encoding: &'static str,
     pub bytes: usize,
 }
 
-/// Of DEBUG HTSTATS.
+/// The facts of DEBUG HTSTATS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TableFacts {
     pub keys: usize,
@@ -259,17 +262,17 @@ pub struct TableFacts {
     pub expiring: usize,
 }
 
-/// Of BGSAVE and its like.
+/// The result of BGSAVE and similar commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckpointAnswer {
     Started,
-    /// One is being written; another follows.
+    /// A checkpoint is being written; another follows.
     Scheduled,
-    /// One is being written, and the command does not want to wait for it.
+    /// A checkpoint is being written, and the command does not wait for it.
     AlreadyRunning,
 }
 
-/// Part of it may be on disk (docs/reliability.md R4: never a definite refusal).
+/// Part of the write may be on disk (docs/reliability.md R4: never a definite refusal).
 pub const UNKNOWN: ReplyError = ReplyError::new(
     "UNKNOWN the journal failed before this was known to be on disk; it may or may not have taken effect.",
 );
@@ -279,6 +282,6 @@ pub const STOPPED: ReplyError = ReplyError::new(
     "MISCONF Errors writing to the journal; the server is stopping, nothing more is accepted.",
 );
 
-/// It is not in the log, and never will be.
+/// The write is not in the log, and never will be.
 pub const NOT_COMMITTED: ReplyError =
     ReplyError::new("NOQUORUM the partition has no leader here; the command was not executed.");

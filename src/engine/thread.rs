@@ -1,4 +1,5 @@
-//! An engine on a thread of its own: it takes a frontend's orders from one channel and puts deliveries into another.
+//! An engine on its own thread: it takes a frontend's orders from one channel and puts deliveries into
+//! another.
 
 use crate::engine::driver::Driver;
 use crate::engine::engine::{Delivery, Engine};
@@ -19,17 +20,17 @@ use tokio::runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::LocalSet;
 
-/// Batches of orders, and deliveries, that may wait in a channel.
+/// Maximum batches of orders, and deliveries, that wait in a channel.
 const BATCHES_MAX: usize = 8;
 
-/// The thread, as its node sees it.
+/// The node's handle of the thread.
 pub struct EngineThread {
     remote: Rc<Remote>,
     deliveries: mpsc::Receiver<Delivery>,
     thread: JoinHandle<Result<(), CommitError>>,
 }
 
-/// Why there is no engine.
+/// Why the engine did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot start the engine's thread: {0}")]
@@ -40,7 +41,7 @@ pub enum StartError {
     Died(#[from] Died),
 }
 
-/// Why a thread has ended.
+/// Why the thread has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
     #[error(transparent)]
@@ -54,7 +55,7 @@ pub enum EndError {
 pub struct Died(String);
 
 impl EngineThread {
-    /// Starts a thread and waits until `open`, which runs there, has made its engine.
+    /// Starts a thread and waits until `open` has created its engine there.
     pub async fn start(
         runtime: &mut runtime::Builder,
         open: impl AsyncFnOnce() -> Result<Engine, OpenError> + Send + 'static,
@@ -77,7 +78,7 @@ impl EngineThread {
             LocalSet::new().block_on(&runtime, async {
                 match open().await {
                     Ok(engine) => {
-                        // Without a frontend the orders end, and so does the engine.
+                        // Without a frontend the orders end, and the engine with them.
                         let _ = opened.send(Ok(()));
                         run(engine, taken, Outlet::new(delivered, load.clone()), load).await
                     }
@@ -96,12 +97,12 @@ impl EngineThread {
         }
     }
 
-    /// The frontend's way to it.
+    /// The frontend's side of the engine.
     pub fn remote(&self) -> Rc<Remote> {
         self.remote.clone()
     }
 
-    /// Takes what comes until the thread ends.
+    /// Passes on deliveries until the thread ends.
     pub async fn deliver_all(&mut self, mut deliver: impl FnMut(Delivery)) {
         while let Some(delivery) = self.deliveries.recv().await {
             self.remote.note_arrival(&delivery);
@@ -109,12 +110,12 @@ impl EngineThread {
         }
     }
 
-    /// Has it commit what was handed over until now, deliver, and end.
+    /// Makes the engine commit everything submitted so far, deliver the outcomes, and end.
     pub fn stop(&self) {
         self.remote.push(Order::Stop);
     }
 
-    /// Waits for the end of the thread, with the calling thread blocked.
+    /// Blocks the calling thread until the engine's thread has ended.
     pub fn join(self) -> Result<(), EndError> {
         match self.thread.join() {
             Ok(ended) => Ok(ended?),
@@ -135,7 +136,7 @@ fn message(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }
 
-/// Until the frontend has it stop, or the log fails.
+/// Runs until the frontend stops it, or the log fails.
 async fn run(
     engine: Engine,
     mut orders: mpsc::Receiver<Batch>,
@@ -154,7 +155,7 @@ async fn run(
         None => {
             driver.finish().await?;
             outlet.flush().await;
-            // The frontend may say goodbye while the last sync is under way.
+            // The frontend may close its connections during the last sync.
             drop(driver);
             let driver = Driver::new(engine, |_| ());
             drop(outlet);
@@ -175,7 +176,7 @@ async fn run(
     }
 }
 
-/// Until there are no more.
+/// Takes orders until there are no more.
 async fn take_orders(
     engine: &RefCell<Engine>,
     orders: &mut mpsc::Receiver<Batch>,
@@ -204,7 +205,7 @@ async fn take_orders(
     }
 }
 
-/// An outcome that is known at once takes its place among the others.
+/// An immediate outcome keeps its order among the others.
 fn take_work(engine: &mut Engine, request: RequestId, work: Work<'_>) {
     let place = engine.delivery.outcomes.len();
     let outcome = engine.submit(request, work);
@@ -214,8 +215,8 @@ fn take_work(engine: &mut Engine, request: RequestId, work: Work<'_>) {
     }
 }
 
-/// Where deliveries go out. While the channel is full they are gathered here, and the engine takes no orders and does
-/// nothing by the clock.
+/// The output of deliveries. While the channel is full they are gathered here, and the engine takes no orders
+/// and runs no periodic work.
 struct Outlet {
     deliveries: mpsc::Sender<Delivery>,
     waiting: RefCell<Delivery>,
@@ -244,7 +245,7 @@ impl Outlet {
         if !waiting.is_empty() {
             return waiting.append(delivery);
         }
-        // To a frontend that is gone nothing needs to be told.
+        // A closed frontend needs no deliveries.
         if let Err(mpsc::error::TrySendError::Full(delivery)) = self.deliveries.try_send(delivery) {
             *waiting = delivery;
             self.filled.notify_one();
@@ -268,7 +269,7 @@ impl Outlet {
         self.emptied.notify_one();
     }
 
-    /// Until nothing is gathered.
+    /// Waits until no delivery is gathered.
     async fn ready(&self) {
         while !self.waiting.borrow().is_empty() && !self.deliveries.is_closed() {
             self.emptied.notified().await;
@@ -277,5 +278,5 @@ impl Outlet {
 }
 
 #[cfg(test)]
-#[path = "thread_test.rs"]
+#[path = "thread_tests.rs"]
 mod tests;

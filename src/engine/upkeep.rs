@@ -1,4 +1,4 @@
-//! What an engine does by the clock: deletes keys that are due, forgets idempotent ids, and has the machines follow settings.
+//! Periodic work of an engine: deletes due keys, forgets idempotent ids, passes settings to the machines.
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
@@ -10,27 +10,27 @@ use crate::observe::latency::Event;
 use crate::state::answer::Answer;
 use crate::state::effects::{Effect, KeyEvent};
 
-/// Keys that one op deletes at the most, so that a round stays short.
+/// Maximum keys that one op deletes, so that a round stays short.
 const EXPIRE_LIMIT: u32 = 1000;
 
-/// Idempotent ids that one op forgets at the most, and how long they are left when they are due.
+/// Maximum idempotent ids that one op forgets, and the time for which due ids are kept.
 const FORGET_LIMIT: u32 = 10_000;
 const FORGET_AFTER_MS: u64 = 1000;
 
-/// Between two looks at the journal.
+/// Interval between two checks of the journal.
 const LOOK_MS: u64 = 1000;
 
 pub struct Upkeep {
-    /// Ops in flight that delete keys which are due.
+    /// Ops in flight that delete due keys.
     pub expiring: u32,
     /// Ops in flight that forget idempotent ids.
     pub forgetting: u32,
     pub expires_actively: bool,
-    /// CLIENT PAUSE of writes: the data stays as it is (Redis `PAUSE_ACTION_EXPIRE`).
+    /// CLIENT PAUSE of writes: data stays unchanged (Redis `PAUSE_ACTION_EXPIRE`).
     pub is_paused: bool,
-    /// DEBUG PAUSE-CRON: nothing is done by the clock.
+    /// DEBUG PAUSE-CRON: no periodic work runs.
     pub is_held: bool,
-    /// The frontend does not take what it is told: nothing is done by the clock that it would be told of.
+    /// The frontend does not take deliveries: periodic work with outcomes pauses.
     pub is_crowded: bool,
     look: Every,
     /// WAITAOF: requests that wait for the next sync, each with its deadline by the monotonic clock.
@@ -62,7 +62,7 @@ impl Upkeep {
         !self.syncs.is_empty()
     }
 
-    /// Everything that is written is synced: the requests that waited for it.
+    /// Everything written is synced: returns the requests that waited for it.
     pub fn take_synced(&mut self) -> Vec<RequestId> {
         self.syncs.drain(..).map(|(request, _)| request).collect()
     }
@@ -72,7 +72,7 @@ impl Upkeep {
     }
 }
 
-/// Ends waits for a sync whose time is over.
+/// Ends waits for a sync that have timed out.
 pub(super) fn end_overdue_syncs(engine: &mut Engine) {
     let now_ms = engine.context.clock.monotonic_ms();
     let is_over = |it: &(RequestId, Option<u64>)| it.1.is_some_and(|at| at <= now_ms);
@@ -83,7 +83,7 @@ pub(super) fn end_overdue_syncs(engine: &mut Engine) {
     }
 }
 
-/// Something that is done from time to time.
+/// A periodic job.
 pub struct Every {
     period_ms: u64,
     due_ms: u64,
@@ -94,8 +94,8 @@ impl Every {
         Every { period_ms, due_ms: 0 }
     }
 
-    /// Whether it is time, by a clock that only goes on; if so, the next time is a period later. Missed times are not
-    /// caught up with.
+    /// Whether the period has passed, by the monotonic clock; if so, the next run is one period later. Missed
+    /// runs are not made up.
     pub fn take_due(&mut self, now_ms: u64) -> bool {
         let is_due = now_ms >= self.due_ms;
         if is_due {
@@ -122,7 +122,7 @@ pub(super) fn tick(engine: &mut Engine) {
     }
 }
 
-/// Has the machines delete what is due. The op is logged, so that replicas agree on when a key went.
+/// Logs an op that deletes due keys, so that replicas agree on when a key was deleted.
 fn delete_expired(engine: &mut Engine) {
     let upkeep = &engine.upkeep;
     let is_off = upkeep.is_paused || !upkeep.expires_actively || upkeep.expiring > 0;
@@ -139,8 +139,8 @@ fn delete_expired(engine: &mut Engine) {
     }
 }
 
-/// Reads have found keys due: they are deleted now and not by the clock, so that their events follow soon. Not while writes
-/// are paused.
+/// Deletes keys that reads have found due, without waiting for the tick, so that their events follow soon.
+/// Not while writes are paused.
 pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
     if engine.upkeep.is_paused {
         return;
@@ -151,8 +151,9 @@ pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
     }
 }
 
-/// Has the machines forget idempotent ids that have been due for a second, so that a steady stream of them costs an op a
-/// second. No request finds an id that is due; this gives its memory back, on all replicas at the same place of the log.
+/// Logs an op that forgets idempotent ids. The ids have been due for a second, so a steady stream of them
+/// costs one op per second. Requests never find a due id; this op frees its memory, on all replicas at the
+/// same log position.
 fn forget_ids(engine: &mut Engine) {
     let upkeep = &engine.upkeep;
     if !upkeep.expires_actively || upkeep.forgetting > 0 || engine.context.latch.is_tripped() {
@@ -179,8 +180,8 @@ pub(super) fn expired(engine: &mut Engine, reply: &Answer, nanoseconds: u64) {
     }
 }
 
-/// Has the machines take over the settings of streams where they differ: those of nodes decide what `~` trims, and those
-/// of idempotency what a new stream remembers, so replicas must agree on them.
+/// Logs the stream settings where the machines have others. Node settings decide where `~` trims, and
+/// idempotency settings decide what a new stream remembers, so replicas must agree on them.
 pub(super) fn log_stream_settings(engine: &mut Engine) {
     let (entries, bytes, duration_s, ids) = {
         let config = engine.context.config.borrow();

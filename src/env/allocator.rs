@@ -1,11 +1,11 @@
-//! How much memory is allocated: the system's allocator, with a count.
+//! The allocator: the system's, with a count of allocated bytes.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// The system's allocator. Every thread counts for itself and adds what it has counted to the sum now and then, so that
-/// counting costs an addition.
+/// The system's allocator. Each thread counts for itself and adds its count to the sum now and then, so that
+/// counting costs one addition.
 struct Counting;
 
 #[global_allocator]
@@ -18,21 +18,21 @@ thread_local! {
     static PENDING: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Bytes that a thread counts before it adds them to the sum: how far [`allocated_bytes`] may be off for each thread.
+/// Bytes that a thread counts before it adds them to the sum: the error of [`allocated_bytes`] per thread.
 const PENDING_MAX: u64 = 64 * 1024;
 
-/// Bytes that the process has asked for and not given back.
+/// Bytes that the process has allocated and not freed.
 pub fn allocated_bytes() -> u64 {
     let pending = PENDING.try_with(Cell::get).unwrap_or(0);
     u64::try_from(ALLOCATED.load(Ordering::Relaxed) + pending).unwrap_or(0)
 }
 
-/// The most that there ever was.
+/// The maximum so far.
 pub fn peak_bytes() -> u64 {
     u64::try_from(PEAK.load(Ordering::Relaxed)).unwrap_or(0).max(allocated_bytes())
 }
 
-/// Gives memory that is not in use back to the system, as far as the allocator can.
+/// Returns unused memory to the system, as far as the allocator can.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
@@ -45,7 +45,7 @@ pub fn give_back() {
 
 #[inline]
 fn count(bytes: i64) {
-    // Nothing is counted while a thread is taken down.
+    // Nothing is counted while a thread is destroyed.
     let _ = PENDING.try_with(|pending| {
         let sum = pending.get() + bytes;
         if sum.unsigned_abs() < PENDING_MAX {
@@ -58,11 +58,11 @@ fn count(bytes: i64) {
     });
 }
 
-// SAFETY: everything is handed to the system's allocator as it came; counting allocates nothing.
+// SAFETY: all calls are passed on unchanged to the system's allocator; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as i64);
-        // SAFETY: the caller's promise is the one that is asked for.
+        // SAFETY: the caller's contract is the one of the called function.
         unsafe { System.alloc(layout) }
     }
 

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::model::time::TimeMs;
 
 pub trait Clock: Send + Sync {
-    /// Wall clock: may step back and forth.
+    /// The wall clock: may step back and forth.
     fn now(&self) -> TimeMs;
 
-    /// The same in microseconds, as far as the clock is that fine.
+    /// The same in microseconds, within the clock's resolution.
     fn now_micros(&self) -> u64 {
         self.now().0 * 1000
     }
 
-    /// Milliseconds since some fixed point of this process; never goes back.
+    /// Milliseconds since a fixed point of this process; never goes back.
     fn monotonic_ms(&self) -> u64 {
         self.monotonic_ns() / NANOSECONDS_PER_MS
     }
@@ -28,7 +28,8 @@ pub trait Clock: Send + Sync {
         self.monotonic_ns() / 1000
     }
 
-    /// Waits until [`Clock::monotonic_ns`] reaches the deadline. A deadline that has passed is ready at the first poll.
+    /// Waits until [`Clock::monotonic_ns`] reaches the deadline. A deadline that has passed is ready at the
+    /// first poll.
     fn sleep_until(&self, monotonic_ns: u64) -> Sleep;
 
     /// Waits for a duration that begins now.
@@ -37,23 +38,23 @@ pub trait Clock: Send + Sync {
         self.sleep_until(self.monotonic_ns().saturating_add(ns))
     }
 
-    /// A counter that runs evenly, for the durations of single commands: the cheapest clock that there is. Only
-    /// differences mean anything; see [`Clock::tick_length`].
+    /// A steady counter for the durations of single commands: the cheapest clock. Only differences have a
+    /// meaning; see [`Clock::tick_length`].
     fn ticks(&self) -> u64;
 
-    /// Whether [`Clock::ticks`] are [`cycles`]: whoever asks with every request reads those without a detour.
+    /// Whether [`Clock::ticks`] are [`cycles`]: the path of every request reads those directly.
     fn counts_cycles(&self) -> bool {
         false
     }
 
-    /// Nanoseconds of one of [`Clock::ticks`], times 2³². The longer the process runs, the more exact.
+    /// Nanoseconds of one of [`Clock::ticks`], times 2³². The precision grows with the age of the process.
     fn tick_length(&self) -> u64;
 }
 
 /// A timer; dropping it takes it off the clock.
 pub type Sleep = Pin<Box<dyn Future<Output = ()>>>;
 
-/// What the future returns, or `None` if `limit` passes first. A future that is ready wins against a timer that is.
+/// The result of the future, or `None` if `limit` passes first. A ready future wins against a ready timer.
 pub async fn timeout<F: Future>(clock: &dyn Clock, limit: Duration, future: F) -> Option<F::Output> {
     let mut timer = clock.sleep(limit);
     let mut future = std::pin::pin!(future);
@@ -75,11 +76,11 @@ const NANOSECONDS_PER_MS: u64 = 1_000_000;
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
-    /// The processor's counter at `start`, where it has one that can be trusted.
+    /// The processor's counter at `start`, if the processor has a reliable one.
     start_cycles: Option<u64>,
 }
 
-/// The counter is compared with the system's clock over no less than this.
+/// Minimum time over which the counter is compared with the system's clock.
 const CALIBRATION: Duration = Duration::from_millis(1);
 
 impl SystemClock {
@@ -110,7 +111,7 @@ impl Clock for SystemClock {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// A timer of tokio, with its resolution of a millisecond: never early. Runs in its runtime only.
+    /// A timer of tokio, with a resolution of one millisecond: never early. Works only in tokio's runtime.
     fn sleep_until(&self, monotonic_ns: u64) -> Sleep {
         match self.start.checked_add(Duration::from_nanos(monotonic_ns)) {
             Some(deadline) => Box::pin(tokio::time::sleep_until(deadline.into())),
@@ -141,7 +142,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// The processor's own counter: a quarter of what asking the system for the time costs. Only where
+/// The processor's own counter: a quarter of the cost of the system's clock. Only if
 /// [`Clock::counts_cycles`].
 #[inline]
 pub fn cycles() -> u64 {
@@ -152,7 +153,8 @@ pub fn cycles() -> u64 {
 mod cycles {
     use std::arch::x86_64::{__cpuid, _rdtsc};
 
-    /// Bit 8 of EDX in this leaf of CPUID: the counter runs evenly, whatever the processor's clock and sleep do.
+    /// Bit 8 of EDX in this leaf of CPUID: the counter is steady, independent of the processor's frequency
+    /// and sleep states.
     const INVARIANT_LEAF: u32 = 0x8000_0007;
     const INVARIANT_BIT: u32 = 1 << 8;
 
@@ -162,7 +164,7 @@ mod cycles {
         unsafe { _rdtsc() }
     }
 
-    /// `None` where the counter may change its pace.
+    /// `None` if the counter may change its pace.
     #[allow(unused_unsafe, reason = "safe since Rust 1.93")]
     pub fn read_if_even() -> Option<u64> {
         // SAFETY: every 64-bit processor has CPUID, and the highest leaf is asked for first.
@@ -173,7 +175,7 @@ mod cycles {
     }
 }
 
-/// Elsewhere the system's clock will do.
+/// Other architectures use the system's clock.
 #[cfg(not(target_arch = "x86_64"))]
 mod cycles {
     pub fn read() -> u64 {
@@ -200,7 +202,8 @@ mod tests {
         let ticks = clock.ticks() - first;
         let elapsed = started.elapsed().as_nanos() as f64;
         let measured = ((u128::from(ticks) * u128::from(length)) >> 32) as f64;
-        // The thread may have been taken off the processor between the two readings: the later one is never smaller.
+        // The thread may have been taken off the processor between the two readings: the later one is never
+        // smaller.
         assert!(measured <= elapsed * 1.05 && measured >= 19_000_000.0, "{measured} ns of {elapsed} ns");
     }
 

@@ -1,4 +1,4 @@
-//! Random numbers: for node ids and salts, never for anything that the state machine decides.
+//! Random numbers: for node ids and salts, never for decisions of the state machine.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub trait Entropy: Send + Sync {
     fn u64(&self) -> u64;
 
-    /// Bytes that nobody can guess, where the source is fit for that: passwords.
+    /// Unpredictable bytes, if the source is fit for passwords.
     fn fill(&self, bytes: &mut [u8]) {
         for piece in bytes.chunks_mut(8) {
             piece.copy_from_slice(&self.u64().to_le_bytes()[..piece.len()]);
@@ -21,8 +21,8 @@ pub struct SystemEntropy;
 
 impl Entropy for SystemEntropy {
     fn u64(&self) -> u64 {
-        // SipHash keyed from the system's generator. The counter makes draws of one thread differ even where the keys
-        // of two `RandomState`s are related (std increments them).
+        // SipHash keyed from the system's generator. The counter makes draws of one thread differ even where
+        // the keys of two `RandomState`s are related (std increments them).
         static DRAWS: AtomicU64 = AtomicU64::new(0);
         let mut hasher = RandomState::new().build_hasher();
         hasher.write_u64(DRAWS.fetch_add(1, Ordering::Relaxed));
@@ -33,7 +33,7 @@ impl Entropy for SystemEntropy {
     fn fill(&self, bytes: &mut [u8]) {
         let mut filled = 0;
         while filled < bytes.len() {
-            // A signal may cut it short; nothing else can fail once the system has started.
+            // A signal may cut it short; it cannot fail otherwise once the system has started.
             match rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()) {
                 Ok(count) => filled += count,
                 Err(rustix::io::Errno::INTR) => {}
@@ -43,7 +43,7 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// A seeded sequence (SplitMix64): the same seed gives the same numbers, for ever.
+/// A seeded sequence (SplitMix64): the same seed always gives the same numbers.
 #[derive(Debug)]
 pub struct SeededEntropy {
     state: AtomicU64,

@@ -1,5 +1,6 @@
-//! Files, as far as the journal and the checkpoints need them: positioned reads and writes, syncs, directory syncs,
-//! an exclusive lock. [`RealFs`] is the operating system, [`crate::env::sim_fs::SimFs`] the simulated disk of the tests.
+//! Files, as far as the journal and the checkpoints need them: positioned reads and writes, syncs, directory
+//! syncs, an exclusive lock. [`RealFs`] is the operating system, [`crate::env::sim_fs::SimFs`] the simulated
+//! disk of the tests.
 
 use std::fmt::Debug;
 use std::fs;
@@ -8,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What a disk writes as a whole, whatever happens: the unit of torn writes.
+/// The size that a disk writes atomically under all circumstances: the unit of torn writes.
 pub const SECTOR_BYTES: u64 = 512;
 
 /// How [`Fs::open`] opens.
@@ -28,14 +29,16 @@ pub trait Fs: Send + Sync + Debug {
     /// The names in a directory, sorted; names that are not UTF-8 are given with replacement characters.
     fn read_dir(&self, path: &Path) -> io::Result<Vec<String>>;
 
-    /// Makes the directory, and those above it where they are missing. An existing one is fine.
+    /// Creates the directory and its missing parents. An existing one is fine.
     fn create_dir_all(&self, path: &Path) -> io::Result<()>;
 
-    /// Replaces `to` if it exists. Durable only after [`Fs::sync_dir`] of the directory (S3); between two directories, of
-    /// the one that `to` is in first: then a power cut may leave both names, never none.
+    /// Replaces `to` if it exists. Durable only after [`Fs::sync_dir`] of the directory (docs/reliability.md
+    /// S3). Between two directories, sync the one of `to` first: then a power cut may leave both names, never
+    /// none.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file a second name, which must not exist. Durable only after [`Fs::sync_dir`] of its directory.
+    /// Gives a file a second name, which must not exist. Durable only after [`Fs::sync_dir`] of its
+    /// directory.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     fn remove_file(&self, path: &Path) -> io::Result<()>;
@@ -45,14 +48,14 @@ pub trait Fs: Send + Sync + Debug {
 
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// Takes the exclusive lock of a lock file, which is made if it is missing. Held until dropped.
+    /// Takes the exclusive lock of a lock file, which is created if missing. Held until dropped.
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError>;
 
-    /// Lets those read and write `to` who may read and write `from`.
+    /// Gives `to` the permissions of `from`.
     fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()>;
 }
 
-/// An open file. Shared, because a sync may run on another thread while the owner goes on writing.
+/// An open file. Shared, because a sync may run on another thread while the owner continues to write.
 pub trait File: Send + Sync + Debug {
     /// Reads up to `buffer.len()` bytes; fewer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -60,8 +63,9 @@ pub trait File: Send + Sync + Debug {
     /// Writes all bytes, or fails having written any part of them.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes the written bytes durable, and the length as far as reading them needs it (fdatasync). After an error
-    /// nothing is known about any write since the last good sync, and no later sync tells (S2).
+    /// Makes the written bytes durable, and the length as far as reading them needs it (fdatasync). After an
+    /// error the state of every write since the last good sync is unknown, and no later sync reports it
+    /// (docs/reliability.md S2).
     fn sync_data(&self) -> io::Result<()>;
 
     /// Bytes up to the end of the file.
@@ -72,12 +76,12 @@ pub trait File: Send + Sync + Debug {
     }
 }
 
-/// A held lock; dropping it lets go.
+/// A held lock; dropping it releases it.
 pub trait Lock: Send + Sync + Debug {}
 
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// Somebody else holds it; the process id as the holder wrote it into the lock file.
+    /// Another process holds it; its process id as written into the lock file.
     #[error("held by another process")]
     Held { pid: Option<u32> },
     #[error(transparent)]
@@ -148,7 +152,7 @@ impl Fs for RealFs {
             }
             Err(error) => return Err(LockError::Io(error.into())),
         }
-        // The number is for people only: what holds is the lock, which ends with the process.
+        // The number is informative only: the lock itself counts, and it ends with the process.
         file.set_len(0)?;
         file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
         Ok(Box::new(RealLock { _file: file }))

@@ -1,7 +1,7 @@
 //! A clock that stands still until it is moved: the time of tests and of the simulation.
 //!
-//! Timers fire only when the clock moves: by deadline, those with the same deadline in the order in which they were made.
-//! The wall clock may step without the monotonic one.
+//! Timers fire only when the clock moves: by deadline, those with the same deadline in the order in which
+//! they were made. The wall clock may step without the monotonic one.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -38,7 +38,8 @@ impl ManualClock {
         clock
     }
 
-    /// A clock with the same monotonic time and the same timers, and a wall clock of its own: that of another machine.
+    /// A clock with the same monotonic time and the same timers, and a wall clock of its own: that of another
+    /// machine.
     pub fn with_own_wall(&self, now: TimeMs) -> ManualClock {
         let clock = ManualClock { time: Arc::clone(&self.time), wall_ahead_us: Arc::default() };
         clock.set(now);
@@ -56,8 +57,8 @@ impl ManualClock {
         self.advance_to(now_ns.saturating_add(nanoseconds(duration)));
     }
 
-    /// Moves both clocks to the deadline of the next timer and fires the timers that are due. Returns the deadline in
-    /// monotonic nanoseconds; `None` if no task waits for a timer.
+    /// Moves both clocks to the deadline of the next timer and fires the timers that are due. Returns the
+    /// deadline in monotonic nanoseconds; `None` if no task waits for a timer.
     pub fn advance_to_next_timer(&self) -> Option<u64> {
         let deadline_ns = self.next_timer()?;
         self.advance_to(deadline_ns);
@@ -69,8 +70,8 @@ impl ManualClock {
         self.time().timers.first_key_value().map(|(&(deadline_ns, _), _)| deadline_ns)
     }
 
-    /// Moves both clocks until the monotonic one shows this time, and fires the timers that are due by then. A time that
-    /// has passed moves nothing.
+    /// Moves both clocks until the monotonic one shows this time, and fires the timers that are due by then.
+    /// A time that has passed moves nothing.
     pub fn advance_to(&self, monotonic_ns: u64) {
         let mut time = self.time();
         time.now_ns = time.now_ns.max(monotonic_ns);
@@ -94,8 +95,8 @@ impl ManualClock {
         self.wall_ahead_us.fetch_add(ms.saturating_mul(1000), Ordering::SeqCst);
     }
 
-    /// Stands for work that blocks its thread, such as a sync. On a simulated thread it delays the outcome of that thread's
-    /// work; elsewhere it advances the clock.
+    /// Stands for work that blocks its thread, such as a sync. On a simulated thread it delays the outcome of
+    /// that thread's work; elsewhere it advances the clock.
     pub fn spend(&self, duration: Duration) {
         let mut time = self.time();
         match &mut time.elsewhere_ns {
@@ -107,8 +108,8 @@ impl ManualClock {
         }
     }
 
-    /// Does the work of a simulated thread and returns the time that the work spent. The clock stands still: the caller
-    /// delays the outcome by that time. Panics when nested.
+    /// Does the work of a simulated thread and returns the time that the work spent. The clock stands still:
+    /// the caller delays the outcome by that time. Panics when nested.
     pub fn elsewhere<T>(&self, work: impl FnOnce() -> T) -> (T, Duration) {
         let is_nested = self.time().elsewhere_ns.replace(0).is_some();
         assert!(!is_nested, "a simulated thread runs inside another one");

@@ -1,7 +1,7 @@
-//! The scheduling of threads that must not stand in the worker's way.
+//! Priorities of background threads.
 
-/// Has the calling thread yield to others where processors are few: it writes checkpoints or makes files ready. What the
-/// system does not grant is no loss.
+/// Lowers the calling thread's priority where processors are few: it writes checkpoints or prepares files. If
+/// the system refuses, nothing is lost.
 pub fn lower_own() {
     // On Linux the priority belongs to the thread.
     let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);

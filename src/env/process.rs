@@ -2,26 +2,26 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors beside those of clients: listeners, the journal, checkpoints, the runtime's own (Redis
+/// Descriptors besides those of clients: listeners, the journal, checkpoints, the runtime (Redis
 /// `CONFIG_MIN_RESERVED_FDS`).
 const FILES_RESERVED: u64 = 32;
 
-/// How many clients of those wanted may be connected at once, at least 1: each takes a descriptor. Raises the limit of open files
-/// for them as far as the system allows.
+/// How many of the wanted clients may be connected at once, at least 1: each takes a descriptor. Raises the
+/// limit of open files as far as the system allows.
 pub fn files_for_clients(wanted: u64) -> u64 {
     let allowed = raise_file_limit(wanted.saturating_add(FILES_RESERVED));
     allowed.saturating_sub(FILES_RESERVED).clamp(1, wanted.max(1))
 }
 
-/// Raises the limit of open files to `wanted`, or as near as the system allows. Returns what is allowed now, which may be
-/// more.
+/// Raises the limit of open files to `wanted`, or as near as the system allows. Returns the limit in force,
+/// which may be higher.
 fn raise_file_limit(wanted: u64) -> u64 {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let allowed = current.unwrap_or(u64::MAX);
     if allowed >= wanted {
         return allowed;
     }
-    // Only root may raise the hard limit: try both, then up to it.
+    // Only root may raise the hard limit: try both, then the soft limit up to it.
     let both = Rlimit { current: Some(wanted), maximum: maximum.map(|most| most.max(wanted)) };
     if setrlimit(Resource::Nofile, both).is_ok() {
         return wanted;

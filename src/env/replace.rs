@@ -1,15 +1,15 @@
-//! Files that people edit too, replaced as a whole: the settings file, the file of users.
+//! Atomic replacement of files that people edit too: the settings file, the users file.
 
 use crate::env::fs::{Fs, OpenMode};
 use std::io;
 use std::path::Path;
 
-/// Gives the file other contents: after an error, or a crash at any moment, it is the one before or the one after. Who may
-/// read it stays as it was.
+/// Replaces the contents of the file: after an error, or a crash at any moment, it has the old contents or
+/// the new ones. Its permissions stay.
 ///
 /// # Errors
 ///
-/// Those of the disk; nothing is left beside the file.
+/// Errors of the disk; no temporary file is left.
 pub fn replace_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -23,12 +23,12 @@ pub fn replace_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn write_and_rename(fs: &dyn Fs, path: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
     if fs.exists(temporary)? {
-        // Of a time that did not end.
+        // Left by a replacement that did not finish.
         fs.remove_file(temporary)?;
     }
     let file = fs.open(temporary, OpenMode::CreateNew)?;
     if fs.exists(path)? {
-        // Before there is anything to read: it may be about passwords.
+        // Before the file has content, which may include passwords.
         fs.copy_permissions(path, temporary)?;
     }
     file.write_at(bytes, 0)?;

@@ -1,5 +1,5 @@
-//! What is on a simulated disk: the names and the bytes of its files, as the running system sees them and as a power
-//! cut leaves them. [`crate::env::sim_fs`] is how the disk is used.
+//! The contents of a simulated disk: names and bytes of its files, as seen by the running system and as left
+//! by a power cut. [`crate::env::sim_fs`] is its interface.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,22 +22,22 @@ pub struct Disk {
     pub writes: u64,
     pub reads: u64,
     pub log: Vec<String>,
-    /// Handles and locks of a process that is gone are dead.
+    /// Handles and locks of an ended process are invalid.
     pub incarnation: u64,
     pub locks: BTreeSet<PathBuf>,
     /// By the number of the sync.
     pub sync_script: BTreeMap<u64, SyncScript>,
-    /// Of every sync that has no script.
+    /// The duration of every sync without a script.
     pub sync_time: Duration,
     pub clock: Option<ManualClock>,
     pub capacity_bytes: Option<u64>,
-    /// Whether a new directory has to be synced into the one above it.
+    /// Whether a new directory must be synced into its parent.
     pub has_directory_durability: bool,
     inodes: BTreeMap<u64, Inode>,
     inodes_made: u64,
     live: Names,
     durable: Names,
-    /// What is in `live` and not in `durable`, oldest first.
+    /// Changes in `live` that are not in `durable`, oldest first.
     changes: Vec<Change>,
     /// The write at which the process died, if it died at one.
     interrupted: Option<Interrupted>,
@@ -69,9 +69,10 @@ enum Change {
     File(PathBuf, u64),
     Directory(PathBuf),
     Remove(PathBuf),
-    /// Both names in one directory: it arrives as a whole.
+    /// Both names are in one directory: the rename arrives as a whole.
     Rename(PathBuf, PathBuf, u64),
-    /// Between two directories. The new name arrives first, and the old name may outlive a power cut beside it.
+    /// Between two directories. The new name arrives first, and the old name may outlive a power cut beside
+    /// it.
     Move(PathBuf, PathBuf, u64),
 }
 
@@ -114,7 +115,7 @@ impl Names {
 }
 
 impl Change {
-    /// The directory in which the change shows; of a move, where the file comes to.
+    /// The directory in which the change shows; for a move, the destination.
     fn directory(&self) -> &Path {
         match self {
             Change::File(path, _) | Change::Directory(path) | Change::Remove(path) => directory_of(path),
@@ -134,7 +135,8 @@ fn directory_of(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-/// The path under which the disk knows a file: `./a` and `a` are one file. The empty path is an error, as on Linux.
+/// The path under which the disk knows a file: `./a` and `a` are one file. The empty path is an error, as on
+/// Linux.
 fn place(path: &Path) -> io::Result<PathBuf> {
     if path.as_os_str().is_empty() {
         return Err(not_found(path));
@@ -209,8 +211,8 @@ impl Disk {
         self.interrupted = None;
     }
 
-    /// Counts an operation and fails it if the process is dead by now. A write that meets its death may still get part
-    /// of its bytes onto the disk, so that is its own business.
+    /// Counts an operation, and fails it if the process is dead. A write at the moment of death may still
+    /// reach the disk in part, so the write handles that itself.
     pub fn operate(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
         self.operations += 1;
         self.check_alive()?;
@@ -229,7 +231,7 @@ impl Disk {
         self.faults.crash_at_operation.is_some_and(|at| self.operations >= at)
     }
 
-    /// The power fails: of what was not durable the seed keeps a part.
+    /// The power fails: the seed selects which changes that were not durable survive.
     pub fn cut_power(&mut self) {
         self.end_process();
         self.faults = Faults::default();
@@ -251,8 +253,8 @@ impl Disk {
         self.durable.prune();
         self.live = self.durable.clone();
         for inode in self.inodes.values_mut() {
-            // A sector that arrived holds everything that was written to it by then: a later write to a sector does
-            // not arrive without the earlier ones.
+            // A sector that arrived holds everything that was written to it by then: a later write to a
+            // sector does not arrive without the earlier ones.
             let mut lost = BTreeSet::new();
             for (offset, bytes) in std::mem::take(&mut inode.unsynced) {
                 let keep_percent = [0, 20, 50, 80, 100][self.entropy.below(5) as usize];
@@ -266,12 +268,12 @@ impl Disk {
         self.log.push("crash".into());
     }
 
-    /// The process dies and the system goes on: what it has written is there, durable or not.
+    /// The process dies and the system continues: its writes remain, durable or not.
     pub fn kill_process(&mut self) {
         self.end_process();
         self.faults.crash_at_operation = None;
         if let Some(Interrupted { inode, live_before }) = self.interrupted.take() {
-            // Of the write that it was in, the system has done a part.
+            // The system has done a part of the interrupted write.
             let inode = self.inodes.get_mut(&inode).expect("a file that is written to has an inode");
             let (offset, bytes) = inode.unsynced.last_mut().expect("the write is not synced");
             bytes.truncate(self.entropy.below(bytes.len() as u64 + 1) as usize);
@@ -325,7 +327,7 @@ impl Disk {
         if self.live.directories.contains(&found) { Ok(found) } else { Err(not_found(path)) }
     }
 
-    /// Where a name may be put.
+    /// The position for a new name.
     fn free_place(&self, path: &Path) -> io::Result<PathBuf> {
         let found = place(path)?;
         if self.live.directories.contains(&found) {
@@ -407,9 +409,9 @@ impl Disk {
     pub fn sync_directory(&mut self, path: &Path) -> io::Result<()> {
         let path = self.directory(path)?;
         let changes = std::mem::take(&mut self.changes);
-        // Per directory, the end of the changes that become durable. A file that moves away from the synced directory
-        // becomes durable in its new directory, and so must every earlier change there: replayed later, an earlier change
-        // would undo the move.
+        // Per directory, the end of the changes that become durable. A file that moves away from the synced
+        // directory becomes durable in its new directory, and so must every earlier change there: replayed
+        // later, an earlier change would undo the move.
         let mut synced = BTreeMap::from([(path, changes.len())]);
         let (mut applied, mut rest) = (Vec::new(), Vec::new());
         for (at, change) in changes.into_iter().enumerate().rev() {
@@ -450,8 +452,8 @@ impl Disk {
         inode.unsynced.push((offset, bytes.to_vec()));
     }
 
-    /// Makes the bytes of a file durable, or, if the sync fails, loses them: the pages are clean then, and the bytes are
-    /// nowhere but in memory.
+    /// Makes the bytes of a file durable. A failed sync loses them: their pages are clean afterwards, and the
+    /// bytes exist only in memory.
     pub fn sync(&mut self, inode: u64, fails: bool) {
         let inode = self.inodes.get_mut(&inode).expect("an open file has an inode");
         for (offset, bytes) in std::mem::take(&mut inode.unsynced) {
@@ -461,7 +463,7 @@ impl Disk {
         }
     }
 
-    /// How many of the bytes find space.
+    /// How many of the bytes have space.
     pub fn room_for(&self, inode: u64, bytes: usize, offset: u64) -> usize {
         let len = self.inodes[&inode].live.len() as u64;
         let free = self.free_bytes().saturating_add(len);

@@ -1,14 +1,14 @@
 //! Runs futures on one thread, always in the same order: the scheduler of the simulation.
 //!
-//! Ready tasks take turns first in, first out or, with a seed, in an order that the seed draws. The executor never asks
-//! the operating system: tasks wait for each other, for a [`ManualClock`], for a [`crate::env::sim_pipe`] or for
-//! [`crate::env::sim_threads`].
+//! Ready tasks take turns first in, first out or, with a seed, in an order that the seed draws. The executor
+//! never asks the operating system: tasks wait for each other, for a [`ManualClock`], for a
+//! [`crate::env::sim_pipe`] or for [`crate::env::sim_threads`].
 //!
 //! Tasks belong to groups. A group stands for a process: killing it drops all its tasks at once.
 //!
-//! `tokio::sync` works here, and so does `tokio::task::spawn_local` inside a `LocalSet` that is one of the tasks.
-//! `tokio::time` and `tokio::net` do not, because they need tokio's runtime, and a `select!` that is not `biased` draws
-//! random numbers.
+//! `tokio::sync` works here, and so does `tokio::task::spawn_local` inside a `LocalSet` that is one of the
+//! tasks. `tokio::time` and `tokio::net` do not, because they need tokio's runtime, and a `select!` that is
+//! not `biased` draws random numbers.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -36,7 +36,7 @@ pub struct SimGroup {
     number: u64,
 }
 
-/// What becomes of a task: what it returned, or `None` if it was killed. Dropping it leaves the task alone.
+/// The result of a task: its return value, or `None` if it was killed. Dropping it does not affect the task.
 #[derive(Debug)]
 pub struct SimTask<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
@@ -66,7 +66,7 @@ enum Outcome<T> {
     Killed,
 }
 
-/// Numbers of the tasks that are ready, in the order in which they became so.
+/// Numbers of the ready tasks, in the order in which they became ready.
 #[derive(Debug, Default)]
 struct Ready {
     queue: Mutex<VecDeque<u64>>,
@@ -78,7 +78,8 @@ struct TaskWaker {
     is_queued: AtomicBool,
 }
 
-/// After this many turns without a tick of the clock, the executor assumes that tasks wake each other for ever.
+/// After this many turns without a tick of the clock, the executor assumes that tasks wake each other without
+/// end.
 const TURNS_MAX: u64 = 10_000_000;
 
 /// The group of [`SimExecutor::spawn`].
@@ -146,8 +147,8 @@ impl SimExecutor {
         self.turns() - before
     }
 
-    /// Runs a task to its end, and moves the clock from timer to timer when every task waits. `None` if the task can
-    /// never end: there is no timer left.
+    /// Runs a task to its end, and moves the clock from timer to timer when every task waits. `None` if the
+    /// task can never end: there is no timer left.
     pub fn run_until<F: Future + 'static>(&self, clock: &ManualClock, future: F) -> Option<F::Output> {
         let task = self.spawn(future);
         loop {
@@ -159,7 +160,7 @@ impl SimExecutor {
         }
     }
 
-    /// Runs everything for so long in simulated time.
+    /// Runs everything for this duration of simulated time.
     pub fn run_for(&self, clock: &ManualClock, duration: Duration) {
         let ns = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let end_ns = clock.monotonic_ns().saturating_add(ns);
@@ -184,8 +185,8 @@ impl SimGroup {
         Rc::clone(&self.shared).spawn(self.number, future)
     }
 
-    /// Drops all tasks of the group, in the order of their age; the one that calls this ends at its next await. Destructors
-    /// run, which a process that is killed has none of: end the process's disk first ([`crate::env::sim_fs::SimFs::kill`]).
+    /// Drops all tasks of the group, oldest first; a calling task ends at its next await. Destructors run,
+    /// unlike in a killed process: end the process's disk first ([`crate::env::sim_fs::SimFs::kill`]).
     pub fn kill(&self) {
         self.shared.killed.borrow_mut().insert(self.number);
         self.shared.kill(|group| group == self.number);
@@ -236,11 +237,11 @@ impl Shared {
                     task.future = Some(future);
                     return true;
                 }
-                // It was killed meanwhile, by itself.
+                // The task killed itself meanwhile.
                 (Poll::Pending, None) => None,
                 (Poll::Ready(()), _) => tasks.remove(&number),
             };
-            // What is dropped with it may start tasks and wake them.
+            // Destructors may start and wake tasks.
             drop(tasks);
             drop(ended);
             return true;
@@ -278,7 +279,7 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// Says that a task was killed, unless it said what it returned.
+/// Reports that a task was killed, unless it has returned.
 struct Ending<T> {
     outcome: Rc<RefCell<Outcome<T>>>,
 }
@@ -307,7 +308,7 @@ impl<T> SimTask<T> {
         !matches!(*self.outcome.borrow(), Outcome::Running(_))
     }
 
-    /// What it returned; once.
+    /// Its return value; once.
     pub fn take(&self) -> Option<T> {
         let mut outcome = self.outcome.borrow_mut();
         match &*outcome {

@@ -1,18 +1,20 @@
-//! A simulated disk: every file has a live image (what the process reads) and a durable one (what a power cut leaves).
+//! A simulated disk: every file has a live image (what the process reads) and a durable one (what a power cut
+//! leaves).
 //!
 //! * Written bytes become durable with the file's sync, names with the directory's sync.
-//! * [`SimFs::crash`] cuts the power and makes any legal state: of each unsynced write any subset of its 512-byte sectors,
-//!   of the unsynced directory changes any subset. Which, follows from the seed.
+//! * [`SimFs::crash`] cuts the power and makes any legal state: of each unsynced write any subset of its
+//!   512-byte sectors, of the unsynced directory changes any subset. Which, follows from the seed.
 //! * [`SimFs::kill`] ends the process: what it wrote is still there for the next one, and still not durable.
-//! * Faults: the nth sync fails and drops its writes while their pages look clean (S2); the nth write finds the disk
-//!   full (S12); from the nth operation on everything fails, as for a process that has died. [`SimFs::script_sync`] has
-//!   more about syncs, [`SimFs::set_capacity`] is a disk of a certain size.
+//! * Faults: the nth sync fails and drops its writes while their pages look clean (docs/reliability.md S2);
+//!   the nth write finds the disk full (docs/reliability.md S12); from the nth operation on everything fails,
+//!   as for a process that has died. [`SimFs::script_sync`] has more about syncs, [`SimFs::set_capacity`] is
+//!   a disk of a certain size.
 //! * Every operation that changes something is counted and logged, so that a test can crash at each of them.
 //!
 //! Directories themselves are durable at once, unless the disk is made [`SimFs::with_directory_durability`].
 //!
-//! A move between directories that were not synced may leave both names, never none: every journaling file system has at
-//! least that. A sync of a file does not make its name durable, though it does on some.
+//! A move between directories that were not synced may leave both names, never none: every journaling file
+//! system has at least that. A sync of a file does not make its name durable, though it does on some.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,11 +25,11 @@ use crate::env::fs::{File, Fs, Lock, LockError, OpenMode};
 use crate::env::manual_clock::ManualClock;
 use crate::env::sim_disk::{self, Disk};
 
-/// Clones are the same disk.
+/// A new directory is durable only after a sync of its parent; before that, a power cut loses its content.
 #[derive(Debug, Clone)]
 pub struct SimFs {
     disk: Arc<Mutex<Disk>>,
-    /// The process that this handle ends with; `None` is the test, which outlives all.
+    /// The clock that syncs advance.
     incarnation: Option<u64>,
 }
 
@@ -46,7 +48,7 @@ pub struct Faults {
     pub fail_read: Option<u64>,
 }
 
-/// How one sync of a file goes.
+/// The script of one sync of a file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SyncScript {
     /// Simulated time, whether it fails or not.
@@ -59,7 +61,8 @@ impl SimFs {
         SimFs { disk: Arc::new(Mutex::new(Disk::new(seed))), incarnation: None }
     }
 
-    /// A new directory is durable only when the one above it is synced; with it, a power cut loses what is in it.
+    /// A new directory is durable only when the one above it is synced; with it, a power cut loses what is in
+    /// it.
     pub fn with_directory_durability(self) -> SimFs {
         self.disk().has_directory_durability = true;
         self
@@ -71,8 +74,8 @@ impl SimFs {
         self
     }
 
-    /// A handle for the process that uses the disk now. After [`SimFs::kill`] or [`SimFs::crash`] it does nothing more,
-    /// so that neither destructors nor a thread of a dead process reach the disk.
+    /// A handle for the process that uses the disk now. After [`SimFs::kill`] or [`SimFs::crash`] it has no
+    /// effect, so that neither destructors nor a thread of a dead process reach the disk.
     pub fn process(&self) -> SimFs {
         let incarnation = self.disk().incarnation;
         SimFs { disk: Arc::clone(&self.disk), incarnation: Some(incarnation) }
@@ -95,27 +98,27 @@ impl SimFs {
         self.disk().set_faults(faults);
     }
 
-    /// Says how the nth sync of a file goes, counted from 1 since the disk was made. A disk whose syncs take time needs a
-    /// clock.
+    /// Scripts the nth sync of a file, counted from 1 since the disk was made. A disk whose syncs take time
+    /// needs a clock.
     pub fn script_sync(&self, nth: u64, script: SyncScript) {
         let mut disk = self.disk();
         assert!(script.takes.is_zero() || disk.clock.is_some(), "time passes on a clock only");
         disk.sync_script.insert(nth, script);
     }
 
-    /// What every sync of a file takes that has no script, in simulated time.
+    /// The simulated duration of every sync without a script.
     pub fn set_sync_time(&self, takes: Duration) {
         let mut disk = self.disk();
         assert!(takes.is_zero() || disk.clock.is_some(), "time passes on a clock only");
         disk.sync_time = takes;
     }
 
-    /// Bytes that all files together may have. A write that goes beyond writes what there is room for.
+    /// Maximum bytes of all files together. A write beyond it writes only what fits.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.disk().capacity_bytes = bytes;
     }
 
-    /// Operations that changed something, since the disk was made.
+    /// Operations that changed the disk, since it was made.
     pub fn operations(&self) -> u64 {
         self.disk().operations
     }
@@ -132,25 +135,26 @@ impl SimFs {
         self.disk().writes
     }
 
-    /// What was done, oldest first.
+    /// The operations, oldest first.
     pub fn log(&self) -> Vec<String> {
         self.disk().log.clone()
     }
 
-    /// The power fails and comes back: what was not durable is kept or lost by the seed, open handles and locks are
-    /// dead, faults and scripts are cleared.
+    /// The power fails and returns: the seed decides which changes that were not durable survive; open
+    /// handles and locks are invalid; faults and scripts are cleared.
     pub fn crash(&self) {
         self.disk().cut_power();
     }
 
-    /// The process dies and the system goes on: open handles and locks are dead, bytes and names are as the process left
-    /// them, and durable only where they were. A write that the process died at is done in part. Of the faults,
-    /// `crash_at_operation` is cleared.
+    /// The process dies and the system continues: open handles and locks are invalid; bytes and names stay as
+    /// the process left them, durable only where they were before. A write at which the process died is done
+    /// in part. Of the faults, `crash_at_operation` is cleared.
     pub fn kill(&self) {
         self.disk().kill_process();
     }
 
-    /// An independent disk with the live files of this one, all of them durable: a point to start many trials from.
+    /// An independent disk with the live files of this one, all of them durable: a starting point for many
+    /// trials.
     pub fn fork(&self, seed: u64) -> SimFs {
         let fork = self.disk().fork(seed);
         SimFs { disk: Arc::new(Mutex::new(fork)), incarnation: None }
@@ -254,7 +258,7 @@ impl Fs for SimFs {
     }
 
     fn copy_permissions(&self, _from: &Path, _to: &Path) -> io::Result<()> {
-        // Everybody may do everything here.
+        // The simulated disk has no permissions.
         Ok(())
     }
 }
@@ -301,7 +305,7 @@ impl File for SimFile {
             return result;
         }
         if result.is_err() {
-            // The write at which the process dies may be on its way already.
+            // The write at which the process dies may be in progress already.
             disk.write(self.inode, bytes, offset, true);
             return result;
         }
@@ -362,5 +366,5 @@ impl std::fmt::Display for SimFs {
 }
 
 #[cfg(test)]
-#[path = "sim_fs_test.rs"]
+#[path = "sim_fs_tests.rs"]
 mod tests;

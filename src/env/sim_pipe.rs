@@ -1,13 +1,13 @@
 //! A simulated socket: a connection in memory, with the semantics of tokio's halves over TCP on Linux.
 //!
-//! * Each way has a buffer of fixed size. A writer that finds it full gets `WouldBlock`, or waits.
-//! * Shutting down, or dropping the write half, lets the peer read what was sent and then the end.
-//! * Dropping both halves closes the connection: with bytes that were not read it is reset, otherwise it ends, and bytes
-//!   that come later are answered with a reset.
-//! * A reset lets the peer read what has arrived. Then one call gets `ConnectionReset`, unless an end had come before; reads
-//!   after that meet the end, writes `BrokenPipe`.
+//! * Each direction has a buffer of fixed size. A writer that finds it full gets `WouldBlock`, or waits.
+//! * After a shutdown or a drop of the write half, the peer reads the sent bytes and then the end.
+//! * Dropping both halves closes the connection: with unread bytes it is reset, otherwise it ends, and later
+//!   bytes are answered with a reset.
+//! * After a reset the peer can still read what has arrived. Then one call gets `ConnectionReset`, unless an
+//!   end had come before; later reads return the end, later writes `BrokenPipe`.
 //!
-//! The [`SimLink`] is the network in between: it holds back what is under way, or breaks the connection.
+//! The [`SimLink`] is the network in between: it delays bytes in transit, or breaks the connection.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,7 +17,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A connection whose ways hold `capacity` bytes each.
+/// A connection with `capacity` bytes in each direction.
 pub fn pair(capacity: usize) -> (SimSocket, SimSocket, SimLink) {
     assert!(capacity > 0, "a pipe without room never moves a byte");
     let pipe = Rc::new(RefCell::new(Pipe { ways: [Way::new(capacity), Way::new(capacity)] }));
@@ -40,7 +40,7 @@ pub struct SimReadHalf {
     end: Rc<End>,
 }
 
-/// Dropping it shuts down this way of the connection.
+/// Dropping it shuts down this direction of the connection.
 #[derive(Debug)]
 pub struct SimWriteHalf {
     end: Rc<End>,
@@ -56,7 +56,7 @@ pub struct SimLink {
 #[derive(Debug)]
 struct End {
     pipe: Rc<RefCell<Pipe>>,
-    /// Sends on the way of this number, receives on the other one.
+    /// Sends in the direction of this number, receives from the other one.
     side: usize,
 }
 
@@ -69,22 +69,22 @@ struct Pipe {
 #[derive(Debug)]
 struct Way {
     capacity: usize,
-    /// What was sent and is not read; the first `arrived` bytes are at the reader.
+    /// Bytes that were sent and not read; the first `arrived` bytes are at the reader.
     bytes: VecDeque<u8>,
     arrived: usize,
     sent_ending: Ending,
     arrived_ending: Ending,
-    /// The reader has been told that the connection was reset, or is not to be told.
+    /// The reader has received the reset, or must not receive it.
     is_reset_told: bool,
     /// Both halves of the reading side are dropped.
     is_reader_gone: bool,
-    /// The network lets nothing arrive.
+    /// The network delivers nothing.
     is_held: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
 
-/// How a way ends; a later one replaces an earlier one.
+/// The end of a direction; a later one replaces an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Ending {
     Open,
@@ -122,7 +122,7 @@ impl Way {
 }
 
 impl Pipe {
-    /// Lets what was sent on a way arrive, unless it is held.
+    /// Delivers the sent bytes of a direction, unless it is held.
     fn deliver(&mut self, side: usize) {
         let way = &mut self.ways[side];
         if way.is_held {
@@ -138,7 +138,7 @@ impl Pipe {
             self.end(1 - side, Ending::Reset);
         }
         if self.ways[side].arrived_ending == Ending::Reset {
-            // Its receiver writes in vain from now on.
+            // Later writes of its receiver fail.
             self.ways[1 - side].wake_writer();
         }
     }
@@ -146,7 +146,7 @@ impl Pipe {
     fn end(&mut self, side: usize, ending: Ending) {
         let way = &mut self.ways[side];
         if way.sent_ending < ending {
-            // Behind an end, Linux reports no reset.
+            // After an end, Linux reports no reset.
             way.is_reset_told = way.sent_ending == Ending::Finished;
             way.sent_ending = ending;
             way.wake_writer();
@@ -154,14 +154,14 @@ impl Pipe {
         }
     }
 
-    /// The error that a call of this side meets after a reset: told once.
+    /// The error of this side's next call after a reset: reported once.
     fn take_reset(&mut self, side: usize) -> Option<io::Error> {
         let way = &mut self.ways[1 - side];
         let is_told = way.arrived_ending != Ending::Reset || std::mem::replace(&mut way.is_reset_told, true);
         (!is_told).then(|| io::ErrorKind::ConnectionReset.into())
     }
 
-    /// Takes as many bytes as there is room for; `WouldBlock` if there is none.
+    /// Accepts as many bytes as there is room for; `WouldBlock` without room.
     fn write(&mut self, side: usize, bytes: &[u8]) -> io::Result<usize> {
         if let Some(error) = self.take_reset(side) {
             return Err(error);
@@ -210,7 +210,7 @@ impl Pipe {
         incoming.wake_writer();
         if was_unread {
             let outgoing = &mut self.ways[side];
-            // What has not arrived never will.
+            // Bytes in transit are lost.
             outgoing.bytes.truncate(outgoing.arrived);
             self.end(side, Ending::Reset);
         } else {
@@ -227,7 +227,7 @@ impl Drop for End {
 
 impl Drop for SimWriteHalf {
     fn drop(&mut self) {
-        // The connection is closed right after, if this is the last half: bytes that were not read make it a reset.
+        // The last half closes the connection right after this: unread bytes make it a reset.
         if Rc::strong_count(&self.end) > 1 {
             self.shut_down();
         }
@@ -235,7 +235,7 @@ impl Drop for SimWriteHalf {
 }
 
 impl SimWriteHalf {
-    /// Sends what there is room for: a number of bytes above 0, or `WouldBlock`.
+    /// Sends as much as there is room for: a number of bytes above 0, or `WouldBlock`.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.end.pipe.borrow_mut().write(self.end.side, bytes)
     }
@@ -245,7 +245,7 @@ impl SimWriteHalf {
         self.end.pipe.borrow_mut().end(self.end.side, Ending::Finished);
     }
 
-    /// Whether the peer's end has arrived, though what it sent before may not be read yet.
+    /// Whether the peer's end has arrived, even if earlier bytes are still unread.
     pub fn has_peer_closed(&self) -> bool {
         self.end.pipe.borrow().ways[1 - self.end.side].arrived_ending != Ending::Open
     }
@@ -279,7 +279,7 @@ impl AsyncWrite for SimWriteHalf {
         }
     }
 
-    /// Nothing waits here: what was taken is under way.
+    /// Nothing waits here: accepted bytes are in transit.
     fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -291,12 +291,13 @@ impl AsyncWrite for SimWriteHalf {
 }
 
 impl SimLink {
-    /// From now on nothing arrives, in either way: not a byte, no end, no reset. Writers go on until the buffers are full.
+    /// From now on nothing arrives in either direction: no bytes, no end, no reset. Writers continue until
+    /// the buffers are full.
     pub fn hold(&self) {
         self.pipe.borrow_mut().ways.iter_mut().for_each(|way| way.is_held = true);
     }
 
-    /// Everything that was held arrives.
+    /// Delivers everything that was held.
     pub fn release(&self) {
         let mut pipe = self.pipe.borrow_mut();
         for side in 0..2 {
@@ -305,7 +306,7 @@ impl SimLink {
         }
     }
 
-    /// Breaks the connection: both sides meet a reset, and what had not arrived is lost.
+    /// Breaks the connection: both sides get a reset, and bytes in transit are lost.
     pub fn reset(&self) {
         let mut pipe = self.pipe.borrow_mut();
         for side in 0..2 {
@@ -326,7 +327,7 @@ mod tests {
     use std::io::ErrorKind;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// What a read finds: `None` if it would wait.
+    /// The result of a read; `None` if it would wait.
     fn read(socket: &mut SimReadHalf, room: usize) -> Option<Result<Vec<u8>, ErrorKind>> {
         let mut space = vec![0; room];
         let mut target = ReadBuf::new(&mut space);
@@ -370,7 +371,7 @@ mod tests {
             drop(executor.spawn(async move {
                 client.write.write_all(&sent).await.unwrap();
                 client.write.shutdown().await.unwrap();
-                // The other way stays open.
+                // The other direction stays open.
                 let mut answer = String::new();
                 client.read.read_to_string(&mut answer).await.unwrap();
                 assert_eq!(answer, "got it");

@@ -1,8 +1,9 @@
 //! Simulated threads: the work of a lane runs inside the simulation's only thread, at a later turn.
 //!
-//! The seed draws how many turns later. Time that the work spends with [`ManualClock::spend`], for example in a slow sync,
-//! delays its outcome: the effects of the work exist at once, and its [`crate::env::threads::Elsewhere`] is ready when the
-//! time is over. A process that is killed in between has done work without learning of it, as a real one may.
+//! The seed draws how many turns later. Time that the work spends with [`ManualClock::spend`], for example in
+//! a slow sync, delays its outcome: the effects of the work exist at once, and its
+//! [`crate::env::threads::Elsewhere`] is ready when the time is over. A process that is killed in between has
+//! done work without learning of it, as a real one may.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -42,14 +43,14 @@ struct State {
 struct LaneState {
     /// Each with the turns to go until it is done.
     queue: VecDeque<(u64, Work)>,
-    /// Done, and to be told at this time.
+    /// Done; its result is due at this time.
     running: Option<(u64, Tell)>,
     /// Its [`Lane`] is dropped.
     is_left: bool,
     has_died: bool,
 }
 
-/// Most turns between submitting and doing, when nothing is in front.
+/// Maximum turns between submission and execution on an idle lane.
 const TURNS_MAX: u64 = 4;
 
 impl SimThreads {
@@ -63,8 +64,8 @@ impl SimThreads {
         self.shared.state().is_refused = is_refused;
     }
 
-    /// Does the work of all lanes, for ever. Spawn it into the group of the process; dropping it drops the work that is
-    /// not done.
+    /// Does the work of all lanes, without end. Spawn it into the group of the process; dropping it drops the
+    /// unfinished work.
     pub fn serve(&self) -> impl Future<Output = ()> + use<> {
         let mut server = Server { shared: Arc::clone(&self.shared), timer: None };
         std::future::poll_fn(move |context| server.poll(context))
@@ -87,7 +88,7 @@ impl Threads for SimThreads {
 /// The task that stands for the threads; they end with it.
 struct Server {
     shared: Arc<Shared>,
-    /// When the next work is to be told.
+    /// When the next result is due.
     timer: Option<Sleep>,
 }
 
@@ -119,7 +120,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Gives every lane its turn. Returns whether one of them needs another turn, and when the next work is to be told.
+    /// Gives every lane its turn. Returns whether a lane needs another turn, and when the next result is due.
     fn round(&self) -> (bool, Option<u64>) {
         let numbers: Vec<u64> = self.state().lanes.keys().copied().collect();
         let mut is_busy = false;
@@ -157,7 +158,7 @@ impl Shared {
         (is_busy, wake_ns)
     }
 
-    /// Does the work now and leaves it to be told.
+    /// Does the work now; its result is delivered later.
     fn start(&self, number: u64, work: Work) {
         let (done, spent) = self.clock.elsewhere(|| catch_unwind(AssertUnwindSafe(work)));
         let spent_ns = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
@@ -276,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Work that takes so long, and returns when it is over by its own clock.
+    /// Work of this duration; returns its end by its own clock.
     fn spend(lane: &Arc<dyn Lane>, clock: &ManualClock, ms: u64) -> Elsewhere<u64> {
         let clock = clock.clone();
         run(lane, move || {

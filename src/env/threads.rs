@@ -1,5 +1,6 @@
-//! Work on another thread: a checkpoint, a sync, the next journal file. [`RealThreads`] is the operating system,
-//! [`crate::env::sim_threads::SimThreads`] the simulated tenant, which does the work on the same thread, later.
+//! Work on another thread: a checkpoint, a sync, the next journal file. [`RealThreads`] is the operating
+//! system, [`crate::env::sim_threads::SimThreads`] the simulated tenant, which does the work on the same
+//! thread, later.
 //!
 //! ```text
 //! let lane = threads.start("checkpoint", Priority::Background)?;

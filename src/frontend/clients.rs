@@ -1,4 +1,4 @@
-//! CLIENT LIST and what goes with it: how a connection is described, and which connections a filter means.
+//! CLIENT LIST: the description of a connection, and the connections that a filter selects.
 
 use crate::command::value::connection::{ClientClass, ClientFilter};
 use crate::frontend::frontend::Frontend;
@@ -12,12 +12,12 @@ use crate::session::session::Session;
 use std::fmt::Write;
 use std::rc::Rc;
 
-/// Bytes that a watched key takes besides its name, about.
+/// Estimated bytes per watched key, besides its name.
 const WATCH_BYTES: usize = 64;
 
 impl Frontend {
-    /// Bytes that a client takes, about: its request and replies, its transaction, what it watches and is subscribed to, and what
-    /// every connection takes.
+    /// Estimated bytes of a client: its request and replies, its transaction, its watched keys and
+    /// subscriptions, and the fixed cost of a connection.
     pub fn client_memory(&self, connection: &Connection) -> usize {
         let session = connection.session.borrow();
         let queue = session.queue.as_ref().map_or(0, |queue| queue.bytes);
@@ -34,8 +34,8 @@ impl Frontend {
         contents + size_of::<Connection>()
     }
 
-    /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its end. `is_spoilt`: a key that it watches has
-    /// changed.
+    /// One line of CLIENT LIST (Redis 8.0 `catClientInfoString`), without its line end. `is_spoilt`: a
+    /// watched key has changed.
     pub fn describe_client(&self, connection: &Connection, is_spoilt: bool) -> String {
         let now_ms = self.monotonic_ms();
         let session = connection.session.borrow();
@@ -86,7 +86,7 @@ impl Frontend {
         line
     }
 
-    /// The connections that the filter means, in the order of their ids.
+    /// The connections that the filter selects, in order of their ids.
     pub fn clients(&self, filter: &ClientFilter<'_>) -> Vec<Rc<Connection>> {
         let now_ms = self.monotonic_ms();
         let connections = self.connections.all();
@@ -106,7 +106,7 @@ impl Frontend {
     }
 }
 
-/// As HELLO names it.
+/// The number that HELLO uses.
 pub fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Resp2 => 2,

@@ -1,4 +1,4 @@
-//! The frontend itself: what it owns, and what concerns all of it.
+//! The frontend: the owners that it holds, and the operations across all of them.
 
 use crate::context::context::NodeContext;
 use crate::engine::port::Port;
@@ -28,9 +28,9 @@ pub struct Frontend {
     pub metrics: Rc<Metrics>,
     pub stopwatch: Stopwatch,
     pub slow: SlowCommands,
-    /// What new connections to the TLS port are offered; none without that port.
+    /// The configuration of new TLS connections; `None` without a TLS port.
     pub tls: RefCell<Option<Offer>>,
-    /// DEBUG PAUSE-CRON
+    /// DEBUG PAUSE-CRON.
     pub cron_paused: Cell<bool>,
     /// Connections that wait until fewer bytes are in flight.
     waiting_for_room: RefCell<Vec<Rc<Connection>>>,
@@ -66,31 +66,31 @@ impl Frontend {
         self.context.clock.monotonic_ms()
     }
 
-    /// Databases that SELECT knows.
+    /// Number of databases that SELECT accepts.
     pub fn databases(&self) -> u32 {
         self.context.config.borrow().databases
     }
 
-    /// Takes over settings that are looked at often, and tells the engine of those that are its own. Call whenever settings
-    /// change.
+    /// Applies the settings on hot paths, and passes the engine's settings to it. Call after every change of
+    /// settings.
     pub fn apply_settings(&self) {
         self.apply_statistics_settings();
         self.refresh_interest();
         self.port.notice(Notice::StreamSettings);
     }
 
-    /// Tells the engine which events of keys are heard: those of `notify-keyspace-events`, and of clients that track.
+    /// Tells the engine which key events are wanted: by `notify-keyspace-events` and by tracking clients.
     pub fn refresh_interest(&self) {
         let key_events = self.context.config.borrow().notify_keyspace_events;
         self.port.notice(Notice::Interest(self.push.refresh_interest(key_events)));
     }
 
-    /// CLIENT PAUSE has begun or ended: the engine deletes nothing that is due while writes are paused.
+    /// CLIENT PAUSE has begun or ended: the engine deletes no due keys while writes are paused.
     pub fn tell_pause(&self) {
         self.port.notice(Notice::Paused(self.pause.is_on(self.monotonic_ms())));
     }
 
-    /// What is in flight for the connection goes on; nothing may be registered for it any more.
+    /// Work in flight of the connection continues; nothing may stay registered for the connection.
     pub fn remove_connection(&self, connection: &Rc<Connection>) {
         if !self.connections.remove(connection.id) {
             return;
@@ -104,8 +104,8 @@ impl Frontend {
         self.end_wait(connection, Ending::Disconnected);
     }
 
-    /// The wait of this connection, if it is blocked, ends without entries, unless some are on their way. Returns whether it
-    /// was blocked.
+    /// Ends the blocked read of this connection without entries, unless it is in flight and finds some.
+    /// Returns whether it was blocked.
     pub fn end_wait(&self, connection: &Connection, ending: Ending) -> bool {
         let request = connection.blocked.borrow().as_ref().map(|blocked| blocked.request);
         if let Some(request) = request {
@@ -114,7 +114,7 @@ impl Frontend {
         request.is_some()
     }
 
-    /// Closes a client; oneself only after the reply. The commands that follow no longer meet it.
+    /// Closes a client; the caller itself only after its reply. Later commands no longer see it.
     pub fn kill(&self, by: &Connection, client: &Rc<Connection>) {
         if by.id == client.id {
             client.close_after_replies();
@@ -124,7 +124,7 @@ impl Frontend {
         }
     }
 
-    /// The keys of a read that is remembered at its place.
+    /// Remembers the keys of a read, in its order.
     pub fn remember<'k>(&self, connection: &Connection, keys: impl Iterator<Item = &'k [u8]>) {
         if self.push.tracks() {
             let keys_max = self.context.config.borrow().tracking_table_max_keys;
@@ -132,7 +132,8 @@ impl Frontend {
         }
     }
 
-    /// The same for a read that was found to be remembered when it came: CLIENT CACHING may say something else by now.
+    /// The same for a read that was marked as remembered when it arrived: CLIENT CACHING may have changed
+    /// since.
     pub fn remember_at_its_place<'k>(&self, connection: &Connection, keys: impl Iterator<Item = &'k [u8]>) {
         if self.push.tracks() {
             let keys_max = self.context.config.borrow().tracking_table_max_keys;
@@ -140,7 +141,7 @@ impl Frontend {
         }
     }
 
-    /// Whether requests may be executed: fewer bytes of them are in flight than all clients together may have there.
+    /// Whether requests may be executed: the bytes in flight of all clients are below their limit.
     pub fn has_room(&self) -> bool {
         self.port.has_room()
     }
@@ -150,7 +151,7 @@ impl Frontend {
         self.waiting_for_room.borrow_mut().push(connection.clone());
     }
 
-    /// Outcomes have come: there may be room now.
+    /// Outcomes have arrived, so there may be room again.
     pub fn release_if_room(&self) {
         if self.waiting_for_room.borrow().is_empty() || !self.has_room() {
             return;

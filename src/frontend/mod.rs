@@ -1,7 +1,7 @@
-//! The frontend: the owner of connections, their sessions and what is pushed to them, on one thread.
+//! The frontend: the owner of connections, their sessions and pushes, on one thread.
 //!
-//! Commands of a family are functions over it (`commands`); here is what all of them share: answering, what requests cost,
-//! permissions, CLIENT PAUSE, and what a connection looks like from outside.
+//! Commands of a family are functions over it (`commands`). This room holds their common ground: answers,
+//! costs of requests, permissions, CLIENT PAUSE, and the description of a connection.
 
 pub mod clients;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]

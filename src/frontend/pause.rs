@@ -1,4 +1,4 @@
-//! CLIENT PAUSE: for a while commands, or only writes, are held and then executed.
+//! CLIENT PAUSE: holds all commands, or only writes, for a time.
 
 use crate::command::spec::{Flags, Row};
 use crate::net::connection::{Connection, Hold};
@@ -7,16 +7,17 @@ use std::rc::Rc;
 
 #[derive(Default)]
 pub struct Pause {
-    /// Milliseconds of the worker's clock.
+    /// Milliseconds of the monotonic clock.
     until_ms: Cell<u64>,
     writes_only: Cell<bool>,
-    /// How often everything is held, whatever pause is under way (DEBUG RELOAD).
+    /// Number of holds of everything, independent of any pause (DEBUG RELOAD).
     suspensions: Cell<u32>,
     held: RefCell<Vec<Rc<Connection>>>,
 }
 
 impl Pause {
-    /// A pause at hand is not shortened, and one of everything is not softened (Redis `pauseActions`).
+    /// A current pause is not shortened, and a pause of everything is not reduced to writes (Redis
+    /// `pauseActions`).
     pub fn begin(&self, until_ms: u64, now_ms: u64, writes_only: bool) {
         let under_way = now_ms < self.until_ms.get();
         self.writes_only.set(writes_only && (!under_way || self.writes_only.get()));
@@ -33,7 +34,7 @@ impl Pause {
         self.suspensions.set(self.suspensions.get() + 1);
     }
 
-    /// A pause that is under way goes on: connections that still have to wait are held again.
+    /// A current pause continues: connections that still have to wait are held again.
     pub fn resume(&self) {
         self.suspensions.set(self.suspensions.get() - 1);
         self.release();
@@ -48,7 +49,7 @@ impl Pause {
         }
     }
 
-    /// Whether there was a pause that nobody has ended yet: cheaper to ask than whether it is over.
+    /// Whether a pause was begun and not ended: cheaper than asking whether its time is over.
     pub fn is_begun(&self) -> bool {
         self.until_ms.get() != 0 || self.suspensions.get() > 0
     }
@@ -61,13 +62,13 @@ impl Pause {
         self.until_ms.get()
     }
 
-    /// Whether a command has to wait. CLIENT never does, or nobody could end the pause.
+    /// Whether a command has to wait. CLIENT never does; otherwise no client could end the pause.
     pub fn holds(&self, row: &Row, now_ms: u64) -> bool {
         let writes_only = self.writes_only.get() && self.suspensions.get() == 0;
         self.is_on(now_ms) && row.container_name() != "client" && (!writes_only || is_write(row))
     }
 
-    /// Connections that wait for its end.
+    /// Connections that wait for the end of the pause.
     pub fn held(&self) -> usize {
         self.held.borrow().len()
     }

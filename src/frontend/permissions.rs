@@ -1,8 +1,8 @@
-//! Permissions of connections: who they are, what they may do, and what a change of users does to them.
+//! Permissions of connections: login, checks of requests, and the effects of changed users.
 //!
-//! A session knows its user and one bit more, `unrestricted`: logged in, and nothing is forbidden to the user. Only
-//! without it are requests looked at. They are looked at when they arrive (in a transaction too), again at EXEC, and
-//! again when a blocked read would be served: by then the rules may have changed.
+//! A session knows its user and one more bit, `unrestricted`: logged in, with a user that may do everything.
+//! Only sessions without it are checked: at the arrival of a request (in a transaction too), again at EXEC,
+//! and again when a blocked read would be served, because the rules may have changed by then.
 
 use crate::acl::acl::login_limits;
 use crate::acl::check::{Demand, Denied};
@@ -29,12 +29,12 @@ const NO_PASSWORD_SET: ReplyError = ReplyError::new(
      is correct?",
 );
 
-/// Whether a session need not log in (any more).
+/// Whether a session needs no login (any more).
 pub fn is_let_in(frontend: &Frontend, session: &Session) -> bool {
     session.authenticated || frontend.context.acl.users.borrow().default_user().is_open()
 }
 
-/// What everybody but an unrestricted user is asked before a command: a login.
+/// Requires a login before a command, except of unrestricted sessions.
 pub fn check_login(frontend: &Frontend, connection: &Connection, row: &Row) -> Result<(), ReplyError> {
     if row.flags.contains(Flags::NO_AUTH) || is_let_in(frontend, &connection.session.borrow()) {
         Ok(())
@@ -53,7 +53,7 @@ pub fn permit(
 ) -> Result<(), ReplyError> {
     let (user, context) = {
         let mut session = connection.session.borrow_mut();
-        // What ACL LOG tells of the client.
+        // The client's last command, for ACL LOG.
         session.last_command = Some(row);
         let context = if session.queue.is_some() { Context::Multi } else { Context::TopLevel };
         (session.user.clone(), context)
@@ -64,7 +64,7 @@ pub fn permit(
     })
 }
 
-/// Why a blocked read is not served although it could be: its user's permissions are not those that it began with.
+/// The refusal of a blocked read whose user has lost the permission since it began.
 pub fn refuse_blocked(frontend: &Frontend, connection: &Connection) -> Option<ReplyError> {
     let blocked = connection.blocked.borrow();
     let blocked = blocked.as_ref()?;
@@ -77,7 +77,7 @@ pub fn refuse_blocked(frontend: &Frontend, connection: &Connection) -> Option<Re
     Some(denied.error(&user, blocked.row))
 }
 
-/// Tells the engine whether the user of a blocked read still has the right to it.
+/// Tells the engine whether the user of a blocked read still has the permission.
 fn review_blocked(frontend: &Frontend, connection: &Connection) {
     let blocked = connection.blocked.borrow();
     let Some(blocked) = blocked.as_ref() else { return };
@@ -88,7 +88,7 @@ fn review_blocked(frontend: &Frontend, connection: &Connection) {
     frontend.port.notice(Notice::Forbid { request: blocked.request, forbidden });
 }
 
-/// Whether a queued request may be executed now, by the user that it would be executed as.
+/// Whether a queued request may be executed now, by the user that would execute it.
 pub fn permit_at_exec(
     frontend: &Frontend,
     connection: &Connection,
@@ -127,9 +127,10 @@ fn log_denial(frontend: &Frontend, connection: &Connection, event: Event) {
     frontend.context.acl.log.borrow_mut().note(event, client, frontend.now().0, entries_max);
 }
 
-// ---- logins
+// ---- Logins.
 
-/// AUTH, and the AUTH of HELLO (`command` is which). `user` is missing in the old form, which means the default one.
+/// AUTH, and the AUTH of HELLO (`command` tells which). The old form has no `user` and means the default
+/// user.
 pub fn log_in(
     frontend: &Frontend,
     connection: &Connection,
@@ -167,11 +168,11 @@ pub fn log_in(
     Err(WRONG_PASSWORD)
 }
 
-// ---- changes of users
+// ---- Changes of users.
 
-/// Users were changed by `by`: every session gets its user as it is now. Clients of users that there are no more are
-/// closed, and subscribers whose user has lost a channel of theirs (Redis `ACLFreeUserAndKillClients`,
-/// `ACLKillPubsubClientsIfNeeded`).
+/// Users were changed by `by`: every session gets the current version of its user. Clients of deleted
+/// users are closed, as are subscribers whose user has lost one of their channels (Redis
+/// `ACLFreeUserAndKillClients`, `ACLKillPubsubClientsIfNeeded`).
 pub fn users_changed(frontend: &Frontend, by: &Connection) {
     let mut closed = Vec::new();
     {
@@ -190,7 +191,7 @@ pub fn users_changed(frontend: &Frontend, by: &Connection) {
                     session.unrestricted = (session.authenticated || is_open) && user.allows_everything();
                 }
                 None => {
-                    // It is on its way out; nothing that it still does is done with rights.
+                    // The connection is closing; nothing that it still does uses permissions.
                     session.user = users.default_user().clone();
                     session.authenticated = false;
                     session.unrestricted = false;
@@ -207,7 +208,7 @@ pub fn users_changed(frontend: &Frontend, by: &Connection) {
     }
 }
 
-/// Whether all that the connection is subscribed to is allowed to the user.
+/// Whether the user may use all subscriptions of the connection.
 fn may_listen(frontend: &Frontend, connection: &Connection, user: &User) -> bool {
     let registry = frontend.push.registry.borrow();
     let allowed = |name: &[u8], is_pattern| {
@@ -226,7 +227,7 @@ fn demand<'c>(row: &'static Row, args: Args<'c>, parsed: &'c Result<Command<'c>,
     }
 }
 
-/// Whether something of the channels allowed before is not any more.
+/// Whether a channel allowed before is not allowed any more.
 fn loses_channels(before: &User, after: &User) -> bool {
     if after.selectors().iter().any(|selector| selector.allows_all_channels()) {
         return false;

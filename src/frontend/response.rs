@@ -1,4 +1,4 @@
-//! What a command comes to, as a value: the dispatcher writes it.
+//! The result of a command, as a value: the dispatcher writes it.
 
 use crate::engine::submission::{Outcome, Question};
 use crate::model::reply::Reply;
@@ -7,24 +7,24 @@ use crate::session::pending::Continuation;
 
 pub enum Response<'a> {
     Reply(Reply),
-    /// Frames that are no replies: confirmations of subscriptions.
+    /// Frames that are not replies: confirmations of subscriptions.
     Pushes(Vec<Reply>),
-    /// Nothing is said: CLIENT REPLY OFF and its like.
+    /// No reply: CLIENT REPLY OFF and similar commands.
     Silence,
-    /// The outcome came at once.
+    /// An immediate outcome.
     Outcome(Outcome),
     /// The reply comes later, into the slot of this request.
     Pending(RequestId),
-    /// The engine has to be asked first.
+    /// The engine must answer a question first.
     Ask(Question<'a>, Continuation),
-    /// It was not executed, and comes again.
+    /// The request was not executed and will be retried.
     Hold(Why),
 }
 
 /// Why a request was not executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// The requests before it must be answered first.
+    /// The previous requests must be answered first.
     NotDrained,
     Paused,
 }

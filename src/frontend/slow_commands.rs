@@ -1,4 +1,4 @@
-//! What took long, and from when on it is noted.
+//! The logs of slow commands, and their thresholds.
 
 use crate::observe::latency::LatencyMonitor;
 use crate::observe::slow_log::SlowLog;

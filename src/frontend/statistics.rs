@@ -1,12 +1,12 @@
-//! How long commands take: INFO commandstats and latencystats, the slow log, the latency monitor.
+//! The time of commands: INFO commandstats and latencystats, the slow log, the latency monitor.
 //!
-//! The time of a command is the time that the worker spends on it. For most that is one piece: its arguments are read, it
-//! is executed, its reply is written. A write has two: it is read and put into the open batch, and, once that is
-//! committed, applied and answered. Waiting is no work and does not count: neither for the disk (that is told by INFO
-//! commits and by the events of the latency monitor), nor of a blocked read, nor for a turn.
+//! The time of a command is the time that the frontend and the engine spend on it. For most commands that is
+//! one piece: read the arguments, execute, write the reply. A write has two: read it into the open batch, and
+//! after its commit apply and answer it. Waiting does not count: neither for the disk (shown by INFO commits
+//! and by the events of the latency monitor), nor of a blocked read, nor for a turn.
 //!
-//! The clock is read once at the end of each piece, which is the beginning of the next one, and once when a run of pieces
-//! begins. What is to be told of a request whose reply is owed is kept in the slot of that reply.
+//! The clock is read once at the end of each piece, which is the beginning of the next one, and once when a
+//! run of pieces begins. Facts about a request with a pending reply are kept in its reply slot.
 
 use crate::command::spec::{Flags, Row};
 use crate::frontend::frontend::Frontend;
@@ -17,18 +17,18 @@ use crate::model::request::RequestId;
 use crate::net::connection::Connection;
 use crate::observe::latency::{Event, Sample};
 use crate::observe::slow_log::SlowCommand;
-use crate::session::pending::{Meter, shown};
+use crate::session::pending::{RequestStats, shown};
 use std::rc::Rc;
 
-/// With a threshold below this, the arguments of every write are kept until it is applied; above, only of those that may
-/// take so long.
+/// With a threshold below this, the arguments of every write are kept until it is applied; otherwise only of
+/// writes that may take this long.
 const EVERYTHING_BELOW_NS: u64 = 1_000_000;
 
-/// A write of constant time for each argument may take long from so many on.
+/// A write with constant time per argument may be slow from this number of arguments on.
 const SHORT_ARGS_MAX: usize = 64;
 
 impl Frontend {
-    /// Takes over the settings that are looked at with every command.
+    /// Applies the settings that every command checks.
     pub fn apply_statistics_settings(&self) {
         let config = self.context.config.borrow();
         let slow = u64::try_from(config.slowlog_log_slower_than).ok().filter(|_| config.slowlog_max_len > 0);
@@ -44,7 +44,7 @@ impl Frontend {
         self.metrics.tracks_latency.set(config.latency_tracking);
     }
 
-    /// The request at hand was executed and answered.
+    /// The current request was executed and answered.
     pub fn note_executed(&self, connection: &Connection, row: &'static Row, args: Args<'_>, failed: bool) {
         let nanoseconds = self.stopwatch.lap();
         self.metrics.note_executed(row.index(), nanoseconds, failed);
@@ -53,7 +53,7 @@ impl Frontend {
         }
     }
 
-    /// The request at hand was submitted: what is known of it is kept in its slot.
+    /// The current request was submitted: its facts are kept in its reply slot.
     pub fn note_submitted(
         &self,
         connection: &Connection,
@@ -62,8 +62,8 @@ impl Frontend {
         request: RequestId,
     ) {
         self.metrics.note_begun(row.index());
-        let meter = Meter::new(row, args, self.stopwatch.lap(), self.keeps_args(row, args));
-        connection.with_pending(request, |pending| pending.meter = meter);
+        let stats = RequestStats::new(row, args, self.stopwatch.lap(), self.keeps_args(row, args));
+        connection.with_pending(request, |pending| pending.stats = stats);
     }
 
     /// Whether the arguments of a request are kept until it is answered.
@@ -72,12 +72,12 @@ impl Frontend {
         slow_ns != OFF && (slow_ns < EVERYTHING_BELOW_NS || may_take_long(row, args))
     }
 
-    /// Writes a reply that was owed, at the end of the work on it.
+    /// Writes a pending reply, at the end of the work on its request.
     pub fn answer(&self, connection: &Rc<Connection>, request: RequestId, reply: &Reply) {
         self.answer_after(connection, request, reply, 0);
     }
 
-    /// The same, when so much of the work was measured already.
+    /// The same, with a part of the work already measured.
     pub fn answer_after(
         &self,
         connection: &Rc<Connection>,
@@ -88,11 +88,11 @@ impl Frontend {
         let Some(pending) = connection.fill(request, reply) else { return };
         self.connections.queue_flush(connection);
         let nanoseconds = before_ns + self.stopwatch.lap();
-        self.finish_measured(connection, &pending.meter, nanoseconds, matches!(reply, Reply::Error(_)));
+        self.finish_measured(connection, &pending.stats, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
-    /// Writes a reply that was owed, of a command that may have waited: what counts is the time before, and what the engine
-    /// has spent on it.
+    /// Writes the pending reply of a command that may have waited: the time before the wait counts, and the
+    /// time that the engine spent on it.
     pub fn answer_late(
         &self,
         connection: &Rc<Connection>,
@@ -102,10 +102,10 @@ impl Frontend {
     ) {
         let Some(pending) = connection.fill(request, reply) else { return };
         self.connections.queue_flush(connection);
-        self.finish_measured(connection, &pending.meter, nanoseconds, matches!(reply, Reply::Error(_)));
+        self.finish_measured(connection, &pending.stats, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
-    /// The end of a transaction. If it was slow but no command by its share, the slow log names EXEC.
+    /// Ends a transaction. If it was slow but no command by its share, the slow log names EXEC.
     pub fn answer_exec(
         &self,
         connection: &Rc<Connection>,
@@ -115,14 +115,14 @@ impl Frontend {
         share_ns: u64,
     ) {
         let Some(pending) = connection.fill(request, reply) else { return };
-        let meter = pending.meter;
+        let stats = pending.stats;
         self.connections.queue_flush(connection);
         let total_ns = nanoseconds + self.stopwatch.lap();
-        self.finish_measured(connection, &meter, total_ns, false);
-        let Some(row) = meter.row() else { return };
+        self.finish_measured(connection, &stats, total_ns, false);
+        let Some(row) = stats.row() else { return };
         let slow_ns = self.slow.slow_ns.get();
         if total_ns >= slow_ns && share_ns < slow_ns {
-            self.log_slow(connection, total_ns, meter.args(row));
+            self.log_slow(connection, total_ns, stats.args(row));
         }
         if self.push.monitors.is_any() {
             let exec: OwnedArgs = [&b"EXEC"[..]].into_iter().collect();
@@ -135,12 +135,12 @@ impl Frontend {
         self.push.feed_monitors(&self.connections, connection, now_micros, row, args);
     }
 
-    fn finish_measured(&self, connection: &Rc<Connection>, meter: &Meter, more_ns: u64, failed: bool) {
-        let Some(row) = meter.row() else { return };
-        let nanoseconds = more_ns + u64::from(meter.nanoseconds);
+    fn finish_measured(&self, connection: &Rc<Connection>, stats: &RequestStats, more_ns: u64, failed: bool) {
+        let Some(row) = stats.row() else { return };
+        let nanoseconds = more_ns + u64::from(stats.nanoseconds);
         self.metrics.note_finished(row.index(), nanoseconds, failed);
         if nanoseconds >= self.slow.attention_ns.get() {
-            self.note_slow(connection, row, nanoseconds, || meter.args(row));
+            self.note_slow(connection, row, nanoseconds, || stats.args(row));
         }
     }
 
@@ -193,7 +193,7 @@ impl Frontend {
         self.slow.log.borrow_mut().push(command, self.context.config.borrow().slowlog_max_len);
     }
 
-    /// Something took so long: the latency monitor wants to know from its threshold on.
+    /// Reports a duration to the latency monitor, which records it from its threshold on.
     pub fn note_event(&self, event: Event, nanoseconds: u64) {
         if nanoseconds >= self.slow.spike_ns.get() {
             let sample = Sample { unix_seconds: self.now().0 / 1000, milliseconds: nanoseconds / 1_000_000 };
@@ -202,12 +202,12 @@ impl Frontend {
     }
 }
 
-/// Whether the execution of a command can take longer than a moment.
+/// Whether the command can take long to execute.
 fn may_take_long(row: &Row, args: Args<'_>) -> bool {
     if row.is_constant_time() {
         return args.len() > SHORT_ARGS_MAX;
     }
-    // XADD trims only behind options; without them the id comes first.
+    // XADD trims only with options; without them the id comes first.
     let is_plain_add =
         || args.get(2).and_then(|arg| arg.first()).is_some_and(|byte| *byte == b'*' || byte.is_ascii_digit());
     row.name != "xadd" || args.len() > SHORT_ARGS_MAX || !is_plain_add()

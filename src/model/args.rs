@@ -1,8 +1,9 @@
-//! The arguments of a request, borrowed from the bytes that they arrived in.
+//! The arguments of a request, borrowed from its input buffer.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 
-/// Where one argument lies in its buffer. A request is bounded far below 4 GiB (see [`crate::model::limits`]).
+/// The position of one argument in its buffer. Requests are bounded far below 4 GiB (see
+/// [`crate::model::limits`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     pub start: u32,
@@ -36,7 +37,7 @@ impl<'a> Args<'a> {
         Some(&self.buffer[span.start as usize..span.end as usize])
     }
 
-    /// The arguments from `index` on; none if there are not as many.
+    /// The arguments from `index` on; empty beyond the end.
     pub fn from(&self, index: usize) -> Args<'a> {
         Args { buffer: self.buffer, spans: self.spans.get(index..).unwrap_or(&[]) }
     }
@@ -58,7 +59,8 @@ impl std::fmt::Debug for Args<'_> {
     }
 }
 
-/// Owned arguments: a request that is kept (queued in MULTI, built by a test), readable as [`Args`].
+/// Owned arguments of a request that outlives its input (queued in MULTI, built by a test), readable as
+/// [`Args`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnedArgs {
     buffer: Vec<u8>,
@@ -101,12 +103,12 @@ impl<'a> FromIterator<&'a [u8]> for OwnedArgs {
     }
 }
 
-/// A list of byte strings inside a typed command: a part of the request when it was just parsed, or the packed form
-/// when it was read back from the log. Both are walked in the same way and neither allocates.
+/// A list of byte strings inside a typed command: a slice of the request after parsing, or a packed form
+/// after decoding a log entry. Iteration is the same for both and never allocates.
 #[derive(Debug, Clone, Copy)]
 pub enum ArgList<'a> {
     Args(Args<'a>),
-    /// `count` length-prefixed strings, one after the other ([`Writer::bytes`]).
+    /// `count` length-prefixed strings, back to back ([`Writer::bytes`]).
     Packed {
         count: usize,
         bytes: &'a [u8],
@@ -134,13 +136,13 @@ impl<'a> ArgList<'a> {
         }
     }
 
-    /// The strings two by two: fields and values, keys and values. One without a partner at the end is left out.
+    /// The strings in pairs: fields and values, keys and values. An odd last string is dropped.
     pub fn pairs(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
         let mut strings = self.iter();
         std::iter::from_fn(move || Some((strings.next()?, strings.next()?)))
     }
 
-    /// The bytes of all strings together are no more than this; cheaper than to count them.
+    /// An upper bound of the strings' total length; cheaper than the exact sum.
     pub fn bytes_at_most(&self) -> usize {
         match self {
             ArgList::Args(args) => args.iter().map(<[u8]>::len).sum(),
@@ -190,7 +192,7 @@ impl<'a> Iterator for ArgIter<'a> {
                 *next += 1;
                 Some(arg)
             }
-            // The packed form was checked when it was decoded, so it only ends here.
+            // The packed form was checked when it was decoded, so it ends only here.
             ArgIter::Packed(reader) if reader.is_empty() => None,
             ArgIter::Packed(reader) => reader.bytes().ok(),
         }

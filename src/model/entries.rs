@@ -1,9 +1,9 @@
-//! Entries on their way to a client: what a range or a group read found.
+//! Entries for a client: the result of a range or a group read.
 //!
-//! A list is a plan of a reply. The bodies of its first entries are copied into one arena while the state is borrowed,
-//! which is all there is to a small reply. Past [`ENTRIES_COPIED_BYTES_MAX`] it refers to a [`EntrySource`], the entries of
-//! the stream at that point of the log: a list over gigabytes takes kilobytes, and is read piece by piece while the
-//! reply is sent.
+//! A list is a plan of a reply. The bodies of its first entries are copied into one arena while the state is
+//! borrowed; a small reply needs no more. Past [`ENTRIES_COPIED_BYTES_MAX`] it refers to an [`EntrySource`],
+//! the entries of the stream at that point of the log: a list over gigabytes takes kilobytes, and is read
+//! piece by piece while the reply is sent.
 
 use crate::base::wire::{Reader, Writer};
 use crate::model::entry_id::EntryId;
@@ -12,13 +12,13 @@ use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Entries that a list refers to. They stay as they are, whatever becomes of the stream.
+/// Entries that a list refers to. They do not change with the stream.
 pub trait EntrySource: Debug + Send + Sync {
-    /// The block that holds the entry `from` or, failing that, the next one in the direction of the walk, and its slots
-    /// from there on (backwards: up to there).
+    /// The block that holds the entry `from`, or else the next one in the direction of the walk, and its
+    /// slots from there on (backwards: up to there).
     fn block(&self, from: EntryId, is_reverse: bool) -> Option<(&dyn EntryBlock, Range<usize>)>;
 
-    /// Bytes that the source keeps besides the entries themselves, about.
+    /// Estimated bytes that the source keeps besides the entries themselves.
     fn memory(&self) -> usize;
 }
 
@@ -30,7 +30,7 @@ pub trait EntryBlock {
     fn entry(&self, slot: usize) -> Option<(EntryId, EntryBody<'_>)>;
 }
 
-/// A run of entries, in the order in which a client will see them.
+/// A run of entries, in reply order.
 #[derive(Debug, Clone, Default)]
 pub struct EntryList {
     /// Fields and values of all copied entries, each length-prefixed.
@@ -41,16 +41,16 @@ pub struct EntryList {
     shared: Option<Box<Shared>>,
 }
 
-/// What an entry had been through before this delivery: part of the replies of XREADGROUP with CLAIM (Redis 8.4).
+/// The state of an entry before this delivery: part of the replies of XREADGROUP with CLAIM (Redis 8.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeliveredBefore {
-    /// Milliseconds since it was delivered; −1 if it was nobody's.
+    /// Milliseconds since its last delivery; −1 if it was unowned.
     pub idle_ms: i64,
     pub deliveries: u64,
 }
 
 impl DeliveredBefore {
-    /// Of an entry that is new to the group.
+    /// For an entry that is new to the group.
     pub const NEVER: DeliveredBefore = DeliveredBefore { idle_ms: 0, deliveries: 0 };
 }
 
@@ -62,7 +62,7 @@ struct Listed {
 
 #[derive(Debug, Clone, Copy)]
 enum BodyPlace {
-    /// In the arena: where it begins, and how many fields and values it has together.
+    /// In the arena: its start, and its number of fields and values together.
     Copied { start: usize, strings: u32 },
     /// In the source, under its id.
     Shared,
@@ -70,14 +70,14 @@ enum BodyPlace {
     Gone,
 }
 
-/// Invariant: if there is a rest, it was the last thing that was pushed.
+/// Invariant: the rest, if present, was pushed last.
 #[derive(Debug, Clone)]
 struct Shared {
     source: Arc<dyn EntrySource>,
     rest: Option<Rest>,
 }
 
-/// Neighbours in the source that are not listed one by one.
+/// Neighbours in the source that are not listed individually.
 #[derive(Debug, Clone, Copy)]
 struct Rest {
     from: EntryId,
@@ -102,7 +102,7 @@ impl EntryList {
         self.rest().map_or(0, |rest| rest.count)
     }
 
-    /// Whether the next body is to be copied; if not, it stays where it is.
+    /// Whether the next body is copied; otherwise it stays in its source.
     #[inline]
     pub fn copies_more(&self) -> bool {
         self.arena.len() < ENTRIES_COPIED_BYTES_MAX
@@ -113,7 +113,7 @@ impl EntryList {
         self.shared.is_some()
     }
 
-    /// Adds an entry; its strings follow by [`EntryList::push_string`], fields and values in turn.
+    /// Adds an entry; push its fields and values in turn with [`EntryList::push_string`].
     pub fn push_entry(&mut self, id: EntryId) {
         debug_assert!(self.rest().is_none(), "nothing follows the rest");
         let body = BodyPlace::Copied { start: self.arena.len(), strings: 0 };
@@ -134,14 +134,14 @@ impl EntryList {
         self.entries.push(Listed { id, body: BodyPlace::Gone });
     }
 
-    /// Adds an entry of the source. A list has one source, made when it is first needed.
+    /// Adds an entry of the source. A list has one source, created on first use.
     pub fn push_shared(&mut self, id: EntryId, source: impl FnOnce() -> Arc<dyn EntrySource>) {
         assert!(self.rest().is_none(), "nothing follows the rest");
         self.shared.get_or_insert_with(|| Box::new(Shared { source: source(), rest: None }));
         self.entries.push(Listed { id, body: BodyPlace::Shared });
     }
 
-    /// Adds `count` neighbours of the source, the first of which is at `from`. Nothing follows them.
+    /// Adds `count` neighbours of the source, the first of which is at `from`. No entry may follow them.
     pub fn push_rest(&mut self, source: Arc<dyn EntrySource>, from: EntryId, is_reverse: bool, count: u64) {
         assert!(self.shared.is_none(), "a list has one source");
         assert!(self.before.is_empty(), "the past of each entry is listed with it");
@@ -149,7 +149,7 @@ impl EntryList {
         self.shared = Some(Box::new(Shared { source, rest: Some(Rest { from, is_reverse, count }) }));
     }
 
-    /// Adds what the entry pushed last had been through: to each entry of a list, or to none.
+    /// Adds the state before delivery of the entry pushed last: for each entry of a list, or for none.
     pub fn push_before(&mut self, before: DeliveredBefore) {
         self.before.push(before);
         assert_eq!(self.before.len(), self.entries.len(), "each entry has its past, or none has");
@@ -189,12 +189,13 @@ impl EntryList {
         self.iter_from(self.start())
     }
 
-    /// Before the first entry.
+    /// The place before the first entry.
     pub fn start(&self) -> ListPlace {
         ListPlace { at: 0, from: self.rest().map(|rest| rest.from), left: self.rest_len() }
     }
 
-    /// The entries from a place on that [`EntryList::start`] or [`Entries::place`] of this list gave.
+    /// The entries from a place on; the place is from [`EntryList::start`] or [`Entries::place`] of this
+    /// list.
     pub fn iter_from(&self, place: ListPlace) -> Entries<'_> {
         assert!(place.at <= self.entries.len() && place.left <= self.rest_len(), "a place of another list");
         Entries { list: self, place, block: None }
@@ -204,17 +205,17 @@ impl EntryList {
         self.iter().map(|(id, _)| id)
     }
 
-    /// Bytes of the bodies that were copied, for sizing a reply.
+    /// Bytes of the copied bodies, for sizing a reply.
     pub fn body_bytes(&self) -> usize {
         self.arena.len()
     }
 
-    /// Entries that are listed one by one, for sizing a reply.
+    /// Entries listed individually, for sizing a reply.
     pub fn listed_len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Bytes that the list keeps, about; what the stream has anyway is not counted.
+    /// Estimated bytes that the list keeps, except those of the stream itself.
     pub fn memory(&self) -> usize {
         self.arena.capacity()
             + self.entries.capacity() * size_of::<Listed>()
@@ -223,7 +224,7 @@ impl EntryList {
     }
 }
 
-/// What a client will see is the same, wherever it lies.
+/// Lists with the same reply are equal, wherever their bodies are.
 impl PartialEq for EntryList {
     fn eq(&self, other: &EntryList) -> bool {
         let is_same = |((id, body), (other_id, other_body)): (ListedEntry<'_>, ListedEntry<'_>)| {
@@ -239,14 +240,14 @@ impl PartialEq for EntryList {
 
 impl Eq for EntryList {}
 
-/// Where the reading of a list stands. It outlives the [`Entries`] that it is taken from, so that reading can be suspended.
+/// The position of a reader in a list. It outlives its [`Entries`], so that reading can be suspended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListPlace {
-    /// The next entry of those listed one by one.
+    /// The next of the entries listed individually.
     at: usize,
-    /// Where to go on in the rest; `None` at the end of the source.
+    /// The next id in the rest; `None` at the end of the source.
     from: Option<EntryId>,
-    /// Entries of the rest that are still to come.
+    /// Remaining entries of the rest.
     left: u64,
 }
 
@@ -261,12 +262,12 @@ pub struct Entries<'a> {
 }
 
 impl Entries<'_> {
-    /// To go on from later.
+    /// The position from which to continue later.
     pub fn place(&self) -> ListPlace {
         self.place
     }
 
-    /// What the next entry had been through.
+    /// The state of the next entry before its delivery.
     pub fn next_before(&self) -> Option<DeliveredBefore> {
         self.list.before(self.place.at)
     }
@@ -321,18 +322,18 @@ impl<'a> Entries<'a> {
 #[derive(Debug, Clone)]
 pub struct EntryBody<'a> {
     left: u32,
-    /// Fields, if they stand apart from the values.
+    /// Fields, if they are stored apart from the values.
     names: Option<Reader<'a>>,
     reader: Reader<'a>,
 }
 
 impl<'a> EntryBody<'a> {
-    /// As many length-prefixed strings.
+    /// A body of this many length-prefixed strings.
     pub fn new(strings: u32, reader: Reader<'a>) -> EntryBody<'a> {
         EntryBody { left: strings, names: None, reader }
     }
 
-    /// As many fields, length-prefixed, and their values.
+    /// A body of this many length-prefixed fields, and their values.
     pub fn with_names(fields: u32, names: Reader<'a>, values: Reader<'a>) -> EntryBody<'a> {
         EntryBody { left: 2 * fields, names: Some(names), reader: values }
     }

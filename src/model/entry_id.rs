@@ -34,8 +34,8 @@ impl EntryId {
         }
     }
 
-    /// `ms-seq` or `ms`, the latter with `seq_when_absent`. Nothing else is an id (Redis
-    /// `streamGenericParseIDOrReply`; `-` and `+` are the caller's business).
+    /// Parses `ms-seq` or `ms`, the latter with `seq_when_absent`. Nothing else is an id (Redis
+    /// `streamGenericParseIDOrReply`; the caller handles `-` and `+`).
     pub fn parse(text: &[u8], seq_when_absent: u64) -> Option<EntryId> {
         if text.len() > TEXT_MAX {
             return None;
@@ -89,11 +89,12 @@ impl EntryIdText {
     }
 }
 
-/// The longest text that can be an id (Redis `streamGenericParseIDOrReply` copies it into a buffer of 128 bytes).
+/// Longest text that can be an id (Redis `streamGenericParseIDOrReply` copies it into a buffer of 128 bytes).
 const TEXT_MAX: usize = 127;
 
-/// A number as Redis's `string2ull` reads it, by way of `strtoull`: leading blanks, one `+` and leading zeros are
-/// accepted. (`strtoull` also takes some negative numbers as their complement; here they are none.)
+/// Parses a number as Redis's `string2ull` does by way of `strtoull`: accepts leading blanks, one `+` and
+/// leading zeros. (`strtoull` also reads some negative numbers as their complement; this function refuses
+/// them.)
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii_start();
     let text = text.strip_prefix(b"+").unwrap_or(text);

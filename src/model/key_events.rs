@@ -2,7 +2,7 @@
 
 use std::ops::BitOr;
 
-/// A set of the letters of `notify-keyspace-events`: the kinds of channels to publish to, and the classes of events.
+/// A set of the letters of `notify-keyspace-events`: the channel kinds to publish to, and the event classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EventClasses(u32);
 
@@ -29,8 +29,8 @@ impl EventClasses {
     /// `c`
     pub const TYPE_CHANGED: EventClasses = EventClasses(1 << 15);
 
-    /// What a client may write. Lists, sets, hashes, sorted sets, modules and evictions are known and never happen here;
-    /// `S`, `T`, `I`, `V` (8.8) concern fields of hashes.
+    /// The letters that a client may write. Lists, sets, hashes, sorted sets, modules and evictions are
+    /// accepted but never occur here; `S`, `T`, `I`, `V` (8.8) concern hash fields.
     const LETTERS: [(char, u32); 20] = [
         ('g', 1 << 2),
         ('$', 1 << 3),
@@ -57,7 +57,7 @@ impl EventClasses {
     /// `A`, an alias of `g$lshzxetd`.
     const ALL: u32 = 0b1111_1111_1100;
 
-    /// `None` for a letter that there is not.
+    /// `None` for an unknown letter.
     pub fn parse(text: &str) -> Option<EventClasses> {
         let mut bits = 0;
         for letter in text.chars() {
@@ -73,7 +73,7 @@ impl EventClasses {
         self.0 & other.0 == other.0
     }
 
-    /// Whether any event is published: there is a kind of channel and a class.
+    /// Whether any event is published: at least one channel kind and one class are set.
     pub fn is_on(self) -> bool {
         let channels = Self::KEYSPACE.0 | Self::KEYEVENT.0;
         self.0 & channels != 0 && self.0 & !channels != 0
@@ -88,7 +88,7 @@ impl BitOr for EventClasses {
     }
 }
 
-/// The canonical form, as CONFIG GET tells it (`keyspaceEventsFlagsToString`, Redis 8.2).
+/// The canonical form that CONFIG GET returns (`keyspaceEventsFlagsToString`, Redis 8.2).
 impl std::fmt::Display for EventClasses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         use std::fmt::Write;

@@ -1,6 +1,7 @@
-//! The bounds of the house, on one page. Redis's own where it has one (Redis 8.0 `config.c`, `networking.c`).
+//! The bounds of the server on one page; Redis's own where Redis has one (Redis 8.0 `config.c`,
+//! `networking.c`).
 
-/// `partitions` of a data directory at the most.
+/// Most `partitions` of a data directory.
 pub const PARTITIONS_MAX: u16 = 256;
 
 /// Arguments of one request (Redis: 1024 × 1024).
@@ -15,49 +16,51 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of unparsed input of one connection, unless `client-query-buffer-limit` says otherwise.
 pub const QUERY_BUFFER_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
 
-/// Before authentication: arguments of one request, bytes of one argument, bytes of input (Redis 6.2.6, CVE-2021-32675).
+/// Before authentication: arguments of one request, bytes of one argument, bytes of input (Redis 6.2.6,
+/// CVE-2021-32675).
 pub const UNAUTHENTICATED_ARGS_MAX: usize = 10;
 pub const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
 pub const UNAUTHENTICATED_QUERY_BUFFER_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Bytes of replies that a client which has not authenticated may leave unread (reliability P2, CVE-2025-21605).
+/// Bytes of replies that an unauthenticated client may leave unread (docs/reliability.md P2, CVE-2025-21605).
 pub const UNAUTHENTICATED_OUTPUT_BYTES_MAX: usize = 1024;
 
-/// Commands of one connection that wait for their commit: past it the connection is not read until some are done.
+/// Commands of one connection that await their commit; at this number the server pauses reading from it.
 pub const PIPELINE_PENDING_MAX: usize = 16 * 1024;
 
-/// Bytes of replies a connection may have unsent before it is not read any further.
+/// Bytes of unsent replies at which the server pauses reading from a connection.
 pub const OUTPUT_PAUSE_BYTES: usize = 1024 * 1024;
 
-/// Bytes that the answers to queued reads of a client may take: its next query waits until they are sent.
+/// Maximum bytes of the answers to a client's queued reads: its next query waits until they are sent.
 pub const QUEUED_READ_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Bytes of ops that are gathered or in flight, of all clients of an engine together: past it no connection's requests are
-/// executed until some of them are applied. One request may go over it.
+/// Maximum bytes of gathered ops and ops in flight, of all clients of an engine: above it no requests are
+/// executed until some of the ops are applied. One request may exceed it.
 pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Bytes of entries that a reply copies while the state is borrowed; bodies beyond stay in the stream until they are sent.
+/// Maximum bytes of entries that a reply copies while the state is borrowed; bodies beyond it stay in the
+/// stream until they are sent.
 pub const ENTRIES_COPIED_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
-/// Stream node granularity: `stream-node-max-entries`, `stream-node-max-bytes` (Redis defaults).
+/// Stream node size: `stream-node-max-entries`, `stream-node-max-bytes` (Redis defaults).
 pub const STREAM_NODE_ENTRIES_DEFAULT: u32 = 100;
 pub const STREAM_NODE_BYTES_DEFAULT: u32 = 4096;
 
-/// `stream-idmp-duration` and `stream-idmp-maxsize`: seconds for which a stream remembers an idempotent id, and ids of one
-/// producer (Redis 8.6 defaults and bounds).
+/// `stream-idmp-duration` and `stream-idmp-maxsize`: seconds for which a stream remembers an idempotent id,
+/// and ids per producer (Redis 8.6 defaults and bounds).
 pub const IDEMPOTENCY_DURATION_S_DEFAULT: u32 = 100;
 pub const IDEMPOTENCY_DURATION_S_MAX: u32 = 86_400;
 pub const IDEMPOTENCY_IDS_DEFAULT: u32 = 100;
 pub const IDEMPOTENCY_IDS_MAX: u32 = 10_000;
 
-/// Bytes that one payload of RESTORE may become: what comes out of compressed strings, and the names of fields as often as
-/// entries share them. Far above what a payload of [`BULK_BYTES_DEFAULT`] from a real stream takes.
+/// Bytes that one RESTORE payload may expand to: decompressed strings, plus field names as often as entries
+/// share them. Far above the need of a real stream in a payload of [`BULK_BYTES_DEFAULT`].
 pub const RESTORED_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
 
-/// A key name and a string value at the most (Redis: 512 MiB).
+/// Longest key name and string value (Redis: 512 MiB).
 pub const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < UNAUTHENTICATED_QUERY_BUFFER_BYTES_MAX);

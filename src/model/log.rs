@@ -1,4 +1,4 @@
-//! Places in the replicated log.
+//! Positions in the replicated log.
 
 /// A partition of a data directory: 0 to [`crate::model::limits::PARTITIONS_MAX`] − 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,14 +18,14 @@ impl LogIndex {
     }
 }
 
-/// Term and index: what Raft compares.
+/// Term and index: the pair that Raft compares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct LogId {
     pub term: Term,
     pub index: LogIndex,
 }
 
-/// Names a proposal of this process. The engine gives the numbers: ascending within the process, none twice. They are
-/// never written to disk.
+/// The identity of a proposal of this process. The engine numbers them: ascending within the process, never
+/// reused. They are never written to disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ProposalId(pub u64);

@@ -1,4 +1,5 @@
-//! The nouns that every room speaks: arguments, entries and their ids, key events, slots, log ids, times, limits, replies.
+//! The nouns that every room uses: arguments, entries and their ids, key events, slots, log ids, times,
+//! limits, replies.
 
 pub mod args;
 pub mod entries;

@@ -1,20 +1,21 @@
-//! What a client gets, before it has a protocol version.
+//! Replies, independent of the protocol version.
 
 use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
 use bytes::Bytes;
 use std::borrow::Cow;
 
-/// A reply. RESP2 and RESP3 differ only in how it is written (`resp::writer`), except where a command says otherwise.
+/// A reply. RESP2 and RESP3 differ only in its encoding (`resp::writer`), except where a command says
+/// otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
-    /// `+OK` and its like; also the lines of HELP.
+    /// `+OK` and similar replies; also the lines of HELP.
     Status(Cow<'static, str>),
     Integer(i64),
-    /// RESP2: a bulk string. The shortest digits that say the number exactly.
+    /// RESP2: a bulk string. The shortest digits that represent the number exactly.
     Double(f64),
     Bulk(Bytes),
-    /// A bulk string that is known at compile time, such as a field name.
+    /// A bulk string known at compile time, such as a field name.
     Text(&'static str),
     /// An entry id, as a bulk string.
     Id(EntryId),
@@ -33,7 +34,7 @@ pub enum Reply {
     Verbatim(String),
     /// `[id, [field, value …]]` for each.
     Entries(Box<EntryList>),
-    /// Of XREAD and XREADGROUP. RESP2: array of `[key, entries]`; RESP3: map.
+    /// The reply of XREAD and XREADGROUP. RESP2: array of `[key, entries]`; RESP3: map.
     Streams(Vec<(Bytes, EntryList)>),
     Error(ReplyError),
 }
@@ -72,8 +73,8 @@ impl<E: Into<Reply>> From<Result<Reply, E>> for Reply {
     }
 }
 
-/// A refusal, in Redis's words: the code (`ERR`, `WRONGTYPE` …), a blank, the text. Bytes, because some texts repeat
-/// what the client sent; line breaks in them are blanked when written (reliability P14).
+/// A refusal, in Redis's words: the code (`ERR`, `WRONGTYPE` …), a space, the text. Bytes, because some texts
+/// repeat client input; the writer replaces line breaks with spaces (docs/reliability.md P14).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyError(Cow<'static, [u8]>);
 
@@ -107,7 +108,7 @@ impl ReplyError {
         self.0.split(|&b| b == b' ').next().unwrap_or_default()
     }
 
-    /// `ERR wrong number of arguments for 'name' command`; `name` as `container|sub` for sub-commands.
+    /// `ERR wrong number of arguments for 'name' command`; `name` as `container|sub` for subcommands.
     pub fn wrong_arity(name: &str) -> ReplyError {
         ReplyError::owned(format!("ERR wrong number of arguments for '{name}' command"))
     }

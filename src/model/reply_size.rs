@@ -1,13 +1,13 @@
-//! How many bytes MAXSIZE counts for what a read found.
+//! The bytes that MAXSIZE counts for the result of a read.
 //!
-//! The machine decides by these sizes which entries a consumer gets, so the rule is part of the log. It is what
-//! `resp::writer` writes, told from lengths alone. Should the writer ever write something else, that is a rule of its own,
-//! and a log of before keeps the one that it names.
+//! These sizes decide which entries a consumer gets, so the rule is part of the log. It equals the output of
+//! `resp::writer`, computed from lengths alone. If the writer ever changes, that is a new rule, and an old
+//! log keeps the rule that it names.
 
 use crate::model::entries::{DeliveredBefore, EntryList};
 use crate::model::entry_id::EntryId;
 
-/// The protocol of the client that reads, and the version of how it is written.
+/// The protocol of the reading client, and the version of its encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SizeRule {
     #[default]
@@ -24,8 +24,8 @@ impl SizeRule {
         self.stream_head_bytes(key_len) + header_bytes(list.len()) + entries.sum::<usize>()
     }
 
-    /// One stream of `Reply::Streams` before its first entry, except for the number of entries, which is not known
-    /// before the last one.
+    /// One stream of `Reply::Streams` before its first entry, except for the number of entries, which is
+    /// unknown before the last one.
     pub fn stream_head_bytes(self, key_len: usize) -> usize {
         let pair = match self {
             SizeRule::Resp2V1 => header_bytes(2),
@@ -40,7 +40,7 @@ impl SizeRule {
         self.entry_bytes(id, body.map(|body| body.map(<[u8]>::len)), list.before(list.len() - 1))
     }
 
-    /// One entry; `strings` are the lengths of its fields and values, `None` if the entry is gone.
+    /// One entry; `strings` are the lengths of its fields and values, `None` if the entry is deleted.
     pub fn entry_bytes(
         self,
         id: EntryId,
@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    /// Version 1 for ever: a log names it.
+    /// Version 1 never changes: logs name it.
     #[test]
     fn sizes_of_version_1() {
         let mut list = EntryList::default();

@@ -8,8 +8,8 @@ pub const SLOTS: u16 = 16384;
 pub struct Slot(pub u16);
 
 impl Slot {
-    /// Only the part between the first `{` and the first `}` after it counts, if that part is not empty
-    /// (Redis Cluster specification, "Hash tags").
+    /// Hashes only the part between the first `{` and the next `}`, if that part is not empty (Redis Cluster
+    /// specification, "Hash tags").
     pub fn of(key: &[u8]) -> Slot {
         let tag = key.iter().position(|&b| b == b'{').and_then(|open| {
             let rest = &key[open + 1..];
@@ -18,7 +18,7 @@ impl Slot {
         Slot(crc16(tag.unwrap_or(key)) % SLOTS)
     }
 
-    /// Slots are dealt to partitions in contiguous, near-equal runs.
+    /// Partitions own contiguous, near-equal runs of slots.
     pub fn partition(self, partitions: u16) -> PartitionId {
         PartitionId((u32::from(self.0) * u32::from(partitions) / u32::from(SLOTS)) as u16)
     }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn slots_are_those_of_redis_cluster() {
-        // The check value of CRC16/XMODEM, and slots that CLUSTER KEYSLOT of Redis 7.0 answers.
+        // The check value of CRC16/XMODEM, and slots as CLUSTER KEYSLOT of Redis 7.0 returns them.
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(Slot::of(b"foo"), Slot(12182));
         assert_eq!(Slot::of(b"{foo}.bar"), Slot::of(b"foo"));

@@ -1,4 +1,4 @@
-//! Where the ends of a connection are.
+//! The addresses of the ends of a connection.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -7,12 +7,12 @@ use std::rc::Rc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     Ip(SocketAddr),
-    /// The path of the socket file that the server listens on: both ends have it, clients have no name of their own.
+    /// The path of the server's socket file. Both ends have this address; clients have no name of their own.
     Unix(Rc<str>),
 }
 
 impl Address {
-    /// Whether it is on this machine: loopback, or a Unix socket (Redis 7.2 `connIsLocal`).
+    /// Whether the address is on this machine: loopback, or a Unix socket (Redis 7.2 `connIsLocal`).
     pub fn is_local(&self) -> bool {
         match self {
             Address::Ip(address) => address.ip().to_canonical().is_loopback(),
@@ -20,7 +20,7 @@ impl Address {
         }
     }
 
-    /// `None`: who comes over a Unix socket has none.
+    /// `None` over a Unix socket.
     pub fn ip(&self) -> Option<IpAddr> {
         match self {
             Address::Ip(address) => Some(address.ip()),
@@ -33,7 +33,7 @@ impl Address {
     }
 }
 
-/// As CLIENT LIST tells it: `127.0.0.1:6379`, `[::1]:6379`, `/run/headwater.sock:0`.
+/// The form of CLIENT LIST: `127.0.0.1:6379`, `[::1]:6379`, `/run/headwater.sock:0`.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

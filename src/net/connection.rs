@@ -1,4 +1,4 @@
-//! One client: its socket, its session, its output.
+//! A client connection: its socket, its session, its output.
 
 use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
@@ -25,20 +25,20 @@ pub struct Connection {
     pub peer: Address,
     pub local: Address,
     pub session: RefCell<Session>,
-    /// The read that it waits for, if it is blocked.
+    /// The blocked read of the connection, if it has one.
     pub blocked: RefCell<Option<BlockedRequest>>,
     pub activity: Activity,
     output: RefCell<Output<Pending>>,
     socket: RefCell<WriteHalf>,
     deferred: RefCell<Deferred>,
-    /// `deferred` is not empty: looked at with every reply.
+    /// `deferred` is not empty; checked with every reply.
     has_deferred: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     closing: Cell<Closing>,
     metrics: Rc<Metrics>,
 }
 
-/// What the task of a connection, and whoever looks after all of them, knows of it. Times are milliseconds of the monotonic
+/// State of a connection for its task and for the frontend's upkeep. Times are milliseconds of the monotonic
 /// clock.
 pub struct Activity {
     pub created_at_ms: u64,
@@ -48,49 +48,50 @@ pub struct Activity {
     /// Input that was not executed may begin with a complete request.
     pub resume: Cell<bool>,
     pub input_bytes: Cell<usize>,
-    /// The client has not finished the handshake that its socket asks for (TLS).
+    /// The client has not finished the TLS handshake.
     pub is_handshaking: Cell<bool>,
-    /// In the list of connections to flush.
+    /// The connection is in the list of connections to flush.
     pub flush_queued: Cell<bool>,
-    /// Where its latest command on keys went: what must come behind that goes the same way.
+    /// The partition of the latest command on keys; work that must follow the command goes there too.
     pub last_partition: Cell<PartitionId>,
-    /// Bytes that the answers to its queued reads may take, at the most.
+    /// Maximum bytes that the answers to its queued reads may take.
     pub queued_read_bytes: Cell<usize>,
-    /// Since when the soft limit of the output buffer has been exceeded.
+    /// Time since which the output buffer has exceeded its soft limit.
     pub over_soft_limit_since_ms: Cell<Option<u64>>,
 }
 
-/// Frames that go out behind the reply at hand.
+/// Frames that follow the reply to the current request.
 #[derive(Default)]
 struct Deferred {
-    /// Of CLIENT TRACKING: they go first.
+    /// Invalidations of CLIENT TRACKING; they go first.
     invalidations: Rope,
-    /// Messages that the client has sent to itself.
+    /// Messages that the client has published to itself.
     messages: Rope,
 }
 
 /// Why requests that have arrived are not executed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
-    /// They are.
+    /// Requests are executed.
     None,
-    /// The requests before must be answered first.
+    /// The previous requests must be answered first.
     UntilDrained,
     /// CLIENT PAUSE.
     Paused,
-    /// Too many bytes are in flight, of all clients together.
+    /// Too many bytes are in flight, over all clients.
     UntilRoom,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Closing {
     No,
-    /// When everything was answered and sent.
+    /// Closing once everything is answered and sent.
     AfterReplies,
     Now,
 }
 
-/// Bytes that [`Connection::flush`] sends before other connections have their turn: a lazy reply to a fast reader has no end.
+/// Maximum bytes that [`Connection::flush`] sends before other connections have their turn: a lazy reply to a
+/// fast reader has no end.
 const FLUSH_BYTES_MAX: usize = 1024 * 1024;
 
 impl Connection {
@@ -134,7 +135,7 @@ impl Connection {
         SubscriberId(self.id.number)
     }
 
-    /// Answers the request at hand, behind those before it.
+    /// Answers the current request, behind earlier replies.
     pub fn reply(&self, reply: &Reply) {
         self.count_error(reply);
         let session = self.session.borrow();
@@ -143,24 +144,24 @@ impl Connection {
         }
     }
 
-    /// The identity of the request at hand, whose slot is opened only if its outcome does not come at once.
+    /// The identity of the current request. Its slot opens only without an immediate outcome.
     pub fn next_request(&self) -> RequestId {
         RequestId { connection: self.id, reply_slot: self.output.borrow().next_slot().0 }
     }
 
-    /// Keeps the place of the reply to the request at hand, and what is done when its outcome comes.
+    /// Opens the reply slot of the current request, with the state kept until its outcome comes.
     pub fn open_slot(&self, pending: Pending) -> RequestId {
         let muted = self.session.borrow().is_muted();
         let slot = self.output.borrow_mut().open_slot(muted, pending);
         RequestId { connection: self.id, reply_slot: slot.0 }
     }
 
-    /// What is kept in the slot of a request that waits; `None` if it was answered.
+    /// The state in the reply slot of a waiting request; `None` if it was answered.
     pub fn with_pending<R>(&self, request: RequestId, see: impl FnOnce(&mut Pending) -> R) -> Option<R> {
         self.output.borrow_mut().slot_mut(SlotNumber(request.reply_slot)).map(see)
     }
 
-    /// Answers a request that waits; frames that were deferred follow. `None` if it was answered before.
+    /// Answers a waiting request; deferred frames follow. `None` if it was answered before.
     pub fn fill(&self, request: RequestId, reply: &Reply) -> Option<Pending> {
         let protocol = self.session.borrow().protocol;
         let deferred = self.take_deferred();
@@ -175,19 +176,19 @@ impl Connection {
         Some(kept)
     }
 
-    /// Every error reply is in INFO errorstats, one that CLIENT REPLY OFF drops too.
+    /// INFO errorstats counts every error reply, including those that CLIENT REPLY OFF drops.
     fn count_error(&self, reply: &Reply) {
         if let Reply::Error(error) = reply {
             self.metrics.note_error(error.code());
         }
     }
 
-    /// Sends something that is no reply: a message of a subscription.
+    /// Sends a frame outside the order of replies: a message of a subscription.
     pub fn push(&self, bytes: &[u8]) {
         self.output.borrow_mut().push(|out| out.extend_from_slice(bytes));
     }
 
-    /// The same for a message that other connections get too.
+    /// The same for a message that several connections receive.
     pub fn push_shared(&self, bytes: &Bytes) {
         self.output.borrow_mut().push_shared(bytes);
     }
@@ -204,7 +205,7 @@ impl Connection {
         self.deferred.borrow_mut().messages.push_shared(frame);
     }
 
-    /// The same for what the client is told of keys that it may have cached.
+    /// The same for an invalidation of keys that the client may have cached.
     pub fn defer_invalidation(&self, frame: &[u8]) {
         self.has_deferred.set(true);
         self.deferred.borrow_mut().invalidations.extend_from_slice(frame);
@@ -226,7 +227,7 @@ impl Connection {
         }
     }
 
-    /// Every request was answered.
+    /// All requests are answered.
     pub fn is_drained(&self) -> bool {
         self.output.borrow().is_drained()
     }
@@ -235,7 +236,7 @@ impl Connection {
         self.output.borrow().waiting()
     }
 
-    /// Bytes that the client has not taken yet.
+    /// Bytes that the client has not received yet.
     pub fn output_bytes(&self) -> usize {
         self.output.borrow().unread_bytes()
     }
@@ -244,11 +245,11 @@ impl Connection {
         self.output.borrow().memory()
     }
 
-    /// Sends what can be sent without waiting, about 1 MiB at most. Returns the bytes sent; what is left waits for
-    /// [`Connection::poll_flush`].
+    /// Sends as much as possible without waiting, about 1 MiB at most. Returns the bytes sent;
+    /// [`Connection::poll_flush`] sends the rest.
     pub fn flush(&self) -> usize {
         if self.closing.get() == Closing::Now || self.activity.is_handshaking.get() {
-            // What is not sent yet is dropped: a reply made by the closing itself must not go out.
+            // Unsent bytes are dropped: a reply made while closing must not go out.
             return 0;
         }
         let mut output = self.output.borrow_mut();
@@ -277,7 +278,8 @@ impl Connection {
         total
     }
 
-    /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket takes no more.
+    /// Sends; ready when nothing is left to send, pending (with the task registered) when the socket accepts
+    /// no more.
     pub fn poll_flush(&self, context: &mut Context<'_>) -> Poll<std::io::Result<usize>> {
         let mut socket = self.socket.borrow_mut();
         let (total, ended) =
@@ -292,7 +294,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with the greeting of the socket; ready when requests may come.
+    /// Continues the TLS handshake; ready when requests may arrive.
     pub fn poll_handshake(&self, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         self.set_waker(context.waker());
         if self.is_finished() {
@@ -305,14 +307,14 @@ impl Connection {
         polled
     }
 
-    /// The last thing that its task does: the client learns that it is over, if it can still be told.
+    /// Notifies the client of the close if the socket accepts it. The last act of the connection's task.
     pub fn say_goodbye(&self) {
         if !self.activity.is_handshaking.get() {
             self.socket.borrow_mut().say_goodbye();
         }
     }
 
-    /// Closes once everything is answered and sent; requests behind are not executed.
+    /// Closes once everything is answered and sent; later requests are not executed.
     pub fn close_after_replies(&self) {
         if self.closing.get() == Closing::No {
             self.closing.set(Closing::AfterReplies);
@@ -320,25 +322,25 @@ impl Connection {
         }
     }
 
-    /// Closes as soon as its task runs.
+    /// Closes when the connection's task runs next.
     pub fn close(&self) {
         self.closing.set(Closing::Now);
         self.wake();
     }
 
-    /// The same, and the client can tell from now on: who has killed it may go on as if it were gone.
+    /// The same, but visible to the client at once: the client that killed it may proceed as if it were gone.
     pub fn close_now(&self) {
         self.close();
         self.socket.borrow_mut().hang_up();
     }
 
-    /// Closes as soon as its task runs; what was not sent until now is not sent any more.
+    /// Closes when the connection's task runs next; unsent bytes are dropped.
     pub fn close_unanswered(&self) {
         self.output.borrow_mut().discard_unsent();
         self.close();
     }
 
-    /// Closes because the client does not take what is sent to it. Returns whether it was not closing already.
+    /// Closes because the client does not read its output. Returns whether it was not closing already.
     pub fn close_for_output(&self) -> bool {
         let is_news = self.closing.get() != Closing::Now;
         if is_news {
@@ -353,7 +355,7 @@ impl Connection {
         self.socket.borrow().descriptor()
     }
 
-    /// Whether the client has closed its side, though what it sent before is not read yet.
+    /// Whether the client has closed its side, even if its earlier bytes are still unread.
     pub fn has_peer_closed(&self) -> bool {
         self.socket.borrow().has_peer_closed()
     }
@@ -362,7 +364,7 @@ impl Connection {
         self.closing.get() != Closing::No
     }
 
-    /// Its task should end now.
+    /// The task should end now.
     pub fn is_finished(&self) -> bool {
         match self.closing.get() {
             Closing::No => false,
@@ -381,7 +383,7 @@ impl Connection {
         }
     }
 
-    /// Has its task look around.
+    /// Makes the connection's task check its state.
     pub fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();

@@ -1,4 +1,4 @@
-//! The connections of a frontend, and which of them have something to send.
+//! The connections of a frontend, and those with output to send.
 
 use crate::context::context::NodeContext;
 use crate::model::request::ConnectionId;
@@ -14,7 +14,7 @@ pub struct Connections {
     context: Arc<NodeContext>,
     metrics: Rc<Metrics>,
     by_number: RefCell<BTreeMap<u64, Rc<Connection>>>,
-    /// By [`ConnectionId::place`]: where outcomes find their connections.
+    /// By [`ConnectionId::place`]; outcomes find their connections here.
     places: RefCell<Vec<Option<Rc<Connection>>>>,
     free_places: RefCell<Vec<u32>>,
     next_number: Cell<u64>,
@@ -36,7 +36,7 @@ impl Connections {
         }
     }
 
-    /// An identity for the next connection; [`Connections::add`] follows.
+    /// The identity of the next connection; call [`Connections::add`] next.
     pub fn next_id(&self) -> ConnectionId {
         let number = self.next_number.replace(self.next_number.get() + 1);
         let place = self.free_places.borrow_mut().pop().unwrap_or_else(|| {
@@ -53,7 +53,7 @@ impl Connections {
         self.by_number.borrow_mut().insert(connection.id.number, connection.clone());
     }
 
-    /// Returns whether it was there.
+    /// Returns whether the connection was present.
     pub fn remove(&self, id: ConnectionId) -> bool {
         let was_there = self.by_number.borrow_mut().remove(&id.number).is_some();
         if was_there {
@@ -63,7 +63,7 @@ impl Connections {
         was_there
     }
 
-    /// The connection, if it is still there.
+    /// The connection, if it still exists.
     pub fn get(&self, id: ConnectionId) -> Option<Rc<Connection>> {
         let places = self.places.borrow();
         places.get(id.place as usize)?.as_ref().filter(|connection| connection.id == id).cloned()
@@ -73,7 +73,7 @@ impl Connections {
         self.by_number.borrow().contains_key(&id.number)
     }
 
-    /// In the order of their numbers.
+    /// In order of connection numbers.
     pub fn all(&self) -> Ref<'_, BTreeMap<u64, Rc<Connection>>> {
         self.by_number.borrow()
     }
@@ -82,7 +82,7 @@ impl Connections {
         self.by_number.borrow().get(&number).cloned()
     }
 
-    /// Has the connection's output sent when the tasks that are ready now have run, all of it with one call.
+    /// Schedules the connection's output for one send call after the tasks that are ready now.
     pub fn queue_flush(&self, connection: &Rc<Connection>) {
         if !connection.activity.flush_queued.replace(true) {
             let mut queue = self.to_flush.borrow_mut();
@@ -93,21 +93,21 @@ impl Connections {
         }
     }
 
-    /// Sends what was queued.
+    /// Sends the output of all queued connections.
     pub fn flush(&self) {
         let mut queue = self.to_flush.take();
         for connection in queue.drain(..) {
             connection.activity.flush_queued.set(false);
             self.metrics.note_output(connection.flush());
         }
-        // Keeps the memory unless something was queued meanwhile.
+        // Keeps the memory unless other connections were queued meanwhile.
         let mut current = self.to_flush.borrow_mut();
         if current.is_empty() {
             *current = queue;
         }
     }
 
-    /// Closes the connection if its client has left more unread than its class may.
+    /// Closes the connection if its unread output exceeds the limit of its class.
     pub fn cut_off_if_over_limit(&self, connection: &Connection, subscribed: bool) -> bool {
         let over = self.note_output_limit(connection, subscribed);
         if over {
@@ -116,8 +116,8 @@ impl Connections {
         over
     }
 
-    /// Notes how long the soft limit of the connection's class (`client-output-buffer-limit`) has been exceeded. Returns
-    /// whether that is too long, or the hard limit is exceeded.
+    /// Tracks how long the connection has exceeded the soft limit of its class
+    /// (`client-output-buffer-limit`). Returns whether that is too long, or the hard limit is exceeded.
     fn note_output_limit(&self, connection: &Connection, subscribed: bool) -> bool {
         let bytes = connection.output_bytes() as u64;
         let config = self.context.config.borrow();
@@ -137,7 +137,7 @@ impl Connections {
         now_ms - since_ms > limit.soft_seconds.saturating_mul(1000)
     }
 
-    /// Closes a client that does not take what is sent to it (`client-output-buffer-limit`).
+    /// Closes a client that does not read its output (`client-output-buffer-limit`).
     pub fn cut_off(&self, connection: &Connection) {
         if connection.close_for_output() {
             self.metrics.client_output_buffer_disconnections.add(1);

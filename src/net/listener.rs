@@ -1,4 +1,4 @@
-//! What clients connect to.
+//! The listeners of the server.
 
 use crate::net::address::Address;
 use crate::net::socket::{self, ReadHalf, WriteHalf};
@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-/// Something that clients connect to.
+/// A socket that accepts clients.
 pub enum Listener {
     Tcp(TcpListener),
     Tls(TcpListener),
-    /// With the path of its socket file, as the settings have it.
+    /// With the path of its socket file, as configured.
     Unix(UnixListener, Rc<str>),
 }
 
-/// A connection that was accepted, and not admitted yet.
+/// An accepted connection before admission.
 pub enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Tls(TcpStream, SocketAddr),
@@ -53,8 +53,8 @@ impl Accepted {
         }
     }
 
-    /// Says why, if the socket takes it, and closes. (The runtime does not know yet that it could be written to.) Over TLS
-    /// nothing can be said before the handshake.
+    /// Sends the reason if the socket accepts it, and closes. (The runtime does not know yet that the socket
+    /// is writable.) TLS clients get no reason: nothing can be sent before the handshake.
     pub fn refuse(self, why: &[u8]) {
         let _ = match &self {
             Accepted::Tcp(stream, _) => SockRef::from(stream).send(why),
@@ -63,8 +63,8 @@ impl Accepted {
         };
     }
 
-    /// Readies the socket for a client. Returns where its ends are, and its halves.
-    /// `tls`: what a client of the TLS port is offered.
+    /// Prepares the socket for a client. Returns the addresses of its ends and its halves. `tls`: the
+    /// configuration of the TLS port.
     pub fn into_parts(
         self,
         keepalive_seconds: u64,
@@ -105,7 +105,7 @@ fn set_up_tcp(stream: &TcpStream, keepalive_seconds: u64) -> std::io::Result<()>
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
-/// Binds one address. The port is not shared with another process: a second server on it is refused.
+/// Binds one address. The port is not shared: a second server on it is refused.
 pub fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {

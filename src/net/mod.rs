@@ -1,7 +1,7 @@
 //! Connections: sockets (TCP, TLS, Unix), the order of replies, the table of connections.
 //!
-//! Invariants: one reply per request, in request order; a client that does not read cannot make the server's memory grow
-//! without bound.
+//! Invariants: one reply per request, in request order; a client that does not read cannot make the server's
+//! memory grow without bound.
 
 pub mod address;
 pub mod connection;

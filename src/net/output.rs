@@ -1,24 +1,25 @@
-//! What a connection has been answered and has not been sent yet.
+//! The output of a connection: replies that are pending or unsent.
 //!
-//! Replies leave in the order of the requests although they are made out of order: a request that waits for its commit
-//! opens a slot, and what is answered behind it is held until the slot is filled. Pushes (messages of subscriptions)
-//! are no replies and pass between them.
+//! Replies leave in request order although they are made out of order: a request that waits for its commit
+//! opens a slot, and later replies are held until the slot is filled. Pushes (messages of subscriptions) are
+//! not replies and pass between them.
 
 use crate::resp::rope::Rope;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
-/// Names a slot for as long as it is open. Never reused by the same output.
+/// Identifies an open slot. An output never reuses a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotNumber(pub u64);
 
-/// `T` is kept with each request that waits for its reply.
+/// `T` is the state kept with each waiting request.
 #[derive(Debug)]
 pub struct Output<T> {
     /// Ready to be sent.
     ready: Rope,
-    /// Requests not answered yet, and the replies held behind them, in request order. The first one is never filled.
+    /// Unanswered requests and the replies held behind them, in request order. The first slot is never
+    /// filled.
     slots: VecDeque<Slot<T>>,
     /// The number of the first slot.
     first: u64,
@@ -29,24 +30,24 @@ pub struct Output<T> {
 #[derive(Debug)]
 enum Slot<T> {
     Waiting(T),
-    /// Its reply is dropped (CLIENT REPLY).
+    /// The reply will be dropped (CLIENT REPLY).
     Muted(T),
     Filled(Rope),
 }
 
-/// A slot that was filled.
+/// The result of filling a slot.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Filled<T> {
-    /// Every request is answered now.
+    /// All requests are answered now.
     pub drained: bool,
-    /// What was kept with the slot.
+    /// The state kept with the slot.
     pub kept: T,
 }
 
-/// Slots that an idle connection keeps.
+/// Slots whose memory an idle connection keeps.
 const KEPT_SLOTS: usize = 256;
 
-/// Buffers that one call of the system sends.
+/// Maximum buffers per send call.
 const SLICES_MAX: usize = 32;
 
 impl<T> Output<T> {
@@ -60,22 +61,23 @@ impl<T> Output<T> {
         self.slots.len()
     }
 
-    /// Bytes held for the client. Each reference to a shared buffer counts in full; of a lazy reply, what it has produced.
+    /// Bytes held for the client. Each reference to a shared buffer counts in full; a lazy reply counts what
+    /// it has produced.
     pub fn unread_bytes(&self) -> usize {
         self.ready.len() + self.held
     }
 
-    /// Whether something could be sent now.
+    /// Whether bytes are ready to send.
     pub fn has_unsent(&self) -> bool {
         !self.ready.is_empty()
     }
 
-    /// Forgets what could be sent now.
+    /// Discards the bytes that are ready to send.
     pub fn discard_unsent(&mut self) {
         self.ready.clear();
     }
 
-    /// Memory taken, for CLIENT LIST. A shared buffer counts as in [`Rope::memory`].
+    /// Memory for CLIENT LIST. A shared buffer counts as in [`Rope::memory`].
     pub fn memory(&self) -> usize {
         let held = self.slots.iter().map(|slot| match slot {
             Slot::Filled(reply) => reply.memory(),
@@ -84,19 +86,19 @@ impl<T> Output<T> {
         self.ready.memory() + held.sum::<usize>() + self.slots.capacity() * size_of::<Slot<T>>()
     }
 
-    /// The number that the next slot gets.
+    /// The number of the next slot.
     pub fn next_slot(&self) -> SlotNumber {
         SlotNumber(self.first + self.slots.len() as u64)
     }
 
-    /// Keeps the place of a reply that comes later.
+    /// Opens the slot of a later reply.
     pub fn open_slot(&mut self, muted: bool, kept: T) -> SlotNumber {
         let slot = self.next_slot();
         self.slots.push_back(if muted { Slot::Muted(kept) } else { Slot::Waiting(kept) });
         slot
     }
 
-    /// What is kept with a slot; `None` if it was filled already.
+    /// The state kept with a slot; `None` if the slot was filled.
     pub fn slot_mut(&mut self, slot: SlotNumber) -> Option<&mut T> {
         let index = self.index(slot)?;
         match self.slots.get_mut(index) {
@@ -105,9 +107,9 @@ impl<T> Output<T> {
         }
     }
 
-    /// Writes the reply of an open slot, and right behind it something that is no reply: that comes even if the reply is
-    /// dropped. A slot that was filled already keeps its first reply: `None`, nothing is written, and what should have come
-    /// behind the reply is sent as a push.
+    /// Writes the reply of an open slot, followed by frames that are not replies: they are sent even if the
+    /// reply is dropped. A filled slot keeps its first reply: the result is `None`, no reply is written, and
+    /// the frames go out as a push.
     pub fn fill(
         &mut self,
         slot: SlotNumber,
@@ -147,7 +149,7 @@ impl<T> Output<T> {
         Some(Filled { drained: self.slots.is_empty(), kept })
     }
 
-    /// Writes the reply of a request that is answered at once, behind those before it.
+    /// Writes the reply of a request that is answered at once, behind earlier replies.
     pub fn reply(&mut self, write: impl FnOnce(&mut Rope)) {
         if self.slots.is_empty() {
             write(&mut self.ready);
@@ -159,17 +161,18 @@ impl<T> Output<T> {
         self.slots.push_back(Slot::Filled(reply));
     }
 
-    /// Writes something that is no reply.
+    /// Writes a frame that is not a reply.
     pub fn push(&mut self, write: impl FnOnce(&mut Rope)) {
         write(&mut self.ready);
     }
 
-    /// Appends something that is no reply and that other outputs get too: a large one is referenced, not copied.
+    /// Appends a frame that is not a reply and that several outputs receive: a large one is referenced, not
+    /// copied.
     pub fn push_shared(&mut self, bytes: &Bytes) {
         self.ready.push_shared(bytes);
     }
 
-    /// What can be sent next, as in [`Rope::as_slices`].
+    /// The next bytes to send, as in [`Rope::as_slices`].
     pub fn as_slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
         self.ready.as_slices(slices)
     }
@@ -179,7 +182,7 @@ impl<T> Output<T> {
         self.ready.advance(len);
     }
 
-    /// Has `write` send what can be sent, until nothing is left or it fails; a write of no bytes is a failure. Returns the
+    /// Sends with `write` until nothing is left or it fails; a write of no bytes is a failure. Returns the
     /// bytes sent.
     pub fn send(
         &mut self,
@@ -226,7 +229,7 @@ impl<T> Slot<T> {
     }
 }
 
-// Derived, it would ask for a default of what is kept.
+// A derived impl would require `T: Default`.
 impl<T> Default for Output<T> {
     fn default() -> Self {
         Output { ready: Rope::default(), slots: VecDeque::new(), first: 0, held: 0 }
@@ -234,5 +237,5 @@ impl<T> Default for Output<T> {
 }
 
 #[cfg(test)]
-#[path = "output_test.rs"]
+#[path = "output_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Whether a socket's peer has closed its side.
+//! Detection of a socket whose peer has closed its side.
 
 use std::io;
 use std::task::{Context, Poll, Waker};

@@ -1,7 +1,8 @@
-//! The bytes of a connection, over TCP, TLS or a Unix socket. Reading and writing are halves, because a read may
-//! be going on while replies are sent.
+//! The bytes of a connection, over TCP, TLS or a Unix socket. Reading and writing are separate halves,
+//! because a read may be in progress while replies are sent.
 //!
-//! One call here is one call of the system: tokio knows that a read which did not fill its buffer has emptied the socket.
+//! One call here is one system call: tokio knows that a read which did not fill its buffer has emptied the
+//! socket.
 
 use crate::net::readiness::is_read_closed;
 use crate::net::tls::stream::TlsStream;
@@ -42,7 +43,7 @@ pub fn of_tls(stream: TlsStream) -> (ReadHalf, WriteHalf) {
 }
 
 impl ReadHalf {
-    /// Reads what is there. Nothing read and nothing pending is the end of what the client sends.
+    /// Reads the available bytes. Ready without bytes means that the client sends no more.
     pub fn poll_read(&mut self, context: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
             ReadHalf::Tcp(socket) => Pin::new(socket).poll_read(context, target),
@@ -53,12 +54,12 @@ impl ReadHalf {
 }
 
 impl WriteHalf {
-    /// Whether clients greet before they are served.
+    /// Whether the transport has a handshake.
     pub fn has_handshake(&self) -> bool {
         matches!(self, WriteHalf::Tls(_))
     }
 
-    /// Goes on with the greeting; ready when it is through.
+    /// Continues the handshake; ready when it is complete.
     pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             WriteHalf::Tcp(_) | WriteHalf::Unix(_) => Poll::Ready(Ok(())),
@@ -66,7 +67,8 @@ impl WriteHalf {
         }
     }
 
-    /// Sends what the socket takes at once of these buffers, in their order: a number of bytes above 0, or `WouldBlock`.
+    /// Sends what the socket accepts at once from these buffers, in order: a number of bytes above 0, or
+    /// `WouldBlock`.
     pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
             (WriteHalf::Tcp(socket), [bytes]) => socket.try_write(bytes),
@@ -77,7 +79,7 @@ impl WriteHalf {
         }
     }
 
-    /// The same; pending, with the task registered, when it takes nothing.
+    /// The same; pending, with the task registered, when the socket accepts nothing.
     pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -92,7 +94,8 @@ impl WriteHalf {
         }
     }
 
-    /// Sends what was taken and waits encrypted; pending, with the task registered, when the socket takes no more.
+    /// Sends accepted bytes that wait in encrypted form; pending, with the task registered, when the socket
+    /// accepts no more.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             WriteHalf::Tcp(_) | WriteHalf::Unix(_) => Poll::Ready(Ok(())),
@@ -100,7 +103,7 @@ impl WriteHalf {
         }
     }
 
-    /// Whether something that was taken is not sent yet.
+    /// Whether accepted bytes are still unsent.
     pub fn has_unsent(&self) -> bool {
         match self {
             WriteHalf::Tcp(_) | WriteHalf::Unix(_) => false,
@@ -108,17 +111,17 @@ impl WriteHalf {
         }
     }
 
-    /// Says that nothing more comes, where that has to be said.
+    /// Announces the end of the output, if the transport requires it.
     pub fn say_goodbye(&mut self) {
         if let WriteHalf::Tls(stream) = self {
             stream.borrow_mut().say_goodbye();
         }
     }
 
-    /// Tells the client at once that it is over, before its task gets to close the socket.
+    /// Closes visibly to the client at once, before its task closes the socket.
     pub fn hang_up(&mut self) {
         let mut context = Context::from_waker(Waker::noop());
-        // A shutdown is done when it is asked for; of an error the task learns too.
+        // Shutdown takes effect at once; the task sees its errors too.
         let _ = match self {
             WriteHalf::Tcp(socket) => Pin::new(socket).poll_shutdown(&mut context),
             WriteHalf::Unix(socket) => Pin::new(socket).poll_shutdown(&mut context),
@@ -126,7 +129,7 @@ impl WriteHalf {
         };
     }
 
-    /// The number by which the system knows the socket.
+    /// The file descriptor of the socket.
     pub fn descriptor(&self) -> RawFd {
         match self {
             WriteHalf::Tcp(socket) => socket.as_ref().as_raw_fd(),
@@ -135,7 +138,7 @@ impl WriteHalf {
         }
     }
 
-    /// Whether the client has closed its side, though what it sent before is not read yet.
+    /// Whether the client has closed its side, even if its earlier bytes are still unread.
     pub fn has_peer_closed(&self) -> bool {
         match self {
             WriteHalf::Tcp(socket) => is_read_closed(socket.ready(Interest::READABLE)),

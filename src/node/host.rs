@@ -1,4 +1,4 @@
-//! Where a node's engine runs: on the frontend's thread, or on one of its own.
+//! The host of a node's engine: the frontend's thread, or a thread of its own.
 
 use crate::base::latch::Latch;
 use crate::config::config::Config;
@@ -24,7 +24,7 @@ pub enum Host {
     There(EngineThread),
 }
 
-/// What an engine is made of.
+/// The parts of an engine.
 pub struct Opening {
     pub context: Arc<NodeContext>,
     pub fs: Arc<dyn Fs>,
@@ -34,7 +34,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Reads everything back that is known as committed. Runs on the engine's thread.
+    /// Recovers everything known as committed. Runs on the engine's thread.
     async fn open(self) -> Result<Engine, OpenError> {
         let clock = self.context.clock.clone();
         let committer = Committer::open(self.fs, clock, &self.data_dir, &self.config, self.latch)?;
@@ -61,7 +61,7 @@ impl Host {
         }
     }
 
-    /// The frontend's way to the engine.
+    /// The frontend's side of the engine.
     pub fn port(&self) -> Port {
         match self {
             Host::Here(engine) => Port::Here(engine.clone()),
@@ -69,8 +69,8 @@ impl Host {
         }
     }
 
-    /// Runs the engine until it is asked to stop or fails. What was handed over before is then answered, everybody is said
-    /// goodbye to, and everything is synced.
+    /// Runs the engine until it is asked to stop or fails. Then earlier submissions are answered, all
+    /// connections are closed, and everything is synced.
     pub async fn run(self, frontend: &Rc<Frontend>, stop: impl Future<Output = ()>) -> Result<(), NodeError> {
         match self {
             Host::Here(engine) => run_here(engine, frontend, stop).await,
@@ -132,7 +132,7 @@ async fn run_there(
         thread.stop();
         thread.deliver_all(deliver).await;
     } else {
-        // Its reason comes with its end.
+        // The end of the engine carries its reason.
         frontend.context.latch.trip("the engine has ended".into());
     }
     node::say_goodbye(frontend).await;

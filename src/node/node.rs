@@ -1,4 +1,4 @@
-//! A node from its first look at the data directory to its last sync.
+//! A node, from the first check of the data directory to the last sync.
 
 use crate::acl::acl::{Acl, AclError};
 use crate::base::latch::Latch;
@@ -31,7 +31,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
-/// Why a node does not start, or did not stop as it should.
+/// Why a node does not start, or failed while stopping.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     #[error("users: {0}")]
@@ -69,7 +69,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         .build()
         .map_err(|source| NodeError::System { doing: "making the runtime", source })?;
     LocalSet::new().block_on(&runtime, async {
-        // Before the directory is touched: a port in use is found at once, and leaves nothing behind.
+        // Before the directory is touched: a port in use is found early and leaves nothing behind.
         let tls = match config.tls.port {
             0 => None,
             _ => Some(tls_config::build(&config.tls)?),
@@ -102,21 +102,21 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
     })
 }
 
-/// Of a thread that owns a part of the node.
+/// The runtime of a thread that owns a part of the node.
 fn runtime_builder() -> runtime::Builder {
     let mut builder = runtime::Builder::new_current_thread();
     builder.enable_all().event_interval(EVENT_INTERVAL);
     builder
 }
 
-/// Tasks that are polled between two looks at the sockets: one round should take in all that has arrived.
+/// Tasks polled between two checks of the sockets: one round should include everything that has arrived.
 const EVENT_INTERVAL: u32 = 61;
 
-/// How long clients have to take their last replies.
+/// Time for clients to read their last replies.
 const GOODBYE: Duration = Duration::from_millis(200);
 
-/// As many clients as `maxclients` says need as many descriptors; the limit that most shells start with is 1024. Where fewer are
-/// allowed there are fewer clients: the journal must never want for one (Redis `adjustOpenFilesLimit`).
+/// Each of the `maxclients` clients needs a descriptor, and most shells set the limit at 1,024. With a lower
+/// limit, `maxclients` is reduced: the journal must never lack a descriptor (Redis `adjustOpenFilesLimit`).
 fn fit_clients_to_files(config: &mut Config) {
     let clients = process::files_for_clients(config.maxclients as u64);
     if clients < config.maxclients as u64 {
@@ -129,10 +129,10 @@ fn fit_clients_to_files(config: &mut Config) {
     }
 }
 
-/// What a node listens on.
+/// The listeners of a node.
 struct Doors {
     listeners: Vec<Listener>,
-    /// As the banner names them.
+    /// In the form of the banner.
     names: Vec<String>,
     /// Removed when the node stops.
     _socket_file: Option<SocketFile>,
@@ -166,7 +166,7 @@ fn listen(config: &Config) -> Result<Doors, NodeError> {
     Ok(doors)
 }
 
-/// One listener for each address of `bind` that this machine has.
+/// One listener for each address in `bind` that this machine has.
 fn listen_tcp(config: &Config, port: u16) -> Result<Vec<TcpListener>, NodeError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     for bind in config.bind_addresses().map_err(NodeError::Address)? {
@@ -215,7 +215,8 @@ async fn serve(frontend: &Rc<Frontend>, host: Host, listeners: Vec<Listener>) ->
         |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
     let (mut terminate, mut interrupt) =
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills the process.
+    // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills
+    // the process.
     let _hangup = signals(SignalKind::hangup())?;
     let stop = async {
         tokio::select! {
@@ -229,7 +230,7 @@ async fn serve(frontend: &Rc<Frontend>, host: Host, listeners: Vec<Listener>) ->
     Ok(())
 }
 
-/// Closes every connection and lets its last replies out. Reads that wait have none (as in Redis).
+/// Closes every connection and sends its last replies. Blocked reads get none (as in Redis).
 pub(super) async fn say_goodbye(frontend: &Frontend) {
     let connections: Vec<_> = frontend.connections.all().values().cloned().collect();
     for connection in connections {
@@ -249,7 +250,7 @@ pub(super) async fn say_goodbye(frontend: &Frontend) {
 }
 
 fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started: Instant) {
-    // Whoever started it may not listen any more.
+    // The parent process may have closed the pipe.
     let _ = writeln!(
         std::io::stdout(),
         "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",

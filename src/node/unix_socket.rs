@@ -1,4 +1,4 @@
-//! The Unix socket: a file that must be neither somebody else's nor left behind.
+//! The Unix socket: a file that must neither replace another program's file nor be left behind.
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 
-/// Why there can be no socket at a path.
+/// Why no socket can be made at a path.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error("there is a file which is no socket; it is left alone")]
@@ -18,7 +18,8 @@ pub enum BindError {
     Io { doing: &'static str, source: io::Error },
 }
 
-/// The file of a socket that this process listens on; dropping it removes the file, if it is still that one.
+/// The file of a listening socket of this process. Dropping it removes the file, unless another file has
+/// taken its path.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
@@ -26,12 +27,13 @@ pub struct SocketFile {
     inode: u64,
 }
 
-/// Listens at `path`. A file that a server which was killed has left there is replaced; `mode` 0 leaves the file's mode to
-/// the umask.
+/// Listens at `path`. A file left by a killed server is replaced; `mode` 0 leaves the mode of the file to the
+/// umask.
 pub fn bind(path: &Path, mode: u32, backlog: u32) -> Result<(UnixListener, SocketFile), BindError> {
     let failed = |doing| move |source| BindError::Io { doing, source };
     let address = SockAddr::unix(path).map_err(failed("the path"))?;
-    // Two servers that start at once must not both find the same stale file: one of them would remove the other's new one.
+    // Two servers that start at the same time must not both find the same stale file: one would remove the
+    // other's new file.
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -46,7 +48,7 @@ pub fn bind(path: &Path, mode: u32, backlog: u32) -> Result<(UnixListener, Socke
     socket.bind(&address).map_err(failed("binding"))?;
     let metadata = fs::symlink_metadata(path).map_err(failed("looking at the new file"))?;
     let file = SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() };
-    // Nobody can connect before it listens: there is no moment with the wrong mode.
+    // No client can connect before the socket listens, so there is no moment with the wrong mode.
     if mode != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed("setting its mode"))?;
     }
@@ -55,7 +57,7 @@ pub fn bind(path: &Path, mode: u32, backlog: u32) -> Result<(UnixListener, Socke
     Ok((listener, file))
 }
 
-/// Removes the file of a socket on which nobody listens any more.
+/// Removes the file of a socket without a listener.
 fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), BindError> {
     let failed = |doing| move |source| BindError::Io { doing, source };
     match fs::symlink_metadata(path) {
@@ -65,7 +67,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), BindError> {
         Ok(_) => {}
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed("making a socket"))?;
-    // A full backlog must not keep us waiting.
+    // A full backlog must not block the start.
     probe.set_nonblocking(true).map_err(failed("making a socket"))?;
     match probe.connect(address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
@@ -74,7 +76,7 @@ fn remove_stale(path: &Path, address: &SockAddr) -> Result<(), BindError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Ok(()) => Err(BindError::InUse),
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(BindError::InUse),
-        // Of another type, or not ours to connect to: whoever made it may be alive.
+        // Another type, or no permission to connect: its owner may be alive.
         Err(source) => Err(BindError::Io { doing: "asking whether somebody listens there", source }),
     }
 }

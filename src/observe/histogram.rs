@@ -1,16 +1,16 @@
-//! How long calls took, as a histogram of two significant digits: the buckets of Redis's (`hdr_histogram` from 1 ns to
-//! 1 s), so that the figures derived from it are the same.
+//! A histogram of call durations with two significant digits and Redis's buckets (`hdr_histogram` from 1 ns
+//! to 1 s), so that derived figures agree with Redis.
 
-/// Values below it have a bucket each; above, each doubling is divided into half as many.
+/// Values below this have a bucket each; above, each doubling has half as many buckets.
 const LINEAR: u64 = 256;
 const HALF: usize = LINEAR as usize / 2;
 
-/// What takes longer is counted as this long (Redis `LATENCY_HISTOGRAM_MAX_VALUE`).
+/// Longer calls are counted as this long (Redis `LATENCY_HISTOGRAM_MAX_VALUE`).
 const NANOSECONDS_MAX: u64 = 1_000_000_000;
 
 const BUCKETS: usize = bucket(NANOSECONDS_MAX) + 1;
 
-/// The first bound of [`Histogram::cumulative`]; each next one is twice as much (Redis `fillCommandCDF`).
+/// The first bound of [`Histogram::cumulative`]; each next bound doubles it (Redis `fillCommandCDF`).
 const FIRST_BOUND: u64 = 1024;
 
 /// Counts of durations in nanoseconds: 24 KiB.
@@ -37,7 +37,7 @@ impl Histogram {
         self.total
     }
 
-    /// Microseconds that `percent` of the calls took at the most, as far as two digits tell; 0 without calls.
+    /// Microseconds within which `percent` of the calls finished, to two digits; 0 without calls.
     pub fn percentile(&self, percent: f64) -> f64 {
         let wanted = ((percent.min(100.0) / 100.0 * self.total as f64 + 0.5) as u64).max(1);
         let mut seen = 0;
@@ -48,7 +48,8 @@ impl Histogram {
         found.map_or(0.0, |bucket| greatest(bucket) as f64 / 1000.0)
     }
 
-    /// Pairs of microseconds and of how many calls took no longer, one for each doubling at which there are more.
+    /// Pairs of microseconds and the number of calls that took no longer, one pair per doubling that adds
+    /// calls.
     pub fn cumulative(&self) -> Vec<(u64, u64)> {
         let mut pairs = Vec::new();
         let (mut next, mut seen, mut bound) = (0, 0, FIRST_BOUND);
@@ -73,7 +74,7 @@ const fn bucket(value: u64) -> usize {
     shift as usize * HALF + (value >> shift) as usize
 }
 
-/// The greatest value of a bucket.
+/// The greatest value in a bucket.
 const fn greatest(bucket: usize) -> u64 {
     if bucket < LINEAR as usize {
         return bucket as u64;
@@ -99,7 +100,7 @@ mod tests {
             270548, 541097,
         ];
         for (ours, redis) in bounds.iter().zip(redis) {
-            // The last digits of Redis's documentation are rounded.
+            // Redis's documentation rounds the last digits.
             assert!(ours.abs_diff(redis) <= redis / 1000, "{ours} {redis}");
         }
         assert_eq!(bounds[18..], [270_532, 541_065], "measured on Redis 7.0.15");

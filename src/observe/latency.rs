@@ -1,12 +1,12 @@
-//! Events that took long: LATENCY (Redis `latency.c`).
+//! Slow events: LATENCY (Redis `latency.c`).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 
-/// Samples that are kept of an event, one a second at the most (Redis `LATENCY_TS_LEN`).
+/// Samples kept per event, at most one per second (Redis `LATENCY_TS_LEN`).
 const SAMPLES_MAX: usize = 160;
 
-/// What is watched. The names are Redis's where Redis has the same thing.
+/// The observed events. Names are Redis's where Redis has the same event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
     /// A command whose row is not `fast`.
@@ -14,11 +14,11 @@ pub enum Event {
     FastCommand,
     /// A sync of the journal that replies waited for.
     Sync,
-    /// From the sealing of what had arrived to its last reply: the sync and the execution.
+    /// One round: from sealing the batch to its last reply, sync and execution included.
     Commit,
     /// A checkpoint. It is written beside the traffic, which does not wait for it.
     Checkpoint,
-    /// The deletion of keys that are due.
+    /// The deletion of due keys.
     ExpireCycle,
 }
 
@@ -43,12 +43,12 @@ impl Event {
         }
     }
 
-    /// By its name, in any case.
+    /// Finds an event by name, ignoring case.
     pub fn find(name: &[u8]) -> Option<Event> {
         Event::ALL.into_iter().find(|event| event.name().as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// What can be done about it, for LATENCY DOCTOR.
+    /// Advice for LATENCY DOCTOR.
     const fn advice(self) -> &'static str {
         match self {
             Event::Command => {
@@ -83,7 +83,7 @@ pub struct Sample {
 pub struct Series {
     /// Oldest first; never empty.
     samples: VecDeque<Sample>,
-    /// Milliseconds of the longest since LATENCY RESET.
+    /// Milliseconds of the longest occurrence since LATENCY RESET.
     pub max: u64,
 }
 
@@ -107,7 +107,7 @@ pub struct LatencyMonitor {
 }
 
 impl LatencyMonitor {
-    /// An event took so long. Of those in the same second the longest is kept.
+    /// Records an occurrence; keeps the longest of each second.
     pub fn note(&mut self, event: Event, sample: Sample) {
         let series = self.series.entry(event).or_default();
         series.max = series.max.max(sample.milliseconds);
@@ -130,7 +130,7 @@ impl LatencyMonitor {
         self.series.get(&event)
     }
 
-    /// Forgets an event; whether there was something to forget.
+    /// Forgets an event; returns whether it had samples.
     pub fn reset(&mut self, event: Event) -> bool {
         self.series.remove(&event).is_some()
     }
@@ -198,7 +198,7 @@ const GRAPH_ROWS: usize = 4;
 /// Marks of a bar within a line, from low to high (Redis `sparklineRenderRange`).
 const MARKS: [char; 3] = ['_', 'o', '#'];
 
-/// How long ago, in two or three characters.
+/// An age in two or three characters.
 fn age(seconds: u64) -> String {
     match seconds {
         ..60 => format!("{seconds}s"),
@@ -208,7 +208,7 @@ fn age(seconds: u64) -> String {
     }
 }
 
-/// Bars over their labels, which are written from top to bottom.
+/// Draws bars over their labels; labels run from top to bottom.
 fn draw(out: &mut String, bars: &[(u64, String)], low: u64, high: u64) {
     let steps = (MARKS.len() * GRAPH_ROWS) as f64;
     let relative = (high - low).max(1) as f64;

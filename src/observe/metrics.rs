@@ -1,20 +1,21 @@
-//! What is counted for INFO. One per worker and not shared: plain cells, no atomics.
+//! Counters for INFO. Each frontend has its own: plain cells, no atomics.
 
 use crate::observe::histogram::Histogram;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 
-/// Error codes that are counted apart (Redis 7: 128); the rest are in [`Metrics::errors_uncounted`]. Codes may come from clients.
+/// Error codes with a counter of their own (Redis 7: 128); the rest go to [`Metrics::errors_uncounted`].
+/// Clients can choose codes.
 pub const ERROR_CODES_MAX: usize = 128;
 
-/// Bytes of a code that are kept.
+/// Bytes kept of a code.
 const ERROR_CODE_BYTES_MAX: usize = 64;
 
 /// Samples of the moving rate (Redis `STATS_METRIC_SAMPLES`).
 const SAMPLES: usize = 16;
 
-/// A number that goes up.
+/// A number that only grows.
 #[derive(Debug, Default)]
 pub struct Counter(Cell<u64>);
 
@@ -32,11 +33,11 @@ impl Counter {
     }
 }
 
-/// INFO commandstats of one row of the command table.
+/// INFO commandstats of one table row.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct CallStats {
     pub calls: u64,
-    /// Time that the worker spent on its calls: reading the arguments, executing, writing the reply.
+    /// Worker time of its calls: reading the arguments, executing, writing the reply.
     pub nanoseconds: u64,
     /// Refused before execution.
     pub rejected: u64,
@@ -44,11 +45,11 @@ pub struct CallStats {
     pub failed: u64,
 }
 
-/// What is known of a row.
+/// Statistics of a row.
 #[derive(Debug, Default)]
 struct RowStats {
     stats: CallStats,
-    /// Made with the first call.
+    /// Allocated by the first call.
     histogram: Option<Histogram>,
 }
 
@@ -62,7 +63,7 @@ impl RowStats {
     }
 }
 
-/// A rate over the last samples.
+/// A rate over the most recent samples.
 #[derive(Debug, Default)]
 struct Rate {
     last: Cell<u64>,
@@ -88,7 +89,7 @@ impl Rate {
     }
 }
 
-/// The counters of a worker.
+/// The counters of a frontend.
 #[derive(Debug, Default)]
 pub struct Metrics {
     pub connections: Counter,
@@ -96,20 +97,20 @@ pub struct Metrics {
     pub commands: Counter,
     pub input_bytes: Counter,
     pub output_bytes: Counter,
-    /// Of sockets.
+    /// Socket reads.
     pub reads: Counter,
     pub writes: Counter,
-    /// Logins that failed, those that came too early included.
+    /// Failed logins, including those refused as too early.
     pub denied_logins: Counter,
     pub throttled_logins: Counter,
     pub denied_commands: Counter,
     pub denied_keys: Counter,
     pub denied_channels: Counter,
     pub client_query_buffer_disconnections: Counter,
-    /// Closed because all clients together took more than `maxmemory-clients`.
+    /// Clients closed because all clients together exceeded `maxmemory-clients`.
     pub evicted_clients: Counter,
     pub client_output_buffer_disconnections: Counter,
-    /// Error replies, of all codes.
+    /// Error replies with any code.
     pub errors: Counter,
     pub errors_uncounted: Counter,
     /// Whether histograms are kept (`latency-tracking`).
@@ -123,7 +124,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// A command of this row was executed and answered.
+    /// Records a call that was executed and answered at once.
     #[inline]
     pub fn note_executed(&self, row_index: usize, nanoseconds: u64, failed: bool) {
         self.commands.add(1);
@@ -135,14 +136,14 @@ impl Metrics {
         });
     }
 
-    /// A command of this row was begun: [`Metrics::note_finished`] follows when it is answered.
+    /// Records the start of a call; [`Metrics::note_finished`] follows with the reply.
     #[inline]
     pub fn note_begun(&self, row_index: usize) {
         self.commands.add(1);
         self.with_row(row_index, |row| row.stats.calls += 1);
     }
 
-    /// The reply to a command that was begun before.
+    /// Records the reply to a call that started before.
     #[inline]
     pub fn note_finished(&self, row_index: usize, nanoseconds: u64, failed: bool) {
         let tracked = self.tracks_latency.get();
@@ -152,12 +153,12 @@ impl Metrics {
         });
     }
 
-    /// A command was refused before execution.
+    /// Records a command that was refused before execution.
     pub fn note_rejection(&self, row_index: usize) {
         self.with_row(row_index, |row| row.stats.rejected += 1);
     }
 
-    /// An error reply was made.
+    /// Records an error reply.
     pub fn note_error(&self, code: &[u8]) {
         self.errors.add(1);
         let code = &code[..code.len().min(ERROR_CODE_BYTES_MAX)];
@@ -181,7 +182,7 @@ impl Metrics {
         self.output_bytes.add(bytes as u64);
     }
 
-    /// Takes a sample of the rates. Call ten times a second, or as often as there are rounds.
+    /// Samples the rates. Call it ten times a second, or once per round if rounds are rarer.
     pub fn tick(&self, monotonic_ms: u64) {
         let Some(last) = self.ticked_ms.replace(Some(monotonic_ms)) else { return };
         let elapsed = monotonic_ms.saturating_sub(last).max(1);
@@ -195,14 +196,14 @@ impl Metrics {
         self.command_rate.get()
     }
 
-    /// By row index, those rows that were called or refused.
+    /// Statistics by row index, of rows that were called or refused.
     pub fn call_stats(&self) -> Vec<(usize, CallStats)> {
         let rows = self.rows.borrow();
         let stats = rows.iter().map(|row| row.stats).enumerate();
         stats.filter(|(_, stats)| *stats != CallStats::default()).collect()
     }
 
-    /// By row index, the histograms of those rows that were called.
+    /// Histograms by row index, of rows that were called.
     pub fn each_histogram(&self, see: &mut dyn FnMut(usize, &Histogram)) {
         for (index, row) in self.rows.borrow().iter().enumerate() {
             if let Some(histogram) = &row.histogram {
@@ -211,18 +212,18 @@ impl Metrics {
         }
     }
 
-    /// LATENCY RESET does not touch these, CONFIG RESETSTAT does.
+    /// The histogram of a row. CONFIG RESETSTAT clears it, LATENCY RESET does not.
     pub fn with_histogram<R>(&self, row_index: usize, see: impl FnOnce(&Histogram) -> R) -> Option<R> {
         self.rows.borrow().get(row_index)?.histogram.as_ref().map(see)
     }
 
-    /// Codes and how often, sorted by code.
+    /// Codes with their counts, sorted by code.
     #[cfg(test)]
     fn error_stats(&self) -> Vec<(Box<[u8]>, u64)> {
         self.error_codes.borrow().iter().map(|(code, count)| (code.clone(), *count)).collect()
     }
 
-    /// The lines of INFO stats that are counted here, by Redis 7.2's names.
+    /// The lines of INFO stats that this room counts, by Redis 7.2's names.
     pub fn write_stats(&self, line: &mut dyn FnMut(&str, &dyn Display)) {
         let kbps = |rate: &Rate| format!("{:.2}", rate.get() as f64 / 1024.0);
         line("total_connections_received", &self.connections.get());
@@ -247,8 +248,8 @@ impl Metrics {
         line("client_output_buffer_limit_disconnections", &self.client_output_buffer_disconnections.get());
     }
 
-    /// Each error code with its count, sorted by code. Bytes that would break a line of INFO, or are not ASCII, are
-    /// escaped: codes may come from clients (reliability P14).
+    /// Each error code with its count, sorted by code. Non-ASCII bytes and bytes that would break a line of
+    /// INFO are escaped, because clients can choose codes (docs/reliability.md P14).
     pub fn write_errors(&self, line: &mut dyn FnMut(&str, u64)) {
         let mut text = String::new();
         for (code, count) in &*self.error_codes.borrow() {
@@ -293,7 +294,7 @@ impl Metrics {
         }
     }
 
-    /// The length of the command table is not known on this floor: the rows grow to the highest index seen.
+    /// This floor does not know the length of the command table, so the rows grow to the highest index seen.
     #[inline]
     fn with_row(&self, index: usize, change: impl FnOnce(&mut RowStats)) {
         let mut rows = self.rows.borrow_mut();

@@ -1,4 +1,4 @@
-//! What the server counts and tells about itself: metrics, times, the slow log, tracing set-up.
+//! Measurements: metrics, latencies, the slow log, tracing set-up.
 
 pub mod histogram;
 pub mod latency;

@@ -1,18 +1,17 @@
-//! The commands that took long: SLOWLOG (Redis `slowlog.c`).
+//! The slow log: SLOWLOG (Redis `slowlog.c`).
 
 use std::collections::VecDeque;
 
-/// Arguments of a command that are kept, the last of them saying how many there were more
-/// (Redis `SLOWLOG_ENTRY_MAX_ARGC`).
+/// Arguments kept of a command; the last one states how many were left out (Redis `SLOWLOG_ENTRY_MAX_ARGC`).
 pub const ARGS_MAX: usize = 32;
 
-/// Bytes of an argument that are kept (Redis `SLOWLOG_ENTRY_MAX_STRING`).
+/// Bytes kept of an argument (Redis `SLOWLOG_ENTRY_MAX_STRING`).
 pub const ARG_BYTES_MAX: usize = 128;
 
 /// One slow command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlowCommand {
-    /// Counts up from 0 and is never used again, not even after SLOWLOG RESET.
+    /// Counts up from 0; never reused, not even after SLOWLOG RESET.
     pub id: u64,
     pub unix_seconds: u64,
     pub microseconds: u64,
@@ -20,11 +19,11 @@ pub struct SlowCommand {
     pub args: Vec<Vec<u8>>,
     /// `ip:port` of the client.
     pub address: String,
-    /// CLIENT SETNAME
+    /// The name from CLIENT SETNAME.
     pub name: Vec<u8>,
 }
 
-/// The latest of them, newest first.
+/// The most recent slow commands, newest first.
 #[derive(Debug, Default)]
 pub struct SlowLog {
     commands: VecDeque<SlowCommand>,
@@ -32,7 +31,7 @@ pub struct SlowLog {
 }
 
 impl SlowLog {
-    /// Adds a command, whose id it gives, and drops the oldest beyond `len_max`.
+    /// Adds a command, drops the oldest beyond `len_max`, returns the new id.
     pub fn push(&mut self, command: SlowCommand, len_max: u64) {
         self.commands.push_front(SlowCommand { id: self.next_id, ..command });
         self.next_id += 1;
@@ -62,8 +61,8 @@ impl SlowLog {
     }
 }
 
-/// As many arguments, and as much of each, as the log keeps. `total` is how many the command had, of which `args` gives
-/// at least the first [`ARGS_MAX`].
+/// The arguments as the log keeps them, shortened in number and length. `total` is the command's argument
+/// count; `args` yields at least the first [`ARGS_MAX`].
 pub fn shorten<'a>(args: impl Iterator<Item = &'a [u8]>, total: usize) -> impl Iterator<Item = Vec<u8>> {
     let whole = if total > ARGS_MAX { ARGS_MAX - 1 } else { total };
     let more = (total > whole).then(|| format!("... ({} more arguments)", total - whole).into_bytes());

@@ -1,10 +1,10 @@
-//! Where the worker's time goes, from one reading of the clock to the next.
+//! Attributes a thread's time, one clock reading after the other.
 
 use crate::env::clock::{self, Clock};
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// The end of one piece of work is the beginning of the next, so that a run of requests costs one reading for each.
+/// The end of one piece of work is the start of the next, so a run of requests costs one reading each.
 pub struct Stopwatch {
     clock: Arc<dyn Clock>,
     /// [`Clock::counts_cycles`]
@@ -30,7 +30,7 @@ impl Stopwatch {
         if self.counts_cycles { clock::cycles() } else { self.clock.ticks() }
     }
 
-    /// Work begins: what was before is nobody's.
+    /// Starts a piece of work; the time before it is attributed to nothing.
     #[inline]
     pub fn start(&self) {
         self.last.set(self.read());
@@ -49,13 +49,13 @@ impl Stopwatch {
         self.last.get()
     }
 
-    /// Nanoseconds from an earlier reading to the last one. The clock is not read.
+    /// Nanoseconds from an earlier reading to the last one, without reading the clock.
     #[inline]
     pub fn since(&self, mark: u64) -> u64 {
         self.nanoseconds(self.last.get().saturating_sub(mark))
     }
 
-    /// Learns anew how long a tick is. Call now and then.
+    /// Measures the tick length again. Call it now and then.
     pub fn adjust(&self) {
         self.tick_length.set(self.clock.tick_length());
     }

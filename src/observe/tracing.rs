@@ -1,4 +1,4 @@
-//! Where the log goes and how it looks.
+//! Set-up of the log: destination, level, format.
 
 use crate::config::config::LogLevel;
 use std::io::{self, Write};
@@ -9,20 +9,20 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Sets how much is logged while the process runs.
+/// Changes the log level while the process runs.
 pub struct LogLevels(reload::Handle<Targets, Registry>);
 
 impl LogLevels {
     pub fn set(&self, level: LogLevel) {
-        // Fails only when the log is gone with the process.
+        // Fails only when the subscriber is gone at process exit.
         let _ = self.0.reload(targets(level));
     }
 }
 
-/// The log of the process: plain lines to `logfile` (appended; empty is standard output), from `level` on.
+/// Installs the log: plain lines to `logfile` (appended; empty: standard output), from `level` on.
 ///
-/// Fields may hold what clients sent, so control characters never reach the file as they are (reliability P14).
-/// Fails if the file cannot be opened; does nothing if a log was set up before (as in tests).
+/// Fields may hold client data, so control characters are escaped (docs/reliability.md P14). Fails if the
+/// file cannot be opened; does nothing if a log is already installed (as in tests).
 pub fn install(level: LogLevel, logfile: &str) -> io::Result<LogLevels> {
     let out: Box<dyn Write + Send> = if logfile.is_empty() {
         Box::new(io::stdout())
@@ -42,7 +42,7 @@ fn targets(level: LogLevel) -> Targets {
     Targets::new().with_default(filter(level)).with_target("openraft", openraft(level))
 }
 
-/// openraft tells at INFO what operators cannot use, and at DEBUG a page for every commit.
+/// openraft logs details at INFO that operators cannot use, and a page per commit at DEBUG.
 fn openraft(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Debug => LevelFilter::DEBUG,
@@ -62,7 +62,7 @@ fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Writes one event at a time, as the formatter hands it over: all but its last line break is escaped.
+/// Writes one formatted event per call and escapes everything but the final line break.
 struct Escaping<W>(W);
 
 impl<W: Write> Write for Escaping<W> {

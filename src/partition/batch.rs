@@ -1,4 +1,4 @@
-//! One round's worth of work for a partition, and what each part of it was asked for.
+//! One round of work for a partition, with the tag of each part.
 
 use crate::command::value::{Query, Write};
 use crate::partition::touched::Touched;
@@ -7,19 +7,19 @@ use crate::state::op::codec;
 use crate::state::op::{Op, Step, Transaction};
 use std::ops::Range;
 
-/// Ops that will be one log entry, and queries behind them that are not logged.
+/// Ops that become one log entry, and the unlogged queries behind them.
 pub struct Batch<T> {
     pub(super) ops: BatchWriter,
-    /// Encoded queries, so that a batch borrows nothing from the connections.
+    /// Encoded queries: a batch borrows nothing from the connections.
     pub(super) queries: Vec<u8>,
     pub(super) items: Vec<Item<T>>,
-    /// Which keys the ops name, while reads are blocked.
+    /// The keys that the ops name; kept while reads are blocked.
     pub(super) touched: Touched,
-    /// The blocked reads that the entry carries, in its order.
+    /// The blocked reads that the entry carries, in order.
     pub(super) carried: Vec<T>,
 }
 
-/// What is done at its place when the batch is applied. `T` tells the owner what it was asked for.
+/// One step of applying the batch. The owner recognizes its request by `T`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item<T> {
     /// The next op of the entry.
@@ -28,9 +28,9 @@ pub enum Item<T> {
     Query { tag: T, database: u32, encoded: Range<usize> },
     /// The next op of the entry is a transaction; the queries among its commands.
     Transaction { tag: T, queries: Range<usize> },
-    /// A transaction that only reads: its op, which is not logged, and its queries.
+    /// A read-only transaction: its unlogged op and its queries.
     ReadTransaction { tag: T, encoded: Range<usize> },
-    /// Nothing for the machine: the tag comes back when everything before it was applied.
+    /// No work for the machine: the tag comes back after everything before it was applied.
     Pass(T),
 }
 
@@ -63,12 +63,12 @@ impl<T> Batch<T> {
         self.items.is_empty()
     }
 
-    /// Nothing in it needs the log.
+    /// Nothing in the batch needs the log.
     pub fn is_unlogged(&self) -> bool {
         self.ops.is_empty()
     }
 
-    /// Bytes that it holds: ops and queries.
+    /// Bytes of its ops and queries.
     pub fn bytes(&self) -> usize {
         self.ops.bytes() + self.queries.len()
     }
@@ -89,7 +89,7 @@ impl<T> Batch<T> {
         self.items.push(Item::Query { tag, database, encoded: start..self.queries.len() });
     }
 
-    /// A transaction and the queries among its commands. Without writes nothing of it is logged.
+    /// Adds a transaction and the queries among its commands. Without writes it is not logged.
     pub fn push_transaction(&mut self, transaction: Transaction<'_>, queries: &[Step<Query<'_>>], tag: T) {
         let is_logged = !transaction.writes.is_empty();
         let op = Op::Transaction(transaction);
@@ -111,7 +111,7 @@ impl<T> Batch<T> {
         self.items.push(Item::Pass(tag));
     }
 
-    /// Everything of `later` behind what is here. Only for an unlogged `later`: an entry that was proposed cannot grow.
+    /// Appends an unlogged `later`. A proposed entry cannot grow.
     pub fn absorb(&mut self, later: Batch<T>) {
         assert!(later.is_unlogged(), "a logged batch is an entry of its own");
         let moved = self.queries.len();
@@ -127,7 +127,7 @@ impl<T> Batch<T> {
         }));
     }
 
-    /// Empties the batch and keeps its memory, within reason.
+    /// Empties the batch and keeps its memory up to a bound.
     pub(super) fn reset(&mut self) {
         self.ops.clear();
         self.queries.clear();

@@ -1,7 +1,8 @@
-//! The front door of a partition: ops of one round gathered into a batch, outcomes handed back in order.
+//! The front door of a partition: it gathers the ops of one round into a batch and hands outcomes back in
+//! order.
 //!
-//! Invariants: a reply is released only after its op was applied; what was enqueued in an order is answered in that
-//! order; a query that rides behind writes sees them.
+//! Invariants: a reply is released only after its op was applied; answers come in the order of their
+//! requests; a query queued behind writes sees them.
 
 pub mod batch;
 pub mod touched;

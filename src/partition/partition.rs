@@ -1,4 +1,4 @@
-//! A partition on this node: its machine, the batch being gathered, the batches on their way through the log.
+//! A partition on this node: its machine, its open batches and its batches in flight.
 
 use crate::base::wire::Malformed;
 use crate::command::value::{Query, Write};
@@ -14,11 +14,11 @@ use crate::state::op::{Op, Step, Transaction};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// What [`Partition::seal`] closed.
+/// The result of [`Partition::seal`].
 pub enum Sealed {
     /// A log entry to propose.
     Entry(Bytes),
-    /// Work without ops: [`Partition::take_unlogged`] has it as soon as nothing before it is in flight.
+    /// Work without ops: [`Partition::take_unlogged`] returns it as soon as nothing before it is in flight.
     Unlogged,
     Nothing,
 }
@@ -37,7 +37,7 @@ impl<T> InFlight<T> {
     }
 }
 
-/// Work that was sealed and may be done now, in its order.
+/// Sealed work that is ready, in order.
 pub struct Work<T> {
     pub items: Vec<Item<T>>,
     /// Encoded queries, for [`Item::Query`].
@@ -46,20 +46,20 @@ pub struct Work<T> {
     pub carried: Vec<T>,
 }
 
-/// `T` is the owner's tag: it comes back with the answer.
+/// `T` is the owner's tag; it comes back with the answer.
 ///
-/// Invariants: entries are applied in the order of the log, each with the batch that it was proposed from, found by the
-/// identity of the proposal and compared with what was committed; `bytes` counts what is open and in flight.
+/// Invariants: entries are applied in log order, each with the batch of its proposal, found by proposal id
+/// and compared with the committed bytes; `bytes` counts open batches and batches in flight.
 pub struct Partition<T> {
     id: PartitionId,
     machine: Machine,
     open: Batch<T>,
-    /// Batches that were full before they were sealed, to be sealed before the open one.
+    /// Full batches, to be sealed before the open one.
     full: VecDeque<Batch<T>>,
     in_flight: VecDeque<InFlight<T>>,
     /// Bytes of full batches and of those in flight.
     closed_bytes: usize,
-    /// Emptied batches, for their memory.
+    /// Empty batches, kept for their memory.
     spare: Vec<Batch<T>>,
 }
 
@@ -80,24 +80,24 @@ impl<T> Partition<T> {
         self.id
     }
 
-    /// The machine, to apply what is committed.
+    /// The machine, for applying committed entries.
     pub fn machine_mut(&mut self) -> &mut Machine {
         &mut self.machine
     }
 
-    /// The one door for reads. What a reader sees is applied, and so committed.
+    /// The one door for reads. All visible state is applied, and therefore committed.
     pub fn read(&self) -> &Machine {
         &self.machine
     }
 
-    /// Puts a machine in the place of this one: rebuilt from disk, or from a snapshot. What is open goes on behind it; what is
-    /// in flight must have ended.
+    /// Replaces the machine after a rebuild from disk or a snapshot. Open batches continue on the new one;
+    /// nothing may be in flight.
     pub fn install(&mut self, machine: Machine) {
         assert!(self.in_flight.is_empty(), "work is in flight through {:?}", self.id);
         self.machine = machine;
     }
 
-    /// Puts a write into the open batch. `notes_keys`: reads are blocked, and may have to go with the entry.
+    /// Adds a write to the open batch. `notes_keys`: reads are blocked and may have to go with the entry.
     pub fn write(&mut self, database: u32, write: &Write<'_>, notes_keys: bool, tag: T) {
         self.open.push_write(database, write, tag);
         if notes_keys {
@@ -106,7 +106,7 @@ impl<T> Partition<T> {
         self.close_if_full();
     }
 
-    /// Puts any other op into the open batch.
+    /// Adds any other op to the open batch.
     pub fn write_op(&mut self, op: &Op<'_>, notes_keys: bool, tag: T) {
         self.open.push_op(op, tag);
         if notes_keys {
@@ -123,7 +123,7 @@ impl<T> Partition<T> {
         }
     }
 
-    /// Puts a transaction into the open batch, with the queries among its commands.
+    /// Adds a transaction to the open batch, with the queries among its commands.
     pub fn transact(
         &mut self,
         transaction: Transaction<'_>,
@@ -138,17 +138,17 @@ impl<T> Partition<T> {
         self.close_if_full();
     }
 
-    /// Puts a query behind the writes of the open batch.
+    /// Queues a query behind the writes of the open batch.
     pub fn query_behind(&mut self, database: u32, query: &Query<'_>, tag: T) {
         self.open.push_query(database, query, tag);
     }
 
-    /// Has the tag come back when everything before it was applied.
+    /// Returns the tag after everything before it was applied.
     pub fn pass(&mut self, tag: T) {
         self.open.push_pass(tag);
     }
 
-    /// Bytes of open batches and of those in flight.
+    /// Bytes of open batches and batches in flight.
     pub fn bytes(&self) -> usize {
         self.open.bytes() + self.closed_bytes
     }
@@ -161,13 +161,13 @@ impl<T> Partition<T> {
         !self.has_open_work() && self.in_flight.is_empty()
     }
 
-    /// The keys that the batch names which is sealed next.
+    /// The keys named by the batch that is sealed next.
     pub fn touched(&self) -> &Touched {
         &self.full.front().unwrap_or(&self.open).touched
     }
 
-    /// Closes the oldest batch that is still open. Its ops take place at `now`; `carried` are the blocked reads that go with
-    /// them, each with its encoding.
+    /// Closes the oldest open batch. Its ops are stamped with `now`; `carried` are the blocked reads that go
+    /// with them, each with its encoding.
     pub fn seal<'b>(
         &mut self,
         now: TimeMs,
@@ -205,7 +205,7 @@ impl<T> Partition<T> {
         Sealed::Entry(entry)
     }
 
-    /// Work without ops that nothing is in flight before.
+    /// Work without ops, if nothing before it is in flight.
     pub fn take_unlogged(&mut self) -> Option<Work<T>> {
         let front = self.in_flight.front()?;
         if front.proposal.is_some() {
@@ -216,8 +216,7 @@ impl<T> Partition<T> {
         Some(self.work(unlogged.batch))
     }
 
-    /// The work of a proposal whose entry was committed. It was proposed from these very bytes, or something is broken that
-    /// must not go on.
+    /// The work of a committed proposal. Asserts that its entry consists of the proposed bytes.
     pub fn take_committed(&mut self, proposal: ProposalId, entry: &[u8]) -> Work<T> {
         let InFlight { entry: proposed, batch, .. } =
             self.take(proposal).expect("a proposal ends once: its batch is in flight");
@@ -229,7 +228,8 @@ impl<T> Partition<T> {
         self.work(batch)
     }
 
-    /// The work of a proposal that has ended otherwise. Queries and passes behind it were to see it: they end with it.
+    /// The work of a proposal that was not committed. The queries and passes behind it depend on it and end
+    /// with it.
     pub fn take_ended(&mut self, proposal: ProposalId) -> Work<T> {
         let ended = self.take(proposal).expect("a proposal ends once: its batch is in flight");
         self.work(ended.batch)
@@ -255,7 +255,7 @@ impl<T> Partition<T> {
         work
     }
 
-    /// Gives a finished work's memory back for the next batch.
+    /// Keeps the memory of finished work for the next batch.
     pub fn recycle(&mut self, work: Work<T>) {
         if let Some(spare) = self.spare.last_mut() {
             (spare.items, spare.queries, spare.carried) = (work.items, work.queries, work.carried);
@@ -263,7 +263,7 @@ impl<T> Partition<T> {
         }
     }
 
-    /// The tags of everything that is open or in flight: the log does not take it any more.
+    /// The tags of everything open or in flight, after the log has failed.
     pub fn abandon(&mut self) -> Vec<T> {
         self.closed_bytes = 0;
         let open = std::mem::take(&mut self.open);
@@ -272,17 +272,17 @@ impl<T> Partition<T> {
         batches.flat_map(|batch| batch.items).map(Item::tag).collect()
     }
 
-    /// An entry that nobody here waits for: at recovery, or proposed by another node.
+    /// Applies an entry without waiting requests: at recovery, or proposed by another node.
     pub fn apply_foreign(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
         self.machine.apply_entry(index, entry)
     }
 
-    /// An entry without ops.
+    /// Advances over an entry without ops.
     pub fn skip(&mut self, index: LogIndex) {
         self.machine.skip(index);
     }
 
-    /// Answers a query as its place in a batch has come.
+    /// Answers a query when its turn in the batch has come.
     pub fn answer(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) -> Answer {
         self.machine.note_misses(database, now, query, effects);
         let Answered { answer, lookups } = self.machine.query(database, now, query);
@@ -291,7 +291,7 @@ impl<T> Partition<T> {
     }
 }
 
-/// One being written and one in reserve is what a round needs.
+/// A round needs one in flight and one in reserve.
 const SPARE_BATCHES_MAX: usize = 2;
 
 #[cfg(test)]

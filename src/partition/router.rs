@@ -1,4 +1,4 @@
-//! Which partition a key belongs to.
+//! The router from a key to its partition.
 
 use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
@@ -23,8 +23,8 @@ impl Router {
         if self.partitions == 1 { PartitionId(0) } else { Slot::of(key).partition(self.partitions) }
     }
 
-    /// The partition of all the keys. With several partitions the keys of one command must share a hash slot, as in
-    /// Redis Cluster, even where slots happen to share a partition; with one partition anything goes.
+    /// The partition of all keys. With several partitions the keys of one command must share a hash slot, as
+    /// in Redis Cluster, even if their slots share a partition. With one partition any keys are allowed.
     pub fn of_keys<'a>(
         &self,
         keys: impl Iterator<Item = &'a [u8]>,

@@ -1,4 +1,4 @@
-//! Which keys the ops of a batch name: the blocked reads on them go with the entry.
+//! The keys that the ops of a batch name: reads blocked on them go with the entry.
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
@@ -6,17 +6,17 @@ use crate::state::op::Op;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Names, and nothing more: what an op does to a key is for the machine to find out.
+/// Names only; the machine determines what an op does to a key.
 #[derive(Debug, Default)]
 pub struct Touched {
-    /// With the number of reads of one group that go with the entry: one for an XADD, which adds one entry, and as many as
-    /// an entry takes for anything else.
+    /// Each with the number of reads per group that go with the entry: one for an XADD, which adds one entry;
+    /// for other ops as many as an entry may carry.
     keys: BTreeMap<(u32, Bytes), usize>,
     databases: BTreeSet<u32>,
     everything: bool,
 }
 
-/// Reads of one group and key that an entry carries at the most. The others are looked at when it was applied.
+/// Maximum reads per group and key that an entry carries. The others look at the state after it.
 pub const CARRIED_READS_MAX: usize = 64;
 
 impl Touched {
@@ -30,17 +30,17 @@ impl Touched {
         self.everything = false;
     }
 
-    /// The keys, each with the number of reads of one group that go with the entry.
+    /// The keys, each with the number of reads per group that go with the entry.
     pub fn keys(&self) -> impl Iterator<Item = (u32, &[u8], usize)> {
         self.keys.iter().map(|((database, key), reads)| (*database, &key[..], *reads))
     }
 
-    /// Whether the whole database is touched.
+    /// Whether an op touches the whole database.
     pub fn is_database(&self, database: u32) -> bool {
         self.everything || self.databases.contains(&database)
     }
 
-    /// Whether some whole database is touched.
+    /// Whether an op touches any whole database.
     pub fn is_any_database(&self) -> bool {
         self.everything || !self.databases.is_empty()
     }

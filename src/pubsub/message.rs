@@ -1,24 +1,25 @@
-//! What subscribers are sent. A message is encoded once per protocol and pattern and shared by all who get it.
+//! Frames for subscribers. A message is encoded once per protocol and pattern; its subscribers share the
+//! bytes.
 
 use crate::model::reply::Reply;
 use crate::pubsub::registry::{Delivery, Kind};
 use crate::resp::writer::{self, Protocol};
 use bytes::Bytes;
 
-/// One published message, encoded when the first subscriber needs it.
+/// One published message, encoded on first use.
 pub struct Message<'a> {
     channel: &'a [u8],
     payload: &'a [u8],
     sharded: bool,
     /// RESP2, RESP3.
     plain: [Option<Bytes>; 2],
-    /// The frames of the pattern that came last: a registry goes pattern by pattern.
+    /// Frames of the current pattern; the registry iterates pattern by pattern.
     pattern: Option<Bytes>,
     by_pattern: [Option<Bytes>; 2],
 }
 
 impl<'a> Message<'a> {
-    /// Of PUBLISH.
+    /// A message of PUBLISH.
     pub fn new(channel: &'a [u8], payload: &'a [u8]) -> Self {
         Message {
             channel,
@@ -30,12 +31,12 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Of SPUBLISH.
+    /// A message of SPUBLISH.
     pub fn sharded(channel: &'a [u8], payload: &'a [u8]) -> Self {
         Message { sharded: true, ..Message::new(channel, payload) }
     }
 
-    /// The bytes for a subscriber, which others get too.
+    /// The frame for a subscriber; shared by all subscribers with the same frame.
     pub fn frame(&mut self, protocol: Protocol, delivery: Delivery<'_>) -> &Bytes {
         let slot = usize::from(protocol == Protocol::Resp3);
         match delivery {
@@ -65,7 +66,7 @@ fn encode(protocol: Protocol, parts: &[&[u8]]) -> Bytes {
     out.into()
 }
 
-/// The confirmation of a subscription. `count` is what the subscriber then has: channels and patterns, or shard channels.
+/// Confirms a subscription. `count` is the subscriber's new total: channels and patterns, or shard channels.
 pub fn subscribed(kind: Kind, name: &[u8], count: usize) -> Reply {
     let verb = match kind {
         Kind::Channel => "subscribe",
@@ -75,7 +76,7 @@ pub fn subscribed(kind: Kind, name: &[u8], count: usize) -> Reply {
     Reply::Push(vec![Reply::Text(verb), Reply::bulk(name), Reply::count(count)])
 }
 
-/// The confirmation that a subscription is gone; without a name if there was none to end.
+/// Confirms the end of a subscription; `None` if there was nothing to end.
 pub fn unsubscribed(kind: Kind, name: Option<&[u8]>, count: usize) -> Reply {
     let verb = match kind {
         Kind::Channel => "unsubscribe",

@@ -1,18 +1,18 @@
-//! Channels, patterns and shard channels, and who is subscribed to them.
+//! The registry of subscriptions to channels, patterns and shard channels.
 //!
-//! Both directions are kept, so that a subscriber that leaves costs only what it was subscribed to. How many a
-//! subscriber may have is the server's business. Subscribers of a channel are reached in the order in which they came.
+//! It keeps both directions, so a leaving subscriber costs only its own subscriptions. The server limits
+//! their number. A message reaches the subscribers of a channel in order of subscription.
 
 use crate::base::glob;
 use ahash::{AHashMap, AHashSet};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// A connection.
+/// Identifies a subscriber: its connection's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriberId(pub u64);
 
-/// What is subscribed to.
+/// The kind of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
     Channel,
@@ -20,31 +20,31 @@ pub enum Kind {
     Shard,
 }
 
-/// Why a published message reaches a subscriber.
+/// The subscription by which a message reaches a subscriber.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Delivery<'a> {
     Message,
     PatternMessage { pattern: &'a Bytes },
 }
 
-/// All subscriptions of a worker.
+/// All subscriptions of a frontend.
 #[derive(Debug, Default)]
 pub struct Registry {
     channels: AHashMap<Bytes, Vec<SubscriberId>>,
     shards: AHashMap<Bytes, Vec<SubscriberId>>,
-    /// By a number that goes up, so in the order in which they were first subscribed to: PUBLISH goes through all of them.
+    /// By an ascending number, hence in order of first subscription: PUBLISH iterates over all of them.
     patterns: BTreeMap<u64, (Bytes, Vec<SubscriberId>)>,
     pattern_numbers: AHashMap<Bytes, u64>,
     next_pattern: u64,
     subscribers: AHashMap<SubscriberId, Subscriptions>,
 }
 
-/// Bytes that a subscription takes besides its name, about.
+/// Estimated bytes of a subscription besides its name.
 const SUBSCRIPTION_BYTES: usize = 100;
 
 #[derive(Debug, Default)]
 struct Subscriptions {
-    /// What they take in memory, about: a name that several subscribers share counts for each.
+    /// Estimated bytes of its subscriptions; a shared name counts for each subscriber.
     bytes: usize,
     channels: AHashSet<Bytes>,
     patterns: AHashSet<Bytes>,
@@ -70,13 +70,13 @@ impl Subscriptions {
 }
 
 impl Registry {
-    /// Whether it was not subscribed before.
+    /// Returns whether the subscription is new.
     pub fn subscribe(&mut self, id: SubscriberId, kind: Kind, name: &[u8]) -> bool {
         let own = self.subscribers.entry(id).or_default().of_mut(kind);
         if own.contains(name) {
             return false;
         }
-        // One copy of a name serves everybody.
+        // All subscribers share one copy of a name.
         let known = match kind {
             Kind::Channel => self.channels.get_key_value(name).map(|(name, _)| name.clone()),
             Kind::Shard => self.shards.get_key_value(name).map(|(name, _)| name.clone()),
@@ -101,7 +101,7 @@ impl Registry {
         true
     }
 
-    /// Whether it was subscribed.
+    /// Returns whether the subscription existed.
     pub fn unsubscribe(&mut self, id: SubscriberId, kind: Kind, name: &[u8]) -> bool {
         let Some(subscriptions) = self.subscribers.get_mut(&id) else { return false };
         if !subscriptions.of_mut(kind).remove(name) {
@@ -115,7 +115,7 @@ impl Registry {
         true
     }
 
-    /// Forgets a subscriber.
+    /// Ends all subscriptions of a subscriber.
     pub fn drop_subscriber(&mut self, id: SubscriberId) {
         let Some(subscriptions) = self.subscribers.remove(&id) else { return };
         for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
@@ -147,7 +147,7 @@ impl Registry {
         }
     }
 
-    /// What a subscriber is subscribed to, sorted: UNSUBSCRIBE without arguments goes through it.
+    /// A subscriber's names of one kind, sorted: UNSUBSCRIBE without arguments iterates over them.
     pub fn names(&self, id: SubscriberId, kind: Kind) -> Vec<Bytes> {
         let mut names: Vec<_> =
             self.subscribers.get(&id).into_iter().flat_map(|s| s.of(kind).iter().cloned()).collect();
@@ -155,17 +155,18 @@ impl Registry {
         names
     }
 
-    /// How many of a kind a subscriber has.
+    /// Number of a subscriber's subscriptions of one kind.
     pub fn count(&self, id: SubscriberId, kind: Kind) -> usize {
         self.subscribers.get(&id).map_or(0, |s| s.of(kind).len())
     }
 
-    /// Channels and patterns: the number that SUBSCRIBE and PSUBSCRIBE confirm. Shard channels count for themselves.
+    /// Channels plus patterns, the number that SUBSCRIBE and PSUBSCRIBE confirm. Shard channels are counted
+    /// apart.
     pub fn count_plain(&self, id: SubscriberId) -> usize {
         self.count(id, Kind::Channel) + self.count(id, Kind::Pattern)
     }
 
-    /// What a subscriber's subscriptions take in memory, about.
+    /// Estimated bytes of a subscriber's subscriptions.
     pub fn bytes(&self, id: SubscriberId) -> usize {
         self.subscribers.get(&id).map_or(0, |subscriptions| subscriptions.bytes)
     }
@@ -176,8 +177,8 @@ impl Registry {
         self.subscribers.contains_key(&id)
     }
 
-    /// Whom a PUBLISH reaches: subscribers of the channel, then of matching patterns, pattern by pattern. One that is
-    /// subscribed several ways is reached several times.
+    /// The recipients of a PUBLISH: subscribers of the channel, then of matching patterns, pattern by
+    /// pattern. A subscriber with several matching subscriptions occurs several times.
     pub fn publish<'a>(&'a self, channel: &'a [u8]) -> impl Iterator<Item = (SubscriberId, Delivery<'a>)> {
         let direct = self.channels.get(channel).into_iter().flatten().map(|&id| (id, Delivery::Message));
         let matching = self.patterns.values().filter(move |(pattern, _)| glob::matches(pattern, channel));
@@ -186,12 +187,12 @@ impl Registry {
         direct.chain(by_pattern)
     }
 
-    /// Whom a SPUBLISH reaches.
+    /// The recipients of an SPUBLISH.
     pub fn publish_shard(&self, channel: &[u8]) -> &[SubscriberId] {
         self.shards.get(channel).map_or(&[], Vec::as_slice)
     }
 
-    /// PUBSUB CHANNELS and SHARDCHANNELS: active channels, sorted; all if there is no pattern.
+    /// PUBSUB CHANNELS and SHARDCHANNELS: active channels, sorted; all of them without a pattern.
     pub fn channels(&self, kind: Kind, pattern: Option<&[u8]>) -> Vec<Bytes> {
         let matches = |name: &&Bytes| pattern.is_none_or(|pattern| glob::matches(pattern, name));
         let mut names: Vec<Bytes> = match kind {
@@ -212,7 +213,8 @@ impl Registry {
         }
     }
 
-    /// Active names of a kind. Of patterns it is PUBSUB NUMPAT: each counts once, however many are subscribed.
+    /// Number of active names of a kind. For patterns this is PUBSUB NUMPAT: each counts once, however many
+    /// subscribers it has.
     pub fn total(&self, kind: Kind) -> usize {
         match kind {
             Kind::Channel => self.channels.len(),
@@ -221,7 +223,7 @@ impl Registry {
         }
     }
 
-    /// Subscribers of anything (INFO pubsub_clients).
+    /// Number of connections with any subscription (INFO pubsub_clients).
     pub fn subscribers(&self) -> usize {
         self.subscribers.len()
     }

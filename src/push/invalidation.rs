@@ -1,8 +1,9 @@
-//! CLIENT TRACKING at work: reads are remembered, changes are told.
+//! CLIENT TRACKING at work: remembers reads and sends invalidations.
 //!
-//! A read is remembered at its place: at once if it is answered from applied state, and behind the writes before it in
-//! its pipeline otherwise. So no change is missed: whatever comes later in the log finds the key in the table. Of an op
-//! the client that sent it hears behind its reply, others at once; broadcasts follow the round.
+//! A read is remembered in its order: at once if it is answered from applied state, otherwise behind the
+//! earlier writes of its pipeline. So no change is missed: every later op in the log finds the key in the
+//! table. The client that sent an op gets its invalidation behind its reply, other clients at once;
+//! broadcasts follow the round.
 
 use crate::command::value::Query;
 use crate::command::value::connection::TrackingOptions;
@@ -15,11 +16,11 @@ use crate::resp::writer::{self, Protocol};
 use bytes::Bytes;
 use std::rc::Rc;
 
-/// The channel of messages to a RESP2 connection that others redirect theirs to.
+/// The channel of invalidations on a RESP2 connection that is the target of REDIRECT.
 const CHANNEL: &str = "__redis__:invalidate";
 
 impl Push {
-    /// CLIENT TRACKING ON; [`Push::refresh_interest`] follows.
+    /// CLIENT TRACKING ON; call [`Push::refresh_interest`] next.
     pub fn track(
         &self,
         connections: &Connections,
@@ -29,13 +30,14 @@ impl Push {
         self.check_redirection(connections, options)?;
         self.tracking.borrow_mut().enable(connection.id.number, options)?;
         if !connections.contains(connection.id) {
-            // It was closed while its EXEC was in flight: nothing would end the tracking.
+            // The connection was closed while its EXEC was in flight, so no later event would end the
+            // tracking.
             self.tracking.borrow_mut().disable(connection.id.number);
         }
         Ok(Reply::OK)
     }
 
-    /// The client that messages are redirected to is there now; later it may go.
+    /// Checks that the target of REDIRECT exists; it may disconnect later.
     pub fn check_redirection(
         &self,
         connections: &Connections,
@@ -49,7 +51,7 @@ impl Push {
         }
     }
 
-    /// CLIENT TRACKINGINFO
+    /// CLIENT TRACKINGINFO.
     pub fn tracking_info(&self, connection: &Connection) -> Reply {
         let tracking = self.tracking.borrow();
         let tracker = tracking.tracker(connection.id.number);
@@ -74,12 +76,12 @@ impl Push {
         ])
     }
 
-    /// Whether what the connection's request at hand reads is remembered.
+    /// Whether the keys that the current request reads are remembered.
     pub fn remembers(&self, connection: &Connection) -> bool {
         self.tracks() && self.tracking.borrow().remembers(connection.id.number)
     }
 
-    /// The request at hand reads these keys, in this order.
+    /// The current request reads these keys, in this order.
     pub fn remember<'k>(
         &self,
         connections: &Connections,
@@ -92,8 +94,8 @@ impl Push {
         }
     }
 
-    /// A request that was found to be remembered reads these keys now: CLIENT CACHING may say something else by then.
-    /// `keys_max`: `tracking-table-max-keys`.
+    /// A request whose keys are to be remembered reads them now: CLIENT CACHING may have changed since it
+    /// arrived. `keys_max`: `tracking-table-max-keys`.
     pub fn remember_at_its_place<'k>(
         &self,
         connections: &Connections,
@@ -119,7 +121,7 @@ impl Push {
         self.remembers(connection).then(|| remembered(query))
     }
 
-    /// The key holds something else now.
+    /// The value of the key has changed.
     pub fn invalidate(&self, connections: &Connections, key: &Bytes, origin: Option<&Connection>) {
         let by = origin.map(|connection| connection.id.number);
         self.tell_readers(connections, key, by, origin);
@@ -139,7 +141,7 @@ impl Push {
         }
     }
 
-    /// All keys are gone (`trackingInvalidateKeysOnFlush`).
+    /// All keys are deleted (`trackingInvalidateKeysOnFlush`).
     pub fn invalidate_all(&self, connections: &Connections, origin: Option<&Connection>) {
         let trackers: Vec<ClientId> = self.tracking.borrow().trackers().collect();
         self.tracking.borrow_mut().forget_all();
@@ -148,7 +150,7 @@ impl Push {
         }
     }
 
-    /// Tells those who track by prefix what has changed since the last time.
+    /// Sends the changes since the last call to clients that track by prefix.
     pub fn send_broadcasts(&self, connections: &Connections) {
         let broadcasts = self.tracking.borrow_mut().take_broadcasts();
         for Broadcast { clients, changed } in broadcasts {
@@ -168,8 +170,9 @@ impl Push {
         }
     }
 
-    /// Sends a message about these keys to a client that tracks, or to the one that it redirects to (`sendTrackingMessage`).
-    /// RESP2 has no place for it but in subscriptions, so a RESP2 client without redirection gets nothing.
+    /// Sends an invalidation of these keys to a tracking client, or to the target of its REDIRECT
+    /// (`sendTrackingMessage`). RESP2 can carry it only as a subscription message, so a RESP2 client without
+    /// redirection gets nothing.
     fn send_invalidation(
         &self,
         connections: &Connections,
@@ -225,8 +228,8 @@ fn send_frame(
     connections.queue_flush(target);
 }
 
-/// What of a query is remembered: every key that it names, whether there is one or not. A refused command read nothing,
-/// and WATCH has its own memory.
+/// The keys of a query that are remembered: every key that it names, existing or not. A refused command has
+/// read nothing, and WATCH remembers its keys itself.
 pub fn remembered(query: &Query<'_>) -> Vec<Bytes> {
     match query {
         Query::Refused(_) => Vec::new(),
@@ -234,7 +237,8 @@ pub fn remembered(query: &Query<'_>) -> Vec<Bytes> {
     }
 }
 
-/// As GETREDIR and CLIENT LIST tell it: -1 for one that does not track, 0 for one that gets its own messages.
+/// In the form of GETREDIR and CLIENT LIST: -1 for a client that does not track, 0 for one that receives its
+/// own invalidations.
 pub fn redirection(tracker: Option<&Tracker>) -> i64 {
     tracker.map_or(-1, |tracker| tracker.redirect.unwrap_or(0) as i64)
 }

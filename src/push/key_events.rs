@@ -1,9 +1,9 @@
-//! Keyspace notifications: what ops have done to keys, told to whoever subscribed to `__keyspace@<db>__:<key>` or
+//! Keyspace notifications: the key events of ops, published to `__keyspace@<db>__:<key>` and
 //! `__keyevent@<db>__:<event>`.
 //!
-//! Order: as in the log; of one event the keyspace channel first. A client
-//! that listens to itself gets its events behind the reply at hand, those of a transaction behind the whole EXEC (Redis
-//! 7.2). Only the node that executes ops for clients tells of them: not a replay, nor a node that follows.
+//! Order: log order; for one event the keyspace channel first. A client that subscribes to its own events
+//! gets them behind the reply to the current request, or behind the whole EXEC for a transaction (Redis 7.2).
+//! Only the node that executes ops for clients publishes events: neither a replay nor a following node does.
 
 use crate::model::key_events::EventClasses;
 use crate::net::connection::Connection;
@@ -13,7 +13,7 @@ use crate::push::push::Push;
 use crate::state::effects::{Effect, KeyEvent};
 
 impl Push {
-    /// Tells of what an op has done. What is for the client that sent it is kept until its reply is written.
+    /// Publishes the events of an op. Messages for the client that sent it wait until its reply is written.
     #[inline]
     pub fn announce(&self, connections: &Connections, events: &[Effect], origin: Option<&Connection>) {
         if !events.is_empty() {

@@ -9,8 +9,8 @@ use crate::push::push::Push;
 use crate::session::pending::Publication;
 
 impl Push {
-    /// Hands the message to every subscriber; the number of them is the reply. The publisher's own messages are kept until
-    /// its reply is written.
+    /// Sends the message to every subscriber; the reply is their number. Messages for the publisher itself
+    /// wait until its reply is written.
     pub fn publish(
         &self,
         connections: &Connections,
@@ -35,7 +35,7 @@ impl Push {
         Reply::Integer(reached)
     }
 
-    /// A message of the server's own. `origin`: the client whose request caused it.
+    /// Publishes a message of the server. `origin`: the client whose request caused it.
     pub fn send_to_subscribers(
         &self,
         connections: &Connections,
@@ -51,7 +51,7 @@ impl Push {
     }
 }
 
-/// Returns 1, or 0 for a subscriber that is on its way out.
+/// Returns 1, or 0 for a subscriber that is closing.
 fn send(
     connections: &Connections,
     origin: Option<&Connection>,

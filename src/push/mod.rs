@@ -1,7 +1,7 @@
-//! What goes out unasked: messages of subscriptions, events of keys, invalidations of CLIENT TRACKING, MONITOR.
+//! Push: messages of subscriptions, key events, invalidations of CLIENT TRACKING, MONITOR.
 //!
-//! A message is written to a connection at once, or, if it is for the client whose request caused it, behind the reply to
-//! that request. Order: as in the log.
+//! A message is written to a connection at once; a message for the client whose request caused it is written
+//! behind the reply to that request. Order: log order.
 
 pub mod invalidation;
 pub mod key_events;

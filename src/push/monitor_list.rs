@@ -1,4 +1,4 @@
-//! Which connections monitor.
+//! The connections that monitor.
 
 use crate::net::connection::Connection;
 use std::cell::{Cell, RefCell};
@@ -13,7 +13,7 @@ pub struct Monitors {
 }
 
 impl Monitors {
-    /// All of them, to write to.
+    /// All monitors.
     pub fn all(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().clone()
     }

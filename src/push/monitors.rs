@@ -1,8 +1,8 @@
-//! MONITOR: every command, as it is executed, to whoever asked for it.
+//! MONITOR: streams every executed command to the monitors.
 //!
-//! A command is told when it was executed; a write when it was put into the open batch, the commands of a transaction when
-//! that was applied, EXEC behind them. Commands with the flag `admin` or `skip_monitor` are not told, nor are secrets
-//! (`command::redact`).
+//! A command is shown when it was executed; a write when it entered the open batch; the commands of a
+//! transaction when it was applied, followed by EXEC. Commands with the flag `admin` or `skip_monitor` are
+//! not shown, nor are secrets (`command::redact`).
 
 use crate::command::redact;
 use crate::command::spec::{Flags, Row};
@@ -16,10 +16,10 @@ use std::io::Write;
 use std::rc::Rc;
 
 impl Push {
-    /// MONITOR of a connection whose requests before are answered.
+    /// MONITOR of a connection without pending requests.
     pub fn monitor(&self, connections: &Connections, connection: &Rc<Connection>) -> Reply {
         if !connections.contains(connection.id) {
-            // It was closed meanwhile: nobody would take it off the list.
+            // The connection was closed meanwhile, so no later event would remove it from the list.
             return Reply::OK;
         }
         let before = std::mem::replace(&mut connection.session.borrow_mut().is_monitoring, true);
@@ -53,7 +53,7 @@ impl Push {
         let monitors = self.monitors.all();
         for monitor in monitors.iter().filter(|monitor| !monitor.is_closing()) {
             monitor.push(&line);
-            // Nothing holds back what is told, so the limits are those of subscribers.
+            // Monitor output has no backpressure, so the limits of subscribers apply.
             connections.cut_off_if_over_limit(monitor, true);
             connections.queue_flush(monitor);
         }

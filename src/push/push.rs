@@ -1,4 +1,4 @@
-//! The owner of subscriptions, of what clients may have cached, and of monitors.
+//! The owner of subscriptions, of tracked keys, and of monitors.
 
 use crate::engine::submission::Interest;
 use crate::model::key_events::EventClasses;
@@ -15,14 +15,15 @@ pub struct Push {
     pub monitors: Monitors,
     /// `notify-keyspace-events`.
     key_events: Cell<EventClasses>,
-    /// Some client tracks keys, or is about to.
+    /// A client tracks keys, or is about to.
     tracks: Cell<bool>,
-    /// Transactions in flight in which CLIENT TRACKING stands: it must find that events were kept when it is executed.
+    /// Transactions in flight that contain CLIENT TRACKING: their events must be kept for the moment when it
+    /// is executed.
     tracking_transactions: Cell<u32>,
 }
 
 impl Push {
-    /// Some client tracks keys, or is about to.
+    /// A client tracks keys, or is about to.
     pub fn tracks(&self) -> bool {
         self.tracks.get()
     }
@@ -31,13 +32,14 @@ impl Push {
         self.key_events.get()
     }
 
-    /// A transaction with CLIENT TRACKING in it begins, or has ended.
+    /// A transaction with CLIENT TRACKING begins or has ended.
     pub fn note_tracking_transaction(&self, begins: bool) {
         let count = self.tracking_transactions.get();
         self.tracking_transactions.set(if begins { count + 1 } else { count - 1 });
     }
 
-    /// Follows the setting and those who track; returns what the engine is to tell of keys from now on.
+    /// Applies the setting and the tracking clients; returns the key events that the engine must report from
+    /// now on.
     pub fn refresh_interest(&self, key_events: EventClasses) -> Interest {
         self.key_events.set(key_events);
         self.tracks.set(!self.tracking.borrow().is_off() || self.tracking_transactions.get() > 0);
@@ -50,7 +52,7 @@ impl Push {
         }
     }
 
-    /// Nothing may be registered for a connection that is gone.
+    /// Removes every registration of a closed connection.
     pub fn forget(&self, connection: &Connection) {
         if self.tracks() {
             self.tracking.borrow_mut().disable(connection.id.number);

@@ -1,9 +1,9 @@
 //! CLIENT TRACKING: which client may have cached which key (`tracking.c`, Redis 8.0).
 //!
-//! Here are the table and its rules; [`crate::push::invalidation`] reads and sends for the connections. Invariants: a
-//! key in the table has readers; `order` and `table` hold the same keys; `items` counts readers over all keys; a client
-//! has prefixes if and only if it tracks by broadcast. A reader may be gone or track no more: it is met when the key
-//! changes, and passed over.
+//! This file holds the table and its rules; [`crate::push::invalidation`] applies it to connections.
+//! Invariants: a key in the table has readers; `order` and `table` hold the same keys; `items` counts readers
+//! over all keys; a client has prefixes if and only if it tracks by broadcast. A reader may have disconnected
+//! or stopped tracking: it is skipped when the key changes.
 
 use crate::command::value::connection::TrackingOptions;
 use crate::model::reply::ReplyError;
@@ -11,7 +11,7 @@ use ahash::AHashMap;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// By the id of its connection.
+/// The id of the client's connection.
 pub type ClientId = u64;
 
 /// Which reads of a client are remembered.
@@ -19,25 +19,25 @@ pub type ClientId = u64;
 pub enum TrackingMode {
     #[default]
     All,
-    /// Only those right after CLIENT CACHING YES.
+    /// Only reads right after CLIENT CACHING YES.
     OptIn,
-    /// All but those right after CLIENT CACHING NO.
+    /// All reads except those right after CLIENT CACHING NO.
     OptOut,
-    /// None: changes of all keys with one of its prefixes are told.
+    /// No reads: the client receives changes of all keys with one of its prefixes.
     Broadcast,
 }
 
-/// A client that tracks.
+/// A tracking client.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tracker {
     pub mode: TrackingMode,
-    /// Its own changes are not told.
+    /// The client's own changes are not sent to it.
     pub no_loop: bool,
-    /// Who gets the messages instead.
+    /// The client that receives the invalidations instead.
     pub redirect: Option<ClientId>,
-    /// That one was gone when there was something to tell.
+    /// The redirection target was gone when there was an invalidation to send.
     pub is_redirect_broken: bool,
-    /// CLIENT CACHING was given for the next command.
+    /// CLIENT CACHING applies to the next command.
     pub caching: bool,
     pub prefixes: BTreeSet<Bytes>,
 }
@@ -46,7 +46,7 @@ pub struct Tracker {
 pub struct Tracking {
     trackers: BTreeMap<ClientId, Tracker>,
     table: AHashMap<Bytes, Readers>,
-    /// Keys by when they were first read: the oldest goes first when there are too many.
+    /// Keys in order of their first read: the oldest is evicted when there are too many.
     order: BTreeMap<u64, Bytes>,
     next_place: u64,
     items: usize,
@@ -63,11 +63,11 @@ struct Readers {
 #[derive(Debug, Default)]
 struct Prefix {
     clients: BTreeSet<ClientId>,
-    /// Changed since the last broadcast, with the client that changed it first.
+    /// Keys changed since the last broadcast, with the client that changed each first.
     changed: BTreeMap<Bytes, Option<ClientId>>,
 }
 
-/// What the clients of one prefix are to be told.
+/// The changes for the clients of one prefix.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Broadcast {
     pub clients: BTreeSet<ClientId>,
@@ -96,7 +96,7 @@ const CACHING_NO: ReplyError =
     ReplyError::new("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.");
 
 impl Tracking {
-    /// Nobody tracks.
+    /// No client tracks.
     pub fn is_off(&self) -> bool {
         self.trackers.is_empty()
     }
@@ -109,7 +109,7 @@ impl Tracking {
         self.trackers.keys().copied()
     }
 
-    /// CLIENT TRACKING ON, also for a client that tracks already (`clientCommand`).
+    /// CLIENT TRACKING ON, also for a client that already tracks (`clientCommand`).
     pub fn enable(&mut self, client: ClientId, options: &TrackingOptions<'_>) -> Result<(), ReplyError> {
         if !options.broadcast && !options.prefixes.is_empty() {
             return Err(PREFIX_WITHOUT_BROADCAST);
@@ -152,7 +152,7 @@ impl Tracking {
         Ok(())
     }
 
-    /// Also for a client that does not track. With the last one the table goes.
+    /// Also for a client that does not track. The last client takes the table with it.
     pub fn disable(&mut self, client: ClientId) {
         let Some(tracker) = self.trackers.remove(&client) else { return };
         for name in &tracker.prefixes {
@@ -178,19 +178,19 @@ impl Tracking {
         Ok(())
     }
 
-    /// CLIENT CACHING concerned the command that is now done.
+    /// The command that CLIENT CACHING applied to has ended.
     pub fn end_caching(&mut self, client: ClientId) {
         if let Some(tracker) = self.trackers.get_mut(&client) {
             tracker.caching = false;
         }
     }
 
-    /// Whether the client tracks what it reads, some of it or all.
+    /// Whether the client tracks some or all of its reads.
     pub fn tracks_reads(&self, client: ClientId) -> bool {
         self.trackers.get(&client).is_some_and(|tracker| tracker.mode != TrackingMode::Broadcast)
     }
 
-    /// Whether what the client reads now is remembered.
+    /// Whether the client's current reads are remembered.
     pub fn remembers(&self, client: ClientId) -> bool {
         self.trackers.get(&client).is_some_and(|tracker| match tracker.mode {
             TrackingMode::All => true,
@@ -200,7 +200,7 @@ impl Tracking {
         })
     }
 
-    /// The client has read the key. Databases are not told apart, as in Redis.
+    /// The client has read the key. Databases are not distinguished, as in Redis.
     pub fn remember(&mut self, client: ClientId, key: &[u8]) {
         let readers = match self.table.get_mut(key) {
             Some(readers) => readers,
@@ -218,15 +218,15 @@ impl Tracking {
         }
     }
 
-    /// While there are more keys than `keys_max` (0: no bound), the one that has been in the table for longest, which is
-    /// to be invalidated as if it had changed.
+    /// While there are more keys than `keys_max` (0: no bound): the oldest key of the table, to be
+    /// invalidated as if it had changed.
     pub fn overdue(&self, keys_max: u64) -> Option<Bytes> {
         let is_over = keys_max > 0 && self.table.len() as u64 > keys_max;
         if is_over { self.order.first_key_value().map(|(_, key)| key.clone()) } else { None }
     }
 
-    /// The key has changed, or is to be forgotten: who must be told. They are told once, and again only when they have
-    /// read it again.
+    /// The key has changed or is evicted: returns the clients to notify. Each is notified once, and again
+    /// only after it has read the key again.
     pub fn invalidate(&mut self, key: &[u8], by: Option<ClientId>) -> Vec<ClientId> {
         let Some(readers) = self.table.remove(key) else { return Vec::new() };
         self.order.remove(&readers.place);
@@ -248,7 +248,7 @@ impl Tracking {
         }
     }
 
-    /// What has changed since the last time, prefix by prefix.
+    /// The changes since the last call, prefix by prefix.
     pub fn take_broadcasts(&mut self) -> Vec<Broadcast> {
         let prefixes = self.prefixes.values_mut().filter(|prefix| !prefix.changed.is_empty());
         prefixes
@@ -259,14 +259,14 @@ impl Tracking {
             .collect()
     }
 
-    /// Every key is gone (FLUSHALL): all who track are told so, and what they have read is forgotten.
+    /// All keys are deleted (FLUSHALL): returns all tracking clients, and forgets their reads.
     pub fn forget_all(&mut self) {
         self.table = AHashMap::new();
         self.order.clear();
         self.items = 0;
     }
 
-    /// The messages of the client have nowhere to go.
+    /// The redirection target of the client is gone.
     pub fn break_redirect(&mut self, client: ClientId) {
         if let Some(tracker) = self.trackers.get_mut(&client) {
             tracker.is_redirect_broken = true;
@@ -279,7 +279,7 @@ impl Tracking {
     }
 }
 
-/// The prefixes of a client do not contain each other: it would be told twice.
+/// The prefixes of a client must not contain each other; otherwise it would be notified twice.
 fn check_prefixes(given: &[&[u8]], known: &BTreeSet<Bytes>) -> Result<(), ReplyError> {
     let overlap = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
     let refusal = |one: &[u8], which: &str, other: &[u8]| {

@@ -1,8 +1,8 @@
-//! The seam between the engine and the log: who decides that an entry is committed.
+//! The seam between the engine and the log: the committer decides that an entry is committed.
 //!
-//! The engine proposes entries under names of its own and takes the committer's events: what is committed, in the order
-//! of each partition's log, and how each proposal ended. What it applies is the committed entry that the event carries.
-//! Nothing is matched by its position in a queue.
+//! The engine proposes entries under its own ids and takes the committer's events: committed entries, in the
+//! order of each partition's log, and the end of each proposal. The engine applies the committed entry that
+//! the event carries. Nothing is matched by its position in a queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +32,12 @@ use crate::storage::journal::journal::JournalOptions;
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// When it is synced.
+    /// After its sync.
     #[default]
     Fsync,
-    /// When the operating system has it. It is synced at most `interval` later, if [`Committer::sync_if_due`] is
-    /// called often enough: a power failure may take that much, a crash of the process nothing.
+    /// After the operating system has accepted it. It is synced at most `interval` later, if
+    /// [`Committer::sync_if_due`] is called often enough: a power failure may lose that much, a crash of the
+    /// process nothing.
     Relaxed { interval: Duration },
 }
 
@@ -45,7 +46,7 @@ pub struct CommitterOptions {
     pub replication: Replication,
     pub durability: Durability,
     pub flush: FlushPolicy,
-    /// Partitions, salt and `create` are taken from the data directory.
+    /// The data directory supplies partitions, salt and `create`.
     pub journal: JournalOptions,
 }
 
@@ -71,20 +72,20 @@ impl From<&Config> for CommitterOptions {
 /// Why entries are not committed, or a checkpoint is not written.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// Nothing more is acknowledged by this process.
+    /// This process acknowledges nothing more.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The journal is untouched; nothing is lost.
+    /// The journal is untouched and nothing is lost.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// The latch was tripped before.
+    /// The latch was already tripped.
     #[error("{reason}")]
     Stopped { reason: String },
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
 
-/// Why the data of a partition cannot be brought into memory. Nothing is served then.
+/// Why the data of a partition cannot be loaded. Nothing is served then.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
@@ -106,18 +107,18 @@ pub enum OpenError {
     Raft { partition: PartitionId, reason: String },
 }
 
-/// The committer of an engine's partitions. It lives on the engine's thread.
+/// The committer of an engine's partitions, on the engine's thread.
 #[expect(clippy::large_enum_variant, reason = "an engine has one, and does not move it")]
 pub enum Committer {
     Local(LocalCommitter),
     Raft(RaftCommitter),
-    /// Commits, refuses and loses what its script says.
+    /// Commits, refuses and loses entries by a script.
     #[cfg(test)]
     Scripted(ScriptedCommitter),
 }
 
 impl Committer {
-    /// Opens the journal of a directory. Follow with [`Committer::recover`].
+    /// Opens the journal of a directory. Call [`Committer::recover`] next.
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
@@ -134,9 +135,9 @@ impl Committer {
         })
     }
 
-    /// Reads every partition's machine back, up to the end of what is known as committed; only then may anything be
-    /// served (R2). The machines come in the order of the partitions. Call it once, for Raft on the engine's thread
-    /// within its `LocalSet`.
+    /// Recovers every partition's machine up to the last entry known as committed; nothing may be served
+    /// before (docs/reliability.md R2). Returns the machines in partition order. Call it once, for Raft on
+    /// the engine's thread within its `LocalSet`.
     pub async fn recover(&self) -> Result<Vec<Machine>, OpenError> {
         match self {
             Committer::Local(local) => local.recover(),
@@ -146,8 +147,9 @@ impl Committer {
         }
     }
 
-    /// Proposes an entry of a partition. Proposals of one partition enter its log in the order in which they are made.
-    /// Each ends in exactly one event, unless [`Committer::events`] returns an error: then nothing ends any more.
+    /// Proposes an entry of a partition. Proposals of one partition enter its log in the order of the calls.
+    /// Each ends in exactly one event, unless [`Committer::events`] returns an error: then no proposal ends
+    /// any more.
     pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
         match self {
             Committer::Local(local) => local.propose(partition, proposal, entry),
@@ -157,9 +159,9 @@ impl Committer {
         }
     }
 
-    /// Whether another proposal of the partition should be made now. A proposal that is made nevertheless is taken.
-    /// Local: no sync is under way, so that the next one takes all that is gathered meanwhile. Raft: fewer than 8
-    /// entries and 16 MiB of the partition are in flight.
+    /// Whether the partition should make another proposal now; a proposal made nevertheless is accepted.
+    /// Local: no sync is in progress, so that the next sync includes everything gathered meanwhile. Raft:
+    /// fewer than 8 entries and 16 MiB of the partition are in flight.
     pub fn has_room(&self, partition: PartitionId) -> bool {
         match self {
             Committer::Local(local) => local.has_room(),
@@ -169,7 +171,7 @@ impl Committer {
         }
     }
 
-    /// Waits until there may be room that there was not. Room also comes with events.
+    /// Waits until there may be new room. Events also bring room.
     pub async fn room_made(&self) {
         match self {
             Committer::Local(local) => local.disk().sync_ended().await,
@@ -179,7 +181,7 @@ impl Committer {
         }
     }
 
-    /// Whether a proposal has not ended yet.
+    /// Whether any proposal has not ended.
     pub fn has_in_flight(&self) -> bool {
         match self {
             Committer::Local(local) => local.has_in_flight(),
@@ -189,12 +191,12 @@ impl Committer {
         }
     }
 
-    /// Waits until something has happened and returns all of it: at least one event, those of a partition in the order of
-    /// its log. The local committer works only in here: one write and one sync for everything that is proposed. The Raft
-    /// committer's events also come of what other nodes do. Waits for ever while there is nothing.
+    /// Waits for events and returns all of them: at least one, those of a partition in log order. The local
+    /// committer does all its work in this call: one write and one sync for all proposals. With Raft, events
+    /// also come from actions of other nodes. Waits without limit while there are no events.
     ///
-    /// An error means that the disk failed or the latch was tripped: the process must stop. May be dropped while it
-    /// waits: nothing is forgotten, the next call goes on. One call at a time.
+    /// An error means that the disk failed or the latch was tripped: the process must stop. The future may be
+    /// dropped while it waits: nothing is lost, and the next call continues. One call at a time.
     pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
         match self {
             Committer::Local(local) => local.events().await,
@@ -204,8 +206,8 @@ impl Committer {
         }
     }
 
-    /// The engine has dealt with the events of a partition up to the entry at `index` (see [`CommitEvent::applied`]).
-    /// The Raft committer hands out only a few MiB of entries ahead of it.
+    /// The engine has handled the events of a partition up to the entry at `index` (see
+    /// [`CommitEvent::applied`]). The Raft committer hands out only a few MiB of entries ahead of it.
     pub fn applied(&self, partition: PartitionId, index: LogIndex) {
         match self {
             Committer::Local(_) => {}
@@ -215,9 +217,9 @@ impl Committer {
         }
     }
 
-    /// Writes a checkpoint of every partition beside the traffic and purges the journal. The images, which the engine
-    /// gives as it has them now, are taken before this returns its future. An error with the latch not tripped leaves
-    /// everything as it was.
+    /// Writes a checkpoint of every partition beside the traffic and purges the journal. The engine's current
+    /// images are taken before this returns its future. An error without a tripped latch leaves everything
+    /// unchanged.
     pub fn checkpoint<'a>(
         &'a self,
         images: &dyn Fn(PartitionId) -> Machine,
@@ -238,7 +240,8 @@ impl Committer {
         }
     }
 
-    /// Reads the machines from disk again, as far as the engine has applied the log. Nothing may be in flight.
+    /// Reads the machines from disk again, up to the entry that the engine has applied. Nothing may be in
+    /// flight.
     pub fn rebuild(&self) -> Result<Vec<Machine>, OpenError> {
         assert!(!self.has_in_flight(), "the machines are read again while entries are in flight");
         match self {
@@ -249,12 +252,12 @@ impl Committer {
         }
     }
 
-    /// How long until [`Committer::sync_if_due`] has something to do; `None` with [`Durability::Fsync`].
+    /// Time until [`Committer::sync_if_due`] has work; `None` with [`Durability::Fsync`].
     pub fn sync_due_in(&self) -> Option<Duration> {
         self.disk().and_then(Disk::sync_due_in)
     }
 
-    /// Syncs what is written and has waited for its interval: for [`Durability::Relaxed`], to be called by a timer.
+    /// Syncs written entries whose interval has passed. A timer calls this for [`Durability::Relaxed`].
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.disk() {
             Some(disk) => disk.sync_if_due().await,
@@ -262,7 +265,7 @@ impl Committer {
         }
     }
 
-    /// Syncs everything that is proposed. A failure trips the latch.
+    /// Syncs all proposed entries. A failure trips the latch.
     pub async fn sync(&self) -> Result<(), CommitError> {
         match self.disk() {
             Some(disk) => disk.flush().await,
@@ -278,23 +281,24 @@ impl Committer {
         self.sync().await
     }
 
-    /// For statistics: how long the latest sync took, if there was one since this was asked last.
+    /// Duration of the latest sync, if one ended since the previous call; for statistics.
     pub fn take_last_sync(&self) -> Option<Duration> {
         self.disk().and_then(Disk::take_last_sync)
     }
 
-    /// Whether a checkpoint is worth its writing: the journal has grown to `journal_bytes_min` since the newest one, and
-    /// to that one's size. So checkpoints write at most as much as the journal does, however large the state is.
+    /// Whether a checkpoint is worth its cost: since the newest one the journal has grown by
+    /// `journal_bytes_min`, and by the size of that checkpoint. So checkpoints write at most as much as the
+    /// journal does, for any size of the state.
     pub fn is_checkpoint_due(&self, journal_bytes_min: u64) -> bool {
         self.bytes_since_checkpoint() >= journal_bytes_min.max(self.checkpoint_bytes())
     }
 
-    /// Journal bytes that a restart would read beyond the newest checkpoint, about.
+    /// Estimated journal bytes that a restart would read after the newest checkpoint.
     pub fn bytes_since_checkpoint(&self) -> u64 {
         self.disk().map_or(0, Disk::bytes_since_checkpoint)
     }
 
-    /// Bytes of the newest checkpoints of all partitions, about.
+    /// Estimated bytes of the newest checkpoints of all partitions.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.disk().map_or(0, Disk::checkpoint_bytes)
     }

@@ -1,4 +1,5 @@
-//! What both committers do with the disk: read it back, write and sync the journal by the flush policy, write checkpoints.
+//! The disk work of both committers: recovery, writes and syncs of the journal by the flush policy,
+//! checkpoints.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, mpsc};
@@ -26,7 +27,7 @@ use crate::storage::journal::index::Position;
 use crate::storage::journal::journal::{Journal, JournalOptions, LogRecord, SyncHandle};
 use crate::storage::journal::record::RecordKind;
 
-/// Lives on the engine's thread; nothing is borrowed across an await.
+/// Lives on the engine's thread; never borrowed across an await.
 pub struct Disk {
     journal: RefCell<Journal>,
     checkpoints: CheckpointStore,
@@ -37,14 +38,14 @@ pub struct Disk {
     pace: Cell<Pace>,
     last_sync: Cell<Option<Duration>>,
     flusher: RefCell<Option<mpsc::Sender<FlushJob>>>,
-    /// The sync that the flusher makes. Who waits for a sync waits here for its turn; one that stops waiting leaves the
-    /// sync to the next.
+    /// The sync in progress on the flusher. A caller that waits for a sync waits here for its turn; a caller
+    /// that stops waiting leaves the sync to the next one.
     running: Mutex<Option<Running>>,
-    /// [`Clock::monotonic_us`] when the newest sync began.
+    /// [`Clock::monotonic_us`] at the start of the newest sync.
     synced_at_us: Cell<u64>,
-    /// [`Journal::bytes_appended`] when the newest checkpoint was begun.
+    /// [`Journal::bytes_appended`] at the start of the newest checkpoint.
     checkpoint_mark: Cell<u64>,
-    /// Of each partition's newest checkpoint.
+    /// The newest checkpoint of each partition.
     checkpoint_bytes: RefCell<Vec<u64>>,
 }
 
@@ -53,21 +54,21 @@ pub struct Disk {
 pub struct Images {
     /// For [`Disk::checkpoint_done`].
     pub begun: u64,
-    /// Of the partitions that have changed since their newest checkpoint.
+    /// The partitions that have changed since their newest checkpoint.
     pub images: Vec<Image>,
 }
 
-/// A partition's machine, and the entry that it has applied last.
+/// A partition's machine and the last entry that it has applied.
 pub struct Image {
     pub meta: CheckpointMeta,
     pub machine: Machine,
 }
 
-/// Entries' bytes that are read at once at recovery.
+/// Bytes of entries per read at recovery.
 const RECOVERY_BYTES: usize = 4 << 20;
 
-/// The newest entries of all groups that are kept in memory: openraft reads each of them back to apply it, and for every
-/// follower.
+/// Bytes of the newest entries of all groups kept in memory: openraft reads each of them back to apply it,
+/// and for every follower.
 const TAIL_BYTES_MAX: usize = 16 << 20;
 
 impl Disk {
@@ -124,8 +125,9 @@ impl Disk {
         (0..self.journal.borrow().partitions()).map(PartitionId)
     }
 
-    /// Reads a partition's newest checkpoint: its machine, and what it says of itself; an empty machine if there is none.
-    /// The journal then goes on behind it: perhaps the node stopped before it had purged, or within an install.
+    /// Reads a partition's newest checkpoint: its machine and its metadata; an empty machine if there is
+    /// none. The journal then continues after the checkpoint: the node may have stopped before the purge, or
+    /// within an install.
     pub fn load_machine(
         &self,
         partition: PartitionId,
@@ -156,7 +158,8 @@ impl Disk {
         Ok((machine, Some(found.meta)))
     }
 
-    /// Applies the journal to a machine, up to an entry of its log. `met` is told of the entries without commands.
+    /// Applies the journal to a machine, up to an entry of its log. `met` receives the entries without
+    /// commands.
     pub fn replay(
         &self,
         partition: PartitionId,
@@ -181,7 +184,7 @@ impl Disk {
         Ok(())
     }
 
-    /// How long until [`Disk::sync_if_due`] has something to do; `None` if every commit syncs.
+    /// Time until [`Disk::sync_if_due`] has work; `None` if every commit syncs.
     pub fn sync_due_in(&self) -> Option<Duration> {
         match self.durability {
             Durability::Fsync => None,
@@ -204,22 +207,23 @@ impl Disk {
         Duration::from_micros(self.clock.monotonic_us().saturating_sub(started_us))
     }
 
-    /// Journal bytes since the newest checkpoint was begun.
+    /// Journal bytes since the start of the newest checkpoint.
     pub fn bytes_since_checkpoint(&self) -> u64 {
         self.journal.borrow().bytes_appended() - self.checkpoint_mark.get()
     }
 
-    /// How long the latest sync took, if there was one since this was asked last.
+    /// Duration of the latest sync, if one ended since the previous call.
     pub fn take_last_sync(&self) -> Option<Duration> {
         self.last_sync.take()
     }
 
-    /// Bytes of the newest checkpoints of all partitions, about.
+    /// Estimated bytes of the newest checkpoints of all partitions.
     pub fn checkpoint_bytes(&self) -> u64 {
         self.checkpoint_bytes.borrow().iter().sum()
     }
 
-    /// Every partition has its checkpoint, and its purge record is appended: files go when that is durable.
+    /// Every partition has its checkpoint, and its purge record is appended: files are removed when that is
+    /// durable.
     pub async fn checkpoint_done(&self, mark: u64) -> Result<(), CommitError> {
         self.checkpoint_mark.set(mark);
         self.flush().await
@@ -230,8 +234,8 @@ impl Disk {
         self.sync().await
     }
 
-    /// Takes the images of all partitions: `image` gives the machine and the membership bytes, or `None` to leave the
-    /// partition out.
+    /// Takes the images of all partitions: `image` returns the machine and the membership bytes, or `None` to
+    /// skip the partition.
     pub fn images(&self, image: &dyn Fn(PartitionId) -> Option<(Machine, Vec<u8>)>) -> Images {
         let journal = self.journal.borrow();
         let take = |partition| {
@@ -247,14 +251,16 @@ impl Disk {
         Images { begun: journal.bytes_appended(), images: self.partitions().filter_map(take).collect() }
     }
 
-    /// Makes a checkpoint of an image. The journal is not purged.
+    /// Writes a checkpoint of an image. The journal is not purged.
     pub async fn write_image(&self, image: Image) -> Result<(), CommitError> {
-        // Relaxed durability applies before it syncs. A checkpoint never knows more than the journal below it.
+        // With relaxed durability entries are applied before their sync, and a checkpoint must never be ahead
+        // of the journal below it.
         self.flush().await?;
         self.write_checkpoint(image.meta, image.machine).await
     }
 
-    /// Writes an image on a thread of its own: it takes as long as the disk does. Durable when this returns.
+    /// Writes an image on its own thread, because it takes as long as the disk needs. Durable when this
+    /// returns.
     pub async fn write_checkpoint(&self, meta: CheckpointMeta, machine: Machine) -> Result<(), CommitError> {
         let partition = usize::from(meta.partition.0);
         let store = self.checkpoints.clone();
@@ -275,7 +281,7 @@ impl Disk {
                         "wrote a checkpoint"
                     );
                 }
-                // Nobody listens when the node stops.
+                // The receiver is gone when the node stops.
                 let _ = done.send(written);
             })
             .map_err(CommitError::Thread)?;
@@ -285,7 +291,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Hands what is appended to the operating system; says how far that is.
+    /// Passes appended bytes to the operating system; returns the position that they reach.
     pub fn write(&self) -> Result<Position, CommitError> {
         self.check_latch()?;
         let mut journal = self.journal.borrow_mut();
@@ -294,14 +300,14 @@ impl Disk {
         Ok(journal.appended())
     }
 
-    /// Whether the flusher makes a sync.
+    /// Whether the flusher is syncing.
     pub fn is_syncing(&self) -> bool {
-        // A guard that is taken belongs to someone who waits for one.
+        // A held guard belongs to a caller that waits for a sync.
         self.running.try_lock().map_or(true, |running| running.is_some())
     }
 
-    /// Makes durable what is written by now. Any number may wait at the same time: one sync serves all whose bytes were
-    /// written when it began.
+    /// Makes everything written so far durable. Any number of callers may wait at the same time: one sync
+    /// serves all callers whose bytes were written when it began.
     pub async fn sync(&self) -> Result<(), CommitError> {
         self.check_latch()?;
         let target = self.journal.borrow().written();
@@ -338,7 +344,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Waits until a sync has ended since this was asked last.
+    /// Waits until a sync has ended since the previous call.
     pub async fn sync_ended(&self) {
         self.sync_ended.notified().await;
     }
@@ -349,7 +355,7 @@ impl Disk {
         self.last_sync.set(Some(finished.took));
         let result = self.journal.borrow_mut().complete_sync(finished.handle, finished.outcome);
         self.trip_on_error(result)?;
-        // What was written while the sync ran has waited since then.
+        // Bytes written while the sync ran have waited since then.
         self.synced_at_us.set(began_us);
         Ok(())
     }
@@ -377,7 +383,7 @@ impl Disk {
         Ok(sender)
     }
 
-    /// An error once something has failed for good.
+    /// An error after a permanent failure.
     pub fn check_latch(&self) -> Result<(), CommitError> {
         match self.latch.reason() {
             Some(reason) => Err(CommitError::Stopped { reason }),
@@ -391,7 +397,7 @@ impl Disk {
     }
 }
 
-/// A sync that the flusher makes.
+/// A sync in progress on the flusher.
 struct Running {
     done: oneshot::Receiver<Finished>,
     began_us: u64,
@@ -408,8 +414,9 @@ struct Finished {
     took: Duration,
 }
 
-/// Syncs one after the other until the committer is gone or a sync fails. It trips the latch itself, for whoever asked
-/// may have stopped listening, and a later sync would succeed without the lost bytes (S2).
+/// Syncs one job after the other until the committer is gone or a sync fails. It trips the latch itself,
+/// because the caller may have stopped waiting, and a later sync would succeed without the lost bytes
+/// (docs/reliability.md S2).
 fn run_flusher(jobs: &mpsc::Receiver<FlushJob>, latch: &Latch, clock: &dyn Clock) {
     while let Ok(FlushJob { handle, done }) = jobs.recv() {
         let started_us = clock.monotonic_us();

@@ -1,33 +1,34 @@
-//! What a committer tells the engine: the ends of proposals, and what is committed.
+//! The events of a committer for the engine: committed entries and the ends of proposals.
 
 use bytes::Bytes;
 
 use crate::model::log::{LogId, LogIndex, PartitionId, ProposalId};
 use crate::state::machine::Machine;
 
-/// Something has happened to a partition's log. The events of one partition come in the order of its log.
+/// An event of a partition's log. Events of one partition come in log order.
 ///
 /// Every proposal ends in exactly one event: `Committed` with its id, `Refused`, or `Unknown`.
 #[derive(Debug)]
 pub enum CommitEvent {
-    /// The entry is committed: the engine applies it, and says so by `Committer::applied`.
+    /// The entry is committed: the engine applies it and reports that with `Committer::applied`.
     Committed {
         partition: PartitionId,
         log_id: LogId,
         payload: Payload,
-        /// Set if this process proposed the entry and has not been told `Unknown` for it.
+        /// Set if this process proposed the entry and has not received `Unknown` for it.
         proposal: Option<ProposalId>,
     },
     /// The proposal is not in the log and never will be.
     Refused { partition: PartitionId, proposal: ProposalId, reason: Refusal },
-    /// Leadership was lost. The entry may still be committed, now or later: then it comes as `Committed` without a
-    /// proposal.
+    /// Leadership was lost. The entry may still be committed, now or later: then it comes as `Committed`
+    /// without a proposal.
     Unknown { partition: PartitionId, proposal: ProposalId },
-    /// A snapshot takes the machine's place; its checkpoint is durable. What was in flight of the partition has ended
-    /// as `Unknown` before. The engine says `Committer::applied` when the machine is in place. Raft only.
+    /// A snapshot replaces the machine; its checkpoint is durable. Proposals in flight of the partition have
+    /// already ended as `Unknown`. The engine calls `Committer::applied` when the machine is in place. Raft
+    /// only.
     Installed { partition: PartitionId, machine: Machine },
-    /// The group of the partition has stopped for good, and not because of the disk. Nothing more of it is committed;
-    /// what was in flight has ended as `Unknown` before. Raft only.
+    /// The group of the partition has stopped for good, for a reason other than the disk. No more entries of
+    /// it are committed; proposals in flight have already ended as `Unknown`. Raft only.
     GroupFailed { partition: PartitionId, reason: String },
 }
 
@@ -51,7 +52,7 @@ impl CommitEvent {
         }
     }
 
-    /// What `Committer::applied` is told once the engine has dealt with the event.
+    /// The argument of `Committer::applied` once the engine has handled the event.
     pub fn applied(&self) -> Option<LogIndex> {
         match self {
             CommitEvent::Committed { log_id, .. } => Some(log_id.index),
@@ -61,10 +62,10 @@ impl CommitEvent {
     }
 }
 
-/// What is in a committed entry.
+/// The content of a committed entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
-    /// A batch of commands. Of the local committer: the very bytes that were proposed.
+    /// A batch of commands. From the local committer: the proposed bytes themselves.
     Entry(Bytes),
     /// No commands: a leader's first entry, or a membership.
     Blank,

@@ -15,10 +15,10 @@ use crate::state::machine::Machine;
 use crate::storage::journal::index::Position;
 use crate::storage::journal::record::RecordKind;
 
-/// Lives on the engine's thread; nothing is borrowed across an await.
+/// Lives on the engine's thread; never borrowed across an await.
 pub struct LocalCommitter {
     disk: Disk,
-    /// What stands in the journal and is not committed yet, in the order of the journal.
+    /// Entries in the journal that are not yet committed, in journal order.
     appended: RefCell<VecDeque<Appended>>,
     proposals: RefCell<Proposals>,
     proposed: Notify,
@@ -46,7 +46,8 @@ impl LocalCommitter {
         &self.disk
     }
 
-    /// Checkpoint, then the journal from there on: everything in it is durable, so all of it is committed.
+    /// The checkpoint, then the journal after it: everything in the journal is durable, and therefore
+    /// committed.
     pub fn recover(&self) -> Result<Vec<Machine>, OpenError> {
         let recover = |partition| {
             let (mut machine, _) = self.disk.load_machine(partition)?;
@@ -60,7 +61,7 @@ impl LocalCommitter {
     pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
         let mut journal = self.disk.journal().borrow_mut();
         let last = journal.log(partition).last();
-        // A node without a cluster stays in the term that its log is in.
+        // A node without a cluster stays in the term of its log.
         let log_id = LogId { term: last.term.max(Term(1)), index: last.index.next() };
         journal.append_shared(partition, log_id, RecordKind::Entry, &entry);
         let end = journal.appended();
@@ -115,7 +116,7 @@ impl LocalCommitter {
         self.disk.images(&|partition| Some((images(partition), Vec::new())))
     }
 
-    /// One partition after the other, each image written on a thread of its own.
+    /// One partition after the other, each image written on its own thread.
     pub async fn checkpoint(&self, images: Images) -> Result<(), CommitError> {
         for image in images.images {
             let (partition, log_id) = (image.meta.partition, image.meta.log_id);
@@ -127,5 +128,5 @@ impl LocalCommitter {
 }
 
 #[cfg(test)]
-#[path = "local_test.rs"]
+#[path = "local_tests.rs"]
 mod tests;

@@ -1,11 +1,11 @@
-//! Where syncs are made: on the engine's thread or on the flusher's.
+//! The choice of thread for syncs: the engine's or the flusher's.
 
 use std::time::Duration;
 
 use crate::config::config::FlushPolicy;
 
-/// Where to sync, from how long syncs take: on the worker it saves two thread switches per round, on a slow disk it
-/// would stall every connection meanwhile.
+/// Chooses the thread by the duration of syncs: the engine's thread saves two thread switches per round, but
+/// a slow disk would stall it.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     policy: FlushPolicy,
@@ -14,7 +14,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Above this average syncs move to the flusher, below half of it back.
+    /// Above this average syncs move to the flusher, below half of it back to the engine's thread.
     const INLINE_MAX: Duration = Duration::from_millis(1);
 
     pub fn new(policy: FlushPolicy) -> Pace {

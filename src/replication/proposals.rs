@@ -1,4 +1,4 @@
-//! The proposals in flight, by their names. Asserts that each is begun once and ends once.
+//! The proposals in flight, by id. Asserts that each begins once and ends once.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 
 use crate::model::log::{PartitionId, ProposalId};
 
-/// Always: `bytes` is the sum of the entries in flight.
+/// Invariant: `bytes` is the sum of the entries in flight.
 #[derive(Debug, Default)]
 pub struct Proposals {
-    /// The newest proposal ever begun.
+    /// The newest proposal.
     last: Option<ProposalId>,
     of: BTreeMap<PartitionId, InFlight>,
 }
@@ -29,13 +29,13 @@ impl Proposals {
         of.entries.insert(proposal, entry);
     }
 
-    /// Ends a proposal; gives what was proposed.
+    /// Ends a proposal; returns its entry.
     pub fn end(&mut self, partition: PartitionId, proposal: ProposalId) -> Bytes {
         let entry = self.end_if_begun(partition, proposal);
         entry.unwrap_or_else(|| panic!("{proposal:?} of {partition:?} ends, but it is not in flight"))
     }
 
-    /// The same for one that may have ended before.
+    /// The same for a proposal that may have ended before.
     pub fn end_if_begun(&mut self, partition: PartitionId, proposal: ProposalId) -> Option<Bytes> {
         let of = self.of.get_mut(&partition)?;
         let entry = of.entries.remove(&proposal)?;
@@ -43,7 +43,7 @@ impl Proposals {
         Some(entry)
     }
 
-    /// Ends everything of a partition, oldest first.
+    /// Ends all proposals of a partition, oldest first.
     pub fn end_all(&mut self, partition: PartitionId) -> Vec<ProposalId> {
         let of = self.of.remove(&partition).unwrap_or_default();
         of.entries.into_keys().collect()

@@ -1,10 +1,11 @@
-//! A committer without files and without other nodes, for tests: it commits, delays, refuses, loses leadership, truncates
-//! and installs snapshots as a script or a seed says, and keeps what it has committed, so that a test can replay it.
+//! A committer without files and other nodes, for tests: it commits, delays, refuses, loses leadership,
+//! truncates and installs snapshots by a script or a seed, and keeps the committed entries, so that a test
+//! can replay them.
 //!
-//! A script is a test that calls [`ScriptedCommitter::commit`] and its like; with [`ScriptedCommitter::chaos`] the
-//! committer takes such steps itself, at random, while somebody waits for events. The same seed and the same calls give
-//! the same events. The partitions share nothing: their completions come in any order, within a partition in that of its
-//! log.
+//! A script is a test that calls [`ScriptedCommitter::commit`] and similar functions; with
+//! [`ScriptedCommitter::chaos`] the committer takes such steps itself, at random, while a caller waits for
+//! events. The same seed and the same calls give the same events. Partitions are independent: their
+//! completions come in any order, within a partition in log order.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -20,7 +21,7 @@ use crate::replication::proposals::Proposals;
 use crate::replication::replay;
 use crate::state::machine::Machine;
 
-/// Lives on one thread, as the others do.
+/// Lives on one thread, like the other committers.
 pub struct ScriptedCommitter {
     logs: Vec<RefCell<ScriptedLog>>,
     proposals: RefCell<Proposals>,
@@ -32,19 +33,19 @@ pub struct ScriptedCommitter {
     failure: RefCell<Option<String>>,
 }
 
-/// One partition's log, as this node sees it.
+/// One partition's log, from the view of this node.
 #[derive(Default)]
 struct ScriptedLog {
     term: Term,
     leads: bool,
     has_failed: bool,
-    /// What is in the log and not committed.
+    /// Entries in the log that are not committed.
     tail: VecDeque<Tailed>,
     committed: Vec<(LogId, Payload)>,
-    /// What the engine was told last, and what it has applied.
+    /// The last entry handed to the engine, and the last one that the engine has applied.
     told: LogIndex,
     applied: LogIndex,
-    /// So many proposals are refused although this node leads.
+    /// Number of proposals to refuse although this node leads.
     refusals: usize,
 }
 
@@ -70,7 +71,7 @@ impl ScriptedLog {
 }
 
 impl ScriptedCommitter {
-    /// Leads every partition; nothing happens that the test does not ask for.
+    /// Leads every partition; only calls of the test change anything.
     pub fn new(partitions: u16) -> ScriptedCommitter {
         let log = || RefCell::new(ScriptedLog { term: Term(1), leads: true, ..ScriptedLog::default() });
         ScriptedCommitter {
@@ -85,7 +86,7 @@ impl ScriptedCommitter {
         }
     }
 
-    /// Everything happens, as the seed says; groups and disks do not fail.
+    /// Everything happens, by the seed; groups and disks do not fail.
     pub fn chaos(seed: u64, partitions: u16) -> ScriptedCommitter {
         ScriptedCommitter { chaos: Some(SeededEntropy::new(seed)), ..ScriptedCommitter::new(partitions) }
     }
@@ -168,7 +169,7 @@ impl ScriptedCommitter {
 
     // The steps of a script.
 
-    /// Commits the oldest entries of the tail. Those whose leader was lost come without a name.
+    /// Commits the oldest entries of the tail. Entries of a lost leader come without a proposal id.
     pub fn commit(&self, partition: PartitionId, entries: usize) {
         for _ in 0..entries {
             let Some((log_id, Tailed { payload, proposal, .. })) =
@@ -189,8 +190,8 @@ impl ScriptedCommitter {
         self.log(partition).borrow_mut().refusals += proposals;
     }
 
-    /// This node leads no more: what is in flight ends as unknown. It stays in the log, and may be committed or
-    /// truncated later.
+    /// This node no longer leads: proposals in flight end as unknown. They stay in the log, and may be
+    /// committed or truncated later.
     pub fn lose_leadership(&self, partition: PartitionId) {
         self.log(partition).borrow_mut().leads = false;
         self.lose_in_flight(partition);
@@ -234,7 +235,7 @@ impl ScriptedCommitter {
         log.tail.push_back(Tailed { term, payload: Payload::Blank, proposal: None });
     }
 
-    /// Another leader commits all of the tail and sends it as a snapshot. This node must not lead.
+    /// Another leader commits the whole tail and sends it as a snapshot. This node must not lead.
     pub fn install_snapshot(&self, partition: PartitionId) {
         assert!(!self.log(partition).borrow().leads, "a leader is sent no snapshot");
         self.lose_in_flight(partition);
@@ -259,12 +260,12 @@ impl ScriptedCommitter {
         self.news.notify_one();
     }
 
-    /// How many entries of a partition the engine may have in flight.
+    /// Maximum entries of a partition that the engine may have in flight.
     pub fn set_in_flight_max(&self, entries: usize) {
         self.in_flight_max.set(entries);
     }
 
-    /// The end of the chaos: this node leads everywhere, and all that is in the logs is committed. Later entries wait for
+    /// Ends the chaos: this node leads everywhere, and all logs are committed. Later entries wait for
     /// [`ScriptedCommitter::commit_everything`].
     pub fn calm(&self) {
         self.is_calm.set(true);
@@ -280,19 +281,19 @@ impl ScriptedCommitter {
         }
     }
 
-    /// Commits all that is in the logs.
+    /// Commits all entries of the logs.
     pub fn commit_everything(&self) {
         for partition in self.partitions() {
             self.commit(partition, usize::MAX);
         }
     }
 
-    /// What is committed, from the first entry on.
+    /// The committed entries, from the first one on.
     pub fn committed(&self, partition: PartitionId) -> Vec<(LogId, Payload)> {
         self.log(partition).borrow().committed.clone()
     }
 
-    /// A machine that has applied what is committed, for a comparison with the engine's.
+    /// A machine that has applied the committed entries, for comparison with the engine's.
     pub fn replay(&self, partition: PartitionId) -> Machine {
         let mut machine = Machine::new();
         for (log_id, payload) in &self.log(partition).borrow().committed {
@@ -307,7 +308,7 @@ impl ScriptedCommitter {
         machine
     }
 
-    /// One step at random, in a partition where there is something to do.
+    /// One random step, in a partition with work to do.
     fn step(&self, entropy: &SeededEntropy) {
         let busy: Vec<PartitionId> =
             self.partitions().filter(|&partition| self.log(partition).borrow().is_busy()).collect();
@@ -332,5 +333,5 @@ impl ScriptedCommitter {
 }
 
 #[cfg(test)]
-#[path = "scripted_test.rs"]
+#[path = "scripted_tests.rs"]
 mod tests;

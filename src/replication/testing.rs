@@ -1,5 +1,5 @@
-//! For the tests of this room and of those above it: entries that a machine understands and gives back in order, and the
-//! smallest engine that there is.
+//! For the tests of this room and of the rooms above it: entries that a machine understands and returns in
+//! order, and a minimal engine.
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;
@@ -27,7 +27,7 @@ use crate::storage::data_dir::DataDir;
 const KEY: &[u8] = b"log";
 const NOW: TimeMs = TimeMs(1);
 
-/// An entry that appends a name, which has no semicolon, to those before it.
+/// An entry that appends a name without a semicolon to the earlier ones.
 pub fn entry(name: &str) -> Bytes {
     let mut batch = BatchWriter::default();
     let value = format!("{name};");
@@ -48,26 +48,26 @@ pub fn names(machine: &Machine) -> Vec<String> {
     }
 }
 
-/// A machine as bytes: equal for machines that have applied the same.
+/// A machine as bytes: equal for machines that have applied the same entries.
 pub fn image(machine: &Machine) -> Vec<u8> {
     let mut out = Vec::new();
     checkpoint::encode(machine, &mut |piece| out.extend_from_slice(piece));
     out
 }
 
-/// Runs on one thread, in a `LocalSet`, as an engine does.
+/// Runs on one thread, in a `LocalSet`, like an engine.
 pub fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, future)
 }
 
-/// Proposes, takes events and applies them; writes down how proposals end.
+/// Proposes, takes events and applies them; records how proposals end.
 pub struct TestNode {
     pub committer: Committer,
     pub latch: Latch,
     pub dir: DataDir,
     pub machines: RefCell<Vec<Machine>>,
-    /// How the proposals ended, in the order in which they did.
+    /// The ends of the proposals, in order.
     pub ends: RefCell<Vec<(u64, &'static str)>>,
     proposed: Cell<u64>,
 }
@@ -96,7 +96,7 @@ impl TestNode {
         Ok(TestNode { committer, latch, dir, machines, ends: RefCell::default(), proposed: Cell::default() })
     }
 
-    /// Gives the number of the proposal.
+    /// Returns the number of the proposal.
     pub fn propose(&self, partition: u16, name: &str) -> u64 {
         self.proposed.set(self.proposed.get() + 1);
         let proposal = ProposalId(self.proposed.get());
@@ -152,7 +152,7 @@ impl TestNode {
         }
     }
 
-    /// One entry for each partition, committed.
+    /// Commits one entry for each partition.
     pub async fn round(&self, name: &str) -> Result<(), CommitError> {
         for partition in 0..PARTITIONS {
             self.propose(partition, &format!("{name}.{partition}"));
@@ -173,7 +173,7 @@ impl TestNode {
         self.machines.borrow()[usize::from(partition)].applied()
     }
 
-    /// How many proposals were committed.
+    /// Number of committed proposals.
     pub fn own(&self) -> usize {
         self.ends.borrow().iter().filter(|(_, end)| *end == "committed").count()
     }

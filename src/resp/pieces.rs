@@ -1,4 +1,4 @@
-//! Replies as bytes, piece by piece: a large one is made while it is sent.
+//! Replies as bytes, piece by piece: a large one is encoded while it is sent.
 
 use crate::model::entries::{EntryList, ListPlace};
 use crate::model::reply::Reply;
@@ -6,11 +6,11 @@ use crate::resp::rope::{Produce, Rope};
 use crate::resp::writer::{self, Protocol};
 use std::collections::VecDeque;
 
-/// A reply that is being written. It holds nothing of the machine but the entries that it shows, as they were.
+/// A reply in progress. Of the machine it holds only the entries to show, unchanged by later writes.
 #[derive(Debug)]
 pub struct PieceWriter {
     protocol: Protocol,
-    /// What is still to come. An empty piece is never in front.
+    /// The remaining pieces. The first piece is never empty.
     pieces: VecDeque<Piece>,
 }
 
@@ -21,7 +21,7 @@ enum Piece {
 }
 
 impl PieceWriter {
-    /// Writes at once what is small; lists with a source wait for [`PieceWriter::write`].
+    /// Encodes small parts at once; lists with a source wait for [`PieceWriter::write`].
     pub fn new(protocol: Protocol, reply: Reply) -> PieceWriter {
         let mut pieces = PieceWriter { protocol, pieces: VecDeque::new() };
         pieces.split(reply);
@@ -51,7 +51,7 @@ impl PieceWriter {
         }
     }
 
-    /// Appends about `most` bytes: an entry that was begun is finished. Whether there is more to come.
+    /// Appends about `most` bytes; a begun entry is finished. Returns whether more follows.
     pub fn write(&mut self, out: &mut Vec<u8>, most: usize) -> bool {
         let resp3 = self.protocol == Protocol::Resp3;
         let end = out.len().saturating_add(most.max(1));
@@ -122,7 +122,7 @@ impl PieceWriter {
         }
     }
 
-    /// The bytes at the end, to be added to.
+    /// The last piece, for appending.
     fn tail(&mut self) -> &mut Vec<u8> {
         if !matches!(self.pieces.back(), Some(Piece::Written { .. })) {
             self.pieces.push_back(Piece::Written { bytes: Vec::new(), from: 0 });
@@ -148,7 +148,7 @@ impl Produce for PieceWriter {
     }
 }
 
-/// Appends a reply; a large list of entries is written while it is sent.
+/// Appends a reply; a large list of entries is encoded while it is sent.
 pub fn write(out: &mut Rope, protocol: Protocol, reply: &Reply) {
     if PieceWriter::is_for(reply) {
         out.push_lazy(Box::new(PieceWriter::new(protocol, reply.clone())));

@@ -1,22 +1,24 @@
-//! Requests, read from bytes without copying them: multibulk (`*2\r\n$4\r\nPING\r\n…`) and inline (`PING x\r\n`).
+//! The request reader: borrows arguments from the input. Multibulk (`*2\r\n$4\r\nPING\r\n…`) and inline
+//! (`PING x\r\n`).
 //!
-//! Error texts and number grammar are those of Redis 7.2 `networking.c`; the bounds are in [`crate::model::limits`].
-//! Nothing is allocated from a number on the wire (reliability P1): the list of arguments grows as arguments arrive.
-//! Any split of the bytes yields the same requests, and no byte is looked at twice because more arrived later.
-//! Stricter than Redis in one point: the two bytes behind a length or an argument must be `\r\n` (P5).
+//! Error texts and number grammar are those of Redis 7.2 `networking.c`; the bounds are in
+//! [`crate::model::limits`]. No number on the wire sizes an allocation (docs/reliability.md P1): the argument
+//! list grows as arguments arrive. Any split of the bytes yields the same requests, and no byte is scanned
+//! twice because more arrived later. Stricter than Redis in one point: a length and an argument must be
+//! followed by `\r\n` (docs/reliability.md P5).
 
 use crate::model::args::{Args, Span};
 use crate::model::limits;
 use crate::model::reply::ReplyError;
 
-/// What a connection may send. Before authentication the tighter bounds of [`limits`] hold as well.
+/// Bounds of a connection's requests. Before authentication the tighter bounds of [`limits`] apply as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestLimits {
     /// Arguments of one request.
     pub args_max: usize,
     /// Bytes of one argument.
     pub bulk_bytes_max: u64,
-    /// Bytes of one request as it is on the wire.
+    /// Bytes of one request on the wire.
     pub query_buffer_bytes_max: u64,
     pub authenticated: bool,
 }
@@ -33,25 +35,26 @@ impl Default for RequestLimits {
 }
 
 impl RequestLimits {
-    /// Bytes that one request may take. Spans are 32-bit, whatever the setting says.
+    /// Most bytes of one request. Spans are 32-bit, so this caps the setting.
     fn request_bytes_max(&self) -> u64 {
         let max = if self.authenticated { u64::MAX } else { limits::UNAUTHENTICATED_QUERY_BUFFER_BYTES_MAX };
         self.query_buffer_bytes_max.min(max).min(u64::from(u32::MAX))
     }
 }
 
-/// What the bytes hold.
+/// The content at the start of the input.
 #[derive(Debug)]
 pub enum Progress<'a> {
     /// A request of at least one argument, in the first `consumed` bytes.
     Request { args: Args<'a>, consumed: usize },
     /// A request without arguments (`*0`, `*-1`, an empty line): no reply.
     Empty { consumed: usize },
-    /// The beginning of a request, or nothing.
+    /// The start of a request, or no bytes.
     Incomplete,
 }
 
-/// Bytes that are no request. The connection is closed, after [`ProtocolError::reply`] if there is one.
+/// Bytes that are not a request. The server sends [`ProtocolError::reply`], if any, and closes the
+/// connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
     #[error("Protocol error: too big mbulk count string")]
@@ -72,16 +75,16 @@ pub enum ProtocolError {
     InlineTooLong,
     #[error("Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
-    /// A TLS handshake. Redis waits for the end of a line, which may never come.
+    /// A TLS handshake. Redis waits for a line end, which may never arrive.
     #[error("Protocol error: this port does not speak TLS")]
     Tls,
-    /// Redis closes without a word.
+    /// Redis closes the connection without a reply.
     #[error("the request is larger than client-query-buffer-limit")]
     QueryBufferFull,
 }
 
 impl ProtocolError {
-    /// What the client is told before its connection is closed.
+    /// The reply before the connection is closed.
     pub fn reply(&self) -> Option<ReplyError> {
         match self {
             ProtocolError::QueryBufferFull => None,
@@ -94,7 +97,8 @@ fn printable(byte: u8) -> char {
     if byte.is_ascii_graphic() || byte == b' ' { byte as char } else { '?' }
 }
 
-/// Whether a first argument shows a browser that was made to speak to us (reliability P15, Redis `securityWarningCommand`).
+/// Whether a first argument reveals a browser that a web page directed here (docs/reliability.md P15, Redis
+/// `securityWarningCommand`).
 pub fn is_cross_protocol(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }
@@ -102,13 +106,13 @@ pub fn is_cross_protocol(name: &[u8]) -> bool {
 /// The reader of one connection.
 #[derive(Debug, Default)]
 pub struct RequestReader {
-    /// Arguments of the request that is being read, complete ones only.
+    /// Complete arguments of the current request.
     spans: Vec<Span>,
-    /// What an inline request was unquoted to.
+    /// The unquoted arguments of an inline request.
     inline: Vec<u8>,
-    /// Bytes of the request that are done with.
+    /// Bytes of the request already consumed.
     position: usize,
-    /// Bytes that were searched for a line end in vain, counted from the start of the request.
+    /// Bytes already searched for a line end, from the start of the request.
     searched: usize,
     stage: Stage,
     #[cfg(test)]
@@ -119,11 +123,11 @@ pub struct RequestReader {
 enum Stage {
     #[default]
     Start,
-    /// Before `$`; so many arguments are missing.
+    /// Expects `$`; `missing` arguments remain.
     Length { missing: usize },
-    /// Before the bytes of an argument.
+    /// Expects the bytes of an argument.
     Bulk { missing: usize, len: usize },
-    /// The request was handed out: the next call begins another one.
+    /// The request was returned; the next call starts another one.
     Done,
 }
 
@@ -134,10 +138,10 @@ enum Scan {
     Incomplete,
 }
 
-/// How a client begins that means to speak TLS: a record of a handshake, of any version from SSL 3.0 on.
+/// The first bytes of a TLS client: a handshake record of any version since SSL 3.0.
 const TLS_HANDSHAKE: [u8; 2] = [0x16, 3];
 
-/// Arguments that a reader keeps room for between requests.
+/// Capacity for arguments that a reader keeps between requests.
 const SPANS_KEPT: usize = 1024;
 const INLINE_KEPT: usize = 4096;
 
@@ -146,8 +150,9 @@ impl RequestReader {
         RequestReader::default()
     }
 
-    /// Reads the request that begins at `bytes[0]`. After [`Progress::Incomplete`] call again with the same bytes
-    /// and more behind them; after a request, with what follows its `consumed` bytes. After an error, never again.
+    /// Reads the request that starts at `bytes[0]`. After [`Progress::Incomplete`], call again with the same
+    /// bytes and more behind them; after a request, with the bytes behind `consumed`. After an error, do not
+    /// call again.
     pub fn next<'a>(
         &'a mut self,
         bytes: &'a [u8],
@@ -169,8 +174,8 @@ impl RequestReader {
         })
     }
 
-    /// Bytes of the whole request that are known to be needed before the next call can get further: a caller may
-    /// make room for as many, within its own bounds. At least 1.
+    /// Total bytes of the request that the next call needs to make progress; a caller may reserve them within
+    /// its own bounds. At least 1.
     pub fn wanted(&self) -> usize {
         match self.stage {
             Stage::Bulk { len, .. } => self.position + len + 2,
@@ -271,11 +276,11 @@ impl RequestReader {
         Ok(Scan::Incomplete)
     }
 
-    /// The number of the header line at `position` (its first byte, `*` or `$`, was checked), and moves behind it.
-    /// `None` if the line is not complete.
+    /// Parses the number in the header line at `position` (whose first byte, `*` or `$`, was checked) and
+    /// moves behind the line. `None` if the line is incomplete.
     #[inline]
     fn number(&mut self, bytes: &[u8], header: &Header) -> Result<Option<i64>, ProtocolError> {
-        // Nearly always it is a few digits and complete.
+        // Fast path: a few digits and a complete line.
         let digits = self.position + 1;
         if let Some(&first @ b'1'..=b'9') = bytes.get(digits) {
             let mut value = i64::from(first - b'0');
@@ -353,8 +358,9 @@ impl RequestReader {
         Ok(if self.spans.is_empty() { Scan::Empty } else { Scan::Inline })
     }
 
-    /// Splits a line into arguments as Redis `sdssplitargs` does: blanks separate, `"…"` knows `\n \r \t \b \a \xHH`,
-    /// `'…'` knows `\'`, a closing quote must be followed by a blank or the end. `None` if quotes are unbalanced.
+    /// Splits a line into arguments as Redis `sdssplitargs` does: blanks separate, `"…"` knows
+    /// `\n \r \t \b \a \xHH`, `'…'` knows `\'`, a blank or the end must follow a closing quote. `None` if
+    /// quotes are unbalanced.
     fn split(&mut self, line: &[u8]) -> Option<()> {
         // In C the line ends at a NUL.
         let line = line.split(|&b| b == 0).next().unwrap_or_default();
@@ -418,7 +424,7 @@ impl RequestReader {
     }
 }
 
-/// What can be wrong with a header line.
+/// Limits and error texts of a header line.
 struct Header {
     line_too_long: ProtocolError,
     invalid: ProtocolError,
@@ -449,11 +455,12 @@ fn parse_i64(text: &[u8]) -> Option<i64> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        // Negative as we go: i64::MIN has no positive twin.
+        // Accumulates negative values: i64::MIN has no positive counterpart.
         value = value.checked_mul(10)?.checked_sub(i64::from(digit - b'0'))?;
     }
     if negative { Some(value) } else { value.checked_neg() }
 }
 
 #[cfg(test)]
+#[path = "reader_tests.rs"]
 mod tests;

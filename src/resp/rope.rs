@@ -1,4 +1,4 @@
-//! Bytes on their way to a client, in the order in which they leave: a rope of buffers.
+//! The unsent bytes of a client, in order: a rope of buffers.
 //!
 //! ```text
 //!   pieces                                          tail
@@ -6,20 +6,21 @@
 //!   ^ sent
 //! ```
 //!
-//! Small writes append to the tail, which is a plain `Vec`: a rope that holds nothing else costs what a `Vec` costs. Large
-//! values are referenced instead of copied, so a message to 1,000 subscribers is in memory once. A reply that is larger
-//! than memory should hold is produced while it is sent.
+//! Small writes append to the tail, which is a plain `Vec`: a rope with only a tail costs as much as a `Vec`.
+//! Large values are referenced instead of copied, so a message to 1,000 subscribers is in memory once. A
+//! reply that is too large for memory is produced while it is sent.
 
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::IoSlice;
 
-/// Bytes from which a value is referenced instead of copied. Measured with a frame to 1,000 ropes: a piece costs about
-/// 110 ns; a copy costs 11 ns for 100 bytes, 124 ns for 4 KiB, and 1.1 µs for 16 KiB. A bulk string makes two pieces.
+/// Bytes from which a value is referenced instead of copied. Measured with a frame to 1,000 ropes: a piece
+/// costs about 110 ns; a copy costs 11 ns for 100 bytes, 124 ns for 4 KiB, and 1.1 µs for 16 KiB. A bulk
+/// string makes two pieces.
 pub const SHARED_BYTES_MIN: usize = 8 * 1024;
 
-/// Bytes that a lazy reply is asked for when the bytes before it are sent.
+/// Bytes requested from a lazy reply when the bytes before it are sent.
 pub const PRODUCED_BYTES: usize = 64 * 1024;
 
 /// Memory that an empty rope keeps for its next bytes.
@@ -28,7 +29,7 @@ pub const KEPT_BYTES: usize = 4 * 1024;
 /// A tail up to this size is copied out when a piece follows it, so that the buffer stays with the rope.
 const COPIED_TAIL_BYTES_MAX: usize = 1024;
 
-/// What a reply is written to.
+/// The target of a written reply.
 pub trait ReplyBuffer {
     /// Small writes are appended here.
     fn tail(&mut self) -> &mut Vec<u8>;
@@ -39,7 +40,8 @@ pub trait ReplyBuffer {
 
 /// A reply that is produced while it is sent.
 pub trait Produce {
-    /// Appends up to about `limit` bytes. True: more follows, and at least one byte was appended. False: nothing is left.
+    /// Appends up to about `limit` bytes. True: more follows, and at least one byte was appended. False:
+    /// nothing is left.
     fn produce(&mut self, out: &mut Vec<u8>, limit: usize) -> bool;
 
     /// Bytes of memory it holds.
@@ -61,7 +63,7 @@ const _: () = assert!(size_of::<Rope>() <= 40);
 
 #[derive(Default)]
 struct Pieces {
-    /// Never empty while the rope keeps it.
+    /// Not empty while the rope keeps it.
     queue: VecDeque<Piece>,
     /// Known bytes of all pieces; what was sent of the first one is included.
     bytes: usize,
@@ -79,18 +81,18 @@ enum Piece {
 }
 
 impl Rope {
-    /// Nothing is left to send. A lazy piece counts as something until it has said that it is through.
+    /// Nothing is left to send. A lazy piece counts as unsent until it has reported its end.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_none() && self.tail.is_empty()
     }
 
-    /// Known bytes that are not sent yet: of a lazy piece only what it has produced.
+    /// Known unsent bytes: of a lazy piece only the produced ones.
     pub fn len(&self) -> usize {
         self.pieces.as_ref().map_or(0, |pieces| pieces.bytes) + self.tail.len() - self.sent
     }
 
-    /// Memory taken. A shared piece counts where nothing else refers to it: summed over all ropes, it counts at most once,
-    /// and the last subscriber that has not read a message is the one that pays for it.
+    /// Memory in bytes. A shared piece counts if nothing else refers to it: over all ropes it counts at most
+    /// once, for the last subscriber that has not read the message.
     pub fn memory(&self) -> usize {
         let pieces = self.pieces.as_ref().map_or(0, |pieces| {
             let queue = size_of::<Pieces>() + pieces.queue.capacity() * size_of::<Piece>();
@@ -103,8 +105,8 @@ impl Rope {
         self.tail.extend_from_slice(bytes);
     }
 
-    /// Appends bytes: a reference from [`SHARED_BYTES_MIN`] on, else a copy. A reference keeps the whole allocation of
-    /// `bytes` in memory until it is sent.
+    /// Appends bytes: a reference from [`SHARED_BYTES_MIN`] on, otherwise a copy. A reference keeps the whole
+    /// allocation of `bytes` in memory until it is sent.
     pub fn push_shared(&mut self, bytes: &Bytes) {
         if bytes.len() < SHARED_BYTES_MIN {
             self.tail.extend_from_slice(bytes);
@@ -118,7 +120,7 @@ impl Rope {
         self.push(Piece::Lazy { source, produced: Vec::new() });
     }
 
-    /// Moves all of another rope, of which nothing was sent, behind this one.
+    /// Moves all of another rope, of which no byte was sent, behind this one.
     pub fn append(&mut self, mut other: Rope) {
         if other.is_empty() {
             return;
@@ -136,7 +138,7 @@ impl Rope {
         }
     }
 
-    /// Forgets everything.
+    /// Drops all bytes.
     pub fn clear(&mut self) {
         self.pieces = None;
         self.sent = 0;
@@ -144,8 +146,9 @@ impl Rope {
         self.tail.shrink_to(KEPT_BYTES);
     }
 
-    /// Points `slices` to what can be sent next and returns how many are used: none if nothing is left. A lazy piece at
-    /// the front produces its next bytes first; nothing behind a lazy piece can be sent before it is through.
+    /// Points `slices` to the next bytes and returns the number of slices used: 0 if nothing is left. A lazy
+    /// piece at the front produces its next bytes first; bytes behind a lazy piece cannot be sent before its
+    /// end.
     pub fn as_slices<'a>(&'a mut self, slices: &mut [IoSlice<'a>]) -> usize {
         self.produce();
         let (mut used, mut sent) = (0, self.sent);
@@ -187,7 +190,7 @@ impl Rope {
         }
     }
 
-    /// Returns how many of the bytes were of the tail.
+    /// Returns how many of the bytes were in the tail.
     fn advance_pieces(&mut self, mut len: usize) -> usize {
         let Some(pieces) = &mut self.pieces else { return len };
         while let Some(front) = pieces.queue.front_mut() {
@@ -201,7 +204,7 @@ impl Rope {
             self.sent = 0;
             pieces.bytes -= known;
             if let Piece::Lazy { produced, .. } = front {
-                // Its next bytes are asked for when they can be sent.
+                // Its next bytes are requested when they can be sent.
                 produced.clear();
                 return len;
             }
@@ -211,7 +214,7 @@ impl Rope {
         len
     }
 
-    /// Has a lazy piece at the front produce if all that it has produced was sent.
+    /// Makes a lazy piece at the front produce if all of its produced bytes were sent.
     fn produce(&mut self) {
         while let Some(pieces) = &mut self.pieces
             && let Some(Piece::Lazy { source, produced }) = pieces.queue.front_mut()
@@ -239,7 +242,7 @@ impl Rope {
         pieces.queue.push_back(piece);
     }
 
-    /// Makes what the tail holds a piece. The caller adds another one.
+    /// Turns the tail into a piece. The caller adds another one.
     fn close_tail(&mut self) -> &mut Pieces {
         let pieces = self.pieces.get_or_insert_default();
         if self.tail.is_empty() {
@@ -306,5 +309,5 @@ impl fmt::Debug for Rope {
 }
 
 #[cfg(test)]
-#[path = "rope_test.rs"]
+#[path = "rope_tests.rs"]
 mod tests;

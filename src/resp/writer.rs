@@ -1,4 +1,4 @@
-//! Replies as bytes, RESP2 or RESP3.
+//! The reply writer: RESP2 or RESP3.
 
 use crate::model::entries::{Entries, EntryList};
 use crate::model::entry_id::EntryId;
@@ -15,8 +15,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// What [`write`] writes, as the machine counts it. The size of a reply may not change under this name: another
-    /// writing needs another rule.
+    /// The size rule of [`write`]. The size of a reply must not change under this rule: another encoding
+    /// needs another rule.
     pub fn size_rule(self) -> SizeRule {
         match self {
             Protocol::Resp2 => SizeRule::Resp2V1,
@@ -25,7 +25,8 @@ impl Protocol {
     }
 }
 
-/// Appends `reply`. Bulk strings from [`SHARED_BYTES_MIN`] on are shared with the buffer; all else is copied.
+/// Appends `reply`. Bulk strings from [`SHARED_BYTES_MIN`] on are shared with the buffer; other bytes are
+/// copied.
 pub fn write<B: ReplyBuffer>(buffer: &mut B, protocol: Protocol, reply: &Reply) {
     let resp3 = protocol == Protocol::Resp3;
     let out = buffer.tail();
@@ -88,7 +89,7 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends the head of an aggregate (`*` `%` `~` `>`), or of a bulk string.
+/// Appends the header of an aggregate (`*` `%` `~` `>`) or of a bulk string.
 #[inline]
 pub fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
     if len < 10 {
@@ -111,7 +112,8 @@ fn entry_id(out: &mut Vec<u8>, id: EntryId) {
     bulk(out, text.as_bytes());
 }
 
-/// A line is over at its first line break, so those of the text become blanks (reliability P14; Redis does the same).
+/// Line breaks in `text` would end the reply line, so they become blanks (docs/reliability.md P14; Redis does
+/// the same).
 fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
     out.push(kind);
     let start = out.len();
@@ -136,7 +138,7 @@ fn list<B: ReplyBuffer>(buffer: &mut B, kind: u8, protocol: Protocol, items: &[R
 }
 
 fn entries(out: &mut Vec<u8>, resp3: bool, list: &EntryList) {
-    // An entry's id, heads, and line ends take about 50 bytes, each of its strings about 8.
+    // An entry's id, headers and line ends take about 50 bytes, each string about 8 more.
     out.reserve(list.body_bytes() * 2 + list.listed_len() * 64);
     header(out, b'*', list.len());
     let mut left = list.iter();
@@ -294,7 +296,7 @@ mod tests {
     }
 
     proptest! {
-        /// A rope gets the bytes that a plain buffer gets, and shares the large strings.
+        /// A rope receives the same bytes as a plain buffer, and shares the large strings.
         #[test]
         fn a_rope_holds_the_same_bytes(reply in replies(), large in SHARED_BYTES_MIN - 1..SHARED_BYTES_MIN + 2) {
             let large = Reply::Bulk(vec![b'x'; large].into());
@@ -310,7 +312,8 @@ mod tests {
             }
         }
 
-        /// redis-protocol reads exactly the bytes of one reply as one frame (if the error is text, which it asks for).
+        /// redis-protocol reads the bytes of one reply as exactly one frame (errors only if they are text, as
+        /// it requires).
         #[test]
         fn the_reference_reads_one_frame(reply in replies()) {
             let mut out = Vec::new();

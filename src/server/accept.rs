@@ -9,8 +9,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Accepts until the runtime ends. An error of one connection, or of the process's limits, never ends it
-/// (reliability S13, CVE-2025-48367).
+/// Accepts until the runtime ends. No error of one connection, or of the process limits, ends it
+/// (docs/reliability.md S13, CVE-2025-48367).
 pub async fn accept(frontend: Rc<Frontend>, listener: Listener) {
     let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
     let mut failing = false;
@@ -21,7 +21,7 @@ pub async fn accept(frontend: Rc<Frontend>, listener: Listener) {
                 admit(&frontend, accepted, &scratch);
             }
             Err(error) => {
-                // Once, not with every try: the log shall not fill the disk too.
+                // Logged once, not at every attempt: the log must not fill the disk.
                 if !failing {
                     tracing::warn!(%error, "cannot accept a connection");
                 }
@@ -34,7 +34,7 @@ pub async fn accept(frontend: Rc<Frontend>, listener: Listener) {
     }
 }
 
-/// Out of descriptors or memory: others must end before the next one can begin.
+/// Pause after running out of descriptors or memory: other connections must end first.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {
@@ -56,7 +56,8 @@ fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u
         return;
     }
     let default_user = frontend.context.acl.users.borrow().default_user().clone();
-    // Reliability A11: no password and reachable from elsewhere is how servers were taken over.
+    // docs/reliability.md A11: attackers took over servers that had no password and were reachable from other
+    // machines.
     let is_denied = config.protected_mode && default_user.needs_no_password() && !accepted.is_local();
     if is_denied {
         frontend.metrics.rejected_connections.add(1);
@@ -85,7 +86,7 @@ fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u
         frontend.metrics.clone(),
     ));
     if is_denied {
-        // It is told when it can hear it.
+        // The client learns the reason once its socket can carry it.
         connection.push(DENIED);
         connection.close_after_replies();
     }
@@ -93,7 +94,7 @@ fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u
     tokio::task::spawn_local(serve(frontend.clone(), connection, read_half, scratch.clone()));
 }
 
-/// The words of Redis 7.2: tools and people look for them.
+/// The text of Redis 7.2: tools look for it.
 const DENIED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no password \
 is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect \
 from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the \

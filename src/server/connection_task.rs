@@ -1,7 +1,7 @@
-//! The task of a connection: reads requests, has them executed, sends what the socket takes.
+//! The task of a connection: reads requests, executes them, sends output.
 //!
-//! Bytes are read into a buffer of the frontend and executed from there; only what is left of an incomplete request is
-//! copied into a buffer of the connection's own, so that an idle connection holds none.
+//! Bytes are read into a buffer of the frontend and executed from there; only the rest of an incomplete
+//! request is copied into the connection's own buffer, so that an idle connection holds none.
 
 use crate::engine::submission::Ending;
 use crate::frontend::frontend::Frontend;
@@ -18,33 +18,33 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use tokio::io::ReadBuf;
 
-/// Bytes read with one call.
+/// Maximum bytes per read.
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// Requests of one connection are executed for about so long before others have their turn.
+/// Requests of one connection are executed for about this long before other connections have their turn.
 const TURN_NS: u64 = 5_000_000;
 
-/// Calls before other connections have their turn.
+/// Reads before other connections have their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Input that is taken in while nothing is executed: enough to notice that the client has gone, for its end arrives only
-/// behind what it has sent, and a full receive window keeps it out.
+/// Maximum input that is read while nothing is executed: enough to notice that the client has gone, because
+/// its end arrives only behind its bytes, and a full receive window keeps it out.
 const HELD_INPUT_BYTES_MAX: usize = 32 * READ_BYTES;
 
-/// Input buffers above this are given back when they are empty.
+/// Input buffers above this size are freed when they are empty.
 const INPUT_BYTES_KEPT: usize = 16 * 1024;
 
 pub struct Input {
     socket: ReadHalf,
     reader: RequestReader,
-    /// Bytes that have arrived and were not executed, from `at` on.
+    /// Bytes that have arrived and were not executed; they start at `at`.
     buffer: Vec<u8>,
     at: usize,
-    /// The client has closed its side: it sends nothing more, and may still read.
+    /// The client has closed its sending side; it may still read.
     ended: bool,
 }
 
-/// What a read came to.
+/// The result of a read.
 #[derive(PartialEq, Eq)]
 enum Arrival {
     Bytes,
@@ -62,7 +62,7 @@ impl Input {
         self.buffer.len() - self.at
     }
 
-    /// Gives back what was executed, once it is worth the move of what is left.
+    /// Drops executed bytes once that is worth moving the rest.
     fn compact(&mut self) {
         if self.at == self.buffer.len() {
             self.buffer.clear();
@@ -112,7 +112,7 @@ fn poll(
             input.compact();
         }
         if connection.is_finished() {
-            // Closed at once: what is not sent yet is dropped.
+            // Closed at once: unsent output is dropped.
             return Poll::Ready(());
         }
         let sent = match connection.poll_flush(context) {
@@ -136,11 +136,11 @@ fn poll(
         if connection.activity.resume.get() {
             hold_if_full(frontend, connection);
         }
-        // Held requests go on when the replies before them have gone out.
+        // Held requests continue when the earlier replies have been sent.
         let executable = input.waiting() > 0
             && connection.activity.hold.get() == Hold::None
             && can_execute(frontend, connection);
-        // It was not searched to its end, so it may begin with a complete request.
+        // The input was not searched to its end, so it may begin with a complete request.
         if executable && sent && connection.activity.resume.replace(false) {
             yield_to_others(context);
             return Poll::Pending;
@@ -165,8 +165,9 @@ fn poll(
     }
 }
 
-/// Whether anything is still owed to a client that has closed its side. It gets the replies to what it has sent, as far
-/// as that does not wait for others (reliability P11): a blocked read ends, and what is paused is not executed.
+/// Whether output is still owed to a client that has closed its sending side. It gets the replies to its
+/// requests unless they wait for others (docs/reliability.md P11): a blocked read ends, and paused commands
+/// are not executed.
 fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
     if connection.activity.hold.get() == Hold::Paused {
         return false;
@@ -174,7 +175,7 @@ fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
     let was_leaving =
         connection.blocked.borrow_mut().as_mut().map(|it| std::mem::replace(&mut it.is_leaving, true));
     if let Some(was_leaving) = was_leaving {
-        // What the read has found already may be on its way.
+        // The entries that the read has found may be in flight.
         if !was_leaving {
             frontend.end_wait(connection, Ending::Disconnected);
         }
@@ -187,10 +188,10 @@ fn is_awaited(frontend: &Frontend, connection: &Connection) -> bool {
     true
 }
 
-/// Has the task polled again after the runtime has looked at all sockets. (A task that just wakes itself is polled up
-/// to 61 times before that: others would wait for as many turns.)
+/// Schedules the next poll of the task after the runtime has checked all sockets. (A task that just wakes
+/// itself is polled up to 61 times before that: others would wait for as many turns.)
 fn yield_to_others(context: &mut Context<'_>) {
-    // What was asked for stays asked for when the future is dropped.
+    // The scheduled poll survives the drop of the future.
     let _ = std::pin::pin!(tokio::task::yield_now()).poll(context);
 }
 
@@ -199,14 +200,14 @@ fn wants_input(frontend: &Frontend, connection: &Connection, input: &Input, sent
     !connection.is_closing() && !input.ended && (!held || input.waiting() < HELD_INPUT_BYTES_MAX)
 }
 
-/// Neither the pipeline nor the output is so long that the client should wait, nor are too many bytes in flight.
+/// Whether pipeline, output and bytes in flight are all below their limits.
 fn can_execute(frontend: &Frontend, connection: &Connection) -> bool {
     frontend.has_room()
         && connection.waiting() < PIPELINE_PENDING_MAX
         && connection.output_bytes() < OUTPUT_PAUSE_BYTES
 }
 
-/// Holds a connection that has a request which cannot be executed now, so that something wakes it when it can.
+/// Holds a connection whose request cannot be executed now, so that it is woken when that is possible.
 fn hold_if_full(frontend: &Frontend, connection: &Rc<Connection>) {
     if connection.activity.hold.get() != Hold::None || can_execute(frontend, connection) {
         return;
@@ -218,7 +219,7 @@ fn hold_if_full(frontend: &Frontend, connection: &Rc<Connection>) {
     }
 }
 
-/// Reads once and executes what is complete.
+/// Reads once and executes the complete requests.
 fn read(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -227,7 +228,7 @@ fn read(
     context: &mut Context<'_>,
 ) -> Poll<Arrival> {
     if input.waiting() > 0 {
-        // The rest of a request: it goes right behind its beginning.
+        // The rest of a request is read right behind its beginning.
         let old = input.buffer.len();
         input.buffer.resize(old + READ_BYTES, 0);
         let mut target = ReadBuf::new(&mut input.buffer[old..]);
@@ -270,8 +271,8 @@ fn note_input(frontend: &Frontend, connection: &Connection, bytes: usize) {
     frontend.metrics.note_input(bytes);
 }
 
-/// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns how many
-/// bytes they took.
+/// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns
+/// the number of bytes executed.
 fn execute_all(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -339,7 +340,8 @@ fn request_limits(frontend: &Frontend, connection: &Connection) -> RequestLimits
     }
 }
 
-/// A client that does not take its replies is disconnected, never silently skipped. Returns whether it was.
+/// Disconnects a client that does not read its replies; output is never silently skipped. Returns whether it
+/// did.
 fn cut_off_if_over_limit(frontend: &Frontend, connection: &Connection) -> bool {
     let bytes = connection.output_bytes();
     if bytes == 0 {

@@ -1,9 +1,9 @@
-//! From a request to whoever executes it, through the checks that every command passes, in Redis's order
+//! Dispatch: from a request to its handler, through the checks of every command in Redis's order
 //! (`processCommand`, Redis 7.2).
 
 use crate::command::lookup;
 use crate::command::spec::{Flags, Row};
-use crate::command::value::reach::Reach;
+use crate::command::value::key_scope::KeyScope;
 use crate::command::value::{Command, Data};
 use crate::commands::{blocking, connection as connection_commands, keys, pubsub, server, transaction};
 use crate::engine::submission::{Outcome, STOPPED, Work};
@@ -19,18 +19,18 @@ use crate::resp::reader::is_cross_protocol;
 use crate::session::pending::{Completion, Pending};
 use std::rc::Rc;
 
-/// What became of a request.
+/// The fate of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Executed {
-    /// It was answered, or nothing is said.
+    /// The request was answered, or needs no answer.
     Replied { failed: bool },
-    /// Its reply comes later.
+    /// The reply comes later.
     Pending(RequestId),
-    /// It was not executed, and comes again.
+    /// The request was not executed and will be retried.
     Hold(Why),
 }
 
-/// Executes one request of a client, or has it wait.
+/// Executes one request of a client, or holds it.
 pub fn request(frontend: &Rc<Frontend>, connection: &Rc<Connection>, args: Args<'_>) -> Option<Why> {
     let name = args.get(0).unwrap_or_default();
     if is_cross_protocol(name) {
@@ -52,7 +52,7 @@ pub fn request(frontend: &Rc<Frontend>, connection: &Rc<Connection>, args: Args<
         }
     };
     connection.session.borrow_mut().last_command = Some(row);
-    // A plain session passes all that is checked, and queues nothing.
+    // A plain session passes all checks and queues nothing.
     if !is_plain {
         if let Err(error) = check(frontend, connection, row, args) {
             refuse(frontend, connection, Some(row), is_exec(name), error);
@@ -73,11 +73,11 @@ pub fn request(frontend: &Rc<Frontend>, connection: &Rc<Connection>, args: Args<
         let response = execute(frontend, connection, row, args);
         respond(frontend, connection, response)
     };
-    // An EXEC that is pending ends with its commands, in `transaction::resume`.
+    // A pending EXEC ends with its commands, in `transaction::resume`.
     let is_pending_exec = row.name == "exec" && matches!(executed, Executed::Pending(_));
     match executed {
         Executed::Hold(why) => {
-            // It comes again: a CLIENT REPLY SKIP before it is still meant for it.
+            // The request is retried, so an earlier CLIENT REPLY SKIP still applies to it.
             connection.session.borrow_mut().replies = replies_before;
             return Some(why);
         }
@@ -93,7 +93,7 @@ pub fn request(frontend: &Rc<Frontend>, connection: &Rc<Connection>, args: Args<
     None
 }
 
-/// Parses and executes.
+/// Parses and executes the request.
 fn execute<'a>(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
@@ -117,7 +117,7 @@ fn execute<'a>(
     }
 }
 
-/// Writes what a command came to.
+/// Writes the result of a command.
 fn respond(frontend: &Rc<Frontend>, connection: &Rc<Connection>, response: Response<'_>) -> Executed {
     match response {
         Response::Reply(reply) => reply_now(connection, &reply),
@@ -138,7 +138,7 @@ fn respond(frontend: &Rc<Frontend>, connection: &Rc<Connection>, response: Respo
                 None => {
                     let then = Completion::Ask(make);
                     let request = connection.open_slot(Pending { then, ..Pending::default() });
-                    // What comes behind may depend on what the answer does to the connection.
+                    // Later requests may depend on changes that the answer makes to the connection.
                     connection.activity.hold.set(crate::net::connection::Hold::UntilDrained);
                     Executed::Pending(request)
                 }
@@ -154,8 +154,8 @@ fn reply_now(connection: &Connection, reply: &Reply) -> Executed {
     Executed::Replied { failed: matches!(reply, Reply::Error(_)) }
 }
 
-/// CLIENT CACHING concerns the next request that is not CLIENT, refused or not, or the whole of a transaction (Redis
-/// `resetClient`).
+/// CLIENT CACHING applies to the next request other than CLIENT, refused or not, or to a whole transaction
+/// (Redis `resetClient`).
 fn end_caching(frontend: &Frontend, connection: &Connection, row: Option<&Row>) {
     let is_client = row.is_some_and(|row| row.container_name() == "client");
     if !is_client && connection.session.borrow().queue.is_none() {
@@ -163,7 +163,7 @@ fn end_caching(frontend: &Frontend, connection: &Connection, row: Option<&Row>) 
     }
 }
 
-/// What every command must pass. For a user that may not do everything the request is parsed for it.
+/// The checks of every command. The permission check of a restricted user parses the request.
 fn check(
     frontend: &Frontend,
     connection: &Connection,
@@ -191,13 +191,13 @@ fn check(
         )));
     }
     if is_monitoring && reaches_keys(row) {
-        // A monitor counts as a replica there (Redis `processCommand`).
+        // Redis counts a monitor as a replica here (`processCommand`).
         return Err(ReplyError::new("ERR Replica can't interact with the keyspace"));
     }
     Ok(())
 }
 
-/// Refuses a request before it is executed. In a transaction this spoils EXEC; refusing EXEC itself ends the
+/// Refuses a request before execution. In a transaction this makes EXEC fail; refusing EXEC itself ends the
 /// transaction (Redis `rejectCommand`).
 fn refuse(
     frontend: &Frontend,
@@ -229,16 +229,16 @@ fn refuse(
     connection.reply(&Reply::Error(error));
 }
 
-/// Several partitions: a transaction is one entry of one partition's log.
+/// With several partitions: a transaction is one entry of one partition's log.
 fn check_slots(frontend: &Frontend, row: &Row, args: Args<'_>) -> Result<(), ReplyError> {
     if frontend.router.partitions() == 1 {
         return Ok(());
     }
-    // Whatever does not parse is refused by EXEC, as in Redis.
+    // EXEC refuses requests that do not parse, as in Redis.
     let Ok(Command::Data(data) | Command::Blocking { read: data, .. }) = (row.parse)(args) else {
         return Ok(());
     };
-    if data.reach() == Reach::Everywhere {
+    if data.key_scope() == KeyScope::Everywhere {
         return Err(ReplyError::owned(format!(
             "CROSSSLOT '{}' concerns all slots: it cannot be in a transaction while there are several partitions",
             row.full_name()
@@ -265,7 +265,7 @@ fn enqueue(frontend: &Frontend, connection: &Rc<Connection>, row: &'static Row, 
         too_large
     };
     if too_large {
-        // A transaction is bounded by what a client may have in its query buffer (reliability P10).
+        // The query buffer limit of a client also bounds a transaction (docs/reliability.md P10).
         tracing::warn!(peer = %connection.peer, "transaction over client-query-buffer-limit; closing");
         frontend.metrics.client_query_buffer_disconnections.add(1);
         connection.close();

@@ -1,5 +1,5 @@
-//! The server: accepts connections, reads and dispatches their requests, finishes outcomes, looks after connections by the
-//! clock.
+//! The server: accepts connections, reads and dispatches their requests, finishes outcomes, does the periodic
+//! upkeep of connections.
 
 pub mod accept;
 pub mod connection_task;

@@ -1,4 +1,4 @@
-//! What has come from the engine: told to those who listen, and written into the slot of the request that it is for.
+//! Outcomes of the engine: published to listeners and written into the reply slots of their requests.
 
 use crate::commands::{debug, transaction};
 use crate::engine::engine::Delivery;
@@ -11,8 +11,8 @@ use crate::net::connection::Connection;
 use crate::session::pending::Completion;
 use std::rc::Rc;
 
-/// Finishes what has come, in its order: of each op its events first, then its reply, and behind that what the client
-/// hears of itself.
+/// Finishes outcomes in order: for each op first its events, then its reply, then the messages of the client
+/// to itself.
 pub fn deliver(frontend: &Rc<Frontend>, delivery: Delivery) {
     frontend.stopwatch.start();
     for spike in delivery.spikes {
@@ -35,7 +35,7 @@ fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
     };
     let connection = by.and_then(|request| frontend.connections.get(request.connection));
     let (Some(request), Some(connection)) = (outcome.request, &connection) else {
-        // The client is gone, or it is the engine's own op: others hear of it all the same.
+        // The client is gone, or the op is the engine's own: other clients still get the events.
         return frontend.push.announce(&frontend.connections, &outcome.events, connection.as_deref());
     };
     let Some(then) = connection.with_pending(request, |pending| std::mem::take(&mut pending.then)) else {
@@ -75,7 +75,7 @@ fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: Reques
     let reply = match outcome.answer {
         EngineAnswer::Forbidden => match permissions::refuse_blocked(frontend, connection) {
             Some(error) => Reply::Error(error),
-            // The right came back while the refusal was on its way.
+            // The user regained the permission while the refusal was in flight.
             None => Reply::NilArray,
         },
         answer => answer.into_reply(),

@@ -1,4 +1,5 @@
-//! What a frontend does by the clock: closing connections that are idle, late or too large, ending CLIENT PAUSE, statistics.
+//! Periodic work of a frontend: closes connections that are idle, late or too large, ends CLIENT PAUSE,
+//! samples statistics.
 
 use crate::engine::upkeep::Every;
 use crate::frontend::frontend::Frontend;
@@ -7,19 +8,19 @@ use crate::net::connection::Hold;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Between two samples of the rates that INFO tells (Redis `run_with_period(100)`).
+/// Interval between samples of the rates in INFO (Redis `run_with_period(100)`).
 const SAMPLE_MS: u64 = 100;
 
-/// Between two looks at every connection.
+/// Interval between checks of every connection.
 const LOOK_MS: u64 = 1000;
 
-/// A client that must log in and does not is disconnected (reliability P3).
+/// A client that must log in and does not is disconnected after this time (docs/reliability.md P3).
 const LOGIN_TIMEOUT_MS: u64 = 60_000;
 
-/// For the TLS handshake: until then a client costs a slot and says nothing.
+/// Limit of the TLS handshake: until then a client costs a descriptor and sends no requests.
 const HANDSHAKE_TIMEOUT_MS: u64 = 10_000;
 
-/// How long a connection that is to be closed waits for a client that takes nothing of what is left to send.
+/// Maximum wait of a closing connection for a client that does not read the remaining output.
 const LINGER_MS: u64 = 10_000;
 
 /// Ticks `hz` times a second. Less frequent jobs run on the first tick after they fall due.
@@ -44,7 +45,7 @@ pub async fn run(frontend: Rc<Frontend>) {
     }
 }
 
-/// Sends what was queued outside of deliveries: messages of subscriptions.
+/// Sends output queued outside of deliveries: messages of subscriptions.
 pub async fn run_flushes(frontend: Rc<Frontend>) {
     loop {
         frontend.connections.flush_due.notified().await;
@@ -60,8 +61,8 @@ fn end_pause_if_over(frontend: &Frontend) {
     }
 }
 
-/// Closes the largest clients while all of them together take more than `maxmemory-clients` (Redis 7.0 `evictClients`;
-/// reliability P3, M1). CLIENT NO-EVICT keeps one from it.
+/// Closes the largest clients while all of them together exceed `maxmemory-clients` (Redis 7.0
+/// `evictClients`; docs/reliability.md P3, M1). CLIENT NO-EVICT exempts a client.
 fn evict_clients(frontend: &Frontend) {
     let limit = frontend.context.config.borrow().maxmemory_clients;
     if limit == 0 {
@@ -99,7 +100,7 @@ fn close_idle_connections(frontend: &Frontend) {
         let idle_ms = now_ms.saturating_sub(connection.activity.last_active_ms.get());
         let login_is_late = !permissions::is_let_in(frontend, &session) && idle_ms > LOGIN_TIMEOUT_MS;
         drop(session);
-        // Redis never times out subscribers, monitors and blocked clients, to which those belong that a pause holds
+        // Redis never times out subscribers, monitors and blocked clients, including clients held by a pause
         // (`clientsCronHandleTimeout`).
         let is_expected_to_be_idle =
             subscribed || waiting || connection.activity.hold.get() == Hold::Paused || is_monitoring;
@@ -107,7 +108,8 @@ fn close_idle_connections(frontend: &Frontend) {
         let age_ms = now_ms.saturating_sub(connection.activity.created_at_ms);
         let handshake_is_late = connection.activity.is_handshaking.get() && age_ms > HANDSHAKE_TIMEOUT_MS;
         let lingers = connection.is_closing() && idle_ms > LINGER_MS;
-        // One that has sent much behind its blocked read is not read any further: its end is seen only here.
+        // A client that sent much behind its blocked read is not read any further, so its end is detected
+        // only here.
         let has_left = waiting && connection.has_peer_closed();
         if idle_too_long || login_is_late || handshake_is_late || lingers || has_left {
             tracing::debug!(peer = %connection.peer, idle_ms, "closing idle connection");

@@ -1,4 +1,5 @@
-//! Who a connection is and what it waits for: user, protocol, database, transaction queue, what is kept for a reply.
+//! The session of a connection: user, protocol, database, transaction queue, and the state kept for pending
+//! replies.
 
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod session;

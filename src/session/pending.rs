@@ -1,4 +1,4 @@
-//! What is kept for a request that waits for its outcome, in the slot of its reply.
+//! State kept in the reply slot of a request that waits for its outcome.
 
 use crate::command::redact;
 use crate::command::spec::Row;
@@ -15,39 +15,39 @@ use std::rc::Rc;
 
 #[derive(Default)]
 pub struct Pending {
-    pub meter: Meter,
+    pub stats: RequestStats,
     pub then: Completion,
 }
 
-/// What is done with the outcome.
+/// How the outcome becomes a reply.
 #[derive(Default)]
 pub enum Completion {
-    /// Its answer is the reply.
+    /// The answer is the reply.
     #[default]
     Reply,
-    /// The same, and CLIENT TRACKING remembers these keys.
+    /// The answer is the reply, and CLIENT TRACKING remembers these keys.
     Tracked(Vec<Bytes>),
     /// The answer ends a blocked read.
     Blocked,
-    /// Everything before the message was applied: it goes out.
+    /// Everything before the message was applied: the message is published.
     Publish(Box<Publication>),
-    /// A reply is made of the answer.
+    /// The continuation makes a reply from the answer.
     Ask(Continuation),
     /// A transaction begins, unless a watched key has changed.
     Look(Box<ExecStart>),
-    /// A transaction goes on.
+    /// A transaction continues.
     Exec(Box<ExecRun>),
-    /// DEBUG POPULATE goes on.
+    /// DEBUG POPULATE continues.
     Populate(Box<PopulateRun>),
 }
 
 impl std::fmt::Debug for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.meter.fmt(f)
+        self.stats.fmt(f)
     }
 }
 
-/// Makes a reply of an engine's answer.
+/// Makes a reply from an engine's answer.
 pub type Continuation = Box<dyn FnOnce(EngineAnswer) -> Reply>;
 
 pub struct Publication {
@@ -56,59 +56,59 @@ pub struct Publication {
     pub sharded: bool,
 }
 
-/// A read that is blocked. A connection has one at a time.
+/// A blocked read. A connection has at most one.
 pub struct BlockedRequest {
     pub request: RequestId,
-    /// Which command, and with which first argument, as far as permissions may depend on it.
+    /// The command with its first argument, as far as permissions may depend on it.
     pub row: &'static Row,
     pub first_argument: Option<Bytes>,
     pub keys: Vec<Bytes>,
     /// The read, encoded as in the log.
     pub read: Vec<u8>,
-    /// CLIENT TRACKING remembers what it reads.
+    /// CLIENT TRACKING remembers the keys that it reads.
     pub is_remembered: bool,
-    /// The client has closed its side: it is owed what was found at once, and no word that nothing was.
+    /// The client has closed its side: it is owed entries found at once, but no empty reply.
     pub is_leaving: bool,
 }
 
-/// Bytes that a key takes that a read is blocked on, besides its name, about.
+/// Estimated bytes per key of a blocked read, besides the key's name.
 const KEY_BYTES: usize = 160;
 
 impl BlockedRequest {
-    /// Bytes that it takes, about.
+    /// Estimated bytes of memory.
     pub fn bytes(&self) -> usize {
         self.read.len() + self.keys.iter().map(|key| KEY_BYTES + 2 * key.len()).sum::<usize>()
     }
 }
 
-/// An EXEC whose watched keys are looked at before anything is done.
+/// An EXEC that checks its watched keys before anything else.
 pub struct ExecStart {
     pub queue: Queue,
     pub watched: Vec<WatchedKey>,
 }
 
-/// The commands of an EXEC in order, and how far they are.
+/// The commands of an EXEC in order, and their progress.
 pub struct ExecRun {
     pub requests: Rc<Vec<(&'static Row, OwnedArgs)>>,
-    /// One for each request that is not done yet.
+    /// One for each unfinished request.
     pub steps: std::vec::IntoIter<ExecStep>,
     /// CLIENT TRACKING is among them.
     pub has_tracking: bool,
     pub replies: Vec<Reply>,
-    /// Answers of the machine that are not handed out yet.
+    /// Answers of the machine that are not yet handed out.
     pub answers: std::vec::IntoIter<Reply>,
-    /// What the op did, step by step of the machine.
+    /// Events of the op, in order of the machine's steps.
     pub events: Vec<Effect>,
-    /// Commands for the machine that were handed out.
+    /// Commands of the machine whose answers were handed out.
     pub steps_done: u32,
-    /// The time of the op, shared by its commands; and all of the time so far.
+    /// Time of the op, shared equally by its commands; and the total time so far.
     pub share_ns: u64,
     pub total_ns: u64,
-    /// A step has asked the engine, and makes its reply of the answer.
+    /// A step has asked the engine; this makes its reply from the answer.
     pub asked: Option<Continuation>,
 }
 
-/// How far DEBUG POPULATE is.
+/// Progress of DEBUG POPULATE.
 pub struct PopulateRun {
     pub database: u32,
     pub next: u64,
@@ -118,22 +118,22 @@ pub struct PopulateRun {
 }
 
 pub enum ExecStep {
-    /// The next reply of the transaction op. `keys`: what it reads, if clients track.
+    /// The next reply of the transaction op. `keys`: the keys that it reads, if clients track.
     Data { keys: Vec<Bytes> },
-    /// Executed when the transaction was applied: PUBLISH, CLIENT, PING and their like.
+    /// Executed after the transaction was applied: PUBLISH, CLIENT, PING and similar commands.
     Other,
-    /// Done when the transaction was submitted; or refused, and only its own reply fails.
+    /// Executed when the transaction was submitted; or refused, so that only its own reply fails.
     Done(Reply),
 }
 
-/// What is known of a request that waits for its reply.
+/// What is recorded about a request that waits for its reply.
 #[derive(Debug, Default)]
-pub struct Meter {
-    /// Of the command table, plus one; 0: none.
+pub struct RequestStats {
+    /// Row of the command table plus one; 0: none.
     row: u16,
-    /// Arguments that it had, or 65,535.
+    /// Number of its arguments, at most 65,535.
     args: u16,
-    /// Spent on it so far.
+    /// Time spent on it so far.
     pub nanoseconds: u32,
     /// Its arguments, if they are kept.
     kept: Option<Box<KeptArgs>>,
@@ -141,18 +141,18 @@ pub struct Meter {
 
 #[derive(Debug)]
 enum KeptArgs {
-    /// As they came, the first [`slow_log::ARGS_MAX`].
+    /// Unchanged, the first [`slow_log::ARGS_MAX`].
     Whole(OwnedArgs),
-    /// As the slow log shows them.
+    /// In the form of the slow log.
     Shown(Vec<Vec<u8>>),
 }
 
-/// Arguments of no more bytes are kept as they are: that is soon done.
+/// Arguments up to this size are copied unchanged, which is fast.
 const WHOLE_BYTES_MAX: usize = 1024;
 
-impl Meter {
-    pub fn new(row: &'static Row, args: Args<'_>, nanoseconds: u64, keeps_args: bool) -> Meter {
-        Meter {
+impl RequestStats {
+    pub fn new(row: &'static Row, args: Args<'_>, nanoseconds: u64, keeps_args: bool) -> RequestStats {
+        RequestStats {
             row: row.index() as u16 + 1,
             args: u16::try_from(args.len()).unwrap_or(u16::MAX),
             nanoseconds: u32::try_from(nanoseconds).unwrap_or(u32::MAX),
@@ -164,7 +164,7 @@ impl Meter {
         TABLE.get(usize::from(self.row.checked_sub(1)?))
     }
 
-    /// The arguments that were kept, or else the name alone and how many there were besides.
+    /// The kept arguments; otherwise the name and the number of other arguments.
     pub fn args(&self, row: &Row) -> Vec<Vec<u8>> {
         match self.kept.as_deref() {
             Some(KeptArgs::Whole(args)) => {
@@ -184,7 +184,7 @@ impl Meter {
     }
 }
 
-/// A request as the slow log shows it.
+/// A request in the form of the slow log.
 pub fn shown<'a>(row: &Row, args: Args<'a>) -> impl Iterator<Item = Vec<u8>> {
     slow_log::shorten(redact::shown(row, args.first(slow_log::ARGS_MAX)), args.len())
 }

@@ -1,4 +1,4 @@
-//! What a connection has told the server about itself: protocol, database, name, transaction, subscriptions.
+//! The state of a client that its commands set: protocol, database, name, transaction, subscriptions.
 
 use crate::acl::user::User;
 use crate::command::spec::Row;
@@ -10,12 +10,12 @@ use std::sync::Arc;
 pub struct Session {
     pub protocol: Protocol,
     pub database: u32,
-    /// Has logged in, or did not need to when it came.
+    /// Logged in, or accepted without the need to.
     pub authenticated: bool,
-    /// Whose permissions hold: the default user's before any login.
+    /// The user whose permissions apply: the default user before any login.
     pub user: Arc<User>,
-    /// Is in, and its user may do everything: requests are not looked at for permissions. Follows from the users; see
-    /// [`crate::frontend::permissions`].
+    /// Authenticated, and the user may do everything: requests skip the permission checks. Derived from the
+    /// users; see [`crate::frontend::permissions`].
     pub unrestricted: bool,
     pub name: Vec<u8>,
     pub library_name: Vec<u8>,
@@ -23,13 +23,14 @@ pub struct Session {
     pub replies: Replies,
     pub no_evict: bool,
     pub no_touch: bool,
-    /// Since MULTI.
+    /// Present since MULTI.
     pub queue: Option<Queue>,
     pub watched: Vec<WatchedKey>,
-    /// Subscriptions to channels and patterns, and to shard channels: more than none makes RESP2 a one-way street.
+    /// Number of subscriptions to channels, patterns and shard channels. In RESP2 a nonzero number restricts
+    /// the connection to commands about subscriptions.
     pub subscriptions: usize,
     pub last_command: Option<&'static Row>,
-    /// Since MONITOR.
+    /// Set by MONITOR.
     pub is_monitoring: bool,
 }
 
@@ -39,9 +40,9 @@ pub enum Replies {
     #[default]
     On,
     Off,
-    /// The command after this one is not answered.
+    /// The next command gets no reply.
     SkipNext,
-    /// This one.
+    /// The current command gets no reply.
     Skip,
 }
 
@@ -51,7 +52,7 @@ pub struct Queue {
     pub requests: Vec<(&'static Row, OwnedArgs)>,
     /// Bytes of all requests.
     pub bytes: usize,
-    /// One was refused when it was queued: EXEC is refused.
+    /// A request was refused when it was queued, so EXEC is refused.
     pub refused: bool,
 }
 
@@ -63,7 +64,7 @@ pub struct WatchedKey {
 }
 
 impl Session {
-    /// A session of the default user, who is let in if it is open.
+    /// A session of the default user; authenticated if that user needs no password.
     pub fn new(default_user: Arc<User>) -> Self {
         Session {
             protocol: Protocol::Resp2,
@@ -85,7 +86,7 @@ impl Session {
         }
     }
 
-    /// RESET: a connection as it was when it was accepted; what the library told about itself stays (Redis 7.2
+    /// RESET: restores the state after accept, except what the library reported about itself (Redis 7.2
     /// `clientReset`).
     pub fn reset(&mut self, default_user: Arc<User>) {
         let library_name = std::mem::take(&mut self.library_name);
@@ -94,23 +95,23 @@ impl Session {
         *self = Session { library_name, library_version, last_command, ..Session::new(default_user) };
     }
 
-    /// RESP2 with subscriptions: only the commands about subscriptions are allowed.
+    /// RESP2 with subscriptions: only commands about subscriptions are allowed.
     pub fn is_subscribed_only(&self) -> bool {
         self.protocol == Protocol::Resp2 && self.subscriptions > 0
     }
 
-    /// It is in no state in which a command may be refused, or done otherwise than at once.
+    /// No state of the session can refuse or defer a command.
     pub fn is_plain(&self) -> bool {
         self.unrestricted && self.queue.is_none() && self.subscriptions == 0 && !self.is_monitoring
     }
 
-    /// The reply to the request at hand is dropped.
+    /// The reply to the current request is dropped.
     pub fn is_muted(&self) -> bool {
         matches!(self.replies, Replies::Off | Replies::Skip)
     }
 
-    /// A request begins: SKIP concerns only the one right after CLIENT REPLY SKIP. Returns what was before, for a request
-    /// that will come again.
+    /// Begins a request: SKIP concerns only the request after CLIENT REPLY SKIP. Returns the previous state,
+    /// for a request that is retried.
     pub fn next_request(&mut self) -> Replies {
         let before = self.replies;
         self.replies = match before {

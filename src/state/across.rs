@@ -1,4 +1,4 @@
-//! Key commands that reach beyond one database: COPY, MOVE, SWAPDB, FLUSHALL, what is due anywhere, settings.
+//! Key commands that reach beyond one database: COPY, MOVE, SWAPDB, FLUSHALL, deletion of due keys, settings.
 
 use crate::command::value::key::KeyWrite;
 use crate::model::reply::ReplyError;
@@ -103,7 +103,7 @@ fn move_key(
     Ok(Answer::Integer(1))
 }
 
-/// SWAPDB. Keys keep their versions: to whoever watches a name, it is another key's now.
+/// SWAPDB. Keys keep their versions, so WATCH sees another key under the same name.
 fn swap(machine: &mut Machine, first: u32, second: u32, effects: &mut Effects) {
     if first == second {
         return;
@@ -125,7 +125,7 @@ fn delete_expired(machine: &mut Machine, limit: u32, effects: &mut Effects) -> A
             && let Some(key) = keys.first_due(now).cloned()
         {
             let entry = keys.remove(&key).expect("just seen");
-            machine.removals.note(*database, &key, entry.version);
+            machine.deletions.note(*database, &key, entry.version);
             effects.push(*database, &key, KeyEvent::Expired);
             deleted += 1;
         }
@@ -133,7 +133,7 @@ fn delete_expired(machine: &mut Machine, limit: u32, effects: &mut Effects) -> A
     Answer::Integer(i64::from(deleted))
 }
 
-/// Forgets idempotent ids that are due; nobody watches or waits for that.
+/// Forgets due idempotent ids; this affects neither WATCH nor blocked reads.
 fn forget_ids(machine: &mut Machine, limit: usize) {
     let mut left = limit;
     for keys in machine.databases.values_mut() {

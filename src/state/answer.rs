@@ -1,4 +1,4 @@
-//! What the machine answers: values, of which `reply` makes what a client gets.
+//! The machine's answers: values, which `reply` turns into replies.
 
 use crate::model::entries::EntryList;
 use crate::model::entry_id::EntryId;
@@ -15,16 +15,16 @@ pub enum Answer {
     Integer(i64),
     /// One for each id of the request.
     Integers(Vec<i64>),
-    /// There is no such value.
+    /// The value does not exist.
     Nil,
-    /// There is nothing to read, or no such list.
+    /// Nothing to read, or no such list.
     NilArray,
     Bulk(Bytes),
     /// One for each key of the request.
     Bulks(Vec<Option<Bytes>>),
-    /// TYPE
+    /// TYPE.
     TypeName(&'static str),
-    /// OBJECT ENCODING
+    /// OBJECT ENCODING.
     Encoding(&'static str),
     Id(EntryId),
     Ids(Vec<EntryId>),
@@ -68,7 +68,7 @@ impl From<Result<Answer, ReplyError>> for Answer {
     }
 }
 
-/// What was claimed: whole entries, or ids alone.
+/// The claimed items: whole entries, or ids alone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Claimed {
     Entries(EntryList),
@@ -84,13 +84,13 @@ impl From<Claimed> for Answer {
     }
 }
 
-/// XAUTOCLAIM
+/// XAUTOCLAIM.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AutoClaimed {
-    /// Where to go on; 0-0 at the end.
+    /// The next cursor; 0-0 at the end.
     pub cursor: EntryId,
     pub claimed: Claimed,
-    /// Ids that were pending although their entries are gone.
+    /// Pending ids whose entries no longer exist.
     pub deleted: Vec<EntryId>,
 }
 
@@ -100,7 +100,7 @@ pub struct PendingSummary {
     pub count: usize,
     pub first: EntryId,
     pub last: EntryId,
-    /// Those that have something pending, and how much.
+    /// Consumers with pending entries, and their numbers.
     pub consumers: Vec<(Bytes, usize)>,
 }
 
@@ -108,13 +108,13 @@ pub struct PendingSummary {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingRow {
     pub id: EntryId,
-    /// Empty for an entry that is nobody's.
+    /// Empty for an unowned entry.
     pub owner: Bytes,
     pub idle_ms: i64,
     pub deliveries: u64,
 }
 
-/// XINFO STREAM
+/// XINFO STREAM.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StreamInfo {
     pub length: u64,
@@ -145,7 +145,7 @@ pub enum StreamDetail {
     },
 }
 
-/// XINFO GROUPS
+/// XINFO GROUPS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupInfo {
     pub name: Bytes,
@@ -156,13 +156,13 @@ pub struct GroupInfo {
     pub lag: Option<i64>,
 }
 
-/// XINFO CONSUMERS
+/// XINFO CONSUMERS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerInfo {
     pub name: Bytes,
     pub pending: usize,
     pub idle_ms: u64,
-    /// `None`: it has never got anything.
+    /// `None`: the consumer has never received an entry.
     pub inactive_ms: Option<u64>,
 }
 
@@ -175,7 +175,7 @@ pub struct GroupDetail {
     pub lag: Option<i64>,
     pub pending_len: usize,
     pub nacked_len: usize,
-    /// With the owner's name, empty for an entry that is nobody's.
+    /// With the owner's name, which is empty for an unowned entry.
     pub pending: Vec<(Bytes, Delivered)>,
     pub consumers: Vec<ConsumerDetail>,
 }

@@ -1,9 +1,9 @@
-//! Group reads that are blocked while an entry is applied, and served by the machine between two of its ops.
+//! Group reads that are blocked while an entry is applied; the machine serves them between two of its ops.
 //!
-//! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, first come first served.
-//! After each op the machine serves those whose key became readable, as Redis does between two commands
-//! (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the same reads. A read that
-//! finds nothing stays blocked and leaves no trace.
+//! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, in arrival
+//! order. After each op the machine serves the reads whose key became readable, as Redis does between two
+//! commands (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the
+//! same reads. A read that finds nothing stays blocked and changes no state.
 
 use crate::base::wire::{Malformed, Reader};
 use crate::command::value::group::GroupRead;
@@ -11,20 +11,21 @@ use crate::state::effects::Effect;
 use crate::state::op::codec;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The place of a blocked read in its entry: those that the entry carries from 0 on, then the blocking reads among its
-/// ops in the order in which they found nothing.
+/// The position of a blocked read in its entry: first the carried ones from 0 on, then the blocking reads
+/// among its ops, in the order in which they found nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockedNumber(pub usize);
 
 /// The blocked reads of the entry that is being applied.
 ///
-/// Invariant: `by_key` holds the numbers of exactly the reads that are still blocked, ascending, under each of their keys.
+/// Invariant: `by_key` holds exactly the numbers of the reads that are still blocked, ascending, under each
+/// of their keys.
 #[derive(Debug, Default)]
 pub struct BlockedReads<'a> {
-    /// `None` once it was served.
+    /// `None` after it was served.
     reads: Vec<Option<(u32, GroupRead<'a>)>>,
     by_key: BTreeMap<(u32, &'a [u8]), Vec<BlockedNumber>>,
-    /// Reads to try before the next op, each at most once for a signal.
+    /// Reads to try before the next op, each at most once per signal.
     due: VecDeque<BlockedNumber>,
 }
 
@@ -44,7 +45,7 @@ impl<'a> BlockedReads<'a> {
         self.by_key.is_empty()
     }
 
-    /// The read joins the queues of its keys, behind those that wait there already.
+    /// The read joins the queues of its keys, behind the reads already there.
     pub fn block(&mut self, database: u32, read: GroupRead<'a>) -> BlockedNumber {
         let number = BlockedNumber(self.reads.len());
         for (key, _) in &read.streams {
@@ -57,7 +58,7 @@ impl<'a> BlockedReads<'a> {
         number
     }
 
-    /// Notes what an op did: the reads on the keys concerned are tried before the next op.
+    /// Handles the events of an op: the reads on the affected keys are tried before the next op.
     pub fn signal(&mut self, signals: &[Effect]) {
         for signal in signals {
             if signal.event.concerns_database() {
@@ -83,7 +84,7 @@ impl<'a> BlockedReads<'a> {
         None
     }
 
-    /// The read was served and is blocked no more.
+    /// The read was served and is no longer blocked.
     pub fn unblock(&mut self, number: BlockedNumber) {
         let (database, read) = self.reads[number.0].take().expect("a read is served once");
         for (key, _) in &read.streams {

@@ -1,14 +1,15 @@
-//! The machine as bytes, exactly: the same state gives the same bytes, whatever way led to it through a checkpoint.
+//! The machine's checkpoint codec. It is exact: equal states have equal bytes, even after a round trip.
 //!
-//! Format: version (u8), applied index, time, count of changes, node limits, limits of idempotency, databases in order; each with its keys in the
-//! order of creation; removals (since format 2). Integrity (a checksum) is the business of whoever stores it; what does not decode is refused.
+//! Format: version (u8), applied index, time, count of changes, node limits, limits of idempotency, databases
+//! in order; each with its keys in order of creation; deletion versions (since format 2). The room that
+//! stores the image adds a checksum; bytes that do not decode are refused.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::machine::Machine;
-use crate::state::removals::Removals;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
@@ -17,17 +18,17 @@ use std::sync::Arc;
 
 const FORMAT: u8 = 2;
 
-/// Without removals; still read.
+/// The format without deletion versions; still readable.
 const FORMAT_BEFORE: u8 = 1;
 
-/// Bytes that are handed on in one piece, more or less.
+/// Approximate bytes per piece.
 const PIECE_BYTES: usize = 64 * 1024;
 
 const STRING: u8 = 0;
 const STRING_APPENDED: u8 = 1;
 const STREAM: u8 = 2;
 
-/// Writes the machine in pieces.
+/// Encodes the machine in pieces.
 pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
     let mut pieces = Pieces { buffer: Vec::with_capacity(PIECE_BYTES * 2), out };
     let mut writer = Writer::new(&mut pieces.buffer);
@@ -49,7 +50,7 @@ pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
             encode_key(key, entry, &mut pieces);
         }
     }
-    machine.removals.encode(&mut Writer::new(&mut pieces.buffer));
+    machine.deletions.encode(&mut Writer::new(&mut pieces.buffer));
     pieces.flush();
 }
 
@@ -81,7 +82,7 @@ fn encode_key(key: &[u8], entry: &KeyEntry, pieces: &mut Pieces<'_>) {
     pieces.flush_if_full();
 }
 
-/// Writes one value alone, in pieces.
+/// Encodes a single value in pieces.
 pub fn encode_value(value: &Value, out: &mut dyn FnMut(&[u8])) {
     let mut pieces = Pieces { buffer: Vec::new(), out };
     encode_value_into(value, &mut pieces);
@@ -118,7 +119,7 @@ fn encode_stream(stream: &Stream, pieces: &mut Pieces<'_>) {
     stream.producers.encode(&mut Writer::new(&mut pieces.buffer));
 }
 
-/// Reads a machine back; refuses bytes that no machine has written.
+/// Decodes a machine; refuses bytes that no machine has written.
 pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
     let mut reader = Reader::new(bytes);
     let format = reader.u8()?;
@@ -145,7 +146,7 @@ pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
         machine.databases.insert(database, keys);
     }
     if format == FORMAT {
-        machine.removals = Removals::decode(&mut reader, machine.changes)?;
+        machine.deletions = DeletionVersions::decode(&mut reader, machine.changes)?;
     }
     reader.finish()?;
     Ok(machine)

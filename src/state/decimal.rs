@@ -1,30 +1,31 @@
-//! Decimal numbers as text, added exactly: INCRBYFLOAT.
+//! Exact addition of decimal numbers in text form, for INCRBYFLOAT.
 //!
-//! Redis adds in `long double` and prints 17 places (`%.17Lf`, zeros cut). Binary floating point of a Rust program is 53 bits
-//! wide and would show 10.5 + 0.1 as 10.59999999999999964, so the sum is made in decimal, to the same 17 places.
+//! Redis adds in `long double` and prints 17 decimal places (`%.17Lf`, trailing zeros removed). Rust's binary
+//! floats have 53 bits and would show 10.5 + 0.1 as 10.59999999999999964, so the sum is computed in decimal,
+//! to the same 17 places.
 
-/// Places behind the point that are printed.
+/// Decimal places that are printed.
 const PLACES: i64 = 17;
 
-/// Units of 10^-17. 38 digits: whole numbers below 10^20.
+/// A number in units of 10^-17. 38 digits: integer parts below 10^20.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Decimal(i128);
 
-/// Why a sum cannot be had.
+/// The reason why a sum does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoSum {
-    /// One of the texts is no number (`strtold` of the whole text).
+    /// A text is not a number (`strtold` of the whole text).
     NotAFloat,
-    /// NaN or infinity.
+    /// The result is NaN or infinite.
     NotFinite,
 }
 
-/// Adds two numbers given as text; the sum as Redis prints it.
+/// Adds two numbers in text form; prints the sum as Redis does.
 pub fn add(a: &[u8], b: &[u8]) -> Result<String, NoSum> {
     let (exact_a, exact_b) = (parse(a), parse(b));
     let (float_a, float_b) = (float(a).ok_or(NoSum::NotAFloat)?, float(b).ok_or(NoSum::NotAFloat)?);
     if let (Some(Decimal(a)), Some(Decimal(b))) = (exact_a, exact_b) {
-        // Each is below 10^37 units, so the sum stays in range.
+        // Each summand is below 10^37 units, so the sum stays in range.
         return Ok(print(Decimal(a + b)));
     }
     let sum = float_a + float_b;
@@ -34,14 +35,14 @@ pub fn add(a: &[u8], b: &[u8]) -> Result<String, NoSum> {
     Ok(trim_zeros(format!("{sum:.17}")))
 }
 
-/// What `strtold` would take, as far as the texts of clients go.
+/// Parses the texts that clients send as `strtold` would.
 fn float(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let value: f64 = text.parse().ok()?;
     (!value.is_nan()).then_some(value)
 }
 
-/// `None`: no number, or one too long for this form.
+/// `None` if `text` is no number, or too long for this form.
 fn parse(text: &[u8]) -> Option<Decimal> {
     let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
@@ -106,7 +107,7 @@ mod tests {
 
     #[test]
     fn sums_are_printed_as_redis_prints_them() {
-        // From the manual page of INCRBYFLOAT and Redis's own tests.
+        // From the manual page of INCRBYFLOAT and from Redis's own tests.
         for (a, b, sum) in [
             ("10.50", "0.1", "10.6"),
             ("10.6", "-5", "5.6"),

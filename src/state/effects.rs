@@ -1,16 +1,16 @@
-//! What an op did besides its answer: what waiters, caches of clients and notifications need to hear.
+//! Key events: what an op did to keys, for blocked reads, client caches and notifications.
 
 use crate::model::key_events::EventClasses;
 use bytes::Bytes;
 use std::ops::AddAssign;
 
-/// Something that happened to a key, in the words of Redis's keyspace events (`notify.c`, Redis 8.2).
+/// Something that happened to a key, in the terms of Redis's keyspace events (`notify.c`, Redis 8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effect {
     pub database: u32,
     pub key: Bytes,
     pub event: KeyEvent,
-    /// Which command of a transaction it belongs to, from 0.
+    /// The command of a transaction that caused it, from 0.
     pub step: u32,
 }
 
@@ -25,7 +25,8 @@ pub enum KeyEvent {
     GroupDestroy,
     ConsumerCreate,
     ConsumerDelete,
-    /// A pending entry can be claimed earlier than by the passing of time (XNACK, XCLAIM IDLE). Redis has no event for it.
+    /// A pending entry became claimable earlier than by the passing of time (XNACK, XCLAIM IDLE). Redis has
+    /// no event for it.
     Claimable,
     Set,
     Append,
@@ -34,7 +35,7 @@ pub enum KeyEvent {
     Delete,
     Expire,
     Persist,
-    /// The key was due and is gone.
+    /// The key was due and is deleted.
     Expired,
     RenameFrom,
     RenameTo,
@@ -42,25 +43,26 @@ pub enum KeyEvent {
     MoveFrom,
     MoveTo,
     Restore,
-    /// The database holds what another one held (SWAPDB); the key is empty. No event of Redis.
+    /// The database has the content of another one (SWAPDB); the key is empty. Redis has no event for it.
     Swap,
-    /// The key was not there before.
+    /// The key did not exist before.
     New,
-    /// The key got another value as a whole; [`KeyEvent::TypeChanged`] follows if it is of another type.
+    /// The whole value of the key was replaced; [`KeyEvent::TypeChanged`] follows if its type changed.
     Overwritten,
     TypeChanged,
-    /// A group was made together with its stream. No event of Redis, but a change of the key.
+    /// A group was created together with its stream. Redis has no event for it, but it changes the key.
     Made,
     /// A read did not find the key.
     Miss,
-    /// A read found the key due: it is gone for everybody, and still to be deleted. No event of Redis.
+    /// A read found the key due: it is absent for all clients, and still to be deleted. Redis has no event
+    /// for it.
     Due,
-    /// Everything in the database is gone; the key is empty. No event of Redis.
+    /// All keys of the database are deleted; the key is empty. Redis has no event for it.
     Flush,
 }
 
 impl KeyEvent {
-    /// Its name and class in `notify-keyspace-events`; `None` if Redis has no such event.
+    /// Its name and its class in `notify-keyspace-events`; `None` if Redis has no such event.
     pub fn notification(self) -> Option<(&'static str, EventClasses)> {
         Some(match self {
             KeyEvent::Add => ("xadd", EventClasses::STREAM),
@@ -96,9 +98,9 @@ impl KeyEvent {
         })
     }
 
-    /// Whether the event may end a blocked group read: there may be something for it, or what it reads from is gone (Redis
-    /// `signalKeyAsReady`, `signalDeletedKeyAsReady`). XGROUP SETID does not, whatever it puts before the reads: Redis
-    /// signals no key for it.
+    /// Whether the event may end a blocked group read: there may be entries for it, or its stream is gone
+    /// (Redis `signalKeyAsReady`, `signalDeletedKeyAsReady`). XGROUP SETID never does, whichever entries it
+    /// makes available: Redis signals no key for it.
     pub fn signals(self) -> bool {
         matches!(
             self,
@@ -113,7 +115,7 @@ impl KeyEvent {
         ) || self.makes_readable()
     }
 
-    /// Whether a stream may hold entries after the event that it did not hold before: blocked reads are tried.
+    /// Whether the stream may hold new entries after the event: blocked reads are tried.
     pub fn makes_readable(self) -> bool {
         matches!(
             self,
@@ -126,14 +128,13 @@ impl KeyEvent {
         )
     }
 
-    /// Whether the event is about all keys of a database, and names none.
+    /// Whether the event concerns all keys of a database and names none.
     pub fn concerns_database(self) -> bool {
         matches!(self, KeyEvent::Flush | KeyEvent::Swap)
     }
 
-    /// Whether a client that has read the key before holds something else now: what Redis calls `signalModifiedKey`.
-    /// Groups and their consumers are no part of that, nor is the last id. (What is new or overwritten is so because of an
-    /// event that follows.)
+    /// Whether a client's cached value of the key is stale: Redis's `signalModifiedKey`. Groups, consumers
+    /// and the last id do not count. (A new or overwritten key is covered by a later event.)
     pub fn modifies(self) -> bool {
         match self {
             KeyEvent::SetId
@@ -172,7 +173,8 @@ impl KeyEvent {
     }
 }
 
-/// How often reads have found a key, for INFO. No part of the state: no checkpoint holds it, and no answer depends on it.
+/// Hits and misses of reads, for INFO. Not part of the state: no checkpoint holds them, and no answer depends
+/// on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lookups {
     pub hits: u64,
@@ -192,19 +194,19 @@ impl AddAssign for Lookups {
     }
 }
 
-/// Collects effects in the order in which they happened. Nobody listening is the common case, and then nothing is
-/// kept: whether effects are wanted is local knowledge and never changes what the machine does.
+/// Collects key events in order. Usually there is no listener, and then none are kept: whether events are
+/// wanted is local to a node and never changes the machine's behaviour.
 #[derive(Debug, Default)]
 pub struct Effects {
     wanted: bool,
-    /// Whether what reads miss is wanted too.
+    /// Whether misses of reads are wanted too.
     misses_wanted: bool,
     step: u32,
     list: Vec<Effect>,
-    /// Whether blocked reads are waiting for signals: the machine's own need, whoever else listens.
+    /// Whether blocked reads need signals: the machine's own need, independent of other listeners.
     signals_wanted: bool,
     signals: Vec<Effect>,
-    /// Counted whether effects are wanted or not: a replay drops them with the rest.
+    /// Counted whether events are wanted or not; a replay drops the counts.
     lookups: Lookups,
 }
 
@@ -213,7 +215,7 @@ impl Effects {
         Effects { wanted: true, ..Effects::default() }
     }
 
-    /// Those of reads too: [`KeyEvent::Miss`] and [`KeyEvent::Due`].
+    /// Including events of reads: [`KeyEvent::Miss`] and [`KeyEvent::Due`].
     pub fn wanted_with_misses() -> Self {
         Effects { wanted: true, misses_wanted: true, ..Effects::default() }
     }
@@ -226,7 +228,7 @@ impl Effects {
         self.misses_wanted
     }
 
-    /// What follows belongs to this command of a transaction.
+    /// The following events belong to this command of a transaction.
     pub fn begin_step(&mut self, step: u32) {
         self.step = step;
     }
@@ -244,7 +246,7 @@ impl Effects {
         }
     }
 
-    /// Whether the next ops are to leave signals for blocked reads.
+    /// Whether the next ops must leave signals for blocked reads.
     pub(in crate::state) fn want_signals(&mut self, wanted: bool) {
         self.signals_wanted = wanted;
     }
@@ -253,7 +255,7 @@ impl Effects {
         std::mem::take(&mut self.signals)
     }
 
-    /// What has come since the last time; steps count from 0 again.
+    /// The events since the previous call; steps count from 0 again.
     pub fn take(&mut self) -> Vec<Effect> {
         self.step = 0;
         std::mem::take(&mut self.list)
@@ -267,7 +269,7 @@ impl Effects {
         self.lookups += lookups;
     }
 
-    /// Hits and misses since the last time.
+    /// Hits and misses since the previous call.
     pub fn take_lookups(&mut self) -> Lookups {
         std::mem::take(&mut self.lookups)
     }

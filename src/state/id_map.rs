@@ -1,13 +1,14 @@
-//! An ordered map by entry id, or by another small key, that is cheap to clone: short sorted runs behind `Arc`s, copied when written.
+//! An ordered map by entry id (or another small key) with cheap clones: short sorted runs behind `Arc`s,
+//! copied on write.
 //!
-//! Made for what streams do: keys are added at the end, looked up anywhere, and removed near the front. A clone
-//! copies one pointer per [`RUN_LEN_MAX`] entries, and a write after it one run.
+//! Optimised for streams: keys are appended at the end, looked up anywhere, and removed near the front. A
+//! clone copies one pointer per [`RUN_LEN_MAX`] entries; the next write copies one run.
 
 use crate::model::entry_id::EntryId;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Entries of a run at the most. A removal moves half a run on average, so runs are short.
+/// Most entries of a run. A removal moves half a run on average, so runs are short.
 const RUN_LEN_MAX: usize = 64;
 
 type Run<K, V> = Arc<Vec<(K, V)>>;
@@ -65,12 +66,12 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         Some(&mut Arc::make_mut(&mut self.runs[run])[at].1)
     }
 
-    /// The entry with the greatest key that is not above `id`.
+    /// The entry with the greatest key up to `id`.
     pub fn floor(&self, id: K) -> Option<(K, &V)> {
         self.range_back(id).next()
     }
 
-    /// Puts a value; answers the one that was there.
+    /// Inserts a value; returns the previous one.
     pub fn insert(&mut self, id: K, value: V) -> Option<V> {
         if self.runs.back().is_none_or(|run| run.last().is_some_and(|(last, _)| *last < id)) {
             self.push_last(id, value);
@@ -105,7 +106,7 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         } else if left < RUN_LEN_MAX / 4
             && self.runs.get(index + 1).is_some_and(|next| next.len() + left <= RUN_LEN_MAX / 2)
         {
-            // Runs that random removals have thinned out do not stay as many.
+            // Merges runs that random removals have thinned out.
             let next = self.runs.remove(index + 1).expect("just seen");
             Arc::make_mut(&mut self.runs[index]).extend(next.iter().cloned());
         }
@@ -138,7 +139,7 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         self.runs.iter().flat_map(|run| run.iter()).map(pair)
     }
 
-    /// The entries from `from` to `to`, and some neighbours of them. Shares the runs, as a clone does.
+    /// The entries from `from` to `to`, and some of their neighbours. Shares the runs, as a clone does.
     pub fn slice(&self, from: K, to: K) -> IdMap<V, K> {
         let first = self.run_of(from).unwrap_or(0);
         let end = self.run_of(to).map_or(first, |last| last + 1);
@@ -147,7 +148,7 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         IdMap { runs, len }
     }
 
-    /// Bytes that a clone takes as long as it shares everything.
+    /// Bytes of a clone that shares all runs.
     pub fn memory_of_clone(&self) -> usize {
         size_of::<Self>() + self.runs.capacity() * size_of::<Run<K, V>>()
     }
@@ -160,7 +161,7 @@ impl<V: Clone, K: Copy + Ord> IdMap<V, K> {
         }
     }
 
-    /// The only run that can hold `id`: the last one that does not begin above it.
+    /// The only run that can hold `id`: the last one whose first key is not above it.
     fn run_of(&self, id: K) -> Option<usize> {
         self.runs.partition_point(|run| run[0].0 <= id).checked_sub(1)
     }

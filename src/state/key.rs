@@ -1,4 +1,5 @@
-//! Keys whatever they hold: DEL, EXPIRE, PERSIST, RENAME, RESTORE. COPY and what reaches further are in `machine`.
+//! Commands on keys of any type: DEL, EXPIRE, PERSIST, RENAME, RESTORE. `machine` has COPY and what spans
+//! databases.
 
 use crate::command::value::key::{Deadline, ExpireCondition, KeyWrite};
 use crate::model::reply::ReplyError;
@@ -11,7 +12,7 @@ use crate::state::string::expire_at;
 
 pub const BUSY_KEY: ReplyError = ReplyError::new("BUSYKEY Target key name already exists.");
 
-/// A deadline as a moment; what lies before the epoch is the epoch, and clients count in 63 bits.
+/// A deadline as a moment. Moments before the epoch become the epoch; clients count in 63 bits.
 pub fn moment(deadline: Deadline, now: TimeMs) -> TimeMs {
     match deadline {
         Deadline::InMs(ms) => TimeMs(now.0.saturating_add_signed(ms).min(i64::MAX as u64)),
@@ -19,7 +20,7 @@ pub fn moment(deadline: Deadline, now: TimeMs) -> TimeMs {
     }
 }
 
-/// What stays within one database; `None` for what does not.
+/// Executes a write within one database; `None` for a write that spans several.
 pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answer, ReplyError>> {
     Some(match write {
         KeyWrite::Delete { keys } => {
@@ -68,7 +69,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answe
 }
 
 pub fn flush(scope: &mut Scope<'_>) {
-    // Told even when there was nothing, as Redis does: what a client has cached may be gone for long.
+    // Pushed even if the database was empty, as Redis does: clients may cache keys that are long gone.
     scope.push(b"", KeyEvent::Flush);
     scope.clear();
 }
@@ -139,7 +140,7 @@ fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -
     let entry = scope.remove(from).expect("just seen");
     let deadline = entry.expires_at();
     let overwritten = scope.keys.get_mut(to).map(|before| !before.value.is_like(&entry.value));
-    // In Redis the key in the way is deleted, and what comes is new.
+    // As in Redis, the destination key is deleted, and the value arrives as a new key.
     scope.insert_new(to, entry.value);
     scope.keys.set_deadline(to, deadline);
     scope.push(from, KeyEvent::RenameFrom);

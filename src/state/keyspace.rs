@@ -1,4 +1,4 @@
-//! The keys of one database: what they hold, when they are due, in which order they came.
+//! The keys of one database: values, deadlines, order of creation.
 
 use crate::model::time::TimeMs;
 use crate::state::stream::Stream;
@@ -7,22 +7,23 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// What a key holds. Cheap to clone: a checkpoint clones the whole keyspace and writes the clone beside traffic.
+/// The value of a key. Cheap to clone: a checkpoint clones the whole keyspace and writes the clone beside
+/// traffic.
 #[derive(Debug, Clone)]
 pub enum Value {
     String(Text),
-    /// Changed through [`Arc::make_mut`]: copied only if a checkpoint still holds it.
+    /// Changed through [`Arc::make_mut`], which copies only while a checkpoint still holds the stream.
     Stream(Arc<Stream>),
 }
 
 impl Value {
-    /// Whether it is of the same type.
+    /// Whether both have the same type.
     pub fn is_like(&self, other: &Value) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 }
 
-/// A string value. `appended` is seen by OBJECT ENCODING alone: what APPEND has touched is `raw`.
+/// A string value. Only OBJECT ENCODING reads `appended`: a string that APPEND has changed is `raw`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text {
     pub bytes: Bytes,
@@ -35,21 +36,22 @@ impl Text {
     }
 }
 
-/// Counts the changes of a machine; that of a key tells WATCH whether the key is still what it was. From [`KeyVersion::ABSENT`] on it
-/// stands for a key that is not there: see [`crate::state::removals`]. 0: a key that never was.
+/// The machine's count of changes at a key's last change; WATCH compares it. Values from
+/// [`KeyVersion::ABSENT`] on stand for an absent key: see [`crate::state::deletion_versions`]. 0: a key that
+/// never existed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct KeyVersion(pub u64);
 
 impl KeyVersion {
     const ABSENT: u64 = 1 << 63;
 
-    /// `change`: the last one that may have taken the key away, 0 if there was none.
+    /// `change`: the last change that may have removed the key, 0 if there was none.
     pub fn absent_since(change: u64) -> KeyVersion {
         KeyVersion(if change == 0 { 0 } else { change | KeyVersion::ABSENT })
     }
 }
 
-/// The place of a key in the order of creation; what SCAN's cursor counts.
+/// A key's position in the order of creation; SCAN's cursor counts these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeySequence(pub u64);
 
@@ -71,7 +73,7 @@ impl KeyEntry {
         self.expires_at
     }
 
-    /// When the value has an idempotent id to forget.
+    /// The time at which the value's first idempotent id is due.
     fn next_forgetting(&self) -> Option<TimeMs> {
         match &self.value {
             Value::Stream(stream) => stream.producers.next_due(),
@@ -86,22 +88,22 @@ impl KeyEntry {
 
 /// One of the numbered databases.
 ///
-/// Invariants: `order` and `keys` hold the same keys; `deadlines` holds exactly the keys with `expires_at`, and `forgettings`
-/// those with streams that remember idempotent ids, by the time at which the first of those is due. The hash map is only
-/// looked up, never walked, so that its order is not seen.
+/// Invariants: `order` and `keys` hold the same keys; `deadlines` holds exactly the keys with `expires_at`,
+/// and `forgettings` those with streams that remember idempotent ids, by the time at which the first id is
+/// due. The hash map is never iterated, so its order is invisible.
 #[derive(Debug, Clone, Default)]
 pub struct Keyspace {
     keys: AHashMap<Bytes, KeyEntry>,
     order: BTreeMap<KeySequence, Bytes>,
     deadlines: BTreeSet<(TimeMs, KeySequence)>,
     forgettings: BTreeSet<(TimeMs, KeySequence)>,
-    /// Of all deadlines, for their mean.
+    /// Sum of all deadlines, for their mean.
     deadline_sum: u128,
     next_sequence: u64,
 }
 
 impl Keyspace {
-    /// Keys held, those that are due but not yet deleted included (as DBSIZE of Redis counts).
+    /// Number of keys, including due keys that are not deleted yet (as DBSIZE of Redis counts).
     pub fn len(&self) -> usize {
         self.keys.len()
     }
@@ -110,28 +112,28 @@ impl Keyspace {
         self.keys.is_empty()
     }
 
-    /// Keys that have a deadline.
+    /// Number of keys with a deadline.
     pub fn expiring(&self) -> usize {
         self.deadlines.len()
     }
 
-    /// The key as it is at `now`: one that is due is gone.
+    /// The key as of `now`: a due key is absent.
     pub fn get(&self, key: &[u8], now: TimeMs) -> Option<&KeyEntry> {
         self.keys.get(key).filter(|entry| !entry.is_due(now))
     }
 
-    /// The same, even if it is due.
+    /// The key, even if it is due.
     pub fn get_due_too(&self, key: &[u8]) -> Option<&KeyEntry> {
         self.keys.get(key)
     }
 
-    /// Like [`Keyspace::get`]; the caller sets [`KeyEntry::version`] when it changes the value. A due key must have been
-    /// removed before ([`Keyspace::remove_if_due`]).
+    /// Like [`Keyspace::get`]; a caller that changes the value must set [`KeyEntry::version`]. A due key must
+    /// have been removed before ([`Keyspace::remove_if_due`]).
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
         self.keys.get_mut(key)
     }
 
-    /// Removes the key if it is due: the first thing that every write does with a key.
+    /// Removes the key if it is due. Every write starts with this.
     pub fn remove_if_due(&mut self, key: &[u8], now: TimeMs) -> Option<KeyEntry> {
         if self.deadlines.is_empty() || !self.keys.get(key).is_some_and(|entry| entry.is_due(now)) {
             return None;
@@ -139,7 +141,7 @@ impl Keyspace {
         self.remove(key)
     }
 
-    /// Puts a value; a key that existed keeps its place in the order and loses its deadline.
+    /// Sets a value; an existing key keeps its place in the order and loses its deadline.
     pub fn insert(&mut self, key: &[u8], value: Value, version: KeyVersion) {
         self.set_deadline(key, None);
         if let Some(entry) = self.keys.get_mut(key) {
@@ -170,7 +172,7 @@ impl Keyspace {
         Some(entry)
     }
 
-    /// The stream of a key that is one, to be changed.
+    /// The stream of a key that holds one, for changes.
     pub fn stream_mut(&mut self, key: &[u8]) -> Option<&mut Stream> {
         match self.keys.get_mut(key)? {
             KeyEntry { value: Value::Stream(stream), .. } => Some(Arc::make_mut(stream)),
@@ -178,7 +180,7 @@ impl Keyspace {
         }
     }
 
-    /// Whoever has changed the idempotent ids of a stream says so.
+    /// Must be called after any change of a stream's idempotent ids.
     pub fn refresh_forgetting(&mut self, key: &[u8]) {
         let Some(entry) = self.keys.get_mut(key) else { return };
         let (before, after) = (entry.forgets_at, entry.next_forgetting());
@@ -194,18 +196,18 @@ impl Keyspace {
         }
     }
 
-    /// When the first idempotent id of a stream is due.
+    /// The earliest time at which an idempotent id is due.
     pub fn next_forgetting(&self) -> Option<TimeMs> {
         self.forgettings.first().map(|(at, _)| *at)
     }
 
-    /// The first key with an idempotent id that is due, if any.
+    /// The first key with a due idempotent id, if any.
     pub fn first_forgetting(&self, now: TimeMs) -> Option<&Bytes> {
         let (at, sequence) = self.forgettings.first()?;
         if *at > now { None } else { self.order.get(sequence) }
     }
 
-    /// Sets or clears the deadline of a key that exists; does nothing for one that does not.
+    /// Sets or clears the deadline of a key; ignores a missing key.
     pub fn set_deadline(&mut self, key: &[u8], at: Option<TimeMs>) {
         let Some(entry) = self.keys.get_mut(key) else { return };
         if let Some(old) = entry.expires_at {
@@ -219,7 +221,7 @@ impl Keyspace {
         entry.expires_at = at;
     }
 
-    /// The earliest deadline, for whoever asks the machine to delete what is due.
+    /// The earliest deadline, for scheduling the deletion of due keys.
     pub fn next_deadline(&self) -> Option<TimeMs> {
         self.deadlines.first().map(|(at, _)| *at)
     }
@@ -230,7 +232,7 @@ impl Keyspace {
         Some(TimeMs(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
-    /// Keys that fit before the table of them grows, for DEBUG HTSTATS.
+    /// Keys that fit before the hash table grows, for DEBUG HTSTATS.
     pub fn capacity(&self) -> usize {
         self.keys.capacity()
     }
@@ -241,17 +243,17 @@ impl Keyspace {
         if *at > now { None } else { self.order.get(sequence) }
     }
 
-    /// All keys from a place in the order of creation on, due ones included.
+    /// All keys from a position in the order of creation on, due ones included.
     pub fn from_sequence(&self, from: KeySequence) -> impl Iterator<Item = (&Bytes, &KeyEntry)> {
         self.order.range(from..).map(|(_, key)| (key, &self.keys[key]))
     }
 
-    /// The place that the next new key gets.
+    /// The position of the next new key.
     pub fn next_sequence(&self) -> KeySequence {
         KeySequence(self.next_sequence)
     }
 
-    /// Restores a key read from a checkpoint. Keys come in ascending sequence.
+    /// Restores a key from a checkpoint. Keys arrive in ascending sequence.
     pub fn restore(&mut self, key: Bytes, sequence: KeySequence, version: KeyVersion, value: Value) {
         self.next_sequence = sequence.0 + 1;
         self.order.insert(sequence, key.clone());
@@ -260,7 +262,7 @@ impl Keyspace {
         self.refresh_forgetting(&key);
     }
 
-    /// Restores the counter itself, which may be past the last key's place.
+    /// Restores the counter itself, which may be beyond the last key's position.
     pub fn restore_next_sequence(&mut self, next: KeySequence) {
         assert!(next.0 >= self.next_sequence, "the next place {next:?} lies behind a key");
         self.next_sequence = next.0;
@@ -296,7 +298,8 @@ impl Keyspace {
         assert_eq!(self.deadline_sum, sum, "the sum is that of the deadlines");
     }
 
-    /// Removes all keys; the order of creation goes on, so that a cursor from before does not meet an older place.
+    /// Removes all keys. The order of creation continues, so that an earlier cursor never meets an earlier
+    /// position.
     pub fn clear(&mut self) {
         self.keys.clear();
         self.order.clear();

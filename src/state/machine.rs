@@ -1,4 +1,4 @@
-//! The machine: all databases of a partition, and where in the log they stand.
+//! The machine: all databases of a partition, and their log position.
 
 use crate::base::wire::Malformed;
 use crate::command::value::group::GroupRead;
@@ -17,6 +17,7 @@ use crate::state::across;
 use crate::state::answer::Answer;
 use crate::state::blocked::{BlockedNumber, BlockedReads};
 use crate::state::checkpoint;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::group;
 use crate::state::key;
@@ -24,7 +25,6 @@ use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
 use crate::state::op::batch::BatchReader;
 use crate::state::op::{Op, Step, Transaction, Watched};
 use crate::state::query::{self, Page, View};
-use crate::state::removals::Removals;
 use crate::state::scope::Scope;
 use crate::state::stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
@@ -33,25 +33,25 @@ use crate::state::string;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// The answer to a query, and how often it has found a key.
+/// The answer to a query, and its numbers of hits and misses.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answered {
     pub answer: Answer,
     pub lookups: Lookups,
 }
 
-/// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every version
-/// that it has given. A clone shares streams and strings, and is the image for a checkpoint.
+/// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every
+/// version that it has given. A clone shares streams and strings; it is the image of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub(in crate::state) applied: LogIndex,
     pub(in crate::state) time: TimeMs,
     pub(in crate::state) changes: u64,
     pub(in crate::state) limits: NodeLimits,
-    /// For streams to come.
+    /// For new streams.
     pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
-    pub(in crate::state) removals: Removals,
+    pub(in crate::state) deletions: DeletionVersions,
 }
 
 /// An entry that is being applied.
@@ -60,11 +60,11 @@ pub struct EntryRun<'e> {
     blocked: BlockedReads<'e>,
 }
 
-/// What an op of an entry came to.
+/// The result of an op of an entry.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Applied {
     Answered(Answer),
-    /// A blocking read found nothing and waits.
+    /// A blocking read found nothing and is blocked.
     Blocked(BlockedNumber),
 }
 
@@ -80,7 +80,7 @@ impl Default for Machine {
                 ids: IDEMPOTENCY_IDS_DEFAULT,
             },
             databases: BTreeMap::new(),
-            removals: Removals::default(),
+            deletions: DeletionVersions::default(),
         }
     }
 }
@@ -90,7 +90,7 @@ impl Machine {
         Machine::default()
     }
 
-    /// The last log record that has been applied, or at least begun.
+    /// The last log record that was applied, or at least begun.
     pub fn applied(&self) -> LogIndex {
         self.applied
     }
@@ -108,8 +108,8 @@ impl Machine {
         self.idempotency
     }
 
-    /// Begins the record at `index`, which is the next one. A leader's clock may be behind its predecessor's: then time
-    /// stands still.
+    /// Begins the record at `index`, which must be the next one. A leader's clock may be behind its
+    /// predecessor's: then time does not advance.
     pub fn begin(&mut self, index: LogIndex, time: TimeMs) {
         self.skip(index);
         self.time = self.time.max(time);
@@ -121,7 +121,7 @@ impl Machine {
         self.applied = index;
     }
 
-    /// Applies an op of the record begun last. A refusal is an answer; nothing fails.
+    /// Applies an op of the current record. A refusal is an answer; nothing fails.
     pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Answer {
         match op {
             Op::Write { database, write } => self.write(*database, write, effects),
@@ -132,7 +132,8 @@ impl Machine {
         }
     }
 
-    /// Begins the entry at `index`, which is the next one; [`Machine::apply_next`] and [`Machine::serve_next`] follow in turn.
+    /// Begins the entry at `index`, which must be the next one; call [`Machine::apply_next`] and
+    /// [`Machine::serve_next`] in turn.
     pub fn begin_entry<'e>(
         &mut self,
         index: LogIndex,
@@ -146,8 +147,8 @@ impl Machine {
         Ok(EntryRun { ops, blocked })
     }
 
-    /// Applies the next op of the entry; `None` at its end. The reads that it made readable are served next. `queries`: those
-    /// among its commands, if it is a transaction of a client of this node.
+    /// Applies the next op of the entry; `None` at its end. Then [`Machine::serve_next`] serves the reads
+    /// that the op made readable. `queries`: the queries of a transaction, if a client of this node sent it.
     pub fn apply_next(
         &mut self,
         run: &mut EntryRun<'_>,
@@ -179,7 +180,7 @@ impl Machine {
         }))
     }
 
-    /// Serves the next of the blocked reads that the last op has woken, in their order; `None` when there is none left.
+    /// Serves the next blocked read that the last op made readable, in order; `None` when none is left.
     #[inline]
     pub fn serve_next(
         &mut self,
@@ -196,7 +197,7 @@ impl Machine {
     ) -> Option<(BlockedNumber, Answer)> {
         while let Some((number, database, read)) = run.blocked.next_due() {
             let outcome = group::read::try_blocked(&mut self.scope(database, effects), &read);
-            // Trying it may have found a key due.
+            // The attempt may have found a due key.
             run.blocked.signal(&effects.take_signals());
             let Some(outcome) = outcome else { continue };
             self.changes += 1;
@@ -210,7 +211,8 @@ impl Machine {
         None
     }
 
-    /// Applies an entry whose answers nobody here waits for: at recovery, or proposed by another node.
+    /// Applies an entry whose answers no client of this node waits for: at recovery, or proposed by another
+    /// node.
     pub fn apply_entry(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
         let mut effects = Effects::unwanted();
         let mut run = self.begin_entry(index, entry, &mut effects)?;
@@ -220,20 +222,21 @@ impl Machine {
         Ok(())
     }
 
-    /// Answers from what is applied.
+    /// Answers from applied state.
     pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Answered {
         let view = self.view(database, now);
         let answer = view.answer(query).into();
         let mut lookups = Lookups::default();
         match query {
-            // Told by the answer.
+            // The answer shows a hit or a miss.
             Query::String(StringQuery::Get { .. }) => lookups.note(!matches!(answer, Answer::Nil)),
             _ => query.keys_read().for_each(|key| lookups.note(view.entry(key).is_some())),
         }
         Answered { answer, lookups }
     }
 
-    /// What WATCH remembers of a key: another version after every change, also if the key is gone before and after.
+    /// The version of a key for WATCH: every change gives another one, even if the key is absent before and
+    /// after.
     pub fn version(&self, database: u32, now: TimeMs, key: &[u8]) -> KeyVersion {
         self.view(database, now).version(key)
     }
@@ -243,51 +246,52 @@ impl Machine {
         self.view(database, now).scan(scan)
     }
 
-    /// DBSIZE: keys that are due and not yet deleted count.
+    /// DBSIZE: includes keys that are due and not yet deleted.
     pub fn count(&self, database: u32, now: TimeMs) -> usize {
         self.view(database, now).count()
     }
 
-    /// KEYS
+    /// KEYS.
     pub fn matching(&self, database: u32, now: TimeMs, pattern: &[u8]) -> Vec<Bytes> {
         self.view(database, now).matching(pattern)
     }
 
-    /// RANDOMKEY; chance comes from above the machine.
+    /// RANDOMKEY; the random number comes from outside the machine.
     pub fn random(&self, database: u32, now: TimeMs, chance: u64) -> Option<Bytes> {
         self.view(database, now).random(chance)
     }
 
-    /// OBJECT ENCODING; `None` if there is no such key.
+    /// OBJECT ENCODING; `None` if the key does not exist.
     pub fn encoding(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<&'static str> {
         self.view(database, now).entry(key).map(|entry| query::encoding(&entry.value))
     }
 
-    /// Whether an XREADGROUP must be applied: it would find something, make a consumer, or be refused.
+    /// Whether an XREADGROUP must be applied: it would find entries, create a consumer, or be refused.
     pub fn would_change(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> bool {
         let view = self.view(database, now);
         group::read::would_change(read, view.now, |key| view.entry(key))
     }
 
-    /// Why an XREADGROUP is refused as things stand, if it is.
+    /// The refusal of an XREADGROUP in the current state, if any.
     pub fn group_read_refusal(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> Option<ReplyError> {
         let view = self.view(database, now);
         group::read::refusal(read, |key| view.entry(key))
     }
 
-    /// When an XREADGROUP with CLAIM that finds nothing now will find something that is pending, if nothing else happens.
+    /// When an XREADGROUP with CLAIM that finds nothing now will find a pending entry if nothing else
+    /// changes.
     pub fn next_claimable_at(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> Option<TimeMs> {
         let view = self.view(database, now);
         group::read::next_claimable_at(read, |key| view.entry(key))
     }
 
-    /// The last id of a stream, to wait for what comes after it; 0-0 if there is no such stream.
+    /// The last id of a stream, for reads that wait for later entries; 0-0 if the stream does not exist.
     pub fn last_id(&self, database: u32, now: TimeMs, key: &[u8]) -> EntryId {
         let stream = self.view(database, now).stream(key).ok().flatten();
         stream.map_or(EntryId::MIN, |stream| stream.log.last_id)
     }
 
-    /// Pushes what the query looks for in vain, if that is wanted.
+    /// Records the misses of the query, if wanted.
     pub fn note_misses(&self, database: u32, now: TimeMs, query: &Query<'_>, effects: &mut Effects) {
         if effects.are_misses_wanted() {
             query.keys_read().for_each(|key| self.note_miss(database, now, key, effects));
@@ -315,18 +319,18 @@ impl Machine {
         self.databases.values().filter_map(Keyspace::next_forgetting).min()
     }
 
-    /// Databases that were ever written to, in order, for INFO.
+    /// Databases with at least one write so far, in order, for INFO.
     pub fn databases(&self) -> impl Iterator<Item = (u32, &Keyspace)> {
         self.databases.iter().map(|(database, keys)| (*database, keys))
     }
 
-    /// Writes applied so far, those that changed nothing too.
+    /// Writes applied so far, including those that changed nothing.
     pub fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Bytes that a key and its value take, about; `None` if there is no such key. Of what a stream is made of, at most
-    /// `samples` of each kind are looked at and stand for the others; 0: all.
+    /// Estimated bytes of a key and its value; `None` if the key does not exist. For each kind of part of a
+    /// stream, at most `samples` are measured and stand for the others; 0: all.
     pub fn memory_usage(&self, database: u32, now: TimeMs, key: &[u8], samples: usize) -> Option<usize> {
         let entry = self.view(database, now).entry(key)?;
         let value = match &entry.value {
@@ -336,7 +340,7 @@ impl Machine {
         Some(key.len() + size_of::<KeyEntry>() + value)
     }
 
-    /// The key and its value as a checkpoint writes them, for digests; `None` if there is no such key.
+    /// The key and its value in the encoding of a checkpoint, for digests; `None` if the key does not exist.
     pub fn key_image(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<Vec<u8>> {
         let mut image = Vec::new();
         let entry = self.view(database, now).entry(key)?;
@@ -344,13 +348,13 @@ impl Machine {
         Some(image)
     }
 
-    /// A query sees time as the machine does, or later: a due key stays gone.
+    /// A query's time is the machine's or later, so a due key stays absent.
     fn view(&self, database: u32, now: TimeMs) -> View<'_> {
         View {
             keys: self.databases.get(&database),
             now: now.max(self.time),
             database,
-            removals: &self.removals,
+            deletions: &self.deletions,
         }
     }
 
@@ -362,14 +366,14 @@ impl Machine {
             version: KeyVersion(self.changes),
             limits: self.limits,
             idempotency: self.idempotency,
-            removals: &mut self.removals,
+            deletions: &mut self.deletions,
             effects,
         }
     }
 
     fn write(&mut self, database: u32, write: &Write<'_>, effects: &mut Effects) -> Answer {
         self.changes += 1;
-        // The most frequent one reads none.
+        // The most frequent write reads none.
         if !matches!(write, Write::Add(_)) {
             let mut lookups = Lookups::default();
             for key in write.keys_read() {
@@ -397,8 +401,8 @@ impl Machine {
         .into()
     }
 
-    /// Applies a transaction of the record begun last, with the queries among its commands: a node that was not asked has
-    /// none. One answer per command in request order, or a null array if a watched key has changed.
+    /// Applies a transaction of the current record, with the queries among its commands; other nodes have no
+    /// queries. One answer per command in request order, or a null array if a watched key has changed.
     pub fn apply_transaction(
         &mut self,
         transaction: &Transaction<'_>,
@@ -422,7 +426,7 @@ impl Machine {
         Answer::Transaction(answers)
     }
 
-    /// A transaction without writes. It needs no log: it is answered from what is applied.
+    /// A transaction without writes. It needs no log entry: it is answered from applied state.
     pub fn query_transaction(
         &self,
         watched: &[Watched<'_>],
@@ -436,7 +440,7 @@ impl Machine {
         Answer::Transaction(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
     }
 
-    /// A key that was due when it was watched counts as gone, and its deletion as no change.
+    /// A key that was due when it was watched counts as absent, and its deletion not as a change.
     fn is_any_changed(&self, watched: &[Watched<'_>], now: TimeMs) -> bool {
         watched.iter().any(|watched| self.view(watched.database, now).version(watched.key) != watched.version)
     }
@@ -449,7 +453,7 @@ impl Machine {
         answer
     }
 
-    /// Asserts the invariants of everything held; for tests.
+    /// Asserts all invariants; for tests.
     pub fn check(&self) {
         for keys in self.databases.values() {
             keys.check();

@@ -1,4 +1,4 @@
-//! The machine against the recorded answers of Redis, and what an op tells besides its answer.
+//! The machine against recorded replies of Redis, and the effects of ops.
 
 use crate::command::value::group::*;
 use crate::command::value::key::*;
@@ -14,10 +14,10 @@ use crate::state::answer::Answer;
 use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::keyspace::KeyVersion;
 use crate::state::machine::Machine;
-use crate::state::machine_properties::image;
+use crate::state::machine_property_tests::image;
 use crate::state::op::{Op, Transaction, Watched};
 
-/// A machine to talk to, in time.
+/// A machine with a clock to script.
 struct Bench {
     machine: Machine,
     index: u64,
@@ -156,7 +156,7 @@ fn field<'r>(reply: &'r Reply, name: &str) -> &'r Reply {
 
 const ROUGHLY: Exactness = Exactness::WholeNodes { limit: None };
 
-/// surface.md, "Node granularity": upstream's tests.
+/// Redis's own tests of node granularity (`tests/unit/type/stream.tcl`).
 #[test]
 fn rough_trims_leave_what_redis_leaves() {
     let mut bench = Bench::new();
@@ -200,7 +200,7 @@ fn rough_trims_heed_limit_and_node_size() {
     }
 }
 
-/// surface.md 4.1.
+/// KEEPREF, DELREF and ACKED as in Redis 8.2.
 #[test]
 fn acknowledged_trims_spare_what_is_referenced() {
     let mut bench = Bench::new();
@@ -237,7 +237,7 @@ fn an_acked_trim_of_an_add_keeps_the_new_entry() {
     assert_eq!(bench.len(), 6);
 }
 
-/// wire_errors.txt: XADD.
+/// Replies as recorded in tests/recorded/errors.txt.
 #[test]
 fn new_ids_are_above_all_before() {
     let mut bench = Bench::new();
@@ -260,7 +260,7 @@ fn new_ids_are_above_all_before() {
     assert_eq!(bench.add("u", NewId::AutoSequence { ms: 0 }, None), Reply::Id(EntryId::new(0, 1)));
 }
 
-/// wire_streams.txt: the whole story of group `g`.
+/// Replies as recorded in tests/recorded/streams.txt for group `g`.
 #[test]
 fn a_group_lives_as_recorded() {
     let mut bench = Bench::new();
@@ -595,7 +595,7 @@ fn an_idempotent_id_lives_by_the_log_and_not_by_its_entry() {
     bench.at(2_999);
     assert_eq!(add(&mut bench, "s", "2"), first);
     assert_eq!(bench.machine.next_forgetting(), Some(TimeMs(3_000)));
-    // Wherever the stream goes, what it remembers goes along.
+    // Copies and renames keep the remembered ids.
     let copy = KeyWrite::Copy { from: b"s", to: b"t", database: Some(3), replace: false };
     bench.write(Write::Key(copy));
     bench.write(Write::Key(KeyWrite::Rename { from: b"s", to: b"r", only_if_absent: false }));
@@ -626,7 +626,7 @@ fn a_scan_meets_every_key_that_stays() {
         if cursor == 0 {
             break;
         }
-        // Comings and goings beside the scan.
+        // Keys come and go during the scan.
         bench.set(&format!("other{cursor}"), "v", Expiry::None);
         let keys: OwnedArgs = [&b"k49"[..]].into_iter().collect();
         bench.write(Write::Key(KeyWrite::Delete { keys: ArgList::Args(keys.as_args()) }));

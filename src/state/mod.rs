@@ -1,7 +1,8 @@
 //! The deterministic state machine: an op and its time go in, an outcome comes out.
 //!
-//! No clock, no randomness, no IO, no visible hash order, no local configuration: two machines that apply the same ops
-//! at the same times are equal, and their checkpoints are the same bytes. A refusal is an answer; applying never fails.
+//! No clock, randomness, IO, visible hash order or local configuration: two machines that apply the same ops
+//! at the same times are equal, and so are the bytes of their checkpoints. A refusal is an answer; applying
+//! never fails.
 
 pub mod effects;
 pub mod blocked;
@@ -9,7 +10,7 @@ pub mod answer;
 pub mod reply;
 pub mod id_map;
 pub mod keyspace;
-pub mod removals;
+pub mod deletion_versions;
 pub mod op;
 pub mod group;
 pub mod stream;
@@ -25,7 +26,7 @@ pub mod checkpoint;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
-mod machine_properties;
+mod machine_property_tests;
 #[cfg(test)]
 mod machine_tests;
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The machine against a naive model: a stream is a list of entries, nodes are numbers, a group is a map. What the model
-//! says in a line, the machine says with runs, nodes and shared copies.
+//! The machine against a naive model: a stream is a list of entries, nodes are numbers, a group is a map. The
+//! model needs one line where the machine uses runs, nodes and shared copies.
 
 use crate::command::value::group::*;
 use crate::command::value::key::KeyWrite;
@@ -33,7 +33,7 @@ struct ModelEntry {
 struct ModelGroup {
     last: EntryId,
     pending: BTreeMap<EntryId, ModelPending>,
-    /// What is nobody's, first in first out.
+    /// Unowned ids, first in, first out.
     nacked: Vec<EntryId>,
 }
 
@@ -76,11 +76,11 @@ struct Model {
     entries: Vec<ModelEntry>,
     last: EntryId,
     max_deleted: EntryId,
-    /// The node that is open, and how many entries it has got, deleted ones too.
+    /// The open node, and the number of its entries, deleted ones included.
     node: u64,
     node_slots: usize,
     groups: BTreeMap<&'static [u8], ModelGroup>,
-    /// Producer, id, entry, when it came.
+    /// Producer, id, entry, time of arrival.
     remembered: Vec<(u8, u8, EntryId, u64)>,
     duration_ms: u64,
     ids_max: usize,
@@ -291,7 +291,7 @@ fn expected<'e>(entries: impl IntoIterator<Item = &'e ModelEntry>) -> Shown {
     entries.into_iter().map(|entry| (entry.id, Some(entry.fields.clone()), None)).collect()
 }
 
-/// Whether the limits let no further entry of the one stream into a reply, told from the reply itself.
+/// Whether the limits allow no further entry of a single stream, derived from the reply itself.
 fn is_full(shown: &Shown, limits: &ReadLimits) -> bool {
     let entries = shown.len() as u64;
     if limits.count.is_some_and(|most| entries >= most)
@@ -335,11 +335,11 @@ fn run(seed: u64) {
     machine.limits.entries = NODE_ENTRIES as u32;
     let mut kept = Vec::new();
     for index in 1..=300 {
-        // Now and then long enough to forget what producers have given.
+        // Sometimes long enough for remembered ids to become due.
         now += if seed.is_multiple_of(4) && random.one_in(20) { 700 } else { random.below(3) };
         machine.begin(LogIndex(index), TimeMs(now));
         if random.one_in(25) {
-            // What a clone holds must not hold anybody up, or change.
+            // A clone must neither block the machine nor change with it.
             kept.push(machine.clone());
         }
         step(&mut random, &mut machine, &mut model, now);
@@ -452,7 +452,7 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
             let min = some_id(random, model);
             let until = TrimUntil::MinId(min);
             let trim = Trim { until, exactness: Exactness::Exact, references: References::Keep };
-            // Rarely, or nothing would be left to read.
+            // Rarely; otherwise nothing would remain to be read.
             if random.one_in(4) {
                 let reply = apply(Write::Stream(StreamWrite::Trim { key: b"s", trim }));
                 assert_eq!(reply, Reply::count(model.trim_below(min)));
@@ -616,7 +616,7 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
     }
 }
 
-/// What XINFO STREAM says of producers.
+/// Compares the producers in XINFO STREAM.
 fn idempotency(machine: &Machine, model: &mut Model, now: u64) {
     if !model.exists {
         return;

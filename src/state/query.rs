@@ -1,4 +1,4 @@
-//! Questions: answered from applied state, without changing it.
+//! Queries: answered from applied state, without changing it.
 
 use crate::base::glob;
 use crate::command::value::Query;
@@ -8,11 +8,11 @@ use crate::command::value::stream::StreamQuery;
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::group;
 use crate::state::key::BUSY_KEY;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::rdb::payload;
-use crate::state::removals::Removals;
 use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
@@ -23,22 +23,22 @@ const NO_FREQUENCY: ReplyError = ReplyError::new(
      between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 
-/// What a step of SCAN has found.
+/// The result of one step of SCAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The cursor to go on with; 0 at the end.
+    /// The next cursor; 0 at the end.
     pub next: u64,
     pub keys: Vec<Bytes>,
 }
 
-/// One database as it is at a moment.
+/// One database at one moment.
 #[derive(Clone, Copy)]
 pub struct View<'m> {
-    /// `None`: a database that was never written to.
+    /// `None`: the database has had no writes.
     pub keys: Option<&'m Keyspace>,
     pub now: TimeMs,
     pub database: u32,
-    pub removals: &'m Removals,
+    pub deletions: &'m DeletionVersions,
 }
 
 impl<'m> View<'m> {
@@ -46,14 +46,14 @@ impl<'m> View<'m> {
         self.keys?.get(key, self.now)
     }
 
-    /// What WATCH remembers: it is another one after every change, also if the key is gone before and after.
+    /// The version for WATCH: every change gives another one, even if the key is absent before and after.
     pub fn version(&self, key: &[u8]) -> KeyVersion {
         match self.keys.and_then(|keys| keys.get_due_too(key)) {
             Some(entry) if entry.is_due(self.now) => {
-                self.removals.version_when_gone(self.database, key, entry.version)
+                self.deletions.version_when_gone(self.database, key, entry.version)
             }
             Some(entry) => entry.version,
-            None => self.removals.version(self.database, key),
+            None => self.deletions.version(self.database, key),
         }
     }
 
@@ -87,7 +87,7 @@ impl<'m> View<'m> {
         }
     }
 
-    /// What is wrong with the key, or with the argument.
+    /// The error of the key, or of the argument.
     fn refuse(&self, refusal: &Refusal<'_>) -> Result<Answer, ReplyError> {
         let key = refusal.key;
         if let Look::Text | Look::TextOrNil = refusal.look {
@@ -158,12 +158,12 @@ impl<'m> View<'m> {
         })
     }
 
-    /// DBSIZE: keys that are due and not yet deleted count.
+    /// DBSIZE: includes keys that are due and not yet deleted.
     pub fn count(&self) -> usize {
         self.keys.map_or(0, Keyspace::len)
     }
 
-    /// KEYS
+    /// KEYS.
     pub fn matching(&self, pattern: &[u8]) -> Vec<Bytes> {
         let live = self.live_from(KeySequence(0)).filter(|(key, _)| selects(pattern, key));
         live.map(|(key, _)| key.clone()).collect()
@@ -187,8 +187,8 @@ impl<'m> View<'m> {
         }
     }
 
-    /// A key that is not due, from a place that chance picks among those ever given. Not evenly: a key behind a gap is
-    /// met more often.
+    /// A key that is not due, at a random position among those ever given. Not uniform: a key after a gap is
+    /// chosen more often.
     pub fn random(&self, chance: u64) -> Option<Bytes> {
         let places = self.keys?.next_sequence().0;
         let from = chance.checked_rem(places)?;
@@ -196,7 +196,8 @@ impl<'m> View<'m> {
         after.or_else(|| self.live_from(KeySequence(0)).next()).map(|(key, _)| key.clone())
     }
 
-    /// SCAN. The cursor is the place of the next key to look at: what is there all along is met once, whatever else comes or goes.
+    /// SCAN. The cursor is the position of the next key: a key that exists throughout the scan is returned
+    /// once, despite other changes.
     pub fn scan(&self, scan: &Scan<'_>) -> Page {
         let mut keys = Vec::new();
         let mut next = 0;
@@ -222,7 +223,8 @@ impl<'m> View<'m> {
     }
 }
 
-/// KEYS and SCAN take every key for `*`, the empty one too, which as a pattern does not match it (Redis `keysCommand`).
+/// For `*`, KEYS and SCAN return every key, even the empty one, which does not match as a pattern (Redis
+/// `keysCommand`).
 fn selects(pattern: &[u8], key: &[u8]) -> bool {
     pattern == b"*" || glob::matches(pattern, key)
 }
@@ -234,7 +236,7 @@ fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// OBJECT ENCODING
+/// OBJECT ENCODING.
 pub fn encoding(value: &Value) -> &'static str {
     match value {
         Value::String(text) => string::encoding(text),

@@ -1,4 +1,4 @@
-//! Answers as replies: the only file of this room that knows what a client gets.
+//! Answers as replies: the only file of this room that knows replies.
 
 use crate::model::entries::EntryList;
 use crate::model::reply::Reply;

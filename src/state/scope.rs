@@ -1,10 +1,10 @@
-//! What a write may touch: the keys of its database, and the time and version that it stamps on them.
+//! The scope of a write: the keys of its database, its time, and the version for the keys that it changes.
 
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
+use crate::state::deletion_versions::DeletionVersions;
 use crate::state::effects::{Effects, KeyEvent};
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
-use crate::state::removals::Removals;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
@@ -14,12 +14,12 @@ pub struct Scope<'m> {
     pub keys: &'m mut Keyspace,
     pub database: u32,
     pub time: TimeMs,
-    /// Of this write; goes to every key that it changes in the sense of WATCH.
+    /// The write's version, given to every key that it changes in the sense of WATCH.
     pub version: KeyVersion,
     pub limits: NodeLimits,
-    /// For streams that are made.
+    /// Limits for newly created streams.
     pub idempotency: IdempotencyLimits,
-    pub removals: &'m mut Removals,
+    pub deletions: &'m mut DeletionVersions,
     pub effects: &'m mut Effects,
 }
 
@@ -28,26 +28,26 @@ impl Scope<'_> {
         self.effects.push(self.database, key, event);
     }
 
-    /// Deletes the key if it is due: the first thing that every write does with a key.
+    /// Deletes the key if it is due. Every write starts with this.
     pub fn expire_if_due(&mut self, key: &[u8]) {
         if let Some(entry) = self.keys.remove_if_due(key, self.time) {
-            self.removals.note(self.database, key, entry.version);
+            self.deletions.note(self.database, key, entry.version);
             self.push(key, KeyEvent::Expired);
         }
     }
 
-    /// Takes a key away, for whatever reason but that it is due.
+    /// Removes a key for any reason other than its deadline.
     pub fn remove(&mut self, key: &[u8]) -> Option<KeyEntry> {
         let entry = self.keys.remove(key)?;
-        self.removals.note(self.database, key, self.version);
+        self.deletions.note(self.database, key, self.version);
         Some(entry)
     }
 
-    /// Takes all keys away.
+    /// Removes all keys.
     pub fn clear(&mut self) {
         for (key, entry) in self.keys.from_sequence(KeySequence(0)) {
             let version = if entry.is_due(self.time) { entry.version } else { self.version };
-            self.removals.note(self.database, key, version);
+            self.deletions.note(self.database, key, version);
         }
         self.keys.clear();
     }
@@ -61,7 +61,7 @@ impl Scope<'_> {
         self.entry(key).is_some()
     }
 
-    /// A stream to change, and its version to stamp.
+    /// A stream to change, with the version field to set.
     pub fn stream(&mut self, key: &[u8]) -> Result<Option<(&mut Stream, &mut KeyVersion)>, ReplyError> {
         match self.entry(key) {
             None => Ok(None),
@@ -72,7 +72,7 @@ impl Scope<'_> {
         }
     }
 
-    /// The stream to look at.
+    /// A stream for reading.
     pub fn view(&mut self, key: &[u8]) -> Result<Option<&Stream>, ReplyError> {
         match self.entry(key) {
             None => Ok(None),
@@ -89,7 +89,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Puts a string; a key that existed keeps its deadline if `keep_deadline`.
+    /// Sets a string; an existing key keeps its deadline if `keep_deadline`.
     pub fn put_text(&mut self, key: &[u8], text: Text, keep_deadline: bool) {
         match self.keys.get_mut(key) {
             Some(entry) if keep_deadline => {
@@ -105,7 +105,8 @@ impl Scope<'_> {
         }
     }
 
-    /// Puts a string in the place of whatever the key holds: SET, where others change a string that is there.
+    /// Replaces a key's value, whatever its type, with a string: SET, unlike commands that change an existing
+    /// string.
     pub fn overwrite_text(&mut self, key: &[u8], text: Text, keep_deadline: bool) {
         let before = self.keys.get(key, self.time).map(|entry| matches!(entry.value, Value::String(_)));
         self.put_text(key, text, keep_deadline);
@@ -121,7 +122,7 @@ impl Scope<'_> {
         }
     }
 
-    /// Puts a value for a key that is not there.
+    /// Inserts a value for an absent key.
     pub fn insert_new(&mut self, key: &[u8], value: Value) {
         self.keys.insert(key, value, self.version);
         self.push(key, KeyEvent::New);

@@ -86,7 +86,7 @@ fn put_pairs(scope: &mut Scope<'_>, pairs: &ArgList<'_>) {
     }
 }
 
-/// GETEX. A moment that has passed deletes at once.
+/// GETEX. A past moment deletes at once.
 fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Answer, ReplyError> {
     let (time, version) = (scope.time, scope.version);
     let Some(text) = scope.text(key)? else { return Ok(Answer::Nil) };
@@ -109,7 +109,7 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Answe
     Ok(Answer::Bulk(value))
 }
 
-/// Sets a deadline, or deletes at once if it has passed.
+/// Sets a deadline; a past one deletes at once.
 pub fn expire_at(scope: &mut Scope<'_>, key: &[u8], at: TimeMs) {
     if at <= scope.time {
         scope.remove(key);
@@ -164,7 +164,7 @@ pub fn query<'s>(
 ) -> Result<Answer, ReplyError> {
     Ok(match query {
         StringQuery::Get { key } => text(key)?.map_or(Answer::Nil, |text| Answer::Bulk(text.bytes.clone())),
-        // A key of another kind is answered like one that is missing.
+        // A key of another type is answered like a missing one.
         StringQuery::GetMany { keys } => {
             let value = |key| text(key).ok().flatten().map(|text| text.bytes.clone());
             Answer::Bulks(keys.iter().map(value).collect())

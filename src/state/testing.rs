@@ -1,4 +1,4 @@
-//! For the tests of this room: numbers that a seed gives, and a pool of byte strings to borrow from.
+//! Helpers of this room's tests: seeded random numbers, and a pool of byte strings to borrow from.
 
 /// SplitMix64.
 pub struct Random(u64);
@@ -16,7 +16,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Below `bound`, which is not 0.
+    /// A number below `bound`, which is not 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.u64() % bound
     }

@@ -6,14 +6,15 @@
 //! trailer     : image bytes, number of data blocks
 //! ```
 //!
-//! Each block is `u32 payload length, u32 kind, u32 CRC32C, payload`; the checksum covers the file's identity
-//! (partition and index), the block's number, its kind, its length and its payload, so that no block stands in for
-//! another. The file ends with the trailer.
+//! Each block is `u32 payload length, u32 kind, u32 CRC32C, payload`. The checksum covers the file's identity
+//! (partition and index), the block's number, its kind, its length and its payload, so that no block passes
+//! for another. The file ends with the trailer.
 //!
-//! A checkpoint is written under a temporary name of its own, synced, renamed, the directory synced; then the older ones
-//! are removed. So a file with a checkpoint's name is complete: one that does not decode is an error, never "there is
-//! none" (S7): the journal behind it is gone. Several may be written at the same time, of one partition too: a writer
-//! touches no temporary file but its own, and the newest checkpoint stays whatever the order in which they finish.
+//! A checkpoint is written under its own temporary name, synced and renamed; then the directory is synced;
+//! then older ones are removed. So a file with a checkpoint's name is complete. One that does not decode is
+//! an error, never "no checkpoint" (S7): the journal before it is gone. Several may be written at the same
+//! time, even of one partition: a writer touches only its own temporary file, and the newest checkpoint
+//! stays, in whatever order they finish.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -25,13 +26,13 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::env::fs::{File, Fs, OpenMode};
 use crate::model::log::{LogId, LogIndex, PartitionId, Term};
 
-/// Image bytes of a block.
+/// Image bytes per block.
 pub const BLOCK_BYTES: usize = 256 << 10;
 
 const MAGIC: &[u8; 8] = b"HWCKPT\r\n";
 const FORMAT_VERSION: u32 = 1;
 const BLOCK_HEAD_BYTES: usize = 12;
-/// The membership in the header is small; a block that claims more is damaged.
+/// The header's membership is small; a block that claims more is damaged.
 const PAYLOAD_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -47,27 +48,27 @@ fn io_error(file: &Path, offset: u64, doing: &'static str) -> impl FnOnce(io::Er
     move |source| CheckpointError::Io { file, offset, doing, source }
 }
 
-/// What a checkpoint is of.
+/// The identity of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointMeta {
     pub partition: PartitionId,
-    /// The last entry that is in the image.
+    /// The last entry in the image.
     pub log_id: LogId,
     /// The Raft membership at that entry, opaque; empty outside a cluster.
     pub membership: Vec<u8>,
 }
 
-/// A checkpoint as it was read.
+/// A checkpoint read from disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     pub meta: CheckpointMeta,
     pub image: Vec<u8>,
 }
 
-/// Gives the bytes of an image, piece by piece, to where they are to go.
+/// Passes the bytes of an image, piece by piece, to the given sink.
 pub type ImageSource<'a> = dyn Fn(&mut dyn FnMut(&[u8])) + 'a;
 
-/// The directory of all partitions' checkpoints. Clones share it; one process has one, and its clones.
+/// The directory of all partitions' checkpoints. Clones share it; a process has one and its clones.
 #[derive(Debug, Clone)]
 pub struct CheckpointStore {
     fs: Arc<dyn Fs>,
@@ -81,13 +82,13 @@ impl CheckpointStore {
         CheckpointStore { fs, dir: dir.to_owned(), written: Arc::default() }
     }
 
-    /// Removes what writers of an earlier process have left half done. Call it before the first write.
+    /// Removes the unfinished files of an earlier process. Call it before the first write.
     pub fn remove_leftovers(&self) -> Result<(), CheckpointError> {
         self.remove(|name| parse_temporary_name(name).is_some())
     }
 
-    /// Writes a checkpoint; `image` gives its bytes in pieces. When this returns it is durable and all but the newest of
-    /// the partition are gone. Bytes of the file are returned.
+    /// Writes a checkpoint; `image` yields its bytes in pieces. When this returns, the checkpoint is durable
+    /// and all but the newest of the partition are removed. Returns the bytes of the file.
     pub fn write(&self, meta: &CheckpointMeta, image: &ImageSource<'_>) -> Result<u64, CheckpointError> {
         let path = self.path(meta.partition, meta.log_id.index);
         let number = self.written.fetch_add(1, Ordering::Relaxed);
@@ -95,7 +96,7 @@ impl CheckpointStore {
         let file =
             self.fs.open(&temporary, OpenMode::CreateNew).map_err(io_error(&temporary, 0, "create"))?;
         let bytes = write_file(&*file, &temporary, meta, image).inspect_err(|_| {
-            // It has no name that anyone reads; what it takes on a full disk is given back.
+            // Nothing reads the temporary name; removing the file frees its space on a full disk.
             let _ = self.fs.remove_file(&temporary);
         })?;
         self.fs.rename(&temporary, &path).map_err(io_error(&path, 0, "rename into place"))?;
@@ -104,7 +105,7 @@ impl CheckpointStore {
         Ok(bytes)
     }
 
-    /// Reads the newest checkpoint of a partition; `None` if none was ever written.
+    /// Reads the newest checkpoint of a partition; `None` if it never had one.
     pub fn load(&self, partition: PartitionId) -> Result<Option<Checkpoint>, CheckpointError> {
         let Some(index) = self.newest(partition)? else { return Ok(None) };
         self.load_at(partition, index).map(Some)
@@ -125,11 +126,11 @@ impl CheckpointStore {
         Ok(parsed.filter(|(of, _)| *of == partition).map(|(_, index)| index).max())
     }
 
-    /// `durable` is the checkpoint that the caller has made durable, name included.
+    /// `durable` is a checkpoint that the caller has made durable, including its name.
     fn remove_older(&self, partition: PartitionId, durable: LogIndex) -> Result<(), CheckpointError> {
         let newest = self.newest(partition)?;
         if newest > Some(durable) {
-            // Another writer has just given it its name; nothing is removed for the sake of a name that may be lost.
+            // Another writer has just renamed it; a name that may be lost justifies no removal.
             self.fs.sync_dir(&self.dir).map_err(io_error(&self.dir, 0, "sync the directory"))?;
         }
         self.remove(|name| {
@@ -186,7 +187,7 @@ enum BlockKind {
     Trailer = 3,
 }
 
-/// Where a block belongs: bound into its checksum.
+/// The position of a block, bound into its checksum.
 #[derive(Debug, Clone, Copy)]
 struct BlockPlace {
     partition: PartitionId,
@@ -213,7 +214,7 @@ struct FileWriter<'a> {
     synced: u64,
 }
 
-/// Bytes that are handed to the disk at once: a journal's sync that comes meanwhile waits for no more than these.
+/// Bytes between two syncs; a concurrent sync of the journal waits for no more than these.
 const SYNC_BYTES: u64 = 4 << 20;
 
 impl FileWriter<'_> {
@@ -311,7 +312,8 @@ fn read_file(
         }
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let (payload_bytes, kind, crc) = (word(0) as usize, word(4), word(8));
-        // The length is not trusted yet; it is bounded by the limit and by the file before it sizes anything (S15).
+        // The length is not verified yet, so the limit and the file's size bound it before it sizes anything
+        // (S15).
         if payload_bytes > PAYLOAD_BYTES_MAX
             || payload_bytes as u64 > len.saturating_sub(offset + head.len() as u64)
         {
@@ -471,7 +473,7 @@ mod tests {
         assert!(store(&fs).load(PartitionId(0)).is_err());
     }
 
-    /// A periodic checkpoint and an install, one within the other and both ways round.
+    /// A periodic checkpoint and an install, one within the other, in both orders.
     #[test]
     fn checkpoints_that_are_written_together_do_not_destroy_each_other() {
         for (outer, inner) in [(5, 9), (9, 5), (5, 5)] {

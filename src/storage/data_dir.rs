@@ -1,4 +1,4 @@
-//! The data directory: who owns it, what it is for, and where things are in it.
+//! The data directory: its owner, its identity, and its layout.
 //!
 //! ```text
 //! lock          held by the process that uses the directory; names its pid
@@ -7,8 +7,8 @@
 //! checkpoint/   see `storage::checkpoint`
 //! ```
 //!
-//! `meta` comes last when a directory is made, so that with it there is always a journal: a directory whose journal
-//! files are gone is refused, not taken for a new one.
+//! `meta` is written last when a directory is created, so a directory with `meta` always has a journal: if
+//! the journal files are gone, the directory is refused instead of being treated as new.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,19 +30,19 @@ pub enum DataDirError {
     InUse { path: PathBuf, pid: Option<u32> },
     #[error("{} is not a headwater data directory and not empty: it holds {found:?}", path.display())]
     Foreign { path: PathBuf, found: String },
-    #[error("{} holds data but no file {META:?}, which belongs to it: put that back, or take another directory", path.display())]
+    #[error("{} holds data but no file {META:?}: restore that file, or use another directory", path.display())]
     NoMeta { path: PathBuf },
     #[error("{} was written by a newer headwater: data format {found}, this version reads {FORMAT_VERSION}", path.display())]
     Newer { path: PathBuf, found: u32 },
     #[error("{}: damaged at byte {offset}: {reason}", path.display())]
     Damaged { path: PathBuf, offset: usize, reason: String },
-    #[error("{} was made with {found} partitions, the configuration says {configured}; the number is fixed when a data directory is made", path.display())]
+    #[error("{} was created with {found} partitions, the configuration says {configured}; the number is fixed for a data directory", path.display())]
     Partitions { path: PathBuf, found: u16, configured: u16 },
     #[error(transparent)]
     Journal(#[from] JournalError),
 }
 
-/// A data directory that this process holds.
+/// A data directory held by this process.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
@@ -51,17 +51,17 @@ pub struct DataDir {
     _lock: Box<dyn Lock>,
 }
 
-/// What `meta` says: drawn or decided once.
+/// The content of `meta`: drawn or decided once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Meta {
     pub partitions: u16,
     pub node_id: u64,
-    /// Of the journal's checksums: see [`JournalOptions::salt`].
+    /// Salt of the journal's checksums: see [`JournalOptions::salt`].
     pub salt: u64,
 }
 
 impl DataDir {
-    /// Takes the directory, and makes it if it is empty or not there.
+    /// Locks the directory; creates it if it is empty or missing.
     pub fn open(
         fs: Arc<dyn Fs>,
         path: &Path,
@@ -71,7 +71,7 @@ impl DataDir {
         DataDir::open_with(fs, path, partitions, entropy, JournalOptions::default())
     }
 
-    /// The same, with options for the first journal file of a new directory; partitions and salt are set here.
+    /// [`DataDir::open`] with options for the first journal file; partitions and salt are set here.
     pub fn open_with(
         fs: Arc<dyn Fs>,
         path: &Path,
@@ -81,7 +81,7 @@ impl DataDir {
     ) -> Result<DataDir, DataDirError> {
         let existed = fs.exists(path).map_err(io_error(path, "look for the data directory"))?;
         if existed {
-            // Before the lock: a foreign directory stays as it is, down to the last file.
+            // Checked before locking: a foreign directory stays untouched, down to the last file.
             refuse_foreign(&*fs, path)?;
         } else {
             fs.create_dir_all(path).map_err(io_error(path, "create the data directory"))?;
@@ -105,7 +105,7 @@ impl DataDir {
             let checkpoints = path.join(CHECKPOINT);
             let checkpoints = fs.read_dir(&checkpoints).map_err(io_error(&checkpoints, "list"))?;
             let options = JournalOptions { partitions, salt: meta.salt, ..journal };
-            // An interrupted making leaves a journal without records.
+            // An interrupted creation leaves a journal without records.
             if !checkpoints.is_empty()
                 || Journal::open(Arc::clone(&fs), &path.join(JOURNAL), options)?.1.records > 0
             {
@@ -134,7 +134,7 @@ impl DataDir {
         self.meta
     }
 
-    /// Whether [`DataDir::open`] made it.
+    /// Whether [`DataDir::open`] created the directory.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
@@ -147,7 +147,7 @@ impl DataDir {
         self.path.join(CHECKPOINT)
     }
 
-    /// Options for this directory's journal, with everything else as given.
+    /// The given options with this directory's salt and partitions.
     pub fn journal_options(&self, options: JournalOptions) -> JournalOptions {
         JournalOptions { partitions: self.meta.partitions, salt: self.meta.salt, create: false, ..options }
     }
@@ -164,7 +164,8 @@ fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> DataD
     move |source| DataDirError::Io { path, doing, source }
 }
 
-/// Without `meta`, only what an interrupted making leaves behind may be there. `lost+found` is the file system's.
+/// Without `meta`, the directory may hold only leftovers of an interrupted creation, and the file system's
+/// `lost+found`.
 fn refuse_foreign(fs: &dyn Fs, path: &Path) -> Result<(), DataDirError> {
     let names = fs.read_dir(path).map_err(io_error(path, "list the data directory"))?;
     if names.iter().any(|name| name == META) {
@@ -227,7 +228,7 @@ fn decode_meta(bytes: &[u8], path: &Path) -> Result<Meta, DataDirError> {
             .and_then(|rest| rest.strip_prefix(' '))
             .ok_or_else(|| damaged(0, "a line is missing"))
     };
-    // The first line keeps its form in every version to come, so that a newer one is recognised.
+    // The first line keeps its form in every future version, so that a newer version is recognised.
     let version: u32 =
         field("headwater-format")?.parse().map_err(|_| damaged(0, "the format version is no number"))?;
     if version > FORMAT_VERSION {

@@ -1,4 +1,5 @@
-//! What is on disk: the journal and the checkpoints.
+//! Persistent storage: the journal, the checkpoints and the data directory. Codes such as S2 are those of
+//! docs/reliability.md.
 
 pub mod checkpoint;
 pub mod data_dir;

@@ -1,4 +1,4 @@
-//! Rules of users, as ACL SETUSER takes them (separated by NUL), and the file of users.
+//! Rules of users in ACL SETUSER's syntax (separated by NUL), and the users file.
 
 use crate::engine::{Subject, outcome};
 use headwater::acl::file::UserFile;
@@ -50,7 +50,7 @@ const TOKENS: &[&[u8]] = &[
     b"user default ",
 ];
 
-/// What a user says of itself makes the same user again.
+/// A user's description rebuilds the user.
 fn rules(bytes: &[u8]) -> u64 {
     let mut users = Users::new(false);
     let rules = bytes.split(|&byte| byte == 0);
@@ -58,7 +58,7 @@ fn rules(bytes: &[u8]) -> u64 {
         Err(error) => {
             assert!(users.get(b"u").is_none(), "a refused user is there");
             let text = error.as_bytes();
-            // The reason behind what was sent.
+            // The reason follows the quoted rule.
             outcome(text[text.iter().rposition(|&byte| byte == b'\'').map_or(0, |at| at + 1)..].to_vec())
         }
         Ok(user) => {
@@ -72,7 +72,7 @@ fn rules(bytes: &[u8]) -> u64 {
     }
 }
 
-/// A file is read as a whole or not at all, and what was read is saved as it was.
+/// A file is read as a whole or not at all, and saving restores what was read.
 fn file(bytes: &[u8]) -> u64 {
     match read(bytes) {
         Err(errors) => outcome(errors.split_whitespace().filter(|word| !word.contains(':')).count().min(64)),

@@ -1,4 +1,4 @@
-//! Bytes become requests, their rows, typed commands, what COMMAND says of them, and what the log keeps of them.
+//! Bytes become requests, rows, typed commands, COMMAND's replies and log entries.
 
 use crate::engine::{Subject, outcome};
 use headwater::command::describe;
@@ -12,7 +12,7 @@ use headwater::resp::reader::{Progress, RequestLimits, RequestReader};
 use headwater::state::op::codec;
 use std::path::Path;
 
-/// Has the caller see each request in the bytes.
+/// Calls `see` with each request in the bytes.
 pub fn each_request(bytes: &[u8], mut see: impl FnMut(Args<'_>)) {
     let mut reader = RequestReader::new();
     let mut at = 0;
@@ -28,7 +28,7 @@ pub fn each_request(bytes: &[u8], mut see: impl FnMut(Args<'_>)) {
     }
 }
 
-/// Every command that a transcript types: they know all of them.
+/// Every command in the transcripts: together they cover all commands.
 pub fn transcribed() -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
     let mut paths: Vec<_> = std::fs::read_dir(folder)
@@ -82,7 +82,7 @@ fn check_request(args: Args<'_>) -> u64 {
     outcome((row.full_name(), args.len().min(12), std::mem::discriminant(&command)))
 }
 
-/// What the log keeps of a command is that command.
+/// A command's log encoding decodes to the same command.
 fn check_logged(data: &Data<'_>) {
     let mut bytes = Vec::new();
     codec::encode_data(data, &mut bytes);

@@ -1,8 +1,9 @@
-//! Mutates inputs of a kept corpus and looks at what becomes of them.
+//! A mutation fuzzer that starts from a kept corpus.
 //!
-//! A check says how an input was taken (a number for each kind of outcome). An input whose outcome is new joins those that are mutated: so
-//! the search gets past the first test of a parser without measuring coverage, which the stable compiler does not do. The seed gives
-//! every input: `HEADWATER_SEED=… cargo test --test fuzz SUBJECT` repeats a run that began with the same corpus.
+//! A check returns the kind of outcome as a number. An input with a new outcome joins the mutated ones, so
+//! the search gets past a parser's first test without coverage measurement, which the stable compiler lacks.
+//! The seed determines every input: `HEADWATER_SEED=… cargo test --test fuzz SUBJECT` repeats a run that
+//! started with the same corpus.
 
 use crate::random::{self, Random};
 use std::collections::HashSet;
@@ -13,32 +14,32 @@ use std::time::{Duration, Instant};
 
 /// A parser under test.
 pub struct Subject<'a> {
-    /// The name of the test, and of the folder in tests/corpus.
+    /// The name of the test and of its folder in tests/corpus.
     pub name: &'a str,
-    /// Inputs to begin with besides those of the folder.
+    /// Initial inputs besides those of the folder.
     pub seeds: Vec<Vec<u8>>,
-    /// What inputs are put together from besides what they hold.
+    /// Building blocks of mutations besides the inputs' own bytes.
     pub tokens: &'a [&'a [u8]],
-    /// Panics where the parser, or what it gave, is not as it should be. Returns the kind of outcome.
+    /// Panics on a fault of the parser or of its result. Returns the kind of outcome.
     pub check: &'a dyn Fn(&[u8]) -> u64,
 }
 
-/// Inputs of a run that is not told how long to last.
+/// Inputs of a run without a given duration.
 const INPUTS: usize = 3_000;
 
-/// How long such a run lasts at the most.
+/// Longest duration of such a run.
 const SHORT: Duration = Duration::from_secs(3);
 
 const LENGTH_MAX: usize = 1_024;
 
-/// Inputs that are mutated, at the most.
+/// Most inputs kept for mutation.
 const POOL_MAX: usize = 8_192;
 
-/// One input takes no longer, on however loaded a machine: what grows with the square of its length is found.
+/// The time limit of one input, even on a loaded machine; quadratic work exceeds it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 impl Subject<'_> {
-    /// For `HEADWATER_FUZZ_SECONDS`, or shortly.
+    /// Runs for `HEADWATER_FUZZ_SECONDS`, or briefly.
     pub fn run(&self) {
         let mut pool = self.corpus();
         pool.extend(self.seeds.iter().cloned());
@@ -65,7 +66,7 @@ impl Subject<'_> {
         eprintln!("{}: {inputs} inputs, {} kinds of outcome", self.name, known.len());
     }
 
-    /// The files of its folder, by name.
+    /// The files of the subject's folder, by name.
     fn corpus(&self) -> Vec<Vec<u8>> {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(self.name);
         let mut paths: Vec<_> = std::fs::read_dir(&folder)
@@ -76,7 +77,7 @@ impl Subject<'_> {
         paths.iter().map(|path| std::fs::read(path).expect("a file of the corpus")).collect()
     }
 
-    /// Checks an input; one that fails is kept in a file.
+    /// Checks an input; writes a failing one to a file.
     fn look(&self, input: &[u8], name: &str) -> u64 {
         let started = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.check)(input))).unwrap_or_else(|panic| {
@@ -118,7 +119,7 @@ impl Subject<'_> {
                     input.splice(to..to, piece);
                 }
                 4 => {
-                    // The end of another one.
+                    // The end of another input.
                     let other = random.pick(pool);
                     input.truncate(at);
                     input.extend_from_slice(&other[random.below(other.len() + 1)..]);

@@ -1,5 +1,6 @@
-//! Fuzzers: every parser that faces input, each as a test. Short in `cargo test`; `HEADWATER_FUZZ_SECONDS=60 cargo test --test fuzz` has each
-//! run for a minute, `… --test fuzz commands` one of them.
+//! Fuzzers for every parser of external input, one test each. Brief in `cargo test`;
+//! `HEADWATER_FUZZ_SECONDS=60 cargo test --test fuzz` runs each for a minute, `… --test fuzz commands` runs
+//! one of them.
 
 #![allow(dead_code, reason = "helpers that other test binaries use")]
 

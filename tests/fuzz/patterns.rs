@@ -1,4 +1,4 @@
-//! Glob patterns, as KEYS, SCAN, PSUBSCRIBE and CONFIG GET take them: pattern, NUL, text.
+//! Glob patterns of KEYS, SCAN, PSUBSCRIBE and CONFIG GET: pattern, NUL, text.
 
 use crate::engine::{Subject, outcome};
 use headwater::base::glob::matches;
@@ -7,7 +7,7 @@ fn check(bytes: &[u8]) -> u64 {
     let split = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     let (pattern, text) = (&bytes[..split], bytes.get(split + 1..).unwrap_or_default());
     let found = matches(pattern, text);
-    // A text is matched by itself, escaped; and behind a star with something before it.
+    // An escaped text matches itself. If a pattern matches, so does `*` before it with a longer text.
     let escaped: Vec<u8> = text.iter().flat_map(|&byte| [b'\\', byte]).collect();
     assert!(matches(&escaped, text));
     if found {
@@ -19,7 +19,7 @@ fn check(bytes: &[u8]) -> u64 {
     outcome((found, special, text.len().min(4)))
 }
 
-/// Whether nothing that follows would belong to a class or to an escape at its end.
+/// Whether the pattern ends outside of a class and of an escape.
 fn is_closed(pattern: &[u8]) -> bool {
     !pattern.contains(&b'[') && !pattern.ends_with(b"\\")
 }

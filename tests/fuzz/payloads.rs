@@ -1,4 +1,4 @@
-//! What RESTORE is given, behind its checksum.
+//! Payloads of RESTORE without their checksum.
 
 use crate::engine::{Subject, outcome};
 use headwater::model::time::TimeMs;

@@ -1,4 +1,4 @@
-//! The request reader: any split of the bytes yields the same requests, and redis-protocol reads them alike.
+//! The request reader: any split of the bytes yields the same requests, and redis-protocol agrees with it.
 
 use crate::engine::{Subject, outcome};
 use headwater::resp::reader::{Progress, ProtocolError, RequestLimits, RequestReader};
@@ -7,7 +7,8 @@ use redis_protocol::resp2::types::OwnedFrame;
 
 type Request = Vec<Vec<u8>>;
 
-/// Feeds the bytes in pieces of these lengths, the rest at the end: all requests, and the error if there was one.
+/// Feeds the bytes in pieces of these lengths, the rest at the end. Returns all requests, and the error if
+/// any.
 fn read(
     bytes: &[u8],
     pieces: impl IntoIterator<Item = usize>,
@@ -30,7 +31,7 @@ fn read(
                 Err(error) => return (requests, Some(error)),
             }
         }
-        // What a reader holds is a small multiple of what has arrived.
+        // A reader holds a small multiple of the received bytes.
         assert!(reader.memory() <= 32 * 1024 + 16 * end, "{} bytes held for {end}", reader.memory());
         if end == bytes.len() {
             return (requests, None);
@@ -38,7 +39,7 @@ fn read(
     }
 }
 
-/// A request as redis-protocol reads it; `None` where it finds anything else than an array of bulk strings.
+/// A request as redis-protocol reads it; `None` for anything but an array of bulk strings.
 fn reference(bytes: &[u8]) -> Option<(Request, usize)> {
     let (OwnedFrame::Array(frames), consumed) = reference_decode(bytes).ok()?? else { return None };
     let args: Option<Request> = frames
@@ -60,7 +61,7 @@ fn check(bytes: &[u8]) -> u64 {
     let unauthenticated = RequestLimits { authenticated: false, ..limits };
     let tight = read(bytes, [], &unauthenticated);
     assert_eq!(read(bytes, std::iter::repeat_n(1, bytes.len()), &unauthenticated), tight);
-    // What is read as a first request in RESP the reference reads alike.
+    // The reference agrees on a first multibulk request.
     if bytes.first() == Some(&b'*')
         && let Ok(Progress::Request { args, consumed }) = RequestReader::new().next(bytes, &limits)
     {

@@ -1,4 +1,4 @@
-//! The settings file, and flags. Whatever is accepted can be told and taken back: CONFIG GET and SET agree.
+//! The settings file and flags. CONFIG GET and SET agree: an accepted value can be read and set again.
 
 use crate::engine::{Subject, outcome};
 use headwater::config::config::Config;
@@ -17,7 +17,7 @@ fn check_told(config: &Config) {
     }
 }
 
-/// A refusal without what it repeats of the input.
+/// A refusal without its quotes of the input.
 fn kind(error: &impl std::fmt::Display) -> String {
     error.to_string().chars().filter(|letter| letter.is_ascii_lowercase()).take(60).collect()
 }
@@ -73,10 +73,10 @@ const VALUES: &[&[u8]] = &[
     b"::1",
 ];
 
-/// One flag on each line.
+/// One flag per line.
 fn check_flags(bytes: &[u8]) -> u64 {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    // It names a file to read, which is no matter of parsing.
+    // It names a file to read, which is outside of parsing.
     if text.to_ascii_lowercase().contains("config") {
         return 0;
     }

@@ -1,4 +1,4 @@
-//! What the log and the checkpoints hold. Both have checksums; whoever writes them may still be another version, or another node.
+//! Log entries and checkpoints. Both have checksums, but their writer may be another version or another node.
 
 use crate::commands::{each_request, transcribed};
 use crate::engine::{Subject, outcome};
@@ -15,7 +15,8 @@ use headwater::state::op::{Op, Transaction, codec};
 
 const NOW: TimeMs = TimeMs(1_700_000_000_000);
 
-/// The ops of what the transcripts type, each with those of its neighbours: `see` gets the writes of a few commands.
+/// The ops of the commands in the transcripts, each with those of its neighbours: `see` gets the writes of a
+/// few commands.
 fn writes(mut see: impl FnMut(&[Op<'_>])) {
     for commands in transcribed().chunks(6) {
         let bytes = commands.concat();

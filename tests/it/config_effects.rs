@@ -1,4 +1,4 @@
-//! CONFIG SET of what shows in no reply: what the server does from then on.
+//! CONFIG SET of settings without an effect on replies: the server's behaviour afterwards.
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::server::{Server, binary_under_test, is_redis};
@@ -12,7 +12,7 @@ fn the_level_of_the_log_changes_at_once() {
     }
     let server = Server::start();
     let mut client = server.connect();
-    // Rules of a user are told of at the debug level, before the reply.
+    // The server logs the rules of a user at the debug level, before the reply.
     for (level, name, is_logged) in [
         ("notice", "ann", false),
         ("debug", "bob", true),
@@ -31,8 +31,8 @@ fn the_level_of_the_log_changes_at_once() {
     assert!(server.log().contains("user=gil"), "a refused level changed the log");
 }
 
-/// How long a number of keys take that are set for a millisecond, each when the one before was told to be deleted: one
-/// round each.
+/// The time for a number of keys with an expiry of one millisecond, each set after the deletion of the
+/// previous one was reported: one round per key.
 fn time_of_rounds(server: &Server, client: &mut Client, rounds: usize) -> Duration {
     let mut listener = server.connect();
     listener.line("SUBSCRIBE __keyevent@0__:expired");
@@ -51,7 +51,7 @@ fn hz_is_how_often_what_is_due_is_looked_for() {
     let mut client = server.connect();
     client.line("CONFIG SET notify-keyspace-events Ex");
     let slow = time_of_rounds(&server, &mut client, 8);
-    // The first one may come at once.
+    // The first may arrive at once.
     assert!(slow >= Duration::from_millis(690), "{slow:?} for 8 rounds, 10 of them a second");
     assert_eq!(client.line("CONFIG SET hz 500"), Value::ok());
     time_of_rounds(&server, &mut client, 1);

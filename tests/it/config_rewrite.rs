@@ -1,4 +1,4 @@
-//! CONFIG REWRITE: the settings file that was read gets the settings at hand.
+//! CONFIG REWRITE writes the current settings into the settings file.
 
 use crate::support::server::{Server, binary_under_test, is_redis};
 use std::fs;
@@ -47,7 +47,7 @@ fn a_server_with_a_file_writes_it_and_starts_from_it() {
     assert_eq!(server.connect().line("ACL LIST").lines(), users);
 }
 
-/// Those that the file has made are there for the next start, though somebody has put another file in its place.
+/// Users of the settings file are written again, even if another file has taken its place.
 #[test]
 fn users_of_the_settings_are_written_too() {
     if is_redis(&binary_under_test()) {

@@ -1,5 +1,5 @@
-//! The other ways in which a node can run, each held to the same promises in a short form. The default has the full counts in the
-//! modules that are called here; HEADWATER_TEST_FLAGS runs all of them over another configuration.
+//! The other configurations of a node, each with a short form of the same tests. The modules called here run
+//! in full with the default configuration; HEADWATER_TEST_FLAGS runs all of them with another one.
 
 use crate::differential::{self, RESP2, RESP3};
 use crate::support::server::{Server, binary_under_test, is_redis};
@@ -11,7 +11,7 @@ const KILLS: usize = 5;
 
 const SEQUENCES: usize = 250;
 
-/// What depends most on where a key lives and on when an entry is applied.
+/// The tests that depend most on a key's partition and on the moment of applying.
 const TRANSCRIPTS: &[&str] =
     &["blocking", "groups", "keys", "pending", "scan", "strings", "transactions", "watch", "xread"];
 
@@ -59,7 +59,7 @@ configurations! {
     small_files_of_all: "--journal-file-bytes 1mb --checkpoint-journal-bytes 1mb --replication raft --partitions 4 --flush-policy thread";
 }
 
-/// Journal files so small that a life fills several; the load then has ballast and asks for checkpoints.
+/// Small journal files, so that one life fills several; the load then adds ballast and requests checkpoints.
 const SMALL: &str = "--journal-file-bytes";
 
 fn run(flags: &str, test: impl FnOnce(&[&str])) {
@@ -70,7 +70,7 @@ fn run(flags: &str, test: impl FnOnce(&[&str])) {
     test(&flags.split(' ').collect::<Vec<_>>());
 }
 
-/// The data of memory, of a checkpoint, of the journal, and of both together are the same.
+/// Memory, a checkpoint, the journal, and both together hold the same data.
 fn reads_back(flags: &[&str]) {
     let flags = [flags, &["--enable-debug-command", "local"]].concat();
     let mut server = Server::with(&flags);
@@ -115,7 +115,7 @@ fn reads_back(flags: &[&str]) {
     }
 }
 
-/// What every key holds, told by the server itself.
+/// The content of every key as the server reports it.
 fn images(server: &Server) -> Vec<String> {
     let mut client = server.connect();
     let mut keys: Vec<String> = client.line("KEYS *").elements().iter().map(Value::text).collect();
@@ -131,7 +131,7 @@ fn has_files(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-/// What was chosen can be asked for.
+/// The configuration is visible in CONFIG GET and INFO.
 #[test]
 fn the_server_tells_its_configuration() {
     run("--durability relaxed --sync-interval 7 --partitions 4 --replication raft", |flags| {

@@ -1,4 +1,5 @@
-//! Connections from their first byte to their end, in every state: what is owed to a client and what is left of it.
+//! Connections from their first byte to their end, in every state: the replies owed to a client, and the
+//! traces it leaves.
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::notation::{encode, split};
@@ -17,7 +18,7 @@ fn encoded(lines: &[&str]) -> Vec<u8> {
     bytes
 }
 
-/// Asks until the answer is as wished: what another connection does is noticed a moment later.
+/// Repeats a request until its reply is as wished: the effect of another connection may arrive later.
 #[track_caller]
 fn await_reply(client: &mut Client, line: &str, wished: impl Fn(&Value) -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -36,7 +37,7 @@ fn await_info(client: &mut Client, line: &str) {
     await_reply(client, "INFO", |info| info.text().lines().any(|found| found == line));
 }
 
-/// What a client that closes its side after a pipeline gets until the server closes too.
+/// The replies after a client closed its sending side behind a pipeline, up to the server's close.
 fn replies_after_shutdown(server: &Server, lines: &[&str]) -> String {
     let mut client = server.connect();
     client.send_bytes(&encoded(lines)).expect("sent");
@@ -54,7 +55,7 @@ fn a_hangup_of_the_terminal_does_not_stop_the_server() {
     let mut client = server.connect();
     let sent = std::process::Command::new("kill").args(["-HUP", &server.pid().to_string()]).status();
     assert!(sent.expect("kill -HUP").success());
-    // The next one would not be the same process.
+    // This connection lives only as long as the process.
     for _ in 0..3 {
         assert_eq!(client.line("SET k v").text(), "OK");
     }
@@ -85,7 +86,7 @@ fn a_half_closed_client_gets_long_replies_too() {
     assert_eq!(replies.len(), 40 * ("$500000\r\n".len() + value.len() + 2));
 }
 
-/// Large values are referenced by the outputs of all who get them, and leave in pieces between small replies.
+/// The outputs of all recipients reference large values, which leave in pieces between small replies.
 #[test]
 fn large_values_come_through_whole() {
     let text = |first: u32| (first..first + 50_000).map(|n| n.to_string()).collect::<String>();
@@ -115,7 +116,7 @@ fn large_values_come_through_whole() {
             subscriber.send(&["SUBSCRIBE", "c"]).expect("sent");
             subscriber.push(PATIENCE).expect("a confirmation");
         }
-        // They read only afterwards, the publisher among them.
+        // All subscribers read only afterwards, including the publisher.
         let publisher = subscribers.last_mut().expect("there are four");
         let publish: Vec<_> = values.iter().map(|value| vec!["PUBLISH", "c", value]).collect();
         let mut bytes = Vec::new();
@@ -142,7 +143,7 @@ fn a_wait_ends_with_its_client() {
     let mut other = server.connect();
     other.line("XGROUP CREATE s g $ MKSTREAM");
     for line in ["XREAD BLOCK 0 STREAMS s $", "XREADGROUP GROUP g c BLOCK 0 STREAMS s >"] {
-        // Half closed, closed, and closed with more input behind than is read meanwhile.
+        // Half closed, closed, and closed with more input than is read meanwhile.
         for more in [0, 50, 30_000] {
             let mut client = server.connect();
             client.send(&split(line)).expect("sent");
@@ -226,7 +227,7 @@ fn who_is_killed_is_gone_for_the_next_command() {
     await_info(&mut other, "connected_clients:1");
 }
 
-/// Redis closes the connection without a word: an empty reply would look like a wait that timed out.
+/// Redis closes the connection without a reply: an empty reply would look like a timeout.
 #[test]
 fn a_blocked_reader_that_is_killed_gets_no_reply() {
     let server = Server::start();
@@ -259,7 +260,7 @@ fn a_client_that_kills_itself_gets_its_replies() {
     assert_eq!(server.connect().line("GET k"), Value::bulk("2"));
 }
 
-/// P11: a subscription inside a transaction whose client is gone when it is applied would never end.
+/// P11: a subscription in a transaction must end, even if its client is gone when the transaction is applied.
 #[test]
 fn no_subscription_outlives_its_client() {
     let server = Server::start();
@@ -300,7 +301,7 @@ fn quit_waits_for_the_writes_before_it() {
     assert_eq!(server.connect().line("GET n"), Value::bulk("5000"));
 }
 
-/// So that what `lsof` and `ss` tell of the process can be matched to its clients.
+/// Lets an operator match the output of `lsof` and `ss` to the clients.
 #[test]
 fn clients_are_told_with_their_descriptors() {
     let server = Server::start();
@@ -325,7 +326,7 @@ fn a_pause_holds_and_lets_go() {
     writer.send_bytes(&encoded(&["GET k", "MULTI", "SET k v", "EXEC"])).expect("sent");
     assert_eq!(writer.reply(PATIENCE).expect("a read"), Value::Null);
     await_info(&mut other, "blocked_clients:1");
-    // One that leaves meanwhile is forgotten, and what it sent is not executed.
+    // A client that leaves during the pause is forgotten, and its commands are not executed.
     let mut gone = server.connect();
     gone.send(&split("SET gone 1")).expect("sent");
     await_info(&mut other, "blocked_clients:2");
@@ -338,7 +339,7 @@ fn a_pause_holds_and_lets_go() {
     }
     assert_eq!(writer.reply(PATIENCE).expect("the reply of EXEC"), Value::Array(vec![Value::ok()]));
     assert_eq!(other.line("EXISTS gone"), Value::Integer(0));
-    // It also ends by itself.
+    // The pause also ends by itself.
     other.line("CLIENT PAUSE 50");
     assert_eq!(writer.line("SET k w"), Value::ok());
 }
@@ -349,7 +350,7 @@ fn one_too_many_is_told_so() {
     if !server.is_plain_tcp() {
         return;
     }
-    // The client that waited for the start may not be gone yet.
+    // The client that awaited the start may still be connected.
     let deadline = Instant::now() + PATIENCE;
     let mut held: Vec<Client> = Vec::new();
     while held.len() < 2 {
@@ -417,7 +418,7 @@ fn random_keys_differ() {
     assert!(seen.len() > 3, "{seen:?}");
 }
 
-/// P10: many patterns cost what they are, not their square.
+/// P10: many patterns cost linear, not quadratic time.
 #[test]
 fn many_patterns_of_one_client() {
     let server = Server::start();
@@ -438,7 +439,7 @@ fn many_patterns_of_one_client() {
     assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
 }
 
-/// A pause is not the client's idleness, and who monitors has nothing to say.
+/// A pause is not idleness of the client, and a monitoring client may stay silent.
 #[test]
 fn who_is_held_or_monitors_is_not_idle() {
     let server = Server::start();
@@ -468,7 +469,7 @@ fn two_reloads_at_once_let_everybody_go_on() {
     assert_eq!(other.line("GET x"), Value::bulk("1"));
 }
 
-/// Each key was compared with all before it once: half a minute in which nobody was served.
+/// Regression: each key was compared with all keys before it, which blocked the server for half a minute.
 #[test]
 fn many_keys_are_watched_at_once() {
     let server = Server::start();
@@ -484,7 +485,7 @@ fn many_keys_are_watched_at_once() {
     assert!(client.line("CLIENT INFO").text().contains(" watch=100000 "));
 }
 
-/// What a client names and waits for is part of what it takes.
+/// A client's names and awaited keys count as its memory.
 #[test]
 fn names_and_keys_waited_for_are_counted() {
     let server = Server::start();
@@ -511,7 +512,7 @@ fn names_and_keys_waited_for_are_counted() {
     assert!(waiting >= named + 100 * 1_000, "{named} {waiting}");
 }
 
-/// While writes are paused keys that are due are gone for readers and nothing is written, as in Redis.
+/// While writes are paused, due keys are invisible to readers and nothing is deleted, as in Redis.
 #[test]
 fn nothing_is_deleted_while_writes_are_paused() {
     let server = Server::start();
@@ -527,7 +528,8 @@ fn nothing_is_deleted_while_writes_are_paused() {
     assert!(began.elapsed() >= Duration::from_millis(1_150), "told after {:?}", began.elapsed());
 }
 
-/// The journal needs descriptors too: where few are allowed there are fewer clients, and none of them can stop the server.
+/// The journal needs descriptors too: a low limit reduces the number of clients, and no client can stop the
+/// server.
 #[test]
 fn clients_leave_the_journal_its_files() {
     let binary = binary_under_test();

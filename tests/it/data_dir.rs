@@ -1,4 +1,5 @@
-//! Data directories that cannot be used: the server says which and why, exits non-zero, and changes nothing.
+//! Unusable data directories: the server names the directory and the reason, exits non-zero, and changes
+//! nothing.
 
 use crate::support::reference::is_root;
 use crate::support::server::{Server, free_port, start_and_expect_exit};
@@ -27,7 +28,7 @@ fn a_port_in_use_is_named() {
     let port = free_port();
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("the port");
     assert_refused(port, dir.path(), &[&port.to_string(), "in use"]);
-    // The mistake leaves nothing behind: the next start may have other partitions.
+    // The failed start leaves nothing behind: the next one may have other partitions.
     assert_refused(port, &dir.path().join("new"), &["in use"]);
     assert_eq!(fs::read_dir(dir.path()).expect("the directory").count(), 0);
 }
@@ -99,7 +100,7 @@ fn a_directory_of_something_else_is_left_alone() {
     assert_eq!(fs::read_to_string(folder.path().join("thesis.txt")).expect("the file"), "precious");
 }
 
-/// S5: damage with valid records behind it is no torn tail: nothing is cut, nothing skipped.
+/// S5: damage with valid records behind it is not a torn tail: nothing is cut or skipped.
 #[test]
 fn a_damaged_record_refuses_the_start() {
     let mut server = Server::start();
@@ -134,14 +135,14 @@ fn a_damaged_record_refuses_the_start() {
     assert_refused(free_port(), &server.data_dir(), &[&name]);
     assert_refused(free_port(), &server.data_dir(), &[&name]);
     assert_eq!(fs::read(&path).expect("the file"), bytes, "the damaged file was changed");
-    // Repaired, it starts with everything.
+    // After the repair it starts with all data.
     bytes[offset] ^= 0x20;
     fs::write(&path, &bytes).expect("damage undone");
     server.restart();
     assert_eq!(server.connect().line("XLEN s"), Value::Integer(200));
 }
 
-/// SIGTERM is answered by exit 0, and nothing is lost.
+/// SIGTERM leads to exit status 0, and nothing is lost.
 #[test]
 fn stopped_gracefully_it_starts_with_everything() {
     let mut server = Server::start();
@@ -165,7 +166,7 @@ fn stopped_gracefully_it_starts_with_everything() {
     }
 }
 
-/// A file system of its own, for as long as the test runs.
+/// A file system of its own, mounted for the duration of the test.
 struct Mounted(PathBuf);
 
 impl Mounted {
@@ -198,7 +199,7 @@ fn a_read_only_directory_is_named() {
     assert_refused(free_port(), &dir, &["read-only"]);
 }
 
-/// S12: on a full disk writes are refused, nothing acknowledged is lost, and with room it goes on.
+/// S12: a full disk refuses writes and loses nothing acknowledged; with free space the server continues.
 #[test]
 fn a_full_disk_loses_nothing() {
     let mut server = Server::start();
@@ -218,7 +219,7 @@ fn a_full_disk_loses_nothing() {
         match client.try_command(&["XADD", "s", "*", "v", &payload]) {
             Ok(reply) if reply.is_error() => {
                 eprintln!("after {acknowledged} entries: {reply}");
-                // What was on its way may be on disk in part: never a definite refusal (R4).
+                // A write in flight may be on disk in part, so it gets no definite refusal (R4).
                 let text = reply.to_string();
                 assert!(text.contains("UNKNOWN") || text.contains("MISCONF"), "{text}");
                 break;
@@ -259,7 +260,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Without the file that says how data is laid out it is neither read in another way nor written over.
+/// Without the file that describes the layout, data is neither read in another layout nor overwritten.
 #[test]
 fn data_without_its_meta_file_is_refused() {
     for saves in [false, true] {

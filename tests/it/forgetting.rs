@@ -1,4 +1,4 @@
-//! Idempotent ids that are due give their memory back, whatever else is due.
+//! Due idempotent ids free their memory, whatever else is due.
 
 use crate::support::client::PATIENCE;
 use crate::support::notation::encode;
@@ -22,7 +22,7 @@ fn ids_are_forgotten_while_keys_expire_all_the_time() {
     let (mut keys, deadline) = (0u64, Instant::now() + PATIENCE);
     while client.line("MEMORY USAGE s").integer() > held / 2 {
         assert!(Instant::now() < deadline, "2000 ids are kept though they were due long ago");
-        // So many that there is one due in every round of the clock.
+        // Enough keys for one to be due in every round of background work.
         let mut pipeline = Vec::new();
         for _ in 0..500 {
             encode(&["SET", &format!("k{keys}"), "v", "PX", &format!("{}", 1 + keys % 400)], &mut pipeline);

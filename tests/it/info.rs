@@ -1,4 +1,4 @@
-//! INFO has the fields that Redis has: tools look for them by name.
+//! INFO has Redis's fields, which tools look up by name.
 
 use crate::support::notation::split;
 use crate::support::server::Server;
@@ -74,7 +74,7 @@ const REDIS: &[(&str, &str)] = &[
     ("Keyspace", ""),
 ];
 
-/// The sections of a text, each with its fields.
+/// The sections of a text with their fields.
 fn sections(text: &str) -> Vec<(String, Vec<String>)> {
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
     for line in text.lines().filter(|line| !line.is_empty()) {
@@ -158,7 +158,7 @@ fn checkpoints_are_told() {
     assert!(after.contains("rdb_last_bgsave_status:ok"));
 }
 
-/// What is found and what is not, for each key that is read; also behind writes, in transactions, and by writes that read first.
+/// Hits and misses per key read; also behind writes, in transactions, and of writes that read first.
 #[test]
 fn reads_are_counted_by_what_they_find() {
     let server = Server::start();

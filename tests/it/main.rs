@@ -1,4 +1,4 @@
-//! Tests of the running server, as one binary. Read `support` first, then any module: each is one subject.
+//! Tests of the running server in one binary. Read `support` first, then any module: each has one subject.
 
 #![allow(dead_code, reason = "helpers that only some configurations of the tests use")]
 

@@ -1,4 +1,4 @@
-//! CLIENT TRACKING with REDIRECT: a client of RESP2 has its invalidations sent to another connection.
+//! CLIENT TRACKING with REDIRECT: a RESP2 client has its invalidations sent to another connection.
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::notation::{encode, split};
@@ -6,7 +6,7 @@ use crate::support::server::Server;
 use crate::support::value::Value;
 use std::time::Duration;
 
-/// A connection of RESP2 that takes messages for others, and its id.
+/// A RESP2 connection that receives another client's messages, and its id.
 fn target(server: &Server) -> (Client, String) {
     let mut target = server.connect();
     let id = target.line("CLIENT ID").text();
@@ -14,14 +14,14 @@ fn target(server: &Server) -> (Client, String) {
     (target, id)
 }
 
-/// The keys that the next message names; nothing: all of them.
+/// The keys in the next message; empty: all keys.
 fn invalidated(target: &mut Client) -> Option<Vec<String>> {
     let message = target.receive(PATIENCE).expect("a message").elements();
     assert_eq!(message[..2], [Value::bulk("message"), Value::bulk("__redis__:invalidate")]);
     (!message[2].is_null()).then(|| message[2].elements().iter().map(Value::text).collect())
 }
 
-/// Nothing but this is to come: a message that somebody sends now is the next one.
+/// Nothing else is pending: a message sent now is the next one.
 fn expect_nothing(target: &mut Client, other: &mut Client) {
     assert_eq!(other.line("PUBLISH __redis__:invalidate end"), Value::Integer(1));
     let message = target.receive(PATIENCE).expect("a message").elements();
@@ -38,7 +38,7 @@ fn messages_go_to_the_subscribed_connection() {
     client.line("GET a");
     other.line("SET a 1");
     assert_eq!(invalidated(&mut target), Some(vec!["a".to_owned()]));
-    // Told once, until it is read again.
+    // One message until the key is read again.
     other.line("SET a 2");
     expect_nothing(&mut target, &mut other);
     client.line("XREAD STREAMS {x}s {x}t 0 0");
@@ -57,7 +57,7 @@ fn messages_go_to_the_subscribed_connection() {
     for _ in 0..partitions {
         assert_eq!(invalidated(&mut target), None);
     }
-    // The client itself is asked for nothing: its replies stay in step.
+    // The tracking client itself receives no messages, so its replies stay in step.
     assert_eq!(client.line("PING").text(), "PONG");
     assert_eq!(client.line("CLIENT TRACKING OFF"), Value::ok());
     client.line("GET a");
@@ -127,8 +127,8 @@ fn a_target_that_has_gone_is_told_of() {
     assert!(line.contains(" flags=tR "), "{line}");
 }
 
-/// The round in which a transaction begins to track is also that of the change, and of somebody who stops to track: all three are read
-/// after a sleep, in the order in which they came.
+/// A transaction starts to track in the same round in which another client changes the key and a third stops
+/// tracking: a sleep lets the server read all three at once, in order of arrival.
 #[test]
 fn tracking_that_begins_in_a_transaction_misses_nothing() {
     let server = Server::with(&["--enable-debug-command", "local"]);
@@ -145,7 +145,7 @@ fn tracking_that_begins_in_a_transaction_misses_nothing() {
         let mut bytes = Vec::new();
         requests.iter().for_each(|line| encode(&split(line), &mut bytes));
         client.send_bytes(&bytes).expect("sent");
-        // Each comes in its turn.
+        // In order of arrival.
         std::thread::sleep(Duration::from_millis(20));
     }
     let [_, tracking, stopped, changing] = &mut clients;

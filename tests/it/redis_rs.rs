@@ -1,4 +1,4 @@
-//! redis-rs, a client that real programs use, over RESP2 and RESP3.
+//! redis-rs, a client of real programs, over RESP2 and RESP3.
 
 use crate::support::server::Server;
 use redis::streams::{
@@ -88,7 +88,7 @@ fn a_blocked_reader_is_woken() {
         let mut reader = connect(&server, protocol);
         let waiting = key.clone();
         let thread = std::thread::spawn(move || {
-            // From 0, so that it does not matter who comes first.
+            // From 0, so that the order of arrival does not matter.
             let options = StreamReadOptions::default().block(20_000);
             let read: StreamReadReply = reader.xread_options(&[&waiting], &["0"], &options).unwrap();
             read.keys[0].ids[0].get::<String>("a")

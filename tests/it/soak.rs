@@ -1,6 +1,8 @@
-//! Many connections for a long time: every entry comes through its group once acknowledged, counters add up, memory stays bounded.
+//! Many connections for a long time: every entry passes its group once and is acknowledged, counters add up,
+//! memory stays bounded.
 //!
-//! HEADWATER_SOAK_SECONDS (10) and HEADWATER_SOAK_CONNECTIONS (40) make it longer: 600 seconds with 200 connections before a release.
+//! HEADWATER_SOAK_SECONDS (10) and HEADWATER_SOAK_CONNECTIONS (40) extend it: 600 seconds and 200 connections
+//! before a release.
 
 use crate::support::client::Client;
 use crate::support::random::{Random, from_environment};
@@ -13,10 +15,10 @@ use std::time::{Duration, Instant};
 
 const STREAMS: usize = 8;
 
-/// Entries that a stream keeps: with it memory has a bound that does not depend on how long the test runs.
+/// Length of a stream, which bounds memory independently of the duration of the test.
 const KEPT: usize = 20_000;
 
-/// What resident memory may grow by after the first quarter of the time.
+/// Permitted growth of resident memory after the first quarter of the time.
 const GROWTH_MIB_MAX: u64 = 128;
 
 #[derive(Default)]
@@ -135,7 +137,7 @@ fn consume(number: usize, mut client: Client, counts: &Counts) {
     }
 }
 
-/// Subscribes, and subscribes anew from time to time.
+/// Subscribes, and renews its subscriptions now and then.
 fn subscribe_and_count(mut client: Client, counts: &Counts) {
     while !counts.is_over.load(Ordering::Relaxed) {
         client.line("SUBSCRIBE news");

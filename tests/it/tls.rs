@@ -1,4 +1,4 @@
-//! TLS: who is let in, what is told, certificates that change, and what a client's end or silence does.
+//! TLS: client certificates, error messages, certificate changes, closing and silent clients.
 
 use crate::support::certificates::{self, Authority, Pair};
 use crate::support::client::{Client, PATIENCE};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&TLS12, &TLS13];
 
-/// A server whose clients speak TLS, with more flags.
+/// A TLS server with more flags.
 #[track_caller]
 fn server(flags: &[&str]) -> Server {
     Server::with(&[&["--transport", "tls"], flags].concat())
@@ -51,7 +51,7 @@ fn both_versions_are_served() {
     let server = server(&[]);
     for version in VERSIONS {
         let mut client = client_with(&server, None, version).expect("a connection");
-        // Larger than any buffer on the way, in both directions.
+        // Larger than any buffer in between, in both directions.
         let large = "x".repeat(3_000_000);
         let commands: Vec<Vec<&str>> = (0..4).map(|_| vec!["ECHO", large.as_str()]).collect();
         let replies = client.pipeline(&commands);
@@ -63,7 +63,7 @@ fn both_versions_are_served() {
         assert!(info.contains(" addr=127.0.0.1:") && info.contains(" flags=N "), "{info}");
         assert!(info.contains(&format!(" laddr={} ", server.address())), "{info}");
     }
-    // `port` was 0: this is the only door.
+    // `port` was 0, so this is the only listener.
     let mut client = server.connect();
     assert_eq!(client.line("CONFIG GET port").elements()[1], Value::bulk("0"));
     let tcp_port = format!("tcp_port:{}\r\n", server.port());
@@ -113,7 +113,7 @@ fn versions_and_suites_are_those_of_the_settings() {
     }
 }
 
-/// The server remembers sessions for clients that come again, unless it is told not to.
+/// The server keeps sessions for returning clients, unless it is configured not to.
 #[test]
 fn a_client_that_comes_again_resumes_its_session() {
     let server = server(&[]);
@@ -186,7 +186,7 @@ fn certificates_of_clients_are_required_optional_or_not_asked_for() {
             assert_eq!(served, expected, "{policy}, {version:?}");
         }
     }
-    // Nobody who was refused is left.
+    // No refused client remains.
     await_info(&mut control, "connected_clients:1");
 }
 
@@ -225,7 +225,7 @@ fn a_new_certificate_serves_new_connections_and_old_ones_go_on() {
     assert_eq!(shown(&mut server.connect()), certificates::certificate(&pair.certificate));
     assert_eq!(shown(&mut old), before);
 
-    // Files that do not belong together, or are none, change nothing; the log says why.
+    // Invalid or mismatched files change nothing; the log names the reason.
     certificates::write(&server.tls_dir(), "server.key", &Authority::of_tests().server().key);
     for renew in [renew.to_vec(), vec!["CONFIG", "SET", "tls-cert-file", "/nowhere.crt"]] {
         let reply = old.command(&renew).text();
@@ -291,7 +291,7 @@ fn bytes_of_the_wrong_kind_are_refused_at_either_port() {
         stream.write_all(bytes).expect("sent");
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
-        // An alert at the most.
+        // At most an alert.
         assert!(answer.len() <= 7, "{answer:?}");
         assert_eq!(good.line("PING").text(), "PONG");
     }
@@ -304,7 +304,7 @@ fn bytes_of_the_wrong_kind_are_refused_at_either_port() {
     assert_eq!(plain.connect().line("PING").text(), "PONG");
 }
 
-/// Protected mode speaks when it can be heard.
+/// Protected mode sends its text once the client can read it.
 #[test]
 fn strangers_are_told_why_they_are_refused() {
     let Some(address) = crate::hostile::own_address() else { return };
@@ -318,7 +318,7 @@ fn strangers_are_told_why_they_are_refused() {
     assert_eq!(server.connect().line("PING").text(), "PONG");
 }
 
-/// A client that connects and says nothing, or half of what it should, has its slot for ten seconds.
+/// A client that stays silent, or sends half of the handshake, keeps its slot for ten seconds.
 #[test]
 fn a_handshake_that_does_not_end_is_ended() {
     let server = server(&["--maxclients", "4"]);
@@ -329,10 +329,10 @@ fn a_handshake_that_does_not_end_is_ended() {
     half.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1]).expect("sent");
     let killed = TcpStream::connect(server.address()).expect("a connection");
     await_info(&mut good, "connected_clients:4");
-    // They count, and the next one is dropped without a word: it could not hear it.
+    // They count, and the next client is dropped without a text, which it could not read.
     let mut refused = server.try_connect().expect("a connection");
     assert!(refused.try_command(&["PING"]).is_err());
-    // One that greets can be killed.
+    // A client with a completed handshake can be killed.
     let address = killed.local_addr().expect("an address");
     assert_eq!(good.line(&format!("CLIENT KILL {address}")), Value::ok());
     await_info(&mut good, "connected_clients:3");
@@ -352,7 +352,7 @@ fn the_end_of_a_connection_is_told() {
         assert_eq!(client.line("QUIT"), Value::ok());
         // Without close_notify this is an error in rustls.
         assert_eq!(client.wire().read(&mut [0; 8]).expect("a proper end"), 0, "{version:?}");
-        // The client's own end, said and unsaid, ends what it waits for.
+        // The client's end, announced or not, ends its blocked command.
         let mut other = server.connect();
         for says_so in [true, false] {
             let mut waiter = client_with(&server, None, version).expect("a connection");
@@ -402,7 +402,7 @@ fn a_client_that_does_not_read_is_cut_off() {
         assert!(Instant::now() < deadline, "it is still subscribed");
     }
     await_info(&mut other, "client_output_buffer_limit_disconnections:1");
-    // It gets what was sent before, whole messages, and then the end.
+    // It receives earlier replies as whole messages, and then the end.
     let mut messages = 0;
     while let Ok(message) = lazy.receive(PATIENCE) {
         assert_eq!(message.elements().len(), 3);
@@ -416,7 +416,7 @@ fn a_client_that_does_not_read_is_cut_off() {
 fn connections_that_break_off() {
     let server = server(&[]);
     let mut good = server.connect();
-    // What a client sends first, recorded from one.
+    // A client's first flight, recorded.
     let config = Authority::of_tests().client_config(None, rustls::ALL_VERSIONS);
     let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
     let mut session = rustls::ClientConnection::new(config, name).expect("a session");
@@ -426,7 +426,7 @@ fn connections_that_break_off() {
         let mut stream = TcpStream::connect(server.address()).expect("a connection");
         stream.write_all(&hello[..cut]).expect("sent");
         if cut % 3 == 0 {
-            // Garbage in the place of what should come.
+            // Garbage in the place of the next message.
             stream.write_all(&[0xff; 40]).expect("sent");
         }
     }

@@ -1,4 +1,4 @@
-//! Transcripts: files in tests/transcripts that read as a session in redis-cli, and are run line by line.
+//! Transcripts: files in tests/transcripts in the form of a redis-cli session, run line by line.
 //!
 //! ```text
 //! ## a section: fresh connections, empty databases      (tags: [since 7.2] [before 7.2] [resp3] [untagged])
@@ -10,10 +10,11 @@
 //! a>raw "PING\r\n"          bytes
 //! (closed)                  the server closes the connection
 //! ```
-//! In replies `<id>` stands for any entry id, `<int>` for any integer, `<any>` for anything on the line, a line `...` for the rest.
-//! A first line `# flags: --partitions 4` says what the server is started with. Any other transcript on a server with several partitions is
-//! played with every key behind one hash tag, which is cut out of the replies, but for its sections that are [untagged].
-//! HEADWATER_TRANSCRIPTS_WRITE=1 writes the replies of the server under test into the files (for sections of its version).
+//! In replies `<id>` stands for any entry id, `<int>` for any integer, `<any>` for anything on the line, a
+//! line `...` for the rest. A first line `# flags: --partitions 4` sets the server's flags. On a server with
+//! several partitions, any other transcript is played with a hash tag before every key, which is removed from
+//! replies; [untagged] sections are exempt. HEADWATER_TRANSCRIPTS_WRITE=1 writes the replies of the server
+//! under test into the files (for sections of its version).
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::keys::{tagged, tagged_bytes, without_tag};
@@ -55,14 +56,14 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts")
 }
 
-/// How long a blocked command is watched for a reply that must not come.
+/// The time during which a blocked command must not reply.
 const BLOCKED_FOR: Duration = Duration::from_millis(20);
 
 struct Session<'a> {
     server: &'a Server,
     control: Client,
     clients: BTreeMap<String, Client>,
-    /// Keys are sent behind a hash tag.
+    /// A hash tag precedes every key.
     is_tagged: bool,
     resp3: bool,
     blocked: i64,
@@ -141,7 +142,7 @@ pub fn run(name: &str, flags: &[&str]) {
     assert!(failures.is_empty(), "\n{failures}");
 }
 
-/// Whether a section's tags let it run on a server of this version.
+/// Whether a section's tags permit it on a server of this version.
 fn applies(title: &str, version: (u32, u32)) -> bool {
     let tag = |name: &str| {
         let (_, rest) = title.split_once(&format!("[{name} "))?;
@@ -164,7 +165,7 @@ enum Action {
 }
 
 impl Step {
-    /// `> …`, `a> …`, `a>raw …`, `a<`; anything else is no step.
+    /// `> …`, `a> …`, `a>raw …`, `a<`; anything else is not a step.
     fn parse(line: &str) -> Option<Step> {
         let mark = line.find(|letter: char| !letter.is_ascii_lowercase())?;
         let client = line[..mark].to_string();
@@ -187,7 +188,7 @@ impl<'a> Session<'a> {
         Session { server, control, clients: BTreeMap::new(), is_tagged, resp3: false, blocked: 0 }
     }
 
-    /// Plays one step; reads as many values as the expected text has (all that come, when it is not known).
+    /// Plays one step; reads as many values as the expected text has (all available ones if it is unknown).
     fn play(&mut self, step: &Step, expected: Option<&[&str]>) -> Vec<String> {
         if !self.clients.contains_key(&step.client) {
             let client = if self.resp3 { self.server.connect3() } else { self.server.connect() };
@@ -245,7 +246,7 @@ impl<'a> Session<'a> {
         lines
     }
 
-    /// Returns when the server says that as many clients wait as this transcript has left waiting.
+    /// Returns when the server reports as many blocked clients as this transcript has.
     fn wait_for_blocked(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -263,7 +264,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// True when `got` lines are all that the expected text asks for.
+/// Whether the lines in `got` satisfy the expected text.
 fn enough(expected: &[&str], got: usize) -> bool {
     if expected.is_empty() {
         return true;
@@ -283,7 +284,7 @@ fn matches(expected: &[&str], actual: &[String]) -> bool {
     expected.len() == actual.len()
 }
 
-/// One line against its pattern.
+/// Matches one line against its pattern.
 fn line_matches(pattern: &str, text: &str) -> bool {
     let Some(start) = pattern.find('<') else { return pattern == text };
     type Hole = (&'static str, fn(char) -> bool);
@@ -293,7 +294,7 @@ fn line_matches(pattern: &str, text: &str) -> bool {
         ("<any>", |_| true),
     ];
     let Some((hole, fits)) = holes.iter().find(|(name, _)| pattern[start..].starts_with(name)) else {
-        // A `<` that begins no hole stands for itself.
+        // A `<` that begins no placeholder is literal.
         return text.get(..=start) == Some(&pattern[..=start])
             && line_matches(&pattern[start + 1..], &text[start + 1..]);
     };

@@ -1,4 +1,4 @@
-//! The Unix socket: how its clients are told, and what becomes of its file.
+//! The Unix socket: the description of its clients, and the fate of its file.
 
 use crate::support::client::PATIENCE;
 use crate::support::server::{Server, start_and_expect_exit};
@@ -25,7 +25,7 @@ fn clients_are_told_by_the_path() {
     assert_eq!(client.line("CONFIG GET unixsocket").elements()[1], Value::bulk(&path));
     let info = client.line("INFO server").text();
     assert!(info.contains(&format!("\r\nlistener1:name=unix,bind={path}\r\n")), "{info}");
-    // It is on this machine, whatever protected mode says of others.
+    // Its clients are on this machine, so protected mode accepts them.
     assert_eq!(client.line("CONFIG GET protected-mode").elements()[1], Value::bulk("yes"));
     assert_eq!(client.line("DEBUG SLEEP 0"), Value::ok());
     let mut other = server.connect();
@@ -33,7 +33,7 @@ fn clients_are_told_by_the_path() {
     assert!(client.is_closed_within(PATIENCE));
 }
 
-/// The same bytes come through it.
+/// The transcripts pass over the socket as well.
 #[test]
 fn transcripts_hold_over_it() {
     for name in ["blocking", "protocol", "pubsub", "transactions", "xread"] {

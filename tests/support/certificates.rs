@@ -1,4 +1,4 @@
-//! Authorities, certificates and keys for the tests of TLS, made when they are needed.
+//! Authorities, certificates and keys for the TLS tests, generated on demand.
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
@@ -7,14 +7,14 @@ use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// Somebody who signs certificates.
+/// A certificate authority.
 pub struct Authority {
     params: CertificateParams,
     key: KeyPair,
     pub pem: String,
 }
 
-/// A certificate and its key, PEM.
+/// A certificate and its key, both PEM.
 #[derive(Debug, Clone)]
 pub struct Pair {
     pub certificate: String,
@@ -31,13 +31,13 @@ impl Authority {
         Authority { params, key, pem }
     }
 
-    /// The one whose certificates the servers of the tests have, unless a test says otherwise.
+    /// The default authority of the test servers' certificates.
     pub fn of_tests() -> &'static Authority {
         static AUTHORITY: OnceLock<Authority> = OnceLock::new();
         AUTHORITY.get_or_init(Authority::new)
     }
 
-    /// What a client of a test's server is: one with a certificate, should it be asked for.
+    /// The TLS configuration of a test's client: with a certificate, if the server asks for one.
     pub fn config_of_tests() -> Arc<ClientConfig> {
         static PAIR: OnceLock<Pair> = OnceLock::new();
         let authority = Authority::of_tests();
@@ -52,7 +52,7 @@ impl Authority {
         self.sign(ExtendedKeyUsagePurpose::ClientAuth, None)
     }
 
-    /// A client's certificate that is valid no more.
+    /// An expired client certificate.
     pub fn expired_client(&self) -> Pair {
         self.sign(ExtendedKeyUsagePurpose::ClientAuth, Some(2020))
     }
@@ -71,7 +71,7 @@ impl Authority {
         Pair { certificate, key: key.serialize_pem() }
     }
 
-    /// What a client needs to trust this authority; with its own certificate, if it has one.
+    /// A client configuration that trusts this authority, with a client certificate if given.
     pub fn client_config(
         &self,
         pair: Option<&Pair>,
@@ -98,7 +98,8 @@ pub fn certificate(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
 }
 
-/// Writes the pair and the authority's certificate into a folder. Returns the flags of a server that uses them.
+/// Writes the pair and the authority's certificate into a folder. Returns the flags for a server that uses
+/// them.
 pub fn install(folder: &Path, pair: &Pair, authority: &Authority) -> Vec<String> {
     std::fs::create_dir_all(folder).expect("a folder");
     let mut flags = Vec::new();

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How long a reply may take before the test fails: long enough for a loaded machine.
+/// The time after which a missing reply fails the test; long enough for a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Client {
         Client::through(&Door::Tcp(address))
     }
 
-    /// Over a connection that was made in a way of its own.
+    /// Uses an established connection.
     pub fn over(stream: TcpStream) -> Client {
         Client { wire: Wire::Tcp(stream), buffer: Vec::new(), consumed: 0, pushes: VecDeque::new() }
     }
@@ -39,7 +39,7 @@ impl Client {
         &mut self.wire
     }
 
-    /// The TCP socket, for what is about TCP.
+    /// The TCP socket, for tests of TCP behaviour.
     pub fn stream(&self) -> &TcpStream {
         match &self.wire {
             Wire::Tcp(stream) => stream,
@@ -47,7 +47,7 @@ impl Client {
         }
     }
 
-    /// Turns to RESP3.
+    /// Switches to RESP3.
     pub fn hello3(&mut self) {
         let reply = self.command(&["HELLO", "3"]);
         assert_eq!(reply.field("proto"), Some(Value::Integer(3)), "HELLO 3 answered {reply}");
@@ -63,13 +63,13 @@ impl Client {
         self.send_bytes(&bytes)
     }
 
-    /// Sends a command and returns its reply; pushes that come before it are kept aside.
+    /// Sends a command and returns its reply; keeps pushes that arrive first.
     pub fn try_command<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Value> {
         self.send(args)?;
         self.reply(PATIENCE)
     }
 
-    /// As `try_command`; a broken connection fails the test.
+    /// Like `try_command`; a broken connection fails the test.
     #[track_caller]
     pub fn command<A: AsRef<[u8]>>(&mut self, args: &[A]) -> Value {
         match self.try_command(args) {
@@ -109,7 +109,7 @@ impl Client {
         }
     }
 
-    /// The next push: one that was kept aside, or one that comes.
+    /// The next push, kept or new.
     pub fn push(&mut self, patience: Duration) -> io::Result<Value> {
         match self.pushes.pop_front() {
             Some(push) => Ok(push),
@@ -117,12 +117,13 @@ impl Client {
         }
     }
 
-    /// The next value, push or not. `TimedOut` when none came; what came of it stays for the next call.
+    /// The next value, push or not. `TimedOut` if none arrived in time; partial input stays for the next
+    /// call.
     pub fn receive(&mut self, patience: Duration) -> io::Result<Value> {
         self.receive_as(patience, |value, _| value)
     }
 
-    /// The next value as the bytes that it came as.
+    /// The next value as raw bytes.
     pub fn receive_bytes(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
         self.receive_as(patience, |_, bytes| bytes.to_vec())
     }
@@ -147,13 +148,13 @@ impl Client {
         }
     }
 
-    /// Reads what is there, at least as much again as an incomplete reply already holds (so that a large reply is not decoded
-    /// again for each packet).
+    /// Reads what is available, at least as much again as an incomplete reply already holds, so that a large
+    /// reply is not decoded again for each packet.
     fn fill(&mut self, deadline: Instant) -> io::Result<()> {
         let wanted = self.buffer.len() * 2;
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            // Beyond the first read only what is there already: the value may be complete with it.
+            // After the first read, takes only available bytes: the value may already be complete.
             let is_first = self.buffer.len() * 2 == wanted;
             self.wire.set_read_timeout(Some(if is_first { left } else { Duration::from_millis(1) }))?;
             let start = self.buffer.len();
@@ -174,7 +175,7 @@ impl Client {
         }
     }
 
-    /// True when the server closes the connection within `patience`; replies that come before are dropped.
+    /// True when the server closes the connection within `patience`; drops earlier replies.
     pub fn is_closed_within(&mut self, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
         loop {

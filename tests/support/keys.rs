@@ -1,13 +1,14 @@
-//! Where the keys of a command stand, to put a hash tag before them: a server with several partitions takes any command then,
-//! and answers as one with a single partition does.
+//! Positions of the keys in commands, for hash tags: with a tag before each key, a server with several
+//! partitions accepts any command and replies like one with a single partition.
 
 use crate::support::notation::encode;
 use crate::support::value::Value;
 
-/// The tag that brings the keys of a test into one slot. No test uses it otherwise, so it can be cut out of replies.
+/// The tag that puts a test's keys into one slot. No test uses it otherwise, so it can be removed from
+/// replies.
 pub const TAG: &str = "{tag}";
 
-/// The command with every key, and every pattern of keys, behind [`TAG`].
+/// The command with [`TAG`] before every key and key pattern.
 pub fn tagged(args: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut out = args.to_vec();
     for place in key_places(args).into_iter().chain(pattern_place(args)) {
@@ -24,7 +25,7 @@ pub fn tagged(args: &[Vec<u8>]) -> Vec<Vec<u8>> {
     out
 }
 
-/// Requests as bytes with their keys tagged; what is no request stays as it is.
+/// Raw requests with tags before their keys; other bytes stay unchanged.
 pub fn tagged_bytes(bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut at = 0;
@@ -43,7 +44,7 @@ pub fn tagged_bytes(bytes: &[u8]) -> Vec<u8> {
             })
             .collect();
         let Some(args) = args.filter(|args| !args.is_empty()) else { break };
-        // What is written in an odd way is there for the oddness.
+        // An unusually written request stays as it is, because its form is the test.
         let mut plain = Vec::new();
         encode(&args, &mut plain);
         if plain != bytes[at..at + length] {
@@ -56,7 +57,7 @@ pub fn tagged_bytes(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The inline request at the front and its length, if it is written in no odd way.
+/// The inline request at the front and its length, if it is written plainly.
 fn inline(bytes: &[u8]) -> Option<(&str, usize)> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -69,7 +70,7 @@ pub fn without_tag(line: &str) -> String {
     line.replace(TAG, "")
 }
 
-/// Places of the keys among the arguments of a command, as far as the tests use it.
+/// Positions of the keys among a command's arguments, for the commands of the tests.
 pub fn key_places(args: &[Vec<u8>]) -> Vec<usize> {
     let places: Box<dyn Iterator<Item = usize>> = match name(args).as_str() {
         "XADD" | "XLEN" | "XRANGE" | "XREVRANGE" | "XDEL" | "XTRIM" | "XSETID" | "XACK" | "XPENDING"
@@ -107,7 +108,7 @@ fn pattern_place(args: &[Vec<u8>]) -> Option<usize> {
     }
 }
 
-/// The command concerns every slot, whatever its arguments.
+/// Whether the command concerns every slot, whatever its arguments.
 pub fn concerns_all_slots(args: &[Vec<u8>]) -> bool {
     ["DBSIZE", "KEYS", "SCAN", "RANDOMKEY", "FLUSHDB", "FLUSHALL", "SWAPDB"].contains(&name(args).as_str())
 }

@@ -1,4 +1,5 @@
-//! What the tests of a running server share: the server under test, a blocking client, values and their notation.
+//! Shared by the tests of a running server: the server under test, a blocking client, values and their
+//! notation.
 
 pub mod certificates;
 pub mod client;

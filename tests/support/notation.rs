@@ -1,4 +1,4 @@
-//! Commands as one types them into redis-cli: words, "double quotes" with escapes, 'single quotes'.
+//! Commands in redis-cli's notation: words, "double quotes" with escapes, 'single quotes'.
 
 /// Splits a line into arguments as redis-cli does (`sdssplitargs`).
 pub fn split(line: &str) -> Vec<Vec<u8>> {
@@ -31,7 +31,7 @@ pub fn split(line: &str) -> Vec<Vec<u8>> {
     }
 }
 
-/// Reads the inside of a double-quoted string; returns the place after its closing quote.
+/// Reads the inside of a double-quoted string; returns the position after its closing quote.
 fn unescape(bytes: &[u8], mut at: usize, word: &mut Vec<u8>) -> usize {
     while bytes[at] != b'"' {
         if bytes[at] != b'\\' {
@@ -55,7 +55,7 @@ fn unescape(bytes: &[u8], mut at: usize, word: &mut Vec<u8>) -> usize {
     at + 1
 }
 
-/// A string in redis-cli's quotes (`sdscatrepr`).
+/// A string in redis-cli's quoting (`sdscatrepr`).
 pub fn quote(bytes: &[u8]) -> String {
     let mut text = String::from("\"");
     for &byte in bytes {
@@ -73,7 +73,7 @@ pub fn quote(bytes: &[u8]) -> String {
     text
 }
 
-/// A command as one would type it.
+/// A command as a person would type it.
 pub fn join(args: &[Vec<u8>]) -> String {
     let plain = |arg: &Vec<u8>| {
         !arg.is_empty() && arg.iter().all(|&byte| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte))

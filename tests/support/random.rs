@@ -1,4 +1,4 @@
-//! Random numbers that a seed reproduces.
+//! Random numbers from a seed, for reproducible tests.
 
 /// SplitMix64: small, and good enough to choose test cases.
 #[derive(Debug, Clone)]
@@ -9,7 +9,7 @@ impl Random {
         Random(seed)
     }
 
-    /// From HEADWATER_SEED, or from the clock; printed, so that a failure can be repeated.
+    /// The seed is HEADWATER_SEED or the clock; it is printed, so that a failure can be repeated.
     pub fn from_environment(what: &str) -> Random {
         let seed = seed();
         eprintln!("{what}: HEADWATER_SEED={seed}");
@@ -24,7 +24,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below `bound`, which is not zero.
+    /// A number below `bound`, which is not zero.
     pub fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }

@@ -1,11 +1,12 @@
-//! The Redis that Headwater is compared with: Debian's redis-server.
+//! The Redis for comparison: Debian's redis-server.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Path of redis-server, or `None` where there is none and none can be installed. HEADWATER_REQUIRE_REDIS=1 makes that a failure.
+/// Path of redis-server, or `None` if it is missing and cannot be installed. HEADWATER_REQUIRE_REDIS=1 makes
+/// that a failure.
 pub fn redis_server() -> Option<PathBuf> {
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     FOUND.get_or_init(find_or_install).clone()
@@ -15,7 +16,7 @@ fn find_or_install() -> Option<PathBuf> {
     if let Some(path) = find() {
         return Some(path);
     }
-    // Several test processes may come here at once: one installs, the others wait and find it.
+    // Several test processes may get here at once: one installs, the others wait for it.
     let lock = File::create(std::env::temp_dir().join("headwater-tests-redis.lock")).expect("a lock file");
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)
         .expect("the lock of the installation");

@@ -1,8 +1,8 @@
-//! A server process under test: Headwater, or any binary that takes Redis's flags.
+//! A server process under test: Headwater, or any binary with Redis's flags.
 //!
-//! HEADWATER_TEST_SERVER chooses another binary (redis-server, to try the tests themselves); HEADWATER_TEST_FLAGS adds flags to every
-//! Headwater, so that one test binary runs over configurations. Among the flags `--transport unix` and `--transport tls` have the clients
-//! of the tests come that way.
+//! HEADWATER_TEST_SERVER selects another binary (redis-server, to check the tests themselves).
+//! HEADWATER_TEST_FLAGS adds flags to every Headwater, so that one test binary covers several configurations.
+//! The flags `--transport unix` and `--transport tls` change the transport of the tests' clients.
 
 use crate::support::certificates::{self, Authority};
 use crate::support::client::Client;
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How long a start may take, recovery included.
+/// Longest start, recovery included.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Server {
@@ -28,17 +28,17 @@ pub struct Server {
     child: Option<Child>,
 }
 
-/// How the clients of a test reach its server.
+/// The transport of a test's clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     Tcp,
-    /// With a certificate of [`Authority::of_tests`]; clients need none.
+    /// The server has a certificate of [`Authority::of_tests`]; clients need none.
     Tls,
     Unix,
 }
 
 impl Transport {
-    /// Takes the last `--transport …` out of the flags; the tests know it, the server does not.
+    /// Removes `--transport …` from the flags and returns the last one; the server does not know it.
     fn take(flags: &mut Vec<String>) -> Transport {
         let mut chosen = Transport::Tcp;
         while let Some(at) = flags.iter().position(|flag| flag == "--transport") {
@@ -53,7 +53,7 @@ impl Transport {
     }
 }
 
-/// The binary that the tests are about.
+/// The binary under test.
 pub fn binary_under_test() -> PathBuf {
     std::env::var_os("HEADWATER_TEST_SERVER")
         .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_headwater")), PathBuf::from)
@@ -65,7 +65,7 @@ pub fn is_redis(binary: &Path) -> bool {
     binary.file_name().is_some_and(|name| name.to_string_lossy().contains("redis-server"))
 }
 
-/// A port that nothing listens on, below the range from which the kernel takes ports of outgoing connections.
+/// A free port below the range that the kernel uses for outgoing connections.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -78,7 +78,7 @@ pub fn free_port() -> u16 {
 }
 
 impl Server {
-    /// The server under test on a fresh directory, synced before each reply.
+    /// The server under test on a fresh directory; it syncs before each reply.
     #[track_caller]
     pub fn start() -> Server {
         Server::with(&[])
@@ -89,7 +89,7 @@ impl Server {
         Server::of(binary_under_test(), flags)
     }
 
-    /// A server of the given binary on a fresh directory.
+    /// Another server binary on a fresh directory.
     #[track_caller]
     pub fn of(binary: PathBuf, flags: &[&str]) -> Server {
         let folder = TempDir::with_prefix("headwater-test-").expect("a temporary directory");
@@ -118,7 +118,7 @@ impl Server {
             server.port = free_port();
             match server.launch() {
                 Ok(()) => break,
-                // Another process took the port between the choice and the start.
+                // Another process took the port in between.
                 Err(why) if attempt < 5 && why.to_lowercase().contains("in use") => {}
                 Err(why) => panic!("{} did not start: {why}", server.binary.display()),
             }
@@ -126,7 +126,7 @@ impl Server {
         server
     }
 
-    /// Starts it on the same directory and port.
+    /// Starts it again on the same directory and port.
     #[track_caller]
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "restart of a running server");
@@ -170,7 +170,7 @@ impl Server {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
     }
 
-    /// Whether the test may go on that only makes sense over TCP without TLS.
+    /// False if a test that needs plain TCP must be skipped.
     pub fn is_plain_tcp(&self) -> bool {
         let is_plain = self.transport == Transport::Tcp;
         if !is_plain {
@@ -179,7 +179,7 @@ impl Server {
         is_plain
     }
 
-    /// Where its clients come in.
+    /// The address of the clients' transport.
     pub fn door(&self) -> Door {
         match self.transport {
             Transport::Tcp => Door::Tcp(self.address()),
@@ -200,13 +200,13 @@ impl Server {
         is_redis(&self.binary)
     }
 
-    /// Several partitions: the keys of one command must share a hash slot.
+    /// Whether it has several partitions, so that the keys of one command must share a hash slot.
     pub fn is_partitioned(&self) -> bool {
         let partitions = self.connect().line("CONFIG GET partitions");
         partitions.elements().get(1).is_some_and(|count| count.text() != "1")
     }
 
-    /// The Redis version whose behaviour is to be expected: Headwater shows that of 8.10.
+    /// The Redis version to expect: Headwater implements 8.10.
     pub fn version(&self) -> (u32, u32) {
         if self.is_redis() { reference::version(&self.binary) } else { (8, 10) }
     }
@@ -215,7 +215,7 @@ impl Server {
         self.folder.path().join("data")
     }
 
-    /// Where the certificates lie.
+    /// The folder of the certificates.
     pub fn tls_dir(&self) -> PathBuf {
         self.folder.path().join("tls")
     }
@@ -224,7 +224,7 @@ impl Server {
         self.folder.path().join("log")
     }
 
-    /// Everything that the server printed so far.
+    /// The server's output so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.log_path()).unwrap_or_default()).into_owned()
     }
@@ -259,7 +259,7 @@ impl Server {
         kib * 1024
     }
 
-    /// True while the process runs.
+    /// Whether the process runs.
     pub fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
@@ -272,7 +272,7 @@ impl Server {
         }
     }
 
-    /// SIGTERM, and waits for the end.
+    /// Sends SIGTERM and waits for the end.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
         let pid = self.pid();
@@ -302,7 +302,7 @@ impl Drop for Server {
     }
 }
 
-/// A start that is expected to fail: how it ended and all that it printed. `None` as status: it did not end, and was killed.
+/// Starts a server that should fail: its status and output. `None` as status: it did not exit and was killed.
 pub fn start_and_expect_exit(port: u16, dir: &Path, flags: &[&str]) -> (Option<ExitStatus>, String) {
     let mut all_flags: Vec<String> = Vec::new();
     if let Ok(extra) = std::env::var("HEADWATER_TEST_FLAGS") {
@@ -313,7 +313,7 @@ pub fn start_and_expect_exit(port: u16, dir: &Path, flags: &[&str]) -> (Option<E
     let mut command = command(&binary_under_test(), port, dir, &all_flags);
     let log = tempfile::NamedTempFile::new().expect("a log file");
     command.stdout(log.reopen().expect("log file")).stderr(log.reopen().expect("log file"));
-    // Both write to one file; append keeps them from overwriting each other.
+    // Both streams go to one file; append mode keeps them from overwriting each other.
     let appending = File::options().append(true).open(log.path()).expect("log file");
     command.stdout(appending.try_clone().expect("log file")).stderr(appending);
     let mut child = command.spawn().expect("the server binary");
@@ -338,7 +338,7 @@ fn wait_for_exit(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
 
 fn command(binary: &Path, port: u16, dir: &Path, flags: &[String]) -> Command {
     let mut command = Command::new(binary);
-    // Not here: a server would take up, and CONFIG REWRITE would write, the settings file of the repository.
+    // Elsewhere, so that the server neither reads nor rewrites the repository's settings file.
     if let Some(folder) = dir.parent().filter(|folder| folder.is_dir()) {
         command.current_dir(folder);
     }

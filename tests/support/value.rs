@@ -3,7 +3,7 @@
 use crate::support::notation::quote;
 use std::fmt;
 
-/// One reply. RESP2's two nulls stay apart, since clients tell them apart.
+/// One reply. RESP2's two nulls stay distinct, because clients distinguish them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Value {
     Simple(Vec<u8>),
@@ -22,11 +22,11 @@ pub enum Value {
     Map(Vec<(Value, Value)>),
 }
 
-/// Bytes that are no reply.
+/// Bytes that are not a reply.
 #[derive(Debug)]
 pub struct Malformed(pub String);
 
-/// Reply depth above which a decoder gives up (Redis never nests deeper than about ten).
+/// Reply depth at which the decoder gives up (Redis never nests deeper than about ten).
 const DEPTH_MAX: usize = 64;
 
 impl Value {
@@ -46,7 +46,7 @@ impl Value {
         matches!(self, Value::Null | Value::NullArray)
     }
 
-    /// Text of a string, error or number; lossy where it is not UTF-8.
+    /// Text of a string, error or number; lossy for other encodings than UTF-8.
     pub fn text(&self) -> String {
         match self {
             Value::Simple(bytes) | Value::Error(bytes) | Value::Bulk(bytes) | Value::Verbatim(bytes) => {
@@ -66,7 +66,7 @@ impl Value {
         }
     }
 
-    /// Elements of an array, set or push, or keys and values of a map in turn; none for a null.
+    /// Elements of an array, set or push, or alternating keys and values of a map; none for a null.
     pub fn elements(&self) -> Vec<Value> {
         match self {
             Value::Array(items) | Value::Set(items) | Value::Push(items) => items.clone(),
@@ -82,7 +82,8 @@ impl Value {
         flat.chunks_exact(2).find(|pair| pair[0].text() == name).map(|pair| pair[1].clone())
     }
 
-    /// Reads one value from the start of `bytes`: the value and its length, or `None` while it is incomplete.
+    /// Reads one value from the start of `bytes`. Returns the value and its length, or `None` if it is
+    /// incomplete.
     pub fn decode(bytes: &[u8]) -> Result<Option<(Value, usize)>, Malformed> {
         let mut decoder = Decoder { bytes, at: 0 };
         Ok(decoder.value(0)?.map(|value| (value, decoder.at)))
@@ -187,7 +188,7 @@ impl fmt::Display for Value {
 }
 
 impl Value {
-    /// The lines that redis-cli would print, with `(null array)` for `*-1`, `1#` before map keys, `1~` and `1>`
+    /// The lines of redis-cli's output, with `(null array)` for `*-1`, `1#` before map keys, `1~` and `1>`
     /// before elements of sets and pushes.
     pub fn lines(&self) -> Vec<String> {
         match self {

@@ -1,4 +1,4 @@
-//! What a client of the tests reads and writes: TCP, TLS or a Unix socket.
+//! The transport of a test's client: TCP, TLS or a Unix socket.
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How a server is reached.
+/// The address of a server.
 #[derive(Debug, Clone)]
 pub enum Door {
     Tcp(SocketAddr),
@@ -47,7 +47,7 @@ impl Wire {
         UnixStream::connect(path).map(Wire::Unix)
     }
 
-    /// Sends nothing more; what the server sends can still be read.
+    /// Closes the sending direction; receiving continues.
     pub fn end_sending(&mut self) -> io::Result<()> {
         match self {
             Wire::Tcp(stream) => stream.shutdown(Shutdown::Write),

@@ -9,7 +9,7 @@ use crate::command::value::server::ServerCommand;
 use crate::model::args::Args;
 use crate::model::reply::ReplyError;
 
-/// Bits of a password that GENPASS makes.
+/// Bits of a GENPASS password by default.
 const PASSWORD_BITS: usize = 256;
 const PASSWORD_BITS_MAX: i64 = 4096;
 
@@ -17,7 +17,7 @@ const PASSWORD_BITS_WRONG: ReplyError = ReplyError::new(
     "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096",
 );
 
-/// Entries that LOG gives when no number is asked for.
+/// Entries of LOG by default.
 const LOG_ENTRIES: usize = 10;
 
 fn acl(command: AclCommand<'_>) -> Result<Command<'_>, ReplyError> {

@@ -54,7 +54,7 @@ pub fn list(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         Some(word) if is(word, "ID") && args.len() > 3 => {
             let mut ids = Vec::with_capacity(args.len() - 3);
             for text in args.from(3).iter() {
-                // A negative id is an integer, but nobody has it.
+                // A negative id is a valid integer, but no client has it.
                 ids.extend(u64::try_from(parse_i64(text).ok_or(INVALID_ID)?));
             }
             filter.ids = Some(ids);
@@ -124,7 +124,7 @@ pub fn kill(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     client(ClientCommand::Kill { filter, skip_me })
 }
 
-/// Whether the argument is the first of two words; a third one is an error of syntax.
+/// Whether the argument is the first of two words; a third word is a syntax error.
 fn yes_or_no(arg: &[u8], words: [&str; 2]) -> Result<bool, ReplyError> {
     let found = words.iter().position(|word| is(arg, word));
     found.map(|index| index == 0).ok_or(ReplyError::SYNTAX)
@@ -144,7 +144,7 @@ pub fn unblock(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         Some(_) if args.len() > 4 => return Err(subcommand_syntax(args)),
         Some(reason) => yes_or_no(reason, ["ERROR", "TIMEOUT"]).map_err(|_| UNBLOCK_REASON)?,
     };
-    // A negative id is an integer, but nobody has it: as 0, which nobody has either.
+    // A negative id is a valid integer, but no client has it; 0 is free as well.
     let id = u64::try_from(integer(at(args, 2))?).unwrap_or(0);
     client(ClientCommand::Unblock { id, with_error })
 }
@@ -184,7 +184,7 @@ pub fn tracking_info(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     client(ClientCommand::TrackingInfo)
 }
 
-/// CLIENT TRACKING. The options are read, and checked, even with OFF.
+/// CLIENT TRACKING. The options are parsed and checked even with OFF.
 pub fn tracking(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let mut options = TrackingOptions::default();
     let mut cursor = Cursor::new(args, 3);
@@ -193,7 +193,7 @@ pub fn tracking(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             if options.redirect.is_some() {
                 return Err(REDIRECT_TWICE);
             }
-            // Nobody has a negative id: as 0, which nobody has either.
+            // No client has a negative id; 0 is free as well.
             options.redirect = Some(u64::try_from(integer(id)?).unwrap_or(0));
         } else if let Some(prefix) = cursor.take_option("PREFIX") {
             options.prefixes.push(prefix);

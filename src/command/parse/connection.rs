@@ -17,8 +17,8 @@ fn connection(command: ConnectionCommand<'_>) -> Result<Command<'_>, ReplyError>
     Ok(Command::Connection(command))
 }
 
-/// HELLO (Redis `helloCommand`). Whether the credentials are good is the server's question, asked before the name is
-/// looked at by Redis; here a bad name is found first.
+/// HELLO (Redis `helloCommand`). Redis checks the credentials before the name; this parser refuses an invalid
+/// name first, and the server checks the credentials later.
 pub fn hello(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let mut hello = Hello { version: None, auth: None, set_name: None };
     if let Some(version) = args.get(1) {
@@ -41,7 +41,7 @@ pub fn hello(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     connection(ConnectionCommand::Hello(hello))
 }
 
-/// A name of printable characters without blanks; an empty one takes the name away.
+/// A name of printable characters without blanks; an empty name removes the name.
 pub fn client_name(name: &[u8]) -> Result<&[u8], ReplyError> {
     if is_printable(name) { Ok(name) } else { Err(INVALID_NAME) }
 }
@@ -73,7 +73,7 @@ pub fn echo(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     connection(ConnectionCommand::Echo { message: at(args, 1) })
 }
 
-/// SELECT. How many databases there are is the server's knowledge.
+/// SELECT. The server knows the number of databases.
 pub fn select(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let database = integer_between(at(args, 1), i64::from(i32::MIN), i64::from(i32::MAX))?;
     connection(ConnectionCommand::Select { database })

@@ -1,24 +1,24 @@
-//! Walking through the arguments of a request.
+//! A cursor over the arguments of a request.
 
 use crate::model::args::{ArgList, Args};
 use crate::model::reply::ReplyError;
 
-/// The argument at `index`, which the row's arity promises.
+/// The argument at `index`, which the row's arity guarantees.
 pub fn at<'a>(args: Args<'a>, index: usize) -> &'a [u8] {
     args.get(index).expect("the arity was checked before the parser was called")
 }
 
-/// The arguments from `index` on, as a list for a typed value.
+/// The arguments from `index` on, as a list in a typed value.
 pub fn list(args: Args<'_>, index: usize) -> ArgList<'_> {
     ArgList::Args(args.from(index))
 }
 
-/// Keywords are written in any case.
+/// Compares a keyword, ignoring case.
 pub fn is(arg: &[u8], word: &str) -> bool {
     arg.eq_ignore_ascii_case(word.as_bytes())
 }
 
-/// `ERR <text>'<arg>'<rest>`, for texts that repeat what the client sent (at most 128 bytes of it).
+/// `ERR <text>'<arg>'<rest>`, for texts that quote the client (at most 128 bytes of it).
 pub fn quoting(before: &str, arg: &[u8], after: &str) -> ReplyError {
     let shown = &arg[..arg.len().min(128)];
     ReplyError::owned([before.as_bytes(), shown, after.as_bytes()].concat())
@@ -31,7 +31,7 @@ pub fn subcommand_syntax(args: Args<'_>) -> ReplyError {
     quoting("ERR unknown subcommand or wrong number of arguments for '", at(args, 1), &after)
 }
 
-/// A place among the arguments.
+/// A position among the arguments.
 #[derive(Debug, Clone, Copy)]
 pub struct Cursor<'a> {
     args: Args<'a>,
@@ -39,7 +39,7 @@ pub struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    /// Stands before the argument at `index`.
+    /// A cursor before the argument at `index`.
     pub fn new(args: Args<'a>, index: usize) -> Self {
         Cursor { args, next: index }
     }
@@ -48,7 +48,7 @@ impl<'a> Cursor<'a> {
         self.next
     }
 
-    /// Arguments that have not been taken.
+    /// The number of remaining arguments.
     pub fn left(&self) -> usize {
         self.args.len().saturating_sub(self.next)
     }
@@ -70,12 +70,13 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    /// Takes `word` and the argument after it; nothing if that is missing (Redis: `!strcasecmp(…) && moreargs`).
+    /// Takes `word` and its argument; takes nothing if the argument is missing (Redis:
+    /// `!strcasecmp(…) && moreargs`).
     pub fn take_option(&mut self, word: &str) -> Option<&'a [u8]> {
         if self.left() >= 2 && self.take_word(word) { self.take() } else { None }
     }
 
-    /// Takes `count` arguments; nothing if there are fewer.
+    /// Takes `count` arguments, or nothing if fewer remain.
     pub fn take_many(&mut self, count: usize) -> Option<Args<'a>> {
         if self.left() < count {
             return None;
@@ -85,7 +86,7 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// All that is left.
+    /// Takes all remaining arguments.
     pub fn rest(&self) -> Args<'a> {
         self.args.from(self.next)
     }

@@ -1,4 +1,4 @@
-//! DEBUG: what test suites use of it.
+//! DEBUG, as far as test suites use it.
 
 use crate::command::parse::cursor::{at, is, list, subcommand_syntax};
 use crate::command::parse::help;
@@ -9,7 +9,7 @@ use crate::model::args::Args;
 use crate::model::limits::STRING_BYTES_MAX;
 use crate::model::reply::ReplyError;
 
-/// DEBUG SLEEP at the most: an hour, so that a slip does not stop a server for ever.
+/// Longest DEBUG SLEEP: an hour, so that a typo does not stop a server for ever.
 const SLEEP_SECONDS_MAX: f64 = 3600.0;
 
 const NOT_POSITIVE: ReplyError = ReplyError::new("ERR value is out of range, must be positive");
@@ -27,7 +27,7 @@ pub fn debug(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         () if takes("SLEEP", 1, 1) => DebugCommand::Sleep { milliseconds: sleep_ms(at(args, 2)) },
         () if takes("SET-ACTIVE-EXPIRE", 1, 1) => DebugCommand::SetActiveExpire { on: at(args, 2) != b"0" },
         () if takes("RELOAD", 0, any) => {
-            // Nothing is saved, merged or flushed here: memory is rebuilt from what is on disk.
+            // Nothing is saved, merged or flushed: the server rebuilds its memory from disk.
             let is_known =
                 |option: &[u8]| ["MERGE", "NOFLUSH", "NOSAVE"].iter().any(|known| is(option, known));
             if !list(args, 2).iter().all(is_known) {
@@ -66,7 +66,7 @@ pub fn debug(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Server(ServerCommand::Debug(command)))
 }
 
-/// Seconds, with a fraction; what is no number is 0, as Redis's `strtod` has it.
+/// Seconds with a fraction; other text is 0, as Redis's `strtod` reads it.
 fn sleep_ms(text: &[u8]) -> u64 {
     let seconds: f64 = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
     (seconds.clamp(0.0, SLEEP_SECONDS_MAX) * 1000.0) as u64

@@ -26,21 +26,21 @@ const CLAIM_NOT_AN_INTEGER: ReplyError = ReplyError::new("ERR min-idle-time is n
 const CLAIM_NEGATIVE: ReplyError = ReplyError::new("ERR min-idle-time must be a positive integer");
 const ENTRIESREAD_NEGATIVE: ReplyError = ReplyError::new("ERR value for ENTRIESREAD must be positive or -1");
 
-/// XAUTOCLAIM COUNT at the most (Redis: `LONG_MAX / max(sizeof(streamID), 10)`).
+/// Most XAUTOCLAIM COUNT (Redis: `LONG_MAX / max(sizeof(streamID), 10)`).
 const AUTO_CLAIM_COUNT_MAX: i64 = i64::MAX / 16;
 
-/// XAUTOCLAIM without COUNT.
+/// Default COUNT of XAUTOCLAIM.
 const AUTO_CLAIM_COUNT_DEFAULT: u64 = 100;
 
-/// XINFO STREAM FULL without COUNT, or with a negative one.
+/// Default COUNT of XINFO STREAM FULL, also for a negative one.
 const INFO_FULL_COUNT_DEFAULT: u64 = 10;
 
 fn change(change: GroupChange<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Data(Data::Write(Write::GroupChange(change))))
 }
 
-/// XREADGROUP (Redis `xreadCommand`). Ids that are none stay in the value: Redis looks for the group before it reads
-/// the ids.
+/// XREADGROUP (Redis `xreadCommand`). Invalid ids stay in the value, because Redis looks up the group before
+/// it parses the ids.
 pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let mut cursor = Cursor::new(args, 1);
     let mut block = None;
@@ -75,7 +75,7 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
             b"$" => GroupReadFrom::Refused(b'$'),
             b"+" => GroupReadFrom::Refused(b'+'),
             id => match EntryId::parse(id, 0) {
-                // What Redis keeps for `>`.
+                // The id that Redis stores for `>`.
                 Some(EntryId::MAX) => GroupReadFrom::New,
                 Some(id) => GroupReadFrom::History(id),
                 None => GroupReadFrom::Refused(0),
@@ -105,7 +105,7 @@ pub fn acknowledge_and_delete(args: Args<'_>) -> Result<Command<'_>, ReplyError>
     change(GroupChange::AcknowledgeAndDelete { key: at(args, 1), group: at(args, 2), references, ids })
 }
 
-/// XNACK (Redis 8.8), which looks for the group before anything else.
+/// XNACK (Redis 8.8). Redis looks up the group first.
 pub fn negative_acknowledge(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     match nack_arguments(args) {
         Ok(nack) => change(nack),
@@ -142,7 +142,7 @@ fn nack_arguments(args: Args<'_>) -> Result<GroupChange<'_>, ReplyError> {
     Ok(GroupChange::NegativeAcknowledge { key, group, mode, ids, retry_count, force })
 }
 
-/// XCLAIM (Redis `xclaimCommand`), which looks for the group before anything else.
+/// XCLAIM (Redis `xclaimCommand`). Redis looks up the group first.
 pub fn claim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     match claim_arguments(args) {
         Ok(claim) => Ok(Command::Data(Data::Write(Write::Claim(claim)))),
@@ -150,7 +150,7 @@ pub fn claim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     }
 }
 
-/// The ids end at the first argument that is none.
+/// The ids end at the first argument that is not an id.
 fn claim_arguments(args: Args<'_>) -> Result<Claim<'_>, ReplyError> {
     let min_idle_ms = min_idle(at(args, 4), "XCLAIM")?;
     let mut cursor = Cursor::new(args, 5);
@@ -196,7 +196,7 @@ fn invalid_option(option: &str) -> ReplyError {
     ReplyError::owned(format!("ERR Invalid {option} option argument for XCLAIM"))
 }
 
-/// The min-idle-time of XCLAIM and XAUTOCLAIM: 0 if negative.
+/// The min-idle-time of XCLAIM and XAUTOCLAIM; a negative one is 0.
 fn min_idle(text: &[u8], command: &str) -> Result<u64, ReplyError> {
     let refuse = || ReplyError::owned(format!("ERR Invalid min-idle-time argument for {command}"));
     parse_i64(text).map(at_least_zero).ok_or_else(refuse)
@@ -226,7 +226,7 @@ pub fn auto_claim(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Data(Data::Write(Write::AutoClaim(claim))))
 }
 
-/// XPENDING (Redis `xpendingCommand`), with its order of checks: IDLE, the count, then the ids.
+/// XPENDING (Redis `xpendingCommand`), checked in Redis's order: IDLE, the count, then the ids.
 pub fn pending(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let range = match args.len() {
         3 => None,
@@ -253,13 +253,13 @@ fn pending_range(args: Args<'_>) -> Result<PendingRange<'_>, ReplyError> {
     Ok(PendingRange { min_idle_ms, start, end, count, consumer: args.get(first + 3) })
 }
 
-/// What XGROUP CREATE and SETID have after the id.
+/// The arguments of XGROUP CREATE and SETID after the id.
 struct GroupOptions {
     make_stream: bool,
     entries_read: Option<u64>,
 }
 
-/// Redis `xgroupCommand` reads the options before anything else.
+/// Redis `xgroupCommand` parses the options before anything else.
 fn group_options(args: Args<'_>, creating: bool) -> Result<GroupOptions, ReplyError> {
     let mut options = GroupOptions { make_stream: false, entries_read: None };
     let mut cursor = Cursor::new(args, 5);
@@ -298,7 +298,7 @@ pub fn create(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 /// XGROUP SETID
 pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let GroupOptions { entries_read, .. } = group_options(args, false)?;
-    // Unlike CREATE, SETID takes `-` and `+` for the ends of all ids.
+    // Unlike CREATE, SETID accepts `-` and `+` for the ends of the id range.
     let from = match at(args, 4) {
         b"-" => Ok(GroupStart::Id(EntryId::MIN)),
         b"+" => Ok(GroupStart::Id(EntryId::MAX)),
@@ -331,7 +331,7 @@ pub fn group_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Server(ServerCommand::Fixed(help::reply("XGROUP", help::XGROUP))))
 }
 
-/// XINFO STREAM (Redis `xinfoReplyWithStreamInfo`), which looks for the stream before it reads the options.
+/// XINFO STREAM (Redis `xinfoReplyWithStreamInfo`). Redis looks up the stream before it parses the options.
 pub fn info_stream(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let key = at(args, 2);
     match info_options(args) {

@@ -1,9 +1,9 @@
-//! The lines of the HELP sub-commands, in our words.
+//! The lines of the HELP sub-commands; the texts are our own.
 
 use crate::model::reply::Reply;
 use std::borrow::Cow;
 
-/// A sub-command with its arguments, and what it does.
+/// A sub-command with its arguments, and its effect.
 pub type Lines = &'static [(&'static str, &'static str)];
 
 /// Redis `addReplyHelp`: simple strings, HELP itself last.
@@ -20,11 +20,11 @@ pub fn reply(container: &str, lines: Lines) -> Reply {
 pub const XGROUP: Lines = &[
     (
         "CREATE <key> <group> <id|$> [MKSTREAM] [ENTRIESREAD <count>]",
-        "Make a group that gets entries after the id.",
+        "Create a group that gets entries after the id.",
     ),
-    ("CREATECONSUMER <key> <group> <consumer>", "Make a consumer in the group."),
-    ("DELCONSUMER <key> <group> <consumer>", "Remove a consumer and what is pending for it."),
-    ("DESTROY <key> <group>", "Remove a group and what is pending in it."),
+    ("CREATECONSUMER <key> <group> <consumer>", "Create a consumer in the group."),
+    ("DELCONSUMER <key> <group> <consumer>", "Remove a consumer and its pending entries."),
+    ("DESTROY <key> <group>", "Remove a group and its pending entries."),
     ("SETID <key> <group> <id|$> [ENTRIESREAD <count>]", "Move the id after which the group gets entries."),
 ];
 
@@ -35,10 +35,10 @@ pub const XINFO: Lines = &[
 ];
 
 pub const OBJECT: Lines = &[
-    ("ENCODING <key>", "Name the encoding of the value."),
-    ("FREQ <key>", "Tell how often the key is used, where that is counted."),
-    ("IDLETIME <key>", "Tell the seconds since the key was used."),
-    ("REFCOUNT <key>", "Tell how many references the value has."),
+    ("ENCODING <key>", "Return the encoding of the value."),
+    ("FREQ <key>", "Return the access frequency of the key, if it is counted."),
+    ("IDLETIME <key>", "Return the seconds since the key was used."),
+    ("REFCOUNT <key>", "Return the number of references to the value."),
 ];
 
 pub const PUBSUB: Lines = &[
@@ -50,9 +50,9 @@ pub const PUBSUB: Lines = &[
 ];
 
 pub const CLIENT: Lines = &[
-    ("CACHING (YES|NO)", "Have the next command tracked, or not, with OPTIN or OPTOUT."),
+    ("CACHING (YES|NO)", "Include the next command in tracking (OPTIN) or exclude it (OPTOUT)."),
     ("GETNAME", "Return the name of this connection."),
-    ("GETREDIR", "Tell where tracking messages go."),
+    ("GETREDIR", "Return the connection that receives the tracking messages."),
     ("ID", "Return the id of this connection."),
     ("INFO", "Describe this connection."),
     ("KILL <ip:port>", "Close the connection of that address."),
@@ -62,17 +62,17 @@ pub const CLIENT: Lines = &[
     ),
     ("LIST [TYPE (normal|master|replica|pubsub)] [ID <id> ...]", "Describe connections."),
     ("NO-EVICT (ON|OFF)", "Exempt this connection from eviction."),
-    ("NO-TOUCH (ON|OFF)", "Let reads not count as use of keys."),
-    ("PAUSE <timeout> [WRITE|ALL]", "Hold back commands for some milliseconds."),
+    ("NO-TOUCH (ON|OFF)", "Stop reads from counting as use of keys."),
+    ("PAUSE <timeout> [WRITE|ALL]", "Suspend commands for a number of milliseconds."),
     ("REPLY (ON|OFF|SKIP)", "Turn replies off and on."),
-    ("SETINFO <option> <value>", "Note LIB-NAME or LIB-VER."),
+    ("SETINFO <option> <value>", "Set LIB-NAME or LIB-VER."),
     ("SETNAME <name>", "Name this connection."),
     (
         "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
-        "Be told when keys change that this connection has read.",
+        "Receive a message when keys change that this connection has read.",
     ),
-    ("TRACKINGINFO", "Tell how this connection tracks keys."),
-    ("UNBLOCK <id> [TIMEOUT|ERROR]", "End the waiting of a connection."),
+    ("TRACKINGINFO", "Describe the tracking of this connection."),
+    ("UNBLOCK <id> [TIMEOUT|ERROR]", "Unblock a connection."),
     ("UNPAUSE", "End a pause."),
 ];
 
@@ -96,25 +96,25 @@ pub const COMMAND: Lines = &[
     ("COUNT", "Count the commands."),
     ("DOCS [<name> ...]", "Document commands."),
     ("GETKEYS <command>", "Find the keys in a command."),
-    ("GETKEYSANDFLAGS <command>", "Find the keys in a command, and what it does with them."),
+    ("GETKEYSANDFLAGS <command>", "Find the keys in a command, and its access to them."),
     ("INFO [<name> ...]", "Describe commands."),
     ("LIST [FILTERBY (MODULE <name>|ACLCAT <category>|PATTERN <pattern>)]", "List the names of commands."),
 ];
 
 pub const CONFIG: Lines = &[
     ("GET <pattern> [...]", "Return settings."),
-    ("RESETSTAT", "Set the counters of INFO to zero."),
+    ("RESETSTAT", "Reset the counters of INFO."),
     ("REWRITE", "Write the settings to the configuration file."),
     ("SET <directive> <value> [...]", "Change settings."),
 ];
 
 pub const LATENCY: Lines = &[
-    ("DOCTOR", "Report what took long, and what can be done."),
+    ("DOCTOR", "Report latencies with advice."),
     ("GRAPH <event>", "Draw the samples of an event."),
-    ("HISTOGRAM [<command> ...]", "Tell how many calls took how long."),
+    ("HISTOGRAM [<command> ...]", "Return the latency distribution."),
     ("HISTORY <event>", "Return the samples of an event."),
     ("LATEST", "Return the latest sample of each event."),
-    ("RESET [<event> ...]", "Forget the samples of events, or of all."),
+    ("RESET [<event> ...]", "Clear the samples of events, or of all."),
 ];
 
 pub const SLOWLOG: Lines = &[
@@ -128,16 +128,16 @@ pub const SLOWLOG: Lines = &[
 
 pub const MEMORY: Lines = &[
     ("DOCTOR", "Report memory problems."),
-    ("MALLOC-STATS", "Tell the figures of the allocator."),
-    ("PURGE", "Give memory that is not in use back to the system."),
-    ("STATS", "Tell where memory goes."),
+    ("MALLOC-STATS", "Return the allocator's statistics."),
+    ("PURGE", "Return unused memory to the system."),
+    ("STATS", "Describe the use of memory."),
     ("USAGE <key> [SAMPLES <count>]", "Estimate the memory of a key."),
 ];
 
 pub const MODULE: Lines = &[("LIST", "List the modules: there are none.")];
 
 pub const SCRIPT: Lines = &[
-    ("EXISTS <sha1> [<sha1> ...]", "Tell which scripts are known: none."),
+    ("EXISTS <sha1> [<sha1> ...]", "Check which scripts exist: none."),
     ("FLUSH [ASYNC|SYNC]", "Remove all scripts: there are none."),
 ];
 
@@ -153,12 +153,12 @@ pub const DEBUG: Lines = &[
     ("HTSTATS <dbid> [full]", "Describe the tables of a database."),
     ("LOADAOF", "Drop memory and rebuild it from disk."),
     ("LOG <message>", "Write a message to the log."),
-    ("OBJECT <key>", "Describe how a value is kept."),
-    ("PAUSE-CRON (0|1)", "Stop what is done by the clock, and go on with it."),
-    ("POPULATE <count> [<prefix>] [<size>]", "Make string keys."),
+    ("OBJECT <key>", "Describe the representation of a value."),
+    ("PAUSE-CRON (0|1)", "Stop scheduled work, or resume it."),
+    ("POPULATE <count> [<prefix>] [<size>]", "Create string keys."),
     ("PROTOCOL <type>", "Reply with a sample of the type."),
     ("RELOAD", "Drop memory and rebuild it from disk."),
     ("SET-ACTIVE-EXPIRE (0|1)", "Turn active expiry off and on."),
-    ("SLEEP <seconds>", "Block the server for a while."),
+    ("SLEEP <seconds>", "Block the server for a time."),
     ("STRINGMATCH-LEN <len> <pattern>", "Match a long string against a pattern."),
 ];

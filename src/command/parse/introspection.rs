@@ -20,12 +20,12 @@ pub fn count(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     command(CommandQuery::Count)
 }
 
-/// COMMAND INFO; no name: all.
+/// COMMAND INFO; without names: all commands.
 pub fn info(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     command(CommandQuery::Info { names: list_from(args, 2) })
 }
 
-/// COMMAND DOCS; no name: all.
+/// COMMAND DOCS; without names: all commands.
 pub fn docs(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     command(CommandQuery::Docs { names: list_from(args, 2) })
 }

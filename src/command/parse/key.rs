@@ -18,7 +18,7 @@ const NX_AND_OTHERS: ReplyError =
 const GT_AND_LT: ReplyError = ReplyError::new("ERR GT and LT options at the same time are not compatible");
 const SAME_OBJECT: ReplyError = ReplyError::new("ERR source and destination objects are the same");
 
-/// SCAN without COUNT.
+/// Default COUNT of SCAN.
 const SCAN_COUNT_DEFAULT: u64 = 10;
 
 fn write(write: KeyWrite<'_>) -> Result<Command<'_>, ReplyError> {
@@ -69,7 +69,7 @@ pub fn pexpire_at(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     expire_with(args, "pexpireat", 1, Deadline::AtMs)
 }
 
-/// Redis `expireGenericCommand`: the options first, then the time.
+/// Redis `expireGenericCommand`: parses the options first, then the time.
 fn expire_with<'a>(
     args: Args<'a>,
     name: &str,
@@ -99,7 +99,7 @@ fn expire_with<'a>(
     write(KeyWrite::Expire { key: at(args, 1), at: deadline, condition })
 }
 
-/// Whether a relative time can be added to the clock.
+/// Whether adding a relative time to the clock cannot overflow.
 pub fn is_representable(deadline: Deadline) -> bool {
     match deadline {
         Deadline::InMs(ms) => ms <= i64::MAX - CLOCK_MS_MAX,
@@ -146,7 +146,7 @@ pub fn rename_if_absent(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     write(KeyWrite::Rename { from: at(args, 1), to: at(args, 2), only_if_absent: true })
 }
 
-/// COPY (Redis `copyCommand`). How many databases there are is the server's knowledge.
+/// COPY (Redis `copyCommand`). The server knows the number of databases.
 pub fn copy(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let (from, to) = (at(args, 1), at(args, 2));
     let mut cursor = Cursor::new(args, 3);
@@ -168,20 +168,20 @@ pub fn copy(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     write(KeyWrite::Copy { from, to, database, replace })
 }
 
-/// MOVE. How many databases there are is the server's knowledge, and which one is selected the session's.
+/// MOVE. The server knows the number of databases, the session the selected one.
 pub fn move_key(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let index = integer_between(at(args, 2), i64::from(i32::MIN), i64::from(i32::MAX))?;
     let database = u32::try_from(index).map_err(|_| ReplyError::DATABASE_OUT_OF_RANGE)?;
     write(KeyWrite::Move { key: at(args, 1), database })
 }
 
-/// DUMP; the server says which version of RDB is allowed.
+/// DUMP; the server fills in the RDB version.
 pub fn dump(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     query(KeyQuery::Dump { key: at(args, 1), rdb_version: 0 })
 }
 
-/// RESTORE (Redis `restoreCommand`): options, then the name, then the time, then the payload, which the server looks
-/// through. IDLETIME and FREQ are for eviction, of which there is none.
+/// RESTORE (Redis `restoreCommand`): options, the name, the time, then the payload, which the server checks.
+/// IDLETIME and FREQ serve eviction, which does not exist here.
 pub fn restore(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let key = at(args, 1);
     let mut cursor = Cursor::new(args, 4);
@@ -224,7 +224,7 @@ fn refused_restore(key: &[u8], replace: bool, error: ReplyError) -> Result<Comma
     Ok(Command::Data(Data::Query(Query::Refused(Refusal { key, look: Look::Vacant, error }))))
 }
 
-/// RANDOMKEY; the server puts the chance in.
+/// RANDOMKEY; the server fills in the random number.
 pub fn random(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     query(KeyQuery::Random { chance: 0 })
 }

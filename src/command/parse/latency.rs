@@ -8,7 +8,7 @@ use crate::command::value::server::{LatencyCommand, ServerCommand, SlowLogComman
 use crate::model::args::Args;
 use crate::model::reply::ReplyError;
 
-/// What SLOWLOG GET answers with when no number is given.
+/// Default number of SLOWLOG GET entries.
 const SLOWLOG_GET_DEFAULT: u64 = 10;
 
 fn server(command: ServerCommand<'_>) -> Result<Command<'_>, ReplyError> {

@@ -1,9 +1,9 @@
-//! Parsers: from the arguments of a request to a typed value, one function for each row of the table.
+//! The parsers: one function per table row turns the arguments of a request into a typed value.
 //!
-//! A parser is called with as many arguments as its row's arity allows. Errors have Redis's texts, and where several
-//! things are wrong the one that Redis finds first (7.2 to 8.0, the function named at each parser). Where Redis looks
-//! a key up before it reads an argument, the refusal goes to the machine as a value, which looks first
-//! (`command::value::refusal`).
+//! The row's arity holds before a parser is called. Errors have Redis's texts; if several things are wrong,
+//! the error is the one that Redis finds first (7.2 to 8.0, the function named at each parser). Where Redis
+//! looks up a key before it parses an argument, the refusal becomes a value, and the machine looks up the key
+//! first (`command::value::refusal`).
 
 pub mod acl;
 pub mod client;
@@ -28,12 +28,12 @@ mod tests {
     use crate::command::value::{Command, Data, Query};
     use crate::model::args::OwnedArgs;
 
-    /// The refusal of a request that is written as words; `None` if it parses.
+    /// The refusal of a request in the form of words; `None` if it parses.
     fn refusal(request: &str) -> Option<String> {
         let args: OwnedArgs = request.split(' ').map(str::as_bytes).collect();
         let args = args.as_args();
         let error = match lookup::find(args).and_then(|row| (row.parse)(args)) {
-            // Refused once the machine has looked at the key.
+            // Refused after the machine has looked up the key.
             Ok(Command::Data(Data::Query(Query::Refused(refusal)))) => refusal.error,
             Ok(_) => return None,
             Err(error) => error,
@@ -45,7 +45,7 @@ mod tests {
     const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
     const SYNTAX: &str = "ERR syntax error";
 
-    /// Recorded from Redis 8.0.6, as far as no state is needed to decide.
+    /// Recorded from Redis 8.0.6, as far as the refusal does not depend on state.
     #[test]
     fn refusals_are_those_of_redis() {
         let cases = [
@@ -187,7 +187,7 @@ mod tests {
         }
     }
 
-    /// Recorded too: what looks wrong but is not refused before state is looked at.
+    /// Also recorded: requests that look wrong but are not refused before state is consulted.
     #[test]
     fn what_redis_accepts_is_accepted() {
         let cases = [

@@ -1,4 +1,4 @@
-//! Numbers, ids and times as arguments.
+//! Numbers, ids and times in arguments.
 
 use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
@@ -9,11 +9,11 @@ const TIMEOUT_OUT_OF_RANGE: ReplyError = ReplyError::new("ERR timeout is out of 
 const INVALID_START: ReplyError = ReplyError::new("ERR invalid start ID for the interval");
 const INVALID_END: ReplyError = ReplyError::new("ERR invalid end ID for the interval");
 
-/// Redis refuses relative times that overflow when the clock is added. The parser has no clock, so it keeps the clock
-/// below the year 2109 and refuses what would overflow then.
+/// Redis refuses relative times that overflow when added to the clock. The parser has no clock, so it assumes
+/// a clock before the year 2109 and refuses what would overflow then.
 pub const CLOCK_MS_MAX: i64 = 1 << 42;
 
-/// A signed integer in its one canonical form: no `+`, no leading zeros, no `-0` (Redis `string2ll`).
+/// Parses a signed integer in canonical form: no `+`, no leading zeros, no `-0` (Redis `string2ll`).
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -35,12 +35,12 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
 }
 
-/// Redis `getLongLongFromObjectOrReply` without a text of its own.
+/// Redis `getLongLongFromObjectOrReply` with its default text.
 pub fn integer(text: &[u8]) -> Result<i64, ReplyError> {
     parse_i64(text).ok_or(ReplyError::NOT_AN_INTEGER)
 }
 
-/// Redis `getRangeLongFromObjectOrReply` without a text of its own.
+/// Redis `getRangeLongFromObjectOrReply` with its default text.
 pub fn integer_between(text: &[u8], min: i64, max: i64) -> Result<i64, ReplyError> {
     let value = integer(text)?;
     if (min..=max).contains(&value) {
@@ -52,22 +52,22 @@ pub fn integer_between(text: &[u8], min: i64, max: i64) -> Result<i64, ReplyErro
     Err(ReplyError::owned(format!("ERR value is out of range, value must between {min} and {max}")))
 }
 
-/// A number of things: 0 for a negative one.
+/// A count; a negative one is 0.
 pub fn at_least_zero(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
-/// A signed integer that is at least 1.
+/// A signed integer of at least 1.
 pub fn positive(text: &[u8]) -> Option<u64> {
     parse_i64(text).filter(|value| *value > 0).map(at_least_zero)
 }
 
-/// `numids`: how many arguments follow. At least one.
+/// `numids`: the number of ids that follow. At least one.
 pub fn counted(text: &[u8]) -> Option<usize> {
     positive(text).and_then(|count| usize::try_from(count).ok())
 }
 
-/// COUNT of a read: `None`, all, if it is not positive.
+/// COUNT of a read; zero and negative counts are `None`, which means all.
 pub fn read_count(text: &[u8]) -> Result<Option<u64>, ReplyError> {
     Ok(u64::try_from(integer(text)?).ok().filter(|&count| count > 0))
 }
@@ -81,12 +81,12 @@ pub fn timeout_ms(text: &[u8]) -> Result<u64, ReplyError> {
     u64::try_from(value).map_err(|_| TIMEOUT_NEGATIVE)
 }
 
-/// An id that is given in full, or without its sequence number, which is 0 then (Redis `streamParseStrictIDOrReply`).
+/// An id in full, or without its sequence number, which is then 0 (Redis `streamParseStrictIDOrReply`).
 pub fn entry_id(text: &[u8]) -> Result<EntryId, ReplyError> {
     EntryId::parse(text, 0).ok_or(ReplyError::INVALID_STREAM_ID)
 }
 
-/// Ids of all arguments.
+/// Parses all arguments as ids.
 pub fn entry_ids<'a>(args: impl ExactSizeIterator<Item = &'a [u8]>) -> Result<Vec<EntryId>, ReplyError> {
     let mut ids = Vec::with_capacity(args.len());
     for arg in args {
@@ -106,7 +106,7 @@ fn interval_bound(text: &[u8], seq_when_absent: u64) -> Result<(EntryId, bool), 
     }
 }
 
-/// The first id of an interval, made inclusive.
+/// The first id of an interval as an inclusive bound.
 pub fn interval_start(text: &[u8]) -> Result<EntryId, ReplyError> {
     match interval_bound(text, 0)? {
         (id, true) => id.next().ok_or(INVALID_START),
@@ -114,7 +114,7 @@ pub fn interval_start(text: &[u8]) -> Result<EntryId, ReplyError> {
     }
 }
 
-/// The last id of an interval, made inclusive.
+/// The last id of an interval as an inclusive bound.
 pub fn interval_end(text: &[u8]) -> Result<EntryId, ReplyError> {
     match interval_bound(text, u64::MAX)? {
         (id, true) => id.previous().ok_or(INVALID_END),

@@ -16,7 +16,7 @@ pub fn subscribe(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     pubsub(PubSubCommand::Subscribe { channels: list(args, 1) })
 }
 
-/// UNSUBSCRIBE; no channel: all.
+/// UNSUBSCRIBE; without channels: all.
 pub fn unsubscribe(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     pubsub(PubSubCommand::Unsubscribe { channels: list(args, 1) })
 }
@@ -26,7 +26,7 @@ pub fn pattern_subscribe(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     pubsub(PubSubCommand::PatternSubscribe { patterns: list(args, 1) })
 }
 
-/// PUNSUBSCRIBE; no pattern: all.
+/// PUNSUBSCRIBE; without patterns: all.
 pub fn pattern_unsubscribe(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     pubsub(PubSubCommand::PatternUnsubscribe { patterns: list(args, 1) })
 }
@@ -36,7 +36,7 @@ pub fn shard_subscribe(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     pubsub(PubSubCommand::ShardSubscribe { channels: list(args, 1) })
 }
 
-/// SUNSUBSCRIBE; no channel: all.
+/// SUNSUBSCRIBE; without channels: all.
 pub fn shard_unsubscribe(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     pubsub(PubSubCommand::ShardUnsubscribe { channels: list(args, 1) })
 }

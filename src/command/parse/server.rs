@@ -1,4 +1,4 @@
-//! CONFIG, INFO, FLUSHALL, SHUTDOWN, WAIT and their like; fixed answers for what this server does not have.
+//! CONFIG, INFO, FLUSHALL, SHUTDOWN, WAIT and similar commands; fixed replies for absent features.
 
 use crate::command::parse::cursor::{Cursor, at, is, list, subcommand_syntax};
 use crate::command::parse::help;
@@ -74,7 +74,7 @@ pub fn flush_db(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Ok(Command::Data(Data::Write(Write::Key(KeyWrite::FlushDatabase))))
 }
 
-/// SWAPDB. How many databases there are is the server's knowledge.
+/// SWAPDB. The server knows the number of databases.
 pub fn swap_db(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let index = |at: &[u8], text: &'static str| {
         let index = integer_between(at, i64::from(i32::MIN), i64::from(i32::MAX));
@@ -90,7 +90,7 @@ pub fn swap_db(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     }
 }
 
-/// SYNC or ASYNC or nothing: memory is given back as it comes (Redis `getFlushCommandFlags`).
+/// SYNC, ASYNC or nothing; all free memory in the same way (Redis `getFlushCommandFlags`).
 fn check_flush_mode(args: Args<'_>) -> Result<(), ReplyError> {
     match (args.len(), args.get(0)) {
         (0, _) => Ok(()),
@@ -99,7 +99,7 @@ fn check_flush_mode(args: Args<'_>) -> Result<(), ReplyError> {
     }
 }
 
-/// SHUTDOWN. Everything is on disk at all times, so SAVE and NOSAVE are the same.
+/// SHUTDOWN. Acknowledged writes are on disk at all times, so SAVE and NOSAVE are equal.
 pub fn shutdown(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let [mut save, mut no_save, mut now, mut force, mut abort] = [false; 5];
     for arg in args.from(1).iter() {
@@ -163,7 +163,7 @@ pub fn wait_aof(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
 
 /// MEMORY USAGE
 pub fn memory_usage(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
-    /// What is looked at when no number is given (Redis `OBJ_COMPUTE_SIZE_DEF_SAMPLES`).
+    /// Default number of samples (Redis `OBJ_COMPUTE_SIZE_DEF_SAMPLES`).
     const SAMPLES_DEFAULT: usize = 5;
     let mut cursor = Cursor::new(args, 3);
     let mut samples = SAMPLES_DEFAULT;
@@ -205,7 +205,7 @@ pub fn lolwut(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     const ROWS_DEFAULT: u64 = 8;
     let mut cursor = Cursor::new(args, 1);
     if let Some(version) = cursor.take_option("VERSION") {
-        // There is one picture for all versions.
+        // All versions have the same picture.
         integer(version)?;
     }
     let mut size = |default: u64, max: u64| match cursor.take() {
@@ -255,7 +255,7 @@ pub fn function_flush(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     }
 }
 
-/// FUNCTION LIST; the options are not looked at, for nothing could match.
+/// FUNCTION LIST; the options are ignored, because nothing could match.
 pub fn function_list(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let (mut with_code, mut name) = (false, None);
     let mut words = args.from(2).iter();
@@ -287,7 +287,7 @@ pub fn function_help(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     fixed(help::reply("FUNCTION", help::FUNCTION))
 }
 
-/// CLUSTER, READONLY, READWRITE, ASKING, as a Redis answers that is in no cluster.
+/// CLUSTER, READONLY, READWRITE, ASKING: the replies of a Redis outside a cluster.
 pub fn no_cluster(_: Args<'_>) -> Result<Command<'_>, ReplyError> {
     Err(NO_CLUSTER)
 }

@@ -66,7 +66,7 @@ pub fn refused<'a>(key: &'a [u8], look: Look<'a>, error: ReplyError) -> Result<C
     Ok(Command::Data(Data::Query(Query::Refused(Refusal { key, look, error }))))
 }
 
-/// The options that XADD and XTRIM share, as they come in (Redis `streamParseAddOrTrimArgsOrReply`).
+/// The options shared by XADD and XTRIM while they are parsed (Redis `streamParseAddOrTrimArgsOrReply`).
 #[derive(Default)]
 struct TrimOptions {
     until: Option<TrimUntil>,
@@ -76,7 +76,7 @@ struct TrimOptions {
 }
 
 impl TrimOptions {
-    /// Takes one option if the cursor stands before one.
+    /// Takes one option if the cursor is before one.
     fn take(&mut self, cursor: &mut Cursor<'_>) -> Result<bool, ReplyError> {
         let by_length = cursor.peek().is_some_and(|arg| is(arg, "MAXLEN"));
         if (by_length || cursor.peek().is_some_and(|arg| is(arg, "MINID"))) && cursor.left() >= 2 {
@@ -112,7 +112,7 @@ impl TrimOptions {
     }
 
     fn finish(self, strategy_needed: bool) -> Result<Option<Trim>, ReplyError> {
-        // A limit of 0 counts as none in this check of Redis's, but not in the one below.
+        // Redis treats a limit of 0 as absent in this check, but not in the one below.
         if self.until.is_none() && self.limit.is_some_and(|limit| limit > 0) {
             return Err(LIMIT_WITHOUT_STRATEGY);
         }
@@ -152,14 +152,14 @@ fn new_id(text: &[u8]) -> Result<NewId, ReplyError> {
     }
 }
 
-/// IDMP and IDMPAUTO before the entry is known.
+/// IDMP or IDMPAUTO before the entry is known.
 enum IdempotencyOption<'a> {
     Given(Idempotency<'a>),
     OfContent { producer: &'a [u8] },
 }
 
-/// Takes one of the two if the cursor stands before it, with what must follow; else it is taken for the id, which it is
-/// not.
+/// Takes IDMP or IDMPAUTO with its arguments if the cursor is before one; otherwise the argument is parsed as
+/// the id, and fails.
 fn take_idempotency<'a>(cursor: &mut Cursor<'a>) -> Result<Option<IdempotencyOption<'a>>, ReplyError> {
     if cursor.left() >= 3 && cursor.take_word("IDMP") {
         let (Some(producer), Some(id)) = (cursor.take(), cursor.take()) else {
@@ -186,13 +186,13 @@ pub fn add(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let mut idempotency = None;
     let mut id = None;
     while let Some(arg) = cursor.peek() {
-        // The common case first: no option is looked for in `XADD key * …`.
+        // Fast path: `XADD key * …` has no options.
         if arg == b"*" {
             cursor.take();
             id = Some(NewId::Auto);
             break;
         }
-        // An id begins with a digit, an option never does.
+        // An id begins with a digit, an option does not.
         if !arg.first().is_some_and(u8::is_ascii_digit) {
             if options.take(&mut cursor)? {
                 continue;
@@ -262,7 +262,8 @@ pub fn delete_each(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     write(StreamWrite::DeleteEach { key: at(args, 1), references, ids })
 }
 
-/// What follows the key of XDELEX and the group of XACKDEL: a policy, if any, and `IDS numids id …`, in any order.
+/// The arguments after the key of XDELEX or the group of XACKDEL: an optional policy and `IDS numids id …`,
+/// in any order.
 pub fn references_and_ids(args: Args<'_>, first: usize) -> Result<(References, Vec<EntryId>), ReplyError> {
     let mut cursor = Cursor::new(args, first);
     let mut references = None;
@@ -285,8 +286,8 @@ pub fn references_and_ids(args: Args<'_>, first: usize) -> Result<(References, V
     Ok((references.unwrap_or_default(), entry_ids(ids.iter())?))
 }
 
-/// XSETID (Redis `xsetidCommand`). Each of the two options may stand alone; a maximal deleted id that is not given
-/// stays, which `0-0` stands for.
+/// XSETID (Redis `xsetidCommand`). Each of the two options may stand alone; without MAXDELETEDID, `0-0`
+/// stands for "unchanged".
 pub fn set_id(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     let last_id = entry_id(at(args, 2))?;
     let mut cursor = Cursor::new(args, 3);
@@ -341,7 +342,7 @@ pub fn configure(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     write(StreamWrite::Configure { key: at(args, 1), duration_s, ids })
 }
 
-/// From 1 to `max`, or the text.
+/// A number from 1 to `max`, or the error text.
 fn limit(text: &[u8], (refusal, max): (&'static str, u32)) -> Result<u32, ReplyError> {
     let value = u32::try_from(integer(text)?).ok().filter(|value| (1..=max).contains(value));
     value.ok_or(ReplyError::new(refusal))
@@ -432,7 +433,7 @@ pub fn read(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     })
 }
 
-/// Takes COUNT, MAXCOUNT or MAXSIZE of XREAD and XREADGROUP if the cursor stands before one.
+/// Takes COUNT, MAXCOUNT or MAXSIZE of XREAD and XREADGROUP if the cursor is before one.
 pub fn take_limit(cursor: &mut Cursor<'_>, limits: &mut ReadLimits) -> Result<bool, ReplyError> {
     if let Some(text) = cursor.take_option("COUNT") {
         limits.count = read_count(text)?;
@@ -447,7 +448,7 @@ pub fn take_limit(cursor: &mut Cursor<'_>, limits: &mut ReadLimits) -> Result<bo
     Ok(true)
 }
 
-/// Once all of them are known.
+/// Checks the limits once all are parsed.
 pub fn check_limits(limits: &ReadLimits) -> Result<(), ReplyError> {
     match (limits.count, limits.max_count) {
         (Some(count), Some(max)) if max < count => Err(MAXCOUNT_BELOW_COUNT),
@@ -455,7 +456,7 @@ pub fn check_limits(limits: &ReadLimits) -> Result<(), ReplyError> {
     }
 }
 
-/// Keys and ids after STREAMS: as many of each, or `None`.
+/// Keys and ids after STREAMS; `None` if their numbers differ.
 pub fn halves(args: Args<'_>) -> Option<(Args<'_>, Args<'_>)> {
     let half = args.len() / 2;
     args.len().is_multiple_of(2).then(|| (args.first(half), args.from(half)))

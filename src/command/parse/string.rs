@@ -1,4 +1,4 @@
-//! GET, SET, INCR and their like.
+//! GET, SET, INCR and similar commands.
 
 use crate::command::parse::cursor::{Cursor, at, list};
 use crate::command::parse::key::{invalid_expire_time, is_representable};
@@ -37,8 +37,8 @@ pub fn length(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
     query(StringQuery::Length { key: at(args, 1) })
 }
 
-/// EX, PX, EXAT, PXAT, KEEPTTL and PERSIST as they come in: the last of one kind counts, two kinds are refused
-/// (Redis `parseExtendedStringArgumentsOrReply`).
+/// EX, PX, EXAT, PXAT, KEEPTTL and PERSIST while they are parsed: the last of one kind wins, two kinds are
+/// refused (Redis `parseExtendedStringArgumentsOrReply`).
 #[derive(Default)]
 struct ExpiryOption<'a> {
     kind: Option<ExpiryKind>,
@@ -56,7 +56,7 @@ enum ExpiryKind {
 }
 
 impl<'a> ExpiryOption<'a> {
-    /// Takes one option if the cursor stands before one that may stand there.
+    /// Takes one option if the cursor is before a permitted one.
     fn take(&mut self, cursor: &mut Cursor<'a>, keyword: (&str, ExpiryKind)) -> Result<bool, ReplyError> {
         let (word, kind) = keyword;
         let text = match kind {
@@ -84,7 +84,7 @@ impl<'a> ExpiryOption<'a> {
         Ok(false)
     }
 
-    /// `None` if no option was given.
+    /// `None` without options.
     fn finish(self, name: &str) -> Result<Option<Expiry>, ReplyError> {
         let Some(kind) = self.kind else { return Ok(None) };
         let expiry = match kind {

@@ -1,5 +1,5 @@
-//! What this server does not have, with fixed answers: modules, scripts, functions, a cluster. Facts as of Redis 8
-//! (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! Features that this server lacks, with fixed replies: modules, scripts, functions, a cluster. Facts as of
+//! Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::server;
 use crate::command::spec::Flag::{Admin, AllowBusy, Fast, Loading, NoScript, Stale, Write};
@@ -14,7 +14,7 @@ pub const ROWS: &[Row] = &[
         name: "module",
         since: "4.0.0",
         arity: -2,
-        summary: "Looks at modules, of which there are none.",
+        summary: "Inspects modules: there are none.",
         complexity: "Depends on the sub-command",
         ..SERVER
     },
@@ -45,7 +45,7 @@ pub const ROWS: &[Row] = &[
         name: "script",
         since: "2.6.0",
         arity: -2,
-        summary: "Looks at scripts, of which there are none.",
+        summary: "Inspects scripts: there are none.",
         complexity: "Depends on the sub-command",
         ..SCRIPTING
     },
@@ -76,7 +76,7 @@ pub const ROWS: &[Row] = &[
         flags: Flags::of(&[NoScript]),
         acl: &[Category::Scripting],
         arguments: &[Argument::string("sha1").multiple()],
-        summary: "Tells which scripts are known: none.",
+        summary: "Checks which scripts exist: none.",
         complexity: "O(1) for each script",
         tips: &["request_policy:all_shards", "response_policy:agg_logical_and"],
         parse: server::script_exists,
@@ -98,7 +98,7 @@ pub const ROWS: &[Row] = &[
         name: "function",
         since: "7.0.0",
         arity: -2,
-        summary: "Looks at functions, of which there are none.",
+        summary: "Inspects functions: there are none.",
         complexity: "Depends on the sub-command",
         ..SCRIPTING
     },
@@ -166,7 +166,7 @@ pub const ROWS: &[Row] = &[
         name: "cluster",
         since: "3.0.0",
         arity: -2,
-        summary: "Looks at and manages the cluster.",
+        summary: "Inspects and manages the cluster.",
         complexity: "O(1)",
         parse: server::no_cluster,
         ..CLUSTER
@@ -188,7 +188,7 @@ pub const ROWS: &[Row] = &[
         arity: 1,
         flags: Flags::of(&[Loading, Stale, Fast]),
         acl: &[Category::Connection],
-        summary: "Takes READONLY back.",
+        summary: "Ends READONLY.",
         complexity: "O(1)",
         parse: server::no_cluster,
         ..CLUSTER

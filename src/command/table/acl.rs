@@ -11,7 +11,7 @@ pub const ROWS: &[Row] = &[
         name: "acl",
         since: "6.0.0",
         arity: -2,
-        summary: "Decides who may do what.",
+        summary: "Manages users and their permissions.",
         complexity: "Depends on the sub-command",
         ..SERVER
     },
@@ -51,7 +51,7 @@ pub const ROWS: &[Row] = &[
             Argument::string("command"),
             Argument::string("arg").optional().multiple(),
         ],
-        summary: "Tells whether a user may send a request, without executing it.",
+        summary: "Checks whether a user may send a request, without executing it.",
         complexity: "O(1)",
         parse: acl::dry_run,
         ..SERVER
@@ -63,7 +63,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[NoScript, Loading, Stale]),
         arguments: &[Argument::integer("bits").optional()],
-        summary: "Makes a password by chance.",
+        summary: "Generates a random password.",
         complexity: "O(1)",
         parse: acl::generate_password,
         ..SERVER
@@ -86,7 +86,7 @@ pub const ROWS: &[Row] = &[
         since: "6.0.0",
         arity: 2,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
-        summary: "Describes all users as the file of users has them.",
+        summary: "Describes all users in the format of the users file.",
         complexity: "O(N) in the users",
         parse: acl::list_users,
         ..SERVER
@@ -97,7 +97,7 @@ pub const ROWS: &[Row] = &[
         since: "6.0.0",
         arity: 2,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
-        summary: "Reads the users from the file of users.",
+        summary: "Reads the users from the users file.",
         complexity: "O(N) in the users",
         parse: acl::load,
         ..SERVER
@@ -113,7 +113,7 @@ pub const ROWS: &[Row] = &[
             &[Argument::integer("count"), Argument::word("reset", "RESET")],
         )
         .optional()],
-        summary: "Lists what was denied lately, or forgets it.",
+        summary: "Lists recent denials, or clears them.",
         complexity: "O(N) in the entries shown",
         parse: acl::log,
         ..SERVER
@@ -124,7 +124,7 @@ pub const ROWS: &[Row] = &[
         since: "6.0.0",
         arity: 2,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
-        summary: "Writes the users into the file of users.",
+        summary: "Writes the users to the users file.",
         complexity: "O(N) in the users",
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         parse: acl::save,
@@ -137,7 +137,7 @@ pub const ROWS: &[Row] = &[
         arity: -3,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
         arguments: &[Argument::string("username"), Argument::string("rule").optional().multiple()],
-        summary: "Makes a user, or changes its rules.",
+        summary: "Creates a user, or changes its rules.",
         complexity: "O(N) in the rules, and O(N) in the connections",
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         parse: acl::set_user,

@@ -1,4 +1,4 @@
-//! The connection itself, and CLIENT. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! The connection, and CLIENT. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::{client, connection};
 use crate::command::spec::Flag::{
@@ -26,7 +26,7 @@ pub const ROWS: &[Row] = &[
             ],
         )
         .optional()],
-        summary: "Chooses the protocol version, and authenticates and names the connection if asked to.",
+        summary: "Selects the protocol version; optionally authenticates and names the connection.",
         complexity: "O(1)",
         parse: connection::hello,
         ..CONNECTION
@@ -50,7 +50,7 @@ pub const ROWS: &[Row] = &[
         flags: Flags::of(&[Fast, WhileSubscribed]),
         acl: &[Category::Connection],
         arguments: &[Argument::string("message").optional()],
-        summary: "Answers, to show that the server is there.",
+        summary: "Replies, to show that the server is alive.",
         complexity: "O(1)",
         tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
         parse: connection::ping,
@@ -116,7 +116,7 @@ pub const ROWS: &[Row] = &[
             WhileSubscribed,
         ]),
         acl: &[Category::Connection],
-        summary: "Brings the connection back to how it began.",
+        summary: "Resets the connection to its initial state.",
         complexity: "O(1)",
         parse: connection::reset,
         ..CONNECTION
@@ -125,7 +125,7 @@ pub const ROWS: &[Row] = &[
         name: "client",
         since: "2.4.0",
         arity: -2,
-        summary: "Looks at and manages connections.",
+        summary: "Inspects and manages connections.",
         complexity: "Depends on the sub-command",
         ..CONNECTION
     },
@@ -219,7 +219,7 @@ pub const ROWS: &[Row] = &[
             "attr",
             &[Argument::string("libname").token("LIB-NAME"), Argument::string("libver").token("LIB-VER")],
         )],
-        summary: "Notes name or version of the client's library.",
+        summary: "Sets the name or version of the client's library.",
         complexity: "O(1)",
         tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
         parse: client::set_info,
@@ -304,7 +304,7 @@ pub const ROWS: &[Row] = &[
             )
             .optional(),
         ],
-        summary: "Ends the waiting of another connection.",
+        summary: "Unblocks another connection.",
         complexity: "O(1)",
         parse: client::unblock,
         ..CONNECTION
@@ -336,7 +336,7 @@ pub const ROWS: &[Row] = &[
             "enabled",
             &[Argument::word("on", "ON"), Argument::word("off", "OFF")],
         )],
-        summary: "Lets reads of the connection not count as use of keys.",
+        summary: "Stops the connection's reads from counting as use of keys.",
         complexity: "O(1)",
         parse: client::no_touch,
         ..CONNECTION
@@ -354,7 +354,7 @@ pub const ROWS: &[Row] = &[
                 .since("6.2.0")
                 .optional(),
         ],
-        summary: "Holds back the commands of all clients for a while.",
+        summary: "Suspends the commands of all clients for a time.",
         complexity: "O(1)",
         parse: client::pause,
         ..CONNECTION
@@ -378,7 +378,7 @@ pub const ROWS: &[Row] = &[
         arity: 2,
         flags: Flags::of(&[NoScript, Loading, Stale]),
         acl: &[Category::Connection],
-        summary: "Tells where tracking messages of the connection go.",
+        summary: "Returns the connection that receives the tracking messages.",
         complexity: "O(1)",
         parse: client::get_redirection,
         ..CONNECTION
@@ -391,7 +391,7 @@ pub const ROWS: &[Row] = &[
         flags: Flags::of(&[NoScript, Loading, Stale]),
         acl: &[Category::Connection],
         arguments: &[Argument::one_of("mode", &[Argument::word("yes", "YES"), Argument::word("no", "NO")])],
-        summary: "Has the keys of the next command tracked, or not.",
+        summary: "Includes the keys of the next command in tracking, or excludes them.",
         complexity: "O(1)",
         parse: client::caching,
         ..CONNECTION
@@ -412,7 +412,7 @@ pub const ROWS: &[Row] = &[
             Argument::word("optout", "OPTOUT").optional(),
             Argument::word("noloop", "NOLOOP").optional(),
         ],
-        summary: "Tells the connection when keys change that it has read.",
+        summary: "Notifies the connection when keys change that it has read.",
         complexity: "O(1), and O(N) in the prefixes of BCAST at each change",
         parse: client::tracking,
         ..CONNECTION
@@ -424,7 +424,7 @@ pub const ROWS: &[Row] = &[
         arity: 2,
         flags: Flags::of(&[NoScript, Loading, Stale]),
         acl: &[Category::Connection],
-        summary: "Tells how the connection tracks keys.",
+        summary: "Describes the connection's tracking.",
         complexity: "O(1)",
         parse: client::tracking_info,
         ..CONNECTION

@@ -31,7 +31,7 @@ pub const ROWS: &[Row] = &[
             Argument::word("mkstream", "MKSTREAM").optional(),
             Argument::integer("entriesread").token("ENTRIESREAD").optional(),
         ],
-        summary: "Makes a consumer group.",
+        summary: "Creates a consumer group.",
         complexity: "O(1)",
         parse: group::create,
         ..STREAM
@@ -64,7 +64,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Stream],
         keys: &[KeySpec::at(2, &[Rw, Delete])],
         arguments: &[Argument::key("key", 0), Argument::string("group")],
-        summary: "Removes a consumer group with all that is pending in it.",
+        summary: "Removes a consumer group and its pending entries.",
         complexity: "O(N) in the group's pending entries",
         parse: group::destroy,
         ..STREAM
@@ -78,7 +78,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Stream],
         keys: &[KeySpec::at(2, &[Rw, Insert])],
         arguments: &[Argument::key("key", 0), Argument::string("group"), Argument::string("consumer")],
-        summary: "Makes a consumer in a group.",
+        summary: "Creates a consumer in a group.",
         complexity: "O(1)",
         parse: group::create_consumer,
         ..STREAM
@@ -92,7 +92,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Stream],
         keys: &[KeySpec::at(2, &[Rw, Delete])],
         arguments: &[Argument::key("key", 0), Argument::string("group"), Argument::string("consumer")],
-        summary: "Removes a consumer and drops what is pending for it.",
+        summary: "Removes a consumer and its pending entries.",
         complexity: "O(N) in the consumer's pending entries",
         parse: group::delete_consumer,
         ..STREAM
@@ -131,7 +131,7 @@ pub const ROWS: &[Row] = &[
             )
             .token("STREAMS"),
         ],
-        summary: "Delivers entries of several streams to a consumer of a group, waiting for them if asked to.",
+        summary: "Delivers entries of several streams to a consumer of a group, optionally blocking.",
         complexity: "O(N) in the returned entries",
         parse: group::read,
         ..STREAM
@@ -199,7 +199,7 @@ pub const ROWS: &[Row] = &[
             Argument::integer("count").token("RETRYCOUNT").optional(),
             Argument::word("force", "FORCE").optional(),
         ],
-        summary: "Gives pending entries back to their group, for whoever claims next.",
+        summary: "Returns pending entries to their group, for the next consumer that claims.",
         complexity: "O(log N) for each id",
         parse: group::negative_acknowledge,
         ..STREAM
@@ -226,7 +226,7 @@ pub const ROWS: &[Row] = &[
             )
             .optional(),
         ],
-        summary: "Tells which entries were delivered to a group but not acknowledged.",
+        summary: "Describes entries that were delivered to a group but not acknowledged.",
         complexity: "O(N) in the returned entries; the summary O(N) in the consumers",
         tips: &["nondeterministic_output"],
         parse: group::pending,
@@ -252,7 +252,7 @@ pub const ROWS: &[Row] = &[
             Argument::word("justid", "JUSTID").optional(),
             Argument::string("lastid").token("LASTID").optional(),
         ],
-        summary: "Makes a consumer the owner of given pending entries.",
+        summary: "Transfers given pending entries to a consumer.",
         complexity: "O(log N) for each id",
         tips: &["nondeterministic_output"],
         parse: group::claim,
@@ -274,7 +274,7 @@ pub const ROWS: &[Row] = &[
             Argument::integer("count").token("COUNT").optional(),
             Argument::word("justid", "JUSTID").optional(),
         ],
-        summary: "Makes a consumer the owner of pending entries that have been idle for long.",
+        summary: "Transfers pending entries that have been idle for long to a consumer.",
         complexity: "O(1) when COUNT is small",
         tips: &["nondeterministic_output"],
         parse: group::auto_claim,

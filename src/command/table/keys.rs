@@ -1,4 +1,4 @@
-//! Keys whatever they hold. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! Keys of any type. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::key;
 use crate::command::spec::Flag::{DenyOom, Fast, Loading, Readonly, Stale, Write};
@@ -30,7 +30,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::all_from(1, 1, &[Rm, Delete])],
         arguments: &[Argument::key("key", 0).multiple()],
-        summary: "Removes keys; their memory is given back later.",
+        summary: "Removes keys and frees their memory later.",
         complexity: "O(1) for each key",
         tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
         parse: key::delete,
@@ -58,7 +58,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Ro])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Names the type of the value of a key.",
+        summary: "Returns the type of a key's value.",
         complexity: "O(1)",
         parse: key::type_of,
         ..GENERIC
@@ -99,7 +99,7 @@ pub const ROWS: &[Row] = &[
             .since("7.0.0")
             .optional(),
         ],
-        summary: "Lets a key expire after some seconds.",
+        summary: "Sets a key's expiry in seconds.",
         complexity: "O(1)",
         parse: key::expire,
         ..GENERIC
@@ -126,7 +126,7 @@ pub const ROWS: &[Row] = &[
             .since("7.0.0")
             .optional(),
         ],
-        summary: "Lets a key expire after some milliseconds.",
+        summary: "Sets a key's expiry in milliseconds.",
         complexity: "O(1)",
         parse: key::pexpire,
         ..GENERIC
@@ -153,7 +153,7 @@ pub const ROWS: &[Row] = &[
             .since("7.0.0")
             .optional(),
         ],
-        summary: "Lets a key expire at a Unix time in seconds.",
+        summary: "Sets a key's expiry to a Unix time in seconds.",
         complexity: "O(1)",
         parse: key::expire_at,
         ..GENERIC
@@ -180,7 +180,7 @@ pub const ROWS: &[Row] = &[
             .since("7.0.0")
             .optional(),
         ],
-        summary: "Lets a key expire at a Unix time in milliseconds.",
+        summary: "Sets a key's expiry to a Unix time in milliseconds.",
         complexity: "O(1)",
         parse: key::pexpire_at,
         ..GENERIC
@@ -193,7 +193,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Ro, Access])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells the seconds until a key expires.",
+        summary: "Returns the seconds until a key expires.",
         complexity: "O(1)",
         tips: &["nondeterministic_output"],
         parse: key::ttl,
@@ -207,7 +207,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Ro, Access])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells the milliseconds until a key expires.",
+        summary: "Returns the milliseconds until a key expires.",
         complexity: "O(1)",
         tips: &["nondeterministic_output"],
         parse: key::pttl,
@@ -221,7 +221,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Ro, Access])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells the Unix time in seconds at which a key expires.",
+        summary: "Returns the Unix time in seconds at which a key expires.",
         complexity: "O(1)",
         parse: key::expire_time,
         ..GENERIC
@@ -234,7 +234,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Ro, Access])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells the Unix time in milliseconds at which a key expires.",
+        summary: "Returns the Unix time in milliseconds at which a key expires.",
         complexity: "O(1)",
         parse: key::pexpire_time,
         ..GENERIC
@@ -247,7 +247,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Rw, Update])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Lets a key never expire.",
+        summary: "Removes a key's expiry.",
         complexity: "O(1)",
         parse: key::persist,
         ..GENERIC
@@ -260,7 +260,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Rw, Access, Delete]), KeySpec::at(2, &[Ow, Update])],
         arguments: &[Argument::key("key", 0), Argument::key("newkey", 1)],
-        summary: "Gives a key another name, over whatever had it.",
+        summary: "Renames a key and overwrites the destination.",
         complexity: "O(1)",
         parse: key::rename,
         ..GENERIC
@@ -273,7 +273,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Rw, Access, Delete]), KeySpec::at(2, &[Ow, Insert])],
         arguments: &[Argument::key("key", 0), Argument::key("newkey", 1)],
-        summary: "Gives a key another name unless that is taken.",
+        summary: "Renames a key, unless the new name exists.",
         complexity: "O(1)",
         parse: key::rename_if_absent,
         ..GENERIC
@@ -304,7 +304,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Rw, Access, Update])],
         arguments: &[Argument::key("key", 0), Argument::integer("db")],
-        summary: "Moves a key to another database unless its name is taken there.",
+        summary: "Moves a key to another database, unless the key exists there.",
         complexity: "O(1)",
         parse: key::move_key,
         ..GENERIC
@@ -317,7 +317,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(1, &[Ro, Access])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Returns the value of a key in the format of RDB, for RESTORE here or elsewhere.",
+        summary: "Returns the value of a key in RDB format, for RESTORE.",
         complexity: "O(N) in the size of the value",
         tips: &["nondeterministic_output"],
         parse: key::dump,
@@ -339,7 +339,7 @@ pub const ROWS: &[Row] = &[
             Argument::integer("seconds").token("IDLETIME").since("5.0.0").optional(),
             Argument::integer("frequency").token("FREQ").since("5.0.0").optional(),
         ],
-        summary: "Makes a key of what DUMP gave, here or elsewhere.",
+        summary: "Creates a key from a payload of DUMP.",
         complexity: "O(N) in the size of the value",
         parse: key::restore,
         ..GENERIC
@@ -350,7 +350,7 @@ pub const ROWS: &[Row] = &[
         arity: 1,
         flags: Flags::of(&[Readonly]),
         acl: &[Category::Keyspace],
-        summary: "Returns some key of the database.",
+        summary: "Returns a random key of the database.",
         complexity: "O(1)",
         tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
         parse: key::random,
@@ -381,7 +381,7 @@ pub const ROWS: &[Row] = &[
             Argument::integer("count").token("COUNT").optional(),
             Argument::string("type").token("TYPE").since("6.0.0").optional(),
         ],
-        summary: "Walks through the keys of the database in steps.",
+        summary: "Iterates over the keys of the database.",
         complexity: "O(1) for each call; O(N) for a whole iteration",
         tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         parse: key::scan,
@@ -391,7 +391,7 @@ pub const ROWS: &[Row] = &[
         name: "object",
         since: "2.2.3",
         arity: -2,
-        summary: "Looks at how a value is kept.",
+        summary: "Inspects the representation of a value.",
         complexity: "Depends on the sub-command",
         ..GENERIC
     },
@@ -404,7 +404,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(2, &[Ro])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Names the encoding of a value.",
+        summary: "Returns the encoding of a value.",
         complexity: "O(1)",
         tips: &["nondeterministic_output"],
         parse: key::object_encoding,
@@ -419,7 +419,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(2, &[Ro])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells how many references a value has.",
+        summary: "Returns the number of references to a value.",
         complexity: "O(1)",
         tips: &["nondeterministic_output"],
         parse: key::object_refcount,
@@ -434,7 +434,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(2, &[Ro])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells the seconds since a key was used.",
+        summary: "Returns the seconds since a key was used.",
         complexity: "O(1)",
         tips: &["nondeterministic_output"],
         parse: key::object_idletime,
@@ -449,7 +449,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Keyspace],
         keys: &[KeySpec::at(2, &[Ro])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells how often a key is used, where that is counted.",
+        summary: "Returns the access frequency of a key, if it is counted.",
         complexity: "O(1)",
         tips: &["nondeterministic_output"],
         parse: key::object_freq,

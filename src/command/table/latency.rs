@@ -1,5 +1,5 @@
-//! What took long, and what is executed: SLOWLOG, LATENCY, MONITOR. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`);
-//! texts ours.
+//! Slow commands and the live feed: SLOWLOG, LATENCY, MONITOR. Facts as of Redis 8 (`COMMAND INFO`,
+//! `COMMAND DOCS`); texts ours.
 
 use crate::command::parse::latency;
 use crate::command::spec::Flag::{Admin, Loading, NoScript, Stale};
@@ -12,7 +12,7 @@ pub const ROWS: &[Row] = &[
         name: "slowlog",
         since: "2.2.12",
         arity: -2,
-        summary: "Looks at the commands that took long.",
+        summary: "Inspects the slow log.",
         complexity: "Depends on the sub-command",
         ..SERVER
     },
@@ -23,7 +23,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[Admin, Loading, Stale]),
         arguments: &[Argument::integer("count").optional()],
-        summary: "Returns the newest commands that took long.",
+        summary: "Returns the newest entries of the slow log.",
         complexity: "O(N) in the returned commands",
         tips: &["request_policy:all_nodes", "nondeterministic_output"],
         parse: latency::slow_log_get,
@@ -68,7 +68,7 @@ pub const ROWS: &[Row] = &[
         name: "latency",
         since: "2.8.13",
         arity: -2,
-        summary: "Looks at what took long.",
+        summary: "Inspects latencies.",
         complexity: "Depends on the sub-command",
         ..SERVER
     },
@@ -104,7 +104,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
         arguments: &[Argument::string("event").optional().multiple()],
-        summary: "Forgets the samples of events.",
+        summary: "Clears the samples of events.",
         complexity: "O(1)",
         tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
         parse: latency::reset,
@@ -129,7 +129,7 @@ pub const ROWS: &[Row] = &[
         since: "2.8.13",
         arity: 2,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
-        summary: "Reports what took long, and what can be done.",
+        summary: "Reports latencies with advice.",
         complexity: "O(1)",
         tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         parse: latency::doctor,
@@ -142,7 +142,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
         arguments: &[Argument::string("command").optional().multiple()],
-        summary: "Tells how many calls of commands took how long.",
+        summary: "Returns the latency distribution of commands.",
         complexity: "O(N) in the commands",
         tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
         parse: latency::histogram,
@@ -164,7 +164,7 @@ pub const ROWS: &[Row] = &[
         since: "1.0.0",
         arity: 1,
         flags: Flags::of(&[Admin, NoScript, Loading, Stale]),
-        summary: "Tells every command that is executed from here on.",
+        summary: "Streams every command that the server executes.",
         complexity: "O(1)",
         parse: latency::monitor,
         ..SERVER

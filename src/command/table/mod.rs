@@ -1,4 +1,4 @@
-//! The command table: every command that a client can send, once.
+//! The command table: every command of a client, once.
 
 pub mod absent;
 pub mod acl;
@@ -29,7 +29,7 @@ const FAMILIES: [&[Row]; 11] = [
     absent::ROWS,
 ];
 
-/// Rows of the table, sub-commands too.
+/// Number of rows, sub-commands included.
 pub const ROWS: usize = {
     let mut count = 0;
     let mut family = 0;
@@ -40,10 +40,10 @@ pub const ROWS: usize = {
     count
 };
 
-/// All rows; a row's index is its place.
+/// All rows; a row's position is its index.
 pub static TABLE: [Row; ROWS] = collect();
 
-/// The families in one row, each row with its index.
+/// Concatenates the families; each row gets its index.
 const fn collect() -> [Row; ROWS] {
     let mut table = [FAMILIES[0][0]; ROWS];
     let mut next = 0;
@@ -68,12 +68,12 @@ static FULL_NAMES: LazyLock<Vec<String>> = LazyLock::new(|| {
     TABLE.iter().map(name).collect()
 });
 
-/// `xgroup|create` for the row at `index`.
+/// The full name of the row at `index`: `xgroup|create`.
 pub fn full_name(index: usize) -> &'static str {
     &FULL_NAMES[index]
 }
 
-/// The rows of commands, without those of sub-commands.
+/// The rows of commands, without sub-commands.
 pub fn commands() -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(|row| row.container.is_none())
 }

@@ -16,7 +16,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[DenyOom, PubSub, NoScript, Loading, Stale, WhileSubscribed]),
         arguments: &[Argument::string("channel").multiple()],
-        summary: "Listens to channels.",
+        summary: "Subscribes to channels.",
         complexity: "O(1) for each channel",
         parse: pubsub::subscribe,
         ..PUBSUB
@@ -27,7 +27,7 @@ pub const ROWS: &[Row] = &[
         arity: -1,
         flags: Flags::of(&[PubSub, NoScript, Loading, Stale, WhileSubscribed]),
         arguments: &[Argument::string("channel").optional().multiple()],
-        summary: "Stops listening to channels, or to all of them.",
+        summary: "Unsubscribes from channels, or from all of them.",
         complexity: "O(1) for each channel",
         parse: pubsub::unsubscribe,
         ..PUBSUB
@@ -38,7 +38,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[DenyOom, PubSub, NoScript, Loading, Stale, WhileSubscribed]),
         arguments: &[Argument::pattern("pattern").multiple()],
-        summary: "Listens to channels that match patterns.",
+        summary: "Subscribes to channels that match patterns.",
         complexity: "O(1) for each pattern",
         parse: pubsub::pattern_subscribe,
         ..PUBSUB
@@ -49,7 +49,7 @@ pub const ROWS: &[Row] = &[
         arity: -1,
         flags: Flags::of(&[PubSub, NoScript, Loading, Stale, WhileSubscribed]),
         arguments: &[Argument::pattern("pattern").optional().multiple()],
-        summary: "Stops listening to patterns, or to all of them.",
+        summary: "Unsubscribes from patterns, or from all of them.",
         complexity: "O(1) for each pattern",
         parse: pubsub::pattern_unsubscribe,
         ..PUBSUB
@@ -61,7 +61,7 @@ pub const ROWS: &[Row] = &[
         flags: Flags::of(&[DenyOom, PubSub, NoScript, Loading, Stale, WhileSubscribed]),
         keys: &[KeySpec::all_from(1, 1, &[NotKey])],
         arguments: &[Argument::string("shardchannel").multiple()],
-        summary: "Listens to shard channels.",
+        summary: "Subscribes to shard channels.",
         complexity: "O(1) for each channel",
         parse: pubsub::shard_subscribe,
         ..PUBSUB
@@ -73,7 +73,7 @@ pub const ROWS: &[Row] = &[
         flags: Flags::of(&[PubSub, NoScript, Loading, Stale, WhileSubscribed]),
         keys: &[KeySpec::all_from(1, 1, &[NotKey])],
         arguments: &[Argument::string("shardchannel").optional().multiple()],
-        summary: "Stops listening to shard channels, or to all of them.",
+        summary: "Unsubscribes from shard channels, or from all of them.",
         complexity: "O(1) for each channel",
         parse: pubsub::shard_unsubscribe,
         ..PUBSUB
@@ -105,7 +105,7 @@ pub const ROWS: &[Row] = &[
         name: "pubsub",
         since: "2.8.0",
         arity: -2,
-        summary: "Looks at who listens to what.",
+        summary: "Inspects subscriptions.",
         complexity: "Depends on the sub-command",
         ..PUBSUB
     },
@@ -116,7 +116,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[PubSub, Loading, Stale]),
         arguments: &[Argument::pattern("pattern").optional()],
-        summary: "Lists the channels that somebody listens to.",
+        summary: "Lists the channels with subscribers.",
         complexity: "O(N) in the channels",
         parse: pubsub::channels,
         ..PUBSUB
@@ -139,7 +139,7 @@ pub const ROWS: &[Row] = &[
         since: "2.8.0",
         arity: 2,
         flags: Flags::of(&[PubSub, Loading, Stale]),
-        summary: "Counts the patterns that somebody listens to.",
+        summary: "Counts the patterns with subscribers.",
         complexity: "O(1)",
         parse: pubsub::num_pat,
         ..PUBSUB
@@ -151,7 +151,7 @@ pub const ROWS: &[Row] = &[
         arity: -2,
         flags: Flags::of(&[PubSub, Loading, Stale]),
         arguments: &[Argument::pattern("pattern").optional()],
-        summary: "Lists the shard channels that somebody listens to.",
+        summary: "Lists the shard channels with subscribers.",
         complexity: "O(N) in the channels",
         parse: pubsub::shard_channels,
         ..PUBSUB

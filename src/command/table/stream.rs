@@ -1,4 +1,5 @@
-//! Streams: XADD, XREAD, XRANGE and their like. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`); texts ours.
+//! Streams: XADD, XREAD, XRANGE and similar commands. Facts as of Redis 8 (`COMMAND INFO`, `COMMAND DOCS`);
+//! texts ours.
 
 use crate::command::parse::stream;
 use crate::command::spec::Flag::{Blocking, DenyOom, Fast, MovableKeys, Readonly, Write};
@@ -61,7 +62,7 @@ pub const ROWS: &[Row] = &[
             Argument::one_of("id-selector", &[Argument::word("auto-id", "*"), Argument::string("id")]),
             Argument::block("data", &[Argument::string("field"), Argument::string("value")]).multiple(),
         ],
-        summary: "Appends an entry to a stream, which it makes if there is none.",
+        summary: "Appends an entry to a stream; creates the stream if necessary.",
         complexity: "O(1) when adding; O(N) in the trimmed entries when trimming",
         tips: &["nondeterministic_output"],
         parse: stream::add,
@@ -134,7 +135,7 @@ pub const ROWS: &[Row] = &[
             )
             .token("STREAMS"),
         ],
-        summary: "Returns entries above given ids from several streams, waiting for them if asked to.",
+        summary: "Returns entries above given ids from several streams, optionally blocking.",
         complexity: "O(N) in the returned entries",
         parse: stream::read,
         ..STREAM
@@ -173,7 +174,7 @@ pub const ROWS: &[Row] = &[
             Argument::block("ids", &[Argument::integer("numids"), Argument::string("id").multiple()])
                 .token("IDS"),
         ],
-        summary: "Removes entries from a stream by their ids, minding the groups that refer to them.",
+        summary: "Removes entries from a stream by their ids, with a policy for references from groups.",
         complexity: "O(1) for each id and group",
         parse: stream::delete_each,
         ..STREAM
@@ -252,7 +253,7 @@ pub const ROWS: &[Row] = &[
             Argument::integer("idmp-duration").token("IDMP-DURATION").optional(),
             Argument::integer("idmp-maxsize").token("IDMP-MAXSIZE").optional(),
         ],
-        summary: "Sets how long and how many idempotent ids a stream remembers.",
+        summary: "Sets the number and the lifetime of a stream's idempotent ids.",
         complexity: "O(1); O(N) in the remembered ids when a value changes",
         parse: stream::configure,
         ..STREAM
@@ -270,7 +271,7 @@ pub const ROWS: &[Row] = &[
             Argument::string("iid"),
             Argument::string("stream-id"),
         ],
-        summary: "Has a stream remember an idempotent id for an entry that it has.",
+        summary: "Records an idempotent id for an existing entry.",
         complexity: "O(1)",
         parse: stream::record_id,
         ..STREAM

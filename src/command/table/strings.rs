@@ -47,7 +47,7 @@ pub const ROWS: &[Row] = &[
             )
             .optional(),
         ],
-        summary: "Sets the value of a key, under conditions and with an expiry if asked to.",
+        summary: "Sets the value of a key, with optional conditions and expiry.",
         complexity: "O(1)",
         parse: string::set,
         ..STRING
@@ -60,7 +60,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::String],
         keys: &[KeySpec::at(1, &[Ow, Insert])],
         arguments: &[Argument::key("key", 0), Argument::string("value")],
-        summary: "Sets the value of a key that does not exist.",
+        summary: "Sets the value of a key, unless the key exists.",
         complexity: "O(1)",
         deprecated: Some(("2.6.12", "`SET` with `NX`")),
         parse: string::set_if_absent,
@@ -102,7 +102,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::String],
         keys: &[KeySpec::at(1, &[Rw, Access, Update])],
         arguments: &[Argument::key("key", 0), Argument::string("value")],
-        summary: "Sets the value of a key and returns the one before.",
+        summary: "Sets the value of a key and returns the previous one.",
         complexity: "O(1)",
         deprecated: Some(("6.2.0", "`SET` with `GET`")),
         parse: string::get_set,
@@ -200,7 +200,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::String],
         keys: &[KeySpec::at(1, &[Rw, Insert])],
         arguments: &[Argument::key("key", 0), Argument::string("value")],
-        summary: "Adds bytes to the end of a value.",
+        summary: "Appends bytes to a value.",
         complexity: "O(1) for each added byte",
         parse: string::append,
         ..STRING
@@ -213,7 +213,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::String],
         keys: &[KeySpec::at(1, &[Ro])],
         arguments: &[Argument::key("key", 0)],
-        summary: "Tells the length of a value.",
+        summary: "Returns the length of a value.",
         complexity: "O(1)",
         parse: string::length,
         ..STRING

@@ -14,7 +14,7 @@ pub const ROWS: &[Row] = &[
         arity: 1,
         flags: Flags::of(&[NoScript, Loading, Stale, Fast, AllowBusy, ImmediateInMulti]),
         acl: &[Category::Transaction],
-        summary: "Begins a transaction: commands are queued from here on.",
+        summary: "Starts a transaction: the following commands are queued.",
         complexity: "O(1)",
         parse: transaction::multi,
         ..TRANSACTIONS
@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
         arity: 1,
         flags: Flags::of(&[NoScript, Loading, Stale, SkipSlowlog, ImmediateInMulti]),
         acl: &[Category::Transaction],
-        summary: "Executes the queued commands as one.",
+        summary: "Executes the queued commands atomically.",
         complexity: "As the queued commands",
         parse: transaction::exec,
         ..TRANSACTIONS
@@ -36,7 +36,7 @@ pub const ROWS: &[Row] = &[
         arity: 1,
         flags: Flags::of(&[NoScript, Loading, Stale, Fast, AllowBusy, ImmediateInMulti]),
         acl: &[Category::Transaction],
-        summary: "Drops the queued commands and ends the transaction.",
+        summary: "Discards the queued commands and ends the transaction.",
         complexity: "O(1)",
         parse: transaction::discard,
         ..TRANSACTIONS
@@ -49,7 +49,7 @@ pub const ROWS: &[Row] = &[
         acl: &[Category::Transaction],
         keys: &[KeySpec::all_from(1, 1, &[Ro])],
         arguments: &[Argument::key("key", 0).multiple()],
-        summary: "Lets the next transaction fail if one of the keys changes before it.",
+        summary: "Makes the next transaction fail if one of the keys changes before it.",
         complexity: "O(1) for each key",
         parse: transaction::watch,
         ..TRANSACTIONS

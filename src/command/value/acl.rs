@@ -1,4 +1,4 @@
-//! ACL and its sub-commands: who may do what.
+//! ACL and its sub-commands.
 
 use crate::model::args::ArgList;
 use crate::model::reply::Reply;
@@ -11,7 +11,7 @@ pub enum AclCommand<'a> {
     GetUser {
         name: &'a [u8],
     },
-    /// Rules are read by whoever keeps the users: which of them is wrong depends on those before it.
+    /// The rules stay unparsed, because the validity of a rule depends on the user's earlier rules.
     SetUser {
         name: &'a [u8],
         rules: ArgList<'a>,
@@ -29,12 +29,12 @@ pub enum AclCommand<'a> {
     GeneratePassword {
         bits: usize,
     },
-    /// LOG: so many entries at most.
+    /// LOG: at most this many entries.
     Log {
         count: usize,
     },
     ResetLog,
-    /// DRYRUN: whether the user may send the request.
+    /// DRYRUN: asks whether the user may send the request.
     DryRun {
         user: &'a [u8],
         request: ArgList<'a>,

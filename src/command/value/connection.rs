@@ -1,4 +1,4 @@
-//! Commands about the connection that sends them, and about other connections.
+//! Commands about the client's own connection and about other connections.
 
 use crate::model::reply::Reply;
 
@@ -16,7 +16,7 @@ pub enum ConnectionCommand<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Hello<'a> {
-    /// 2 or 3; `None`: stay.
+    /// 2 or 3; `None`: unchanged.
     pub version: Option<u8>,
     pub auth: Option<(&'a [u8], &'a [u8])>,
     pub set_name: Option<&'a [u8]>,
@@ -66,7 +66,7 @@ pub enum ClientCommand<'a> {
         on: bool,
         options: TrackingOptions<'a>,
     },
-    /// For the next command: YES with OPTIN, NO with OPTOUT.
+    /// Applies to the next command: YES with OPTIN, NO with OPTOUT.
     Caching {
         yes: bool,
     },
@@ -74,10 +74,10 @@ pub enum ClientCommand<'a> {
     Help(Reply),
 }
 
-/// What CLIENT TRACKING ON asks for.
+/// The options of CLIENT TRACKING ON.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TrackingOptions<'a> {
-    /// The id of the connection that gets the messages.
+    /// The id of the connection that receives the messages.
     pub redirect: Option<u64>,
     pub broadcast: bool,
     pub opt_in: bool,
@@ -99,7 +99,7 @@ pub enum ReplyMode {
     Skip,
 }
 
-/// Which connections CLIENT LIST and CLIENT KILL mean: all of what is given must hold.
+/// The filters of CLIENT LIST and CLIENT KILL; a connection must match all given ones.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ClientFilter<'a> {
     pub ids: Option<Vec<u64>>,

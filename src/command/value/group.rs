@@ -9,23 +9,22 @@ pub struct GroupRead<'a> {
     pub group: &'a [u8],
     pub consumer: &'a [u8],
     pub limits: ReadLimits,
-    /// CLAIM (Redis 8.4), of streams whose new entries are read: what has been pending and idle for that many milliseconds
-    /// comes before them.
+    /// CLAIM (Redis 8.4), for streams whose new entries are read: entries pending and idle for this many
+    /// milliseconds precede the new ones.
     pub claim: Option<u64>,
-    /// New entries are not put into the pending entries list.
+    /// NOACK: new entries are not put into the pending entries list.
     pub no_ack: bool,
     pub streams: Vec<(&'a [u8], GroupReadFrom)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupReadFrom {
-    /// `>`: entries that no consumer of the group has got yet.
+    /// `>`: entries that were delivered to no consumer of the group.
     New,
     /// The consumer's own pending entries above this id.
     History(EntryId),
-    /// `$` and `+`, which XREADGROUP refuses, but only after it has looked for the group (Redis
-    /// `xreadCommand`). Holds the byte; 0 stands for what is no id at all
-    /// ([`crate::model::reply::ReplyError::INVALID_STREAM_ID`]).
+    /// `$` and `+`, which XREADGROUP refuses after it has looked up the group (Redis `xreadCommand`). Holds
+    /// the byte; 0 stands for an invalid id ([`crate::model::reply::ReplyError::INVALID_STREAM_ID`]).
     Refused(u8),
 }
 
@@ -33,7 +32,7 @@ pub enum GroupReadFrom {
 pub enum GroupChange<'a> {
     /// XACK
     Acknowledge { key: &'a [u8], group: &'a [u8], ids: Vec<EntryId> },
-    /// XACKDEL: what was pending is acknowledged, and deleted as XDELEX does it.
+    /// XACKDEL: acknowledges pending entries and deletes them as XDELEX does.
     AcknowledgeAndDelete { key: &'a [u8], group: &'a [u8], references: References, ids: Vec<EntryId> },
     /// XNACK
     NegativeAcknowledge {
@@ -41,9 +40,9 @@ pub enum GroupChange<'a> {
         group: &'a [u8],
         mode: NackMode,
         ids: Vec<EntryId>,
-        /// RETRYCOUNT: the number of deliveries, whatever the mode says.
+        /// RETRYCOUNT: sets the delivery count, whatever the mode.
         retry_count: Option<u64>,
-        /// FORCE: entries that are not pending become so.
+        /// FORCE: entries that are not pending become pending.
         force: bool,
     },
     /// XGROUP CREATE
@@ -58,18 +57,18 @@ pub enum GroupChange<'a> {
     DeleteConsumer { key: &'a [u8], group: &'a [u8], consumer: &'a [u8] },
 }
 
-/// What XNACK does to the number of deliveries (Redis 8.8).
+/// The effect of XNACK on the delivery count (Redis 8.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NackMode {
-    /// The delivery does not count.
+    /// The delivery is not counted.
     Silent,
-    /// It counts.
+    /// The delivery is counted.
     Fail,
-    /// It shall be the last: the greatest number there is.
+    /// The delivery should be the last: the count becomes the greatest number.
     Fatal,
 }
 
-/// Where a group begins: entries above it are new to the group.
+/// The start of a group: entries above it are new to the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupStart {
     /// `$`: the stream's last id.
@@ -83,11 +82,11 @@ pub struct Claim<'a> {
     pub key: &'a [u8],
     pub group: &'a [u8],
     pub consumer: &'a [u8],
-    /// A negative argument counts as 0.
+    /// A negative argument is 0.
     pub min_idle_ms: u64,
     pub ids: Vec<EntryId>,
     pub delivered: DeliveredAt,
-    /// RETRYCOUNT; `None`: one more than before, unless JUSTID.
+    /// RETRYCOUNT; `None`: incremented, unless JUSTID.
     pub retry_count: Option<u64>,
     pub force: bool,
     pub just_id: bool,
@@ -98,9 +97,9 @@ pub struct Claim<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeliveredAt {
     Now,
-    /// IDLE: this long ago (may be negative in the request: then it is in the future, which counts as now).
+    /// IDLE: this long ago (a negative value lies in the future, which counts as now).
     IdleMs(i64),
-    /// TIME: at this moment (if it lies in the future: now).
+    /// TIME: at this moment (a future moment counts as now).
     TimeMs(i64),
 }
 
@@ -111,9 +110,9 @@ pub struct AutoClaim<'a> {
     pub group: &'a [u8],
     pub consumer: &'a [u8],
     pub min_idle_ms: u64,
-    /// The first pending id to look at (an exclusive start was moved by one).
+    /// The first pending id to examine (an exclusive start was moved by one).
     pub start: EntryId,
-    /// Entries to claim at the most; ten times as many are looked at.
+    /// Most entries to claim; ten times as many are examined.
     pub count: u64,
     pub just_id: bool,
 }
@@ -133,7 +132,7 @@ pub struct PendingRange<'a> {
     /// Both ends inclusive.
     pub start: EntryId,
     pub end: EntryId,
-    /// A negative argument counts as 0.
+    /// A negative argument is 0.
     pub count: u64,
     pub consumer: Option<&'a [u8]>,
 }

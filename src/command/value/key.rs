@@ -1,4 +1,4 @@
-//! Keys whatever they hold: DEL, EXPIRE, RENAME, COPY, SCAN and their like.
+//! Keys of any type: DEL, EXPIRE, RENAME, COPY, SCAN and similar commands.
 
 use crate::model::args::ArgList;
 
@@ -22,7 +22,7 @@ pub enum KeyWrite<'a> {
         to: &'a [u8],
         only_if_absent: bool,
     },
-    /// COPY; `database` of the copy, `None`: the same.
+    /// COPY; `database` of the copy, `None`: the same database.
     Copy {
         from: &'a [u8],
         to: &'a [u8],
@@ -34,8 +34,8 @@ pub enum KeyWrite<'a> {
         key: &'a [u8],
         database: u32,
     },
-    /// RESTORE: a payload of DUMP that was looked through before ([`crate::command::value::refusal`] otherwise); `expires`
-    /// `None`: never.
+    /// RESTORE: a payload of DUMP, already checked (otherwise the value is a
+    /// [`crate::command::value::refusal`]); `expires` `None`: never.
     Restore {
         key: &'a [u8],
         payload: &'a [u8],
@@ -50,43 +50,45 @@ pub enum KeyWrite<'a> {
     /// FLUSHDB
     FlushDatabase,
     FlushAll,
-    /// Deletes at most `limit` keys that are due by the batch's time. The leader logs it; no client can send it.
+    /// Deletes at most `limit` keys that are due at the batch's time. The leader logs it; clients cannot send
+    /// it.
     DeleteExpired {
         limit: u32,
     },
-    /// Deletes the key if it is due by the batch's time. The leader logs it when a read has found it due and somebody
-    /// wants to hear of it; no client can send it.
+    /// Deletes the key if it is due at the batch's time. The leader logs it when a read found the key due and
+    /// an event is wanted; clients cannot send it.
     DeleteIfDue {
         key: &'a [u8],
     },
-    /// `stream-node-max-entries` and `stream-node-max-bytes`: they decide what `~` trims, so replicas must agree.
-    /// 0 stands for "no limit". Logged when the setting changes; no client can send it.
+    /// `stream-node-max-entries` and `stream-node-max-bytes`: they decide what `~` trims, so replicas must
+    /// agree. 0 stands for "no limit". Logged when the setting changes; clients cannot send it.
     SetStreamNodeLimits {
         entries: u32,
         bytes: u32,
     },
-    /// `stream-idmp-duration` (seconds) and `stream-idmp-maxsize`, for streams that are made from now on. Logged when the
-    /// setting changes; no client can send it.
+    /// `stream-idmp-duration` (seconds) and `stream-idmp-maxsize`, for streams created from now on. Logged
+    /// when the setting changes; clients cannot send it.
     SetIdempotencyLimits {
         duration_s: u32,
         ids: u32,
     },
-    /// Forgets at most `limit` idempotent ids that are due by the batch's time. The leader logs it; no client can send it.
+    /// Forgets at most `limit` idempotent ids that are due at the batch's time. The leader logs it; clients
+    /// cannot send it.
     ForgetIds {
         limit: u32,
     },
 }
 
-/// A moment in milliseconds, or one relative to the batch's time.
+/// A moment in milliseconds, absolute or relative to the batch's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deadline {
-    /// From the batch's time on; may be negative: due at once.
+    /// Relative to the batch's time; a negative one is due at once.
     InMs(i64),
-    /// Since the epoch; may lie in the past: due at once.
+    /// Since the epoch; a past one is due at once.
     AtMs(i64),
 }
 
-/// NX, XX, GT, LT of EXPIRE; XX may stand beside GT or LT.
+/// NX, XX, GT, LT of EXPIRE; XX may accompany GT or LT.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ExpireCondition {
     pub only_without: bool,
@@ -97,7 +99,7 @@ pub struct ExpireCondition {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum KeyQuery<'a> {
-    /// EXISTS: counts, repetitions too.
+    /// EXISTS: repeated keys count again.
     Exists {
         keys: ArgList<'a>,
     },
@@ -114,7 +116,7 @@ pub enum KeyQuery<'a> {
         unit: TimeUnit,
         absolute: bool,
     },
-    /// RANDOMKEY; chance comes from above the machine.
+    /// RANDOMKEY; the random number comes from outside the machine.
     Random {
         chance: u64,
     },
@@ -130,7 +132,7 @@ pub enum KeyQuery<'a> {
     },
     /// DBSIZE
     Count,
-    /// DUMP; which version of RDB is allowed comes from above the machine.
+    /// DUMP; the RDB version comes from outside the machine.
     Dump {
         key: &'a [u8],
         rdb_version: u16,
@@ -155,8 +157,8 @@ pub enum ObjectAspect {
 pub struct Scan<'a> {
     pub cursor: u64,
     pub pattern: Option<&'a [u8]>,
-    /// Keys to look at: at least 1.
+    /// Keys to examine: at least 1.
     pub count: u64,
-    /// TYPE: `stream`, `string`, or anything (then nothing matches).
+    /// TYPE: `stream`, `string`, or any other word, which matches nothing.
     pub of_type: Option<&'a [u8]>,
 }

@@ -1,10 +1,10 @@
-//! Commands as typed values, borrowed from the request (or from the log record) that they were read from.
+//! Commands as typed values, borrowed from their request or log record.
 
 pub mod acl;
 pub mod connection;
 pub mod group;
 pub mod key;
-pub mod reach;
+pub mod key_scope;
 pub mod refusal;
 pub mod server;
 pub mod stream;
@@ -19,12 +19,13 @@ use crate::command::value::stream::{Add, StreamQuery, StreamWrite};
 use crate::command::value::string::{StringQuery, StringWrite};
 use crate::model::args::ArgList;
 
-/// What a client asked for, complete and valid as far as can be told without state.
+/// A client's command: complete, and valid as far as this does not depend on state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command<'a> {
     /// On the keys of a partition.
     Data(Data<'a>),
-    /// XREAD or XREADGROUP with BLOCK: the read, and how long to wait in milliseconds (0: for ever) if it finds nothing.
+    /// XREAD or XREADGROUP with BLOCK: the read, and its timeout in milliseconds (0: none) if it finds
+    /// nothing.
     Blocking {
         read: Data<'a>,
         timeout_ms: u64,
@@ -38,15 +39,15 @@ pub enum Command<'a> {
 /// A command on the keys of a partition.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Data<'a> {
-    /// Changes state, or may: goes through the log.
+    /// May change state, so it goes through the log.
     Write(Write<'a>),
-    /// Answered from applied state.
+    /// Reads applied state.
     Query(Query<'a>),
 }
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write<'a> {
-    /// XADD: apart from [`StreamWrite`] because it is the command that this server exists for.
+    /// XADD, apart from [`StreamWrite`] because this server exists for it.
     Add(Add<'a>),
     Stream(StreamWrite<'a>),
     GroupRead(GroupRead<'a>),
@@ -63,7 +64,7 @@ pub enum Query<'a> {
     Pending(PendingQuery<'a>),
     Key(KeyQuery<'a>),
     String(StringQuery<'a>),
-    /// Of any command.
+    /// Operations of any command.
     Refused(Refusal<'a>),
 }
 

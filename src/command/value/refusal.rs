@@ -1,18 +1,18 @@
-//! Requests with an argument that is refused, but only after the key was looked at.
+//! Requests with an invalid argument that Redis refuses only after looking up the key.
 
 use crate::model::reply::ReplyError;
 
-/// A request of which an argument is none, where Redis finds that out only after it has looked up the key: what is
-/// wrong with the key is answered first. Changes nothing, whatever the command.
+/// A request with an invalid argument, where Redis reports a problem of the key first. It changes nothing,
+/// whatever the command.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal<'a> {
     pub key: &'a [u8],
     pub look: Look<'a>,
-    /// The answer if nothing is wrong with the key.
+    /// The answer if the key has no problem.
     pub error: ReplyError,
 }
 
-/// What the command looks for before it reads the argument. A key of another type is refused by all of them.
+/// The lookup that precedes the argument. All of them refuse a key of another type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look<'a> {
     /// RESTORE: the name must be free.
@@ -29,7 +29,7 @@ pub enum Look<'a> {
     ParentOfGroup { make_stream: bool },
     /// XGROUP SETID: both must exist.
     GroupOfStream { group: &'a [u8] },
-    /// INCRBYFLOAT: a string or nothing.
+    /// INCRBYFLOAT: the key must hold a string or nothing.
     Text,
     /// GETEX: a missing string is answered with nil.
     TextOrNil,

@@ -6,12 +6,12 @@ use crate::model::reply::Reply;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum ServerCommand<'a> {
-    /// COMMAND and its sub-commands, answered from the table alone: the reply is made by the parser's room.
+    /// COMMAND and its sub-commands, answered from the table alone; the command room builds the reply.
     Command(CommandQuery<'a>),
     ConfigGet {
         patterns: ArgList<'a>,
     },
-    /// Names and values in turn.
+    /// Alternating names and values.
     ConfigSet {
         pairs: ArgList<'a>,
     },
@@ -29,7 +29,7 @@ pub enum ServerCommand<'a> {
     },
     Checkpoint(CheckpointCommand),
     LastSave,
-    /// WAIT: how many replicas have what this connection wrote. `timeout_ms` 0: for ever.
+    /// WAIT: the number of replicas that have this connection's writes. `timeout_ms` 0: no timeout.
     Wait {
         replicas: i64,
         timeout_ms: u64,
@@ -42,7 +42,7 @@ pub enum ServerCommand<'a> {
     Role,
     MemoryUsage {
         key: &'a [u8],
-        /// Parts of the value that are looked at; 0: all.
+        /// Parts of the value to measure; 0: all.
         samples: usize,
     },
     Memory(MemoryCommand),
@@ -54,16 +54,16 @@ pub enum ServerCommand<'a> {
         columns: u64,
         rows: u64,
     },
-    /// Commands with one fixed answer (HELP, MODULE LIST, …).
+    /// Commands with a fixed answer (HELP, MODULE LIST, …).
     Fixed(Reply),
 }
 
-/// What asks for a checkpoint.
+/// Commands that request a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckpointCommand {
-    /// SAVE: answered when it is written.
+    /// SAVE: answered when the checkpoint is written.
     Save,
-    /// BGSAVE. `schedule`: after the one at hand, if there is one.
+    /// BGSAVE. `schedule`: start after the current one, if any.
     BackgroundSave { schedule: bool },
     /// BGREWRITEAOF
     Rewrite,
@@ -73,14 +73,14 @@ pub enum CheckpointCommand {
 pub enum MemoryCommand {
     Stats,
     Doctor,
-    /// Gives back what the allocator keeps.
+    /// Returns unused memory of the allocator to the system.
     Purge,
     MallocStats,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlowLogCommand {
-    /// The newest first; `None`: all.
+    /// Newest entries first; `None`: all.
     Get {
         count: Option<u64>,
     },
@@ -94,7 +94,7 @@ pub enum LatencyCommand<'a> {
     History {
         event: &'a [u8],
     },
-    /// No event: all.
+    /// Without events: all.
     Reset {
         events: ArgList<'a>,
     },
@@ -102,7 +102,7 @@ pub enum LatencyCommand<'a> {
         event: &'a [u8],
     },
     Doctor,
-    /// No command: all that were called.
+    /// Without commands: all that were called.
     Histogram {
         commands: ArgList<'a>,
     },
@@ -136,7 +136,7 @@ pub enum DebugCommand<'a> {
     SetActiveExpire {
         on: bool,
     },
-    /// LOADAOF, RELOAD: drop memory, rebuild from disk.
+    /// LOADAOF, RELOAD: drop the memory state and rebuild it from disk.
     Reload,
     Object {
         key: &'a [u8],
@@ -156,21 +156,21 @@ pub enum DebugCommand<'a> {
         length: u64,
         pattern: &'a [u8],
     },
-    /// Makes keys `prefix:0` and so on that do not exist yet.
+    /// Creates the keys `prefix:0` and so on, unless they exist.
     Populate {
         count: u64,
         prefix: &'a [u8],
-        /// Bytes of each value; `None`: as many as it takes to name it.
+        /// Bytes of each value; `None`: as many as its name takes.
         size: Option<usize>,
     },
-    /// Describes the tables of a database.
+    /// Describes the hash tables of a database.
     TableStatistics {
         database: i64,
     },
-    /// What is done by the clock stops.
+    /// Stops scheduled work.
     PauseCron {
         paused: bool,
     },
-    /// Accepted, without effect.
+    /// Accepted without effect.
     Accepted,
 }

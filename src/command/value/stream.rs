@@ -15,7 +15,7 @@ pub struct Add<'a> {
     pub id: NewId,
     pub trim: Option<Trim>,
     pub idempotency: Option<Idempotency<'a>>,
-    /// Fields and values in turn: an even number, at least two.
+    /// Alternating fields and values: an even number, at least two.
     pub fields: ArgList<'a>,
 }
 
@@ -31,13 +31,13 @@ pub enum NewId {
     Explicit(EntryId),
 }
 
-/// XADD … IDMP, IDMPAUTO (Redis 8.6). Neither producers nor ids are empty; the id of the entry is [`NewId::Auto`].
+/// XADD … IDMP, IDMPAUTO (Redis 8.6). Producer and id are not empty; the entry's id is [`NewId::Auto`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idempotency<'a> {
     /// IDMP
     Given { producer: &'a [u8], id: &'a [u8] },
-    /// IDMPAUTO: the id is the digest of fields and values ([`crate::base::digest`]), big-endian. Taken when the request
-    /// was read, so that the log says it.
+    /// IDMPAUTO: the id is the digest of fields and values ([`crate::base::digest`]), big-endian. Computed
+    /// when the request is read, so that the log contains it.
     OfContent { producer: &'a [u8], id: [u8; 16] },
 }
 
@@ -65,29 +65,29 @@ pub struct Trim {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TrimUntil {
-    /// At most this many entries are left.
+    /// At most this many entries remain.
     MaxLength(u64),
-    /// No entry below this id is left.
+    /// No entry below this id remains.
     MinId(EntryId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exactness {
-    /// `=`, or nothing.
+    /// `=`, or no operator.
     Exact,
-    /// `~`: whole nodes only, `limit` entries at the most (0: no limit; absent: 100 × the node size).
+    /// `~`: whole nodes only, at most `limit` entries (0: no limit; absent: 100 × the node size).
     WholeNodes { limit: Option<u64> },
 }
 
-/// What a deletion does to pending entries that refer to the entry (Redis 8.2).
+/// The effect of a deletion on pending entries that reference the entry (Redis 8.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum References {
-    /// KEEPREF: they stay, and are found empty.
+    /// KEEPREF: they stay, without content.
     #[default]
     Keep,
-    /// DELREF: they go too.
+    /// DELREF: they are deleted too.
     Delete,
-    /// ACKED: an entry that is still referred to stays.
+    /// ACKED: a referenced entry stays.
     OnlyUnreferenced,
 }
 
@@ -101,14 +101,14 @@ pub enum StreamWrite<'a> {
     DeleteEach { key: &'a [u8], references: References, ids: Vec<EntryId> },
     /// XSETID
     SetId { key: &'a [u8], last_id: EntryId, counters: Option<SetIdCounters> },
-    /// XCFGSET: limits of idempotency, at least one; within their bounds (see [`crate::model::limits`]).
+    /// XCFGSET: at least one limit of idempotency, within its bounds (see [`crate::model::limits`]).
     Configure { key: &'a [u8], duration_s: Option<u32>, ids: Option<u32> },
-    /// XIDMPRECORD: an id of a producer for an entry that is there.
+    /// XIDMPRECORD: records a producer's id for an existing entry.
     RecordId { key: &'a [u8], producer: &'a [u8], id: &'a [u8], entry: EntryId },
 }
 
-/// ENTRIESADDED and MAXDELETEDID of XSETID. What was not given stays as it is; so does the maximal deleted id if it was
-/// given as `0-0` (Redis `xsetidCommand`).
+/// ENTRIESADDED and MAXDELETEDID of XSETID. An absent option leaves its value unchanged; so does MAXDELETEDID
+/// `0-0` (Redis `xsetidCommand`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SetIdCounters {
     pub entries_added: Option<u64>,
@@ -131,13 +131,13 @@ pub enum StreamQuery<'a> {
     Consumers { key: &'a [u8], group: &'a [u8] },
 }
 
-/// Both ends inclusive: exclusive ones were moved by one when they were parsed.
+/// Both ends inclusive: the parser moved exclusive ones by one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range<'a> {
     pub key: &'a [u8],
     pub start: EntryId,
     pub end: EntryId,
-    /// `None` without COUNT. COUNT ≤ 0 is 0 here and is answered with a null array if there is such a stream.
+    /// `None` without COUNT. COUNT ≤ 0 is 0 here; the reply is a null array if the stream exists.
     pub count: Option<u64>,
     /// XREVRANGE: from `end` down to `start`.
     pub reverse: bool,
@@ -146,13 +146,13 @@ pub struct Range<'a> {
 /// XREAD.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Read<'a> {
-    /// Whether a key that holds something else is passed over, and no error: of a read that has waited.
+    /// Whether keys of other types are skipped instead of refused, as after a blocked read.
     pub skips_others: bool,
     pub limits: ReadLimits,
     pub streams: Vec<(&'a [u8], ReadFrom)>,
 }
 
-/// How much a read returns at the most.
+/// The limits of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadLimits {
     /// Entries per stream; `None`: all (COUNT absent or ≤ 0).
@@ -163,21 +163,22 @@ pub struct ReadLimits {
     pub max_size: Option<MaxSize>,
 }
 
-/// No further entry is begun once the reply has that many bytes; the first one always comes.
+/// No further entry starts once the reply has this many bytes; the first entry is always included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaxSize {
     pub bytes: u64,
-    /// How bytes are counted. It depends on the client's protocol, which the parser does not know; the server fills it in.
+    /// The rule that counts bytes. It depends on the client's protocol, which the parser does not know; the
+    /// server fills it in.
     pub rule: SizeRule,
 }
 
 impl ReadLimits {
-    /// Whether what one stream gives is taken from the others.
+    /// Whether the entries of one stream reduce the limit of the others.
     pub fn span_streams(&self) -> bool {
         self.max_count.is_some() || self.max_size.is_some()
     }
 
-    /// What is left for further streams when these were found; `None`: nothing.
+    /// The limits that remain after these entries; `None`: nothing remains.
     pub fn after(&self, found: &[(Bytes, EntryList)]) -> Option<ReadLimits> {
         let entries: u64 = found.iter().map(|(_, list)| list.len() as u64).sum();
         let max_count = self.max_count.map(|max| max.saturating_sub(entries));
@@ -194,10 +195,10 @@ impl ReadLimits {
 pub enum ReadFrom {
     /// Entries above this id.
     After(EntryId),
-    /// `$`: above the last id at the moment of the call.
+    /// `$`: above the last id at the time of the call.
     New,
     /// `+`: the last entry.
     Last,
-    /// `>`, and (as 0) what is no id at all: refused, but only after the key's type was looked at.
+    /// `>`, and (as 0) an invalid id: refused after the key's type was checked.
     Refused(u8),
 }

@@ -1,4 +1,4 @@
-//! Strings as small coordination values: locks, counters, flags.
+//! Strings, as small coordination values: locks, counters, flags.
 
 use crate::command::value::key::Deadline;
 use crate::model::args::ArgList;
@@ -21,7 +21,7 @@ pub enum StringWrite<'a> {
         key: &'a [u8],
         expiry: Expiry,
     },
-    /// MSET: keys and values in turn.
+    /// MSET: alternating keys and values.
     SetMany {
         pairs: ArgList<'a>,
     },
@@ -38,7 +38,7 @@ pub enum StringWrite<'a> {
         key: &'a [u8],
         by: i64,
     },
-    /// INCRBYFLOAT; the increment as the client wrote it, known to be a finite number.
+    /// INCRBYFLOAT; the increment in the client's notation, known to be a finite number.
     IncrementFloat {
         key: &'a [u8],
         by: &'a [u8],
@@ -50,7 +50,7 @@ pub struct Set<'a> {
     pub key: &'a [u8],
     pub value: &'a [u8],
     pub condition: SetCondition,
-    /// Answer the value that was there (GET, GETSET).
+    /// Replies with the previous value (GET, GETSET).
     pub get: bool,
     pub expiry: Expiry,
 }
@@ -67,12 +67,12 @@ pub enum SetCondition {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Expiry {
-    /// None afterwards.
+    /// No deadline afterwards.
     #[default]
     None,
     /// KEEPTTL
     Keep,
-    /// EX, PX, EXAT, PXAT. The parser has refused what is not positive.
+    /// EX, PX, EXAT, PXAT. The parser refuses non-positive times.
     At(Deadline),
 }
 

@@ -1,4 +1,5 @@
-//! What the server offers to clients that speak TLS: certificate, versions, suites, and whose certificates it takes.
+//! The TLS configuration of the server: certificate, versions, suites, and the accepted authorities of client
+//! certificates.
 
 use crate::config::config::{ClientCertificates, TlsSettings};
 use rustls::crypto::{CryptoProvider, ring};
@@ -13,16 +14,16 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What a client of the TLS port is offered: certificate, versions, cipher suites.
+/// The configuration of the TLS port: certificate, versions, cipher suites.
 pub type Offer = Arc<ServerConfig>;
 
-/// A file of certificates or of a key is not read beyond this.
+/// Maximum bytes read from a certificate or key file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Sessions remembered with `tls-session-cache-size` 0 (OpenSSL's default, and Redis's).
+/// Cached sessions with `tls-session-cache-size` 0 (the default of OpenSSL and Redis).
 const SESSIONS_DEFAULT: usize = 20_480;
 
-/// Why there can be no TLS with these settings and files.
+/// Why TLS cannot start with these settings and files.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("tls-port needs {setting}")]
@@ -42,7 +43,7 @@ pub enum TlsError {
     Authorities { why: String },
 }
 
-/// Reads the files and puts together what new connections are offered.
+/// Reads the files and builds the configuration of new connections.
 pub fn build(settings: &TlsSettings) -> Result<Offer, TlsError> {
     let provider = Arc::new(provider(settings));
     let chain = certificates("tls-cert-file", required("tls-cert-file", &settings.cert_file)?)?;
@@ -99,7 +100,7 @@ fn versions(settings: &TlsSettings) -> Vec<&'static SupportedProtocolVersion> {
     versions
 }
 
-/// The suites that the settings name, in their order; those of TLS 1.3 come first.
+/// The suites in the order of the settings; those of TLS 1.3 come first.
 fn provider(settings: &TlsSettings) -> CryptoProvider {
     let mut provider = ring::default_provider();
     let known = std::mem::take(&mut provider.cipher_suites);
@@ -116,7 +117,7 @@ fn provider(settings: &TlsSettings) -> CryptoProvider {
     provider
 }
 
-/// As in the settings.
+/// The suite's name in the settings.
 fn name(suite: CipherSuite) -> &'static str {
     match suite {
         CipherSuite::TLS13_AES_256_GCM_SHA384 => "TLS_AES_256_GCM_SHA384",
@@ -143,7 +144,7 @@ fn read(setting: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
     Ok(bytes)
 }
 
-/// All certificates of a file: at least one.
+/// All certificates of a file; at least one.
 fn certificates(setting: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(setting, path)?;
     let failed = |why: String| TlsError::File { setting, path: path.to_owned(), why };
@@ -175,7 +176,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-/// Those whose certificates clients may show; `None` if the settings name none.
+/// The authorities of client certificates; `None` if the settings name none.
 fn authorities(settings: &TlsSettings) -> Result<Option<RootCertStore>, TlsError> {
     if settings.ca_cert_file.is_empty() && settings.ca_cert_dir.is_empty() {
         return Ok(None);
@@ -198,7 +199,7 @@ fn authorities(settings: &TlsSettings) -> Result<Option<RootCertStore>, TlsError
     Ok(Some(store))
 }
 
-/// Other files (lists of what was revoked, notes) may lie beside the certificates, as OpenSSL has it.
+/// Skips other files beside the certificates (revocation lists, notes), as OpenSSL does.
 fn add_directory(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let setting = "tls-ca-cert-dir";
     let failed = |why: String| TlsError::File { setting, path: path.to_owned(), why };
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(names(&chosen), expected);
     }
 
-    /// A certificate of its own and its key, in files of these names.
+    /// A self-signed certificate and its key, in files of these names.
     fn pair(folder: &Path, name: &str) -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
@@ -307,7 +308,7 @@ mod tests {
             let text = error(change);
             assert!(words.iter().all(|word| text.contains(word)), "{words:?} in {text}");
         }
-        // Beside certificates other files may lie.
+        // Other files may lie beside certificates.
         let with_directory = TlsSettings { ca_cert_dir: folder.path().display().to_string(), ..good.clone() };
         build(&TlsSettings { client_certificates: ClientCertificates::Required, ..with_directory }).unwrap();
     }

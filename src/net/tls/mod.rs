@@ -1,4 +1,4 @@
-//! TLS: what is configed to clients (from the settings and their files), and a connection that speaks it.
+//! TLS: the configuration (from the settings and their files) and a connection that speaks it.
 
 pub mod config;
 pub mod stream;

@@ -1,4 +1,4 @@
-//! A TCP connection that speaks TLS: what rustls makes of the bytes, and when they are read and sent.
+//! A TCP connection that speaks TLS: passes bytes through rustls, and decides when to read and send.
 
 use rustls::{ServerConfig, ServerConnection};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -10,20 +10,21 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Encrypted bytes read with one call, outside the handshake. What they hold fits a read of [`crate::server::connection_task`] together
-/// with the record that was incomplete before.
+/// Encrypted bytes per read after the handshake. Their content fits one read of
+/// [`crate::server::connection_task`] together with the previous incomplete record.
 const READ_BYTES: usize = 32 * 1024;
 
-/// During the handshake: so little that requests which come right behind it fit what rustls keeps of them.
+/// Encrypted bytes per read during the handshake: small enough that requests right behind it fit the buffer
+/// of rustls.
 const HANDSHAKE_READ_BYTES: usize = 4 * 1024;
 
-/// Encrypted bytes that wait for the socket.
+/// Maximum encrypted bytes that wait for the socket.
 const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 pub struct TlsStream {
     tcp: TcpStream,
     session: ServerConnection,
-    /// The client sends nothing more.
+    /// The client sends no more.
     ended: bool,
 }
 
@@ -34,7 +35,7 @@ impl TlsStream {
         Ok(TlsStream { tcp, session, ended: false })
     }
 
-    /// Goes on with the handshake; ready when it is through.
+    /// Continues the handshake; ready when it is complete.
     pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_flush(context))?;
@@ -54,8 +55,8 @@ impl TlsStream {
         }
     }
 
-    /// Reads what is there and can be decrypted. Nothing read and nothing pending is the end of what the client sends.
-    /// The target has room for more than [`READ_BYTES`] and one record.
+    /// Reads and decrypts the available bytes. Ready without bytes means that the client sends no more. The
+    /// target has room for more than [`READ_BYTES`] and one record.
     pub fn poll_read(&mut self, context: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.hand_out(target)? > 0 || self.ended {
@@ -66,7 +67,7 @@ impl TlsStream {
             ready!(Pin::new(&mut self.tcp).poll_read(context, &mut arrived))?;
             let mut encrypted = arrived.filled();
             if encrypted.is_empty() {
-                // Many clients close without a word; a request that was cut is not executed anyway.
+                // Many clients close without close_notify; an incomplete request is not executed anyway.
                 self.ended = true;
                 return Poll::Ready(Ok(()));
             }
@@ -81,26 +82,26 @@ impl TlsStream {
         }
     }
 
-    /// Gives rustls some of the bytes that have arrived.
+    /// Passes arrived bytes to rustls.
     fn take_in(&mut self, encrypted: &mut &[u8]) -> io::Result<()> {
         if self.session.read_tls(encrypted)? == 0 {
-            // Bytes behind its goodbye.
+            // Bytes after close_notify.
             return Err(ErrorKind::InvalidData.into());
         }
         if let Err(error) = self.session.process_new_packets() {
-            // The client shall know why, if its socket takes it.
+            // Sends the alert with the reason, if the socket accepts it.
             let _ = self.send(None);
             return Err(io::Error::new(ErrorKind::InvalidData, error));
         }
         Ok(())
     }
 
-    /// Moves what is decrypted to the target. Returns the bytes moved.
+    /// Moves decrypted bytes to the target. Returns the bytes moved.
     fn hand_out(&mut self, target: &mut ReadBuf<'_>) -> io::Result<usize> {
         let mut moved = 0;
         while target.remaining() > 0 {
             match self.session.reader().read(target.initialize_unfilled()) {
-                // It has said that it sends nothing more.
+                // The client sent close_notify.
                 Ok(0) => {
                     self.ended = true;
                     break;
@@ -116,13 +117,13 @@ impl TlsStream {
         Ok(moved)
     }
 
-    /// Encrypts and sends what the socket takes. Returns the bytes taken, some of which may wait encrypted; `WouldBlock`
-    /// when nothing was taken, because earlier ones wait still.
+    /// Encrypts and sends as much as the socket accepts. Returns the bytes accepted, some of which may wait
+    /// in encrypted form; `WouldBlock` when none were accepted because earlier bytes still wait.
     pub fn try_write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.write(None, slices)
     }
 
-    /// As [`TlsStream::try_write`], with the task registered when it is pending.
+    /// Same as [`TlsStream::try_write`], with the task registered when pending.
     pub fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -131,7 +132,7 @@ impl TlsStream {
         in_poll(self.write(Some(context), slices))
     }
 
-    /// Sends what waits encrypted; pending, with the task registered, when the socket takes no more.
+    /// Sends encrypted bytes that wait; pending, with the task registered, when the socket accepts no more.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         in_poll(self.send(Some(context)))
     }
@@ -141,7 +142,7 @@ impl TlsStream {
         self.session.wants_write()
     }
 
-    /// Tells the client that nothing more comes, if the socket takes it.
+    /// Sends close_notify, if the socket accepts it.
     pub fn say_goodbye(&mut self) {
         self.session.send_close_notify();
         let _ = self.send(None);
@@ -183,7 +184,7 @@ fn in_poll<T>(result: io::Result<T>) -> Poll<io::Result<T>> {
     }
 }
 
-/// The socket as rustls writes to it. With a context the task is registered where it says `WouldBlock`.
+/// The socket as a writer for rustls. With a context the task is registered when it returns `WouldBlock`.
 struct Sending<'s, 'c, 'w> {
     tcp: &'s mut TcpStream,
     context: Option<&'c mut Context<'w>>,

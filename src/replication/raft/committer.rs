@@ -1,4 +1,5 @@
-//! The Raft committer as the engine sees it: like the local one, with openraft between the proposal and the journal.
+//! The Raft committer as the engine sees it: like the local one, with openraft between the proposal and the
+//! journal.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -19,18 +20,18 @@ use crate::replication::raft::snapshot;
 use crate::replication::raft::types::{Batch, Done};
 use crate::state::machine::Machine;
 
-/// Entries of a partition that are in flight before the engine is to wait.
+/// Entries in flight of a partition at which the engine should wait.
 const ENTRIES_IN_FLIGHT_MAX: usize = 8;
 
-/// Their bytes; the last one may reach beyond.
+/// Bytes in flight at which the engine should wait; the last entry may exceed it.
 const BYTES_IN_FLIGHT_MAX: usize = 16 << 20;
 
-/// One per engine. Everything but [`RaftCommitter::new`] must run inside the engine's `LocalSet`.
+/// One per engine. Every function except [`RaftCommitter::new`] must run inside the engine's `LocalSet`.
 pub struct RaftCommitter {
     node: u64,
     disk: Rc<Disk>,
     outbox: Rc<Outbox>,
-    /// In the order of the partitions; empty until [`RaftCommitter::start`].
+    /// In partition order; empty until [`RaftCommitter::start`].
     groups: OnceCell<Vec<Group>>,
 }
 
@@ -44,8 +45,8 @@ impl RaftCommitter {
         &self.disk
     }
 
-    /// Opens every partition's group and brings its machine to the end of what is known as committed. When this returns,
-    /// the node leads all of them and may serve. Call it once.
+    /// Opens every partition's group and recovers its machine up to the last entry known as committed. When
+    /// this returns, the node leads all of them and may serve. Call it once.
     pub async fn start(&self) -> Result<Vec<Machine>, OpenError> {
         let flushes = Flushes::start(Rc::clone(&self.disk), Rc::clone(&self.outbox));
         let mut groups = Vec::new();
@@ -71,8 +72,8 @@ impl RaftCommitter {
         let raft = &self.group(partition).raft;
         let done = Done::new(Rc::clone(&self.outbox), partition, proposal);
         self.outbox.propose(partition, proposal, entry.clone(), || {
-            // All that it would wait for is room in a channel of 65,536. What is not taken drops its responder, and so
-            // ends as refused.
+            // It would only wait for room in a channel of 65,536. A proposal that openraft does not accept
+            // drops its responder, and so ends as refused.
             let sent = tokio::task::unconstrained(raft.client_write_ff(Batch(entry), Some(done)));
             if let Some(Err(fatal)) = sent.now_or_never() {
                 tracing::debug!(partition = partition.0, %fatal, "a Raft group takes no proposals");
@@ -109,8 +110,9 @@ impl RaftCommitter {
         })
     }
 
-    /// The file first, then openraft is told: a full disk is then an error of the checkpoint, and not the end of the
-    /// group, which every error from openraft's own storage calls is. A group that fails meanwhile is left out.
+    /// Writes the file first and then notifies openraft: so a full disk is an error of the checkpoint and not
+    /// the end of the group, which every error from openraft's own storage calls is. A group that fails
+    /// meanwhile is skipped.
     pub async fn checkpoint(&self, images: Images) -> Result<(), CommitError> {
         for image in images.images {
             let partition = image.meta.partition;
@@ -130,10 +132,10 @@ impl RaftCommitter {
         let meta = snapshot::snapshot_meta(&image.meta).expect("the membership was encoded here");
         self.disk.write_image(image).await?;
         let told = async {
-            // The engine may be ahead of what openraft has heard of it.
+            // The engine may be ahead of openraft's view of it.
             let heard = raft.watch_apply_progress().wait_until_ge(&meta.last_log_id).await;
             heard.map_err(|_| Fatal::Stopped)?;
-            // A snapshot that was installed meanwhile is newer, and openraft knows it.
+            // A snapshot installed meanwhile is newer, and openraft knows it.
             if applied.tell_snapshot(meta.clone()) {
                 raft.trigger().snapshot().await?;
                 let told = raft.watch_snapshot_progress().wait_until_ge(&meta.last_log_id).await;
@@ -142,13 +144,13 @@ impl RaftCommitter {
             if let Some(last) = meta.last_log_id {
                 raft.trigger().purge_log(last.index).await?;
             }
-            // What is asked after the purge is answered after it.
+            // A request made after the purge is answered after it.
             raft.with_raft_state(|_| ()).await
         };
         Ok(told.await)
     }
 
-    /// Reads the machines from disk again, to where the engine has applied the log.
+    /// Reads the machines from disk again, up to the entry that the engine has applied.
     pub fn rebuild(&self) -> Result<Vec<Machine>, OpenError> {
         let rebuild = |group: &Group| {
             let partition = group.applied.partition();
@@ -159,7 +161,7 @@ impl RaftCommitter {
         self.groups().iter().map(rebuild).collect()
     }
 
-    /// Ends the groups and their tasks. What is under way is not waited for.
+    /// Ends the groups and their tasks, without waiting for work in progress.
     pub async fn shut_down(&self) {
         for group in self.groups.get().map(Vec::as_slice).unwrap_or_default() {
             group.applied.close();

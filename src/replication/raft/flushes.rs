@@ -1,5 +1,5 @@
-//! The flushes of the journal that all groups of a worker share: what any number of groups appends in one turn of the
-//! event loop costs one write and one sync.
+//! The journal flushes that all groups of an engine share: all appends in one turn of the event loop cost one
+//! write and one sync.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::storage::journal::journal::Journal;
 pub struct Flushes {
     disk: Rc<Disk>,
     outbox: Rc<Outbox>,
-    /// Who waits for what is appended up to a position, oldest first.
+    /// Callbacks that wait for the journal up to a position, oldest first.
     waiting: RefCell<Vec<Waiting>>,
     wake: Rc<Notify>,
 }
@@ -38,7 +38,7 @@ impl fmt::Debug for Flushes {
 }
 
 impl Flushes {
-    /// Starts the task that flushes; it ends when the last handle is dropped. Must run inside a `LocalSet`.
+    /// Starts the flush task; it ends when the last handle is dropped. Must run inside a `LocalSet`.
     pub fn start(disk: Rc<Disk>, outbox: Rc<Outbox>) -> Rc<Flushes> {
         let wake = Rc::new(Notify::new());
         let flushes = Rc::new(Flushes { disk, outbox, waiting: RefCell::default(), wake: Rc::clone(&wake) });
@@ -54,19 +54,19 @@ impl Flushes {
         self.disk.journal()
     }
 
-    /// An error once the journal has failed: nothing is accepted any more.
+    /// An error once the journal has failed: no more entries are accepted.
     pub fn check(&self) -> Result<(), io::Error> {
         self.disk.check_latch().map_err(io_error)
     }
 
-    /// Completes `callback` when everything that is appended by now is as durable as it is asked to be.
+    /// Completes `callback` when everything appended so far has the required durability.
     pub fn wait(&self, must_sync: bool, callback: IOFlushed<Types>) {
         let appended = self.journal().borrow().appended();
         self.waiting.borrow_mut().push(Waiting { appended, must_sync, callback });
         self.wake.notify_one();
     }
 
-    /// One write, and one sync unless nobody needs it.
+    /// One write, and one sync unless no callback needs it.
     async fn flush(&self) -> Result<(), CommitError> {
         let written = self.disk.write()?;
         if matches!(self.disk.durability(), Durability::Relaxed { .. })
@@ -81,9 +81,9 @@ impl Flushes {
         Ok(())
     }
 
-    /// Tells those whose records are in. Newest first: the callbacks of a group are watermarks, and openraft's
-    /// forwarder sleeps for a millisecond if a second one *changes* the watermark within a microsecond; the older ones
-    /// then change nothing.
+    /// Completes the callbacks of durable records, newest first: the callbacks of a group are watermarks, and
+    /// openraft's forwarder sleeps for a millisecond if a second one *changes* the watermark within a
+    /// microsecond; the older ones then change nothing.
     fn complete(&self, upto: Position) {
         let mut waiting = self.waiting.borrow_mut();
         let done = waiting.partition_point(|waiting| waiting.appended <= upto);
@@ -111,8 +111,8 @@ impl Drop for Flushes {
 async fn run(flushes: Weak<Flushes>, wake: Rc<Notify>) {
     loop {
         wake.notified().await;
-        // The groups that were woken in the same turn stand before this task in the queue: their appends are in. Those
-        // that come while a sync runs on the flusher's thread have the next one.
+        // Groups woken in the same turn run before this task, so their appends are included. Appends made
+        // while the flusher syncs belong to the next flush.
         let Some(flushes) = flushes.upgrade() else { return };
         if let Err(error) = flushes.flush().await {
             flushes.fail(&error);

@@ -1,4 +1,4 @@
-//! One partition's Raft group, of which this node is the only member.
+//! One partition's Raft group, with this node as its only member.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -27,12 +27,12 @@ pub struct Group {
     pub applied: Rc<Applied>,
 }
 
-/// How long a sole voter may take to lead: it has nobody to wait for.
+/// Time limit for a sole voter to lead: it waits for no other node.
 const LEAD_WITHIN: Duration = Duration::from_secs(60);
 
 impl Group {
-    /// Opens a partition as the group of `node` alone; gives its machine, which has applied what is known as committed.
-    /// When this returns, the group leads.
+    /// Opens a partition as a group of `node` alone; returns its machine, which has applied every entry known
+    /// as committed. When this returns, the group leads.
     pub async fn open(
         node: u64,
         partition: PartitionId,
@@ -62,7 +62,7 @@ impl Group {
         if !may_lead {
             raft.trigger().elect(false).await.map_err(|error| failed(error.to_string()))?;
         }
-        // The blank entry of an election is applied by the engine, which is not there yet.
+        // The engine applies the blank entry of an election, and it does not run yet.
         raft.wait(Some(LEAD_WITHIN))
             .metrics(|metrics| metrics.state.is_leader(), "leads")
             .await
@@ -72,12 +72,12 @@ impl Group {
     }
 }
 
-/// Tells the outbox when the node ceases to lead the group, and when the group stops.
+/// Notifies the outbox when the node loses leadership of the group, and when the group stops.
 async fn watch(raft: Raft, applied: Rc<Applied>, outbox: Rc<Outbox>) {
     let partition = applied.partition();
     let mut changes = raft.server_metrics();
     let all = raft.metrics();
-    // Otherwise the group would live as long as it is watched.
+    // Otherwise the watch would keep the group alive.
     drop(raft);
     let mut was_leader = true;
     loop {
@@ -99,11 +99,11 @@ async fn watch(raft: Raft, applied: Rc<Applied>, outbox: Rc<Outbox>) {
     };
     tracing::error!(partition = partition.0, reason, "a Raft group stopped");
     outbox.fail_group(partition, reason);
-    // Nothing of it is applied any more.
+    // No more entries of the group are applied.
     applied.close();
 }
 
-/// What happens before openraft gets to see the files.
+/// Recovery before openraft opens the files.
 struct Recovery<'a> {
     node: u64,
     disk: &'a Rc<Disk>,
@@ -112,17 +112,17 @@ struct Recovery<'a> {
 
 struct Recovered {
     machine: Machine,
-    /// The newest membership of the log, whether or not it is known as committed: it is the one in force.
+    /// The newest membership of the log, known as committed or not: it is the one in force.
     membership: StoredMembership,
 }
 
 impl Recovery<'_> {
-    /// The newest checkpoint, then the entries behind it that are known as committed. openraft would do it too, but in
-    /// pieces of 64 entries whatever their size.
+    /// The newest checkpoint, then the later entries that are known as committed. openraft would do this too,
+    /// but in pieces of 64 entries of any size.
     ///
-    /// Where this node alone makes every quorum, or where there never was another node, what is durable here is
-    /// committed. Elsewhere the leader of the day says what becomes of the entries behind the last one that was noted
-    /// as committed: another leader may have replaced them.
+    /// If this node alone makes every quorum, or there never was another node, durable entries are committed.
+    /// Otherwise the current leader decides about the entries after the last one recorded as committed:
+    /// another leader may have replaced them.
     fn recover(&self) -> Result<Recovered, OpenError> {
         let partition = self.applied.partition();
         let (mut machine, checkpoint) = self.disk.load_machine(partition)?;
@@ -151,7 +151,7 @@ impl Recovery<'_> {
         Ok(Recovered { machine, membership })
     }
 
-    /// The newest membership behind the checkpoint.
+    /// The newest membership after the checkpoint.
     fn newest_membership(&self) -> Result<Option<StoredMembership>, OpenError> {
         let partition = self.applied.partition();
         let journal = self.disk.journal().borrow();
@@ -183,7 +183,7 @@ impl Recovery<'_> {
         OpenError::Raft { partition: self.applied.partition(), reason }
     }
 
-    /// No member at all, or this node alone.
+    /// Accepts a membership without members, or with this node alone.
     fn check_members(&self, stored: &StoredMembership) -> Result<(), OpenError> {
         let members = stored.membership();
         let others: Vec<String> = members
@@ -203,16 +203,16 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    /// A partition that is new, or was written by a node outside of any cluster, becomes a group of one: a vote that
-    /// is already won, and a membership. `Raft::initialize` would do it for an empty log only, with an election and a
-    /// blank entry on top.
+    /// A partition that is new, or was written by a node without a cluster, becomes a group of one: a vote
+    /// that is already won, and a membership. `Raft::initialize` would do it for an empty log only, with an
+    /// additional election and blank entry.
     fn found(&self, recovered: &mut Recovered) -> Result<(), OpenError> {
         let partition = self.applied.partition();
         let last = self.last();
         let term = Term(last.term.0.max(1));
         let vote = self.vote()?;
         let mut journal = self.disk.journal().borrow_mut();
-        // Without a vote, or with one that is older than its entries, the node wrote alone.
+        // Without a vote, or with a vote older than its entries, the node wrote alone.
         if vote.is_none_or(|vote| vote.leader_id.term < last.term.0) {
             let vote = Vote::new_committed(term.0, self.node);
             journal.append_vote(partition, &record::encode_vote(&vote));
@@ -240,8 +240,8 @@ impl Recovery<'_> {
     }
 }
 
-/// A sole voter needs no timer: it leads from its own vote, or is told to elect itself, and has nobody to send
-/// heartbeats to. The times are for the day when it gets company.
+/// A sole voter needs no timer: it leads from its own vote, or is told to elect itself, and has no peer for
+/// heartbeats. The times matter once there are other members.
 fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraft::ConfigError> {
     Config {
         cluster_name: format!("partition-{}", partition.0),
@@ -251,10 +251,10 @@ fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraf
         heartbeat_min_interval: Some(250),
         enable_tick: false,
         enable_pre_vote: Some(true),
-        // Everything durable of a sole voter is applied before openraft starts, so that a restored leader is never
-        // stale. Any other is elected again.
+        // A sole voter applies all durable entries before openraft starts, so a restored leader is never
+        // stale. Other nodes need an election.
         enable_leader_restore: Some(is_sole_voter),
-        // Checkpoints and purges follow bytes, and the committer says when.
+        // The committer decides about checkpoints and purges, by bytes.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::from(u32::MAX),
         purge_batch_size: 1024,
@@ -268,5 +268,5 @@ fn config(partition: PartitionId, is_sole_voter: bool) -> Result<Config, openraf
 }
 
 #[cfg(test)]
-#[path = "group_test.rs"]
+#[path = "group_tests.rs"]
 mod tests;

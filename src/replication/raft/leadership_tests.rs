@@ -1,4 +1,5 @@
-//! A group whose node leads until another node comes: proposals that are refused, lost, committed by the other.
+//! A group whose node leads until another node takes over: proposals that are refused, lost, or committed by
+//! the other node.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -36,7 +37,7 @@ fn raft_of(node: &TestNode, partition: u16) -> Raft {
     }
 }
 
-/// Takes events until `work` is done.
+/// Takes events until `work` completes.
 async fn while_applying<T>(node: &TestNode, work: impl Future<Output = T>) -> T {
     let apply = async {
         loop {
@@ -49,7 +50,7 @@ async fn while_applying<T>(node: &TestNode, work: impl Future<Output = T>) -> T 
     }
 }
 
-/// From here on partition 0 has no quorum: a second voter is needed, and it answers nobody.
+/// From here on partition 0 has no quorum: it needs a second voter, which never responds.
 async fn add_silent_voter(node: &TestNode) {
     let raft = raft_of(node, 0);
     while_applying(node, raft.add_learner(OTHER, (), false)).await.unwrap();
@@ -74,7 +75,8 @@ fn log_id(term: u64, index: u64) -> RaftLogId {
     RaftLogId::new(CommittedLeaderId::new(term), index)
 }
 
-/// One of three proposals stays in the log of the new leader, two are replaced; a fourth comes when it leads already.
+/// Of three proposals one stays in the log of the new leader and two are replaced; a fourth arrives when the
+/// other node already leads.
 #[test]
 fn a_lost_leadership_ends_each_proposal_once_and_shifts_none() {
     run(async {
@@ -83,7 +85,8 @@ fn a_lost_leadership_ends_each_proposal_once_and_shifts_none() {
         let raft = raft_of(&node, 0);
         let last = last_index(&raft);
         let proposed = ["a", "b", "c"].map(|name| node.propose(0, name));
-        // openraft takes them and the other leader's request in one turn: they are appended, and not committed yet.
+        // openraft handles them and the other leader's request in one turn: they are appended and not yet
+        // committed.
         let theirs =
             Entry { log_id: log_id(9, last + 2), payload: EntryPayload::Normal(Batch(entry("theirs"))) };
         let request = AppendEntriesRequest {
@@ -105,7 +108,7 @@ fn a_lost_leadership_ends_each_proposal_once_and_shifts_none() {
         assert_eq!(node.names(1), ["0.1", "e"], "the other partition goes on");
         let ends = node.ends.borrow();
         let end = |proposal| ends.iter().find(|(of, _)| *of == proposal).unwrap().1;
-        // Whether it is told that the first one was committed depends on what it hears first.
+        // Whether the first proposal ends as committed depends on the order of two notifications.
         assert!(matches!(end(proposed[0]), "committed" | "unknown"));
         assert_eq!([end(proposed[1]), end(proposed[2])], ["unknown", "unknown"]);
         assert_eq!([end(refused), end(other)], ["refused", "committed"]);

@@ -21,24 +21,24 @@ use crate::replication::raft::types::{Entry, Membership, RaftLogId, Types, Vote,
 use crate::storage::journal::journal::Journal;
 use crate::storage::journal::record::RecordKind;
 
-/// A handle; clones are the same log, so that every reader sees an entry as soon as it is appended.
+/// A handle; clones share the log, so that every reader sees an entry as soon as it is appended.
 #[derive(Debug, Clone)]
 pub struct LogStore {
     log: Rc<GroupLog>,
 }
 
-/// What the handles of one partition share.
+/// The shared state of the handles of one partition.
 #[derive(Debug)]
 pub struct GroupLog {
     partition: PartitionId,
     flushes: Rc<Flushes>,
     node: u64,
-    /// Whether this node alone makes every quorum, by the newest membership of the log. It may be `false` where a
-    /// membership was truncated.
+    /// Whether this node alone makes every quorum, by the newest membership of the log. It may be `false`
+    /// after the truncation of a membership.
     is_sole_voter: Cell<bool>,
-    /// What openraft has said to be committed. A sole voter does not write it down.
+    /// The last entry that openraft reported as committed. A sole voter does not record it.
     committed: Cell<LogId>,
-    /// openraft is being started: see [`GroupLog::heads`].
+    /// openraft is starting: see [`GroupLog::heads`].
     is_opening: Cell<bool>,
 }
 
@@ -62,8 +62,8 @@ impl GroupLog {
         self.flushes.disk()
     }
 
-    /// The newest membership of the log is another one from here on. When the node ceases to be alone, it writes down
-    /// what is committed: what is durable says nothing any more.
+    /// The newest membership of the log has changed. When the node ceases to be the sole voter, it records
+    /// what is committed, because durable no longer means committed.
     pub fn membership_changed(&self, journal: &mut Journal, membership: &Membership) {
         let was_sole_voter = self.is_sole_voter.replace(is_sole_voter(self.node, membership));
         let committed = self.committed.get();
@@ -84,8 +84,8 @@ impl GroupLog {
         records.iter().map(|record| record::decode_entry(record).map_err(io_error)).collect()
     }
 
-    /// The entries of a range without their commands. While openraft starts it looks for log ids and memberships in
-    /// pieces of 64 entries, however long these are, and applies nothing: recovery has done that.
+    /// The entries of a range without their commands. While openraft starts it looks for log ids and
+    /// memberships in pieces of 64 entries of any size, and applies nothing: recovery has done that.
     fn heads(&self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
         let journal = self.flushes.journal().borrow();
         let log = journal.log(self.partition);
@@ -125,7 +125,7 @@ impl RaftLogReader<Types> for LogStore {
         let (start, end) = bounds(&range);
         match self.log.is_opening.get() {
             true => self.log.heads(start, end),
-            // Ranges are read by the two below; this one must not stop early.
+            // The two functions below read ranges; this one must not stop early.
             false => self.log.read(start, end, usize::MAX),
         }
     }
@@ -150,7 +150,7 @@ impl RaftLogReader<Types> for LogStore {
         })
     }
 
-    /// Stops early after about [`READ_BYTES`]: openraft limits what it sends by entries alone.
+    /// Stops early after about [`READ_BYTES`]: openraft limits requests only by entries.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, io::Error> {
         self.log.read(start, end, READ_BYTES)
     }
@@ -161,10 +161,10 @@ impl RaftLogReader<Types> for LogStore {
     }
 }
 
-/// Payload bytes that are read at once: of a request to a follower, or to be applied. A longer entry comes alone.
+/// Payload bytes per read, for a request to a follower or for applying. A longer entry comes alone.
 const READ_BYTES: usize = 1 << 20;
 
-/// The first of a range, and the first behind it.
+/// The first index of a range, and the first index after it.
 fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,
@@ -195,7 +195,7 @@ impl RaftLogStorage<Types> for LogStore {
         self.clone()
     }
 
-    /// Durable before it returns (S9). The journal keeps the order of votes and entries.
+    /// Durable before it returns (docs/reliability.md S9). The journal keeps the order of votes and entries.
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
         self.log.flushes.check()?;
         let (sender, receiver) = Types::oneshot();
@@ -230,8 +230,8 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 
-    /// A record in order: a crash cannot bring back what was cut behind newer entries, so that it need not be durable
-    /// before the next append is.
+    /// A record in order: after a crash, truncated entries cannot reappear behind newer ones, so the record
+    /// need not be durable before the next append is.
     async fn truncate_after(&mut self, last: Option<RaftLogId>) -> Result<(), io::Error> {
         let index = record::from_raft_option(last.as_ref()).index;
         let mut journal = self.log.flushes.journal().borrow_mut();
@@ -243,10 +243,10 @@ impl RaftLogStorage<Types> for LogStore {
         Ok(())
     }
 
-    /// Not durable when it returns: a crash only un-purges.
+    /// Not durable when it returns: a crash only undoes the purge.
     async fn purge(&mut self, upto: RaftLogId) -> Result<(), io::Error> {
         self.log.flushes.journal().borrow_mut().purge(self.log.partition, record::from_raft(&upto));
-        // Files go when the purge is durable.
+        // Files are removed when the purge is durable.
         self.log.flushes.wait(false, IOFlushed::noop());
         Ok(())
     }
@@ -255,7 +255,7 @@ impl RaftLogStorage<Types> for LogStore {
         let journal = self.log.flushes.journal();
         let committed = record::from_raft_option(committed.as_ref());
         self.log.committed.set(committed);
-        // With one voter what is durable is committed: a record for every round would say nothing.
+        // With one voter durable entries are committed, so a record per round would add nothing.
         if !self.log.is_sole_voter.get() && committed > journal.borrow().log(self.log.partition).committed() {
             journal.borrow_mut().append_committed(self.log.partition, committed);
         }
@@ -265,7 +265,7 @@ impl RaftLogStorage<Types> for LogStore {
     async fn read_committed(&mut self) -> Result<Option<RaftLogId>, io::Error> {
         let journal = self.log.flushes.journal().borrow();
         let log = journal.log(self.log.partition);
-        // What is purged was committed and is in a snapshot: there is nothing to apply again.
+        // Purged entries were committed and are in a snapshot, so there is nothing to apply again.
         if log.committed() <= log.purged() {
             return Ok(None);
         }

@@ -1,12 +1,13 @@
-//! The Raft committer: openraft over the same journal, checkpoints and machine as the local one. No other room, and no
-//! other file of this room's parent, sees an openraft type.
+//! The Raft committer: openraft over the same journal, checkpoints and machine as the local one. No other
+//! room, and no other file of this room's parent, sees an openraft type.
 //!
-//! One [`group`] per partition; all groups of an engine share one journal and its flushes. Read in this order: [`types`]
-//! (what openraft is told), [`outbox`] (what the engine is told), [`record`] (votes, members and log ids as the journal keeps them), [`flushes`], [`log_store`],
-//! [`state_machine`], [`snapshot`], [`network`], [`group`], [`committer`] (what the engine calls).
+//! One [`group`] per partition; all groups of an engine share one journal and its flushes. Read in this
+//! order: [`types`] (the type configuration for openraft), [`outbox`] (the events for the engine), [`record`]
+//! (votes, memberships and log ids in the journal), [`flushes`], [`log_store`], [`state_machine`],
+//! [`snapshot`], [`network`], [`group`], [`committer`] (the interface for the engine).
 //!
-//! Everything here runs on the engine's thread, inside its `LocalSet`: openraft is built with `single-threaded`, its
-//! tasks are local ones, and nothing is `Send`.
+//! Everything here runs on the engine's thread, inside its `LocalSet`: openraft is built with
+//! `single-threaded`, its tasks are local ones, and nothing is `Send`.
 
 pub mod committer;
 mod flushes;
@@ -22,6 +23,6 @@ mod types;
 #[cfg(test)]
 mod leadership_tests;
 #[cfg(test)]
-mod suite;
+mod suite_tests;
 #[cfg(test)]
-mod tests;
+mod committer_tests;

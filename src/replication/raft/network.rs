@@ -1,5 +1,5 @@
-//! No peers yet: whoever asks for one is told that it cannot be reached. `pre_vote` is written out, because openraft's
-//! own default grants it.
+//! No peers yet: every peer is reported as unreachable. `pre_vote` is written out, because openraft's own
+//! default grants it.
 
 use std::future::Future;
 
@@ -25,7 +25,7 @@ impl RaftNetworkFactory<Types> for NoPeers {
     }
 }
 
-/// `Unreachable` rather than `Network`: openraft then backs off instead of trying again at once.
+/// `Unreachable` rather than `Network`: openraft then backs off instead of retrying at once.
 fn unreachable() -> Unreachable<Types> {
     Unreachable::from_string("this node has no peers")
 }

@@ -1,4 +1,4 @@
-//! The events of all groups on their way to the engine, and the proposals that they end.
+//! The event queue from all groups to the engine, and the proposals that the events end.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,17 +13,18 @@ use crate::replication::event::{CommitEvent, Payload, Refusal};
 use crate::replication::proposals::Proposals;
 use crate::state::machine::Machine;
 
-/// Shared by the committer and what openraft calls. Nothing is borrowed across an await. Once the latch is tripped no
-/// proposal ends any more: the process stops.
+/// Shared by the committer and the callbacks of openraft. Never borrowed across an await. Once the latch is
+/// tripped no proposal ends any more: the process stops.
 #[derive(Debug)]
 pub struct Outbox {
     latch: Latch,
     events: RefCell<Vec<CommitEvent>>,
     news: Notify,
     proposals: RefCell<Proposals>,
-    /// Where committed proposals stand that are not handed out yet. openraft says it before the entry is read back.
+    /// Log positions of committed proposals that are not handed out yet. openraft reports them before it
+    /// reads the entry back.
     places: RefCell<BTreeMap<(PartitionId, LogId), ProposalId>>,
-    /// The proposal that openraft is being given: it is not in the log as long as openraft has not taken it.
+    /// The proposal in transfer to openraft: it is not in the log until openraft has accepted it.
     handing_over: Cell<Option<ProposalId>>,
     failed: RefCell<BTreeSet<PartitionId>>,
 }
@@ -41,7 +42,7 @@ impl Outbox {
         }
     }
 
-    /// Waits for events and takes all.
+    /// Waits for events and takes all of them.
     pub async fn take(&self) -> Result<Vec<CommitEvent>, CommitError> {
         loop {
             if let Some(reason) = self.latch.reason() {
@@ -55,7 +56,7 @@ impl Outbox {
         }
     }
 
-    /// Has [`Outbox::take`] look at the latch.
+    /// Makes [`Outbox::take`] check the latch.
     pub fn wake(&self) {
         self.news.notify_one();
     }
@@ -73,7 +74,7 @@ impl Outbox {
         self.failed.borrow().contains(&partition)
     }
 
-    /// Begins a proposal and gives it to openraft by `hand_over`.
+    /// Begins a proposal and passes it to openraft with `hand_over`.
     pub fn propose(
         &self,
         partition: PartitionId,
@@ -94,13 +95,13 @@ impl Outbox {
         self.handing_over.set(None);
     }
 
-    /// A proposal is committed at a place in the log.
+    /// A proposal is committed at a position of the log.
     pub fn place(&self, partition: PartitionId, log_id: LogId, proposal: ProposalId) {
         self.places.borrow_mut().insert((partition, log_id), proposal);
     }
 
-    /// Hands out a committed entry, and with it the end of the proposal that stands there. `false` if the group has
-    /// failed before: nothing more of it is handed out.
+    /// Hands out a committed entry, which ends the proposal at its position. `false` if the group has failed
+    /// before: no more of its entries are handed out.
     pub fn commit(&self, partition: PartitionId, log_id: LogId, payload: Payload) -> bool {
         let placed = self.places.borrow_mut().remove(&(partition, log_id));
         if self.has_failed(partition) {
@@ -117,7 +118,7 @@ impl Outbox {
         true
     }
 
-    /// Whether the latch is tripped: then whoever waits for events is to hear of it.
+    /// Whether the latch is tripped: then the caller that waits for events must get the error.
     fn has_stopped(&self) -> bool {
         let has_stopped = self.latch.is_tripped();
         if has_stopped {
@@ -135,7 +136,7 @@ impl Outbox {
         }
     }
 
-    /// Nothing more is to be heard of a proposal.
+    /// No result of a proposal will come.
     pub fn lose(&self, partition: PartitionId, proposal: ProposalId) {
         if self.handing_over.get() == Some(proposal) {
             self.refuse(partition, proposal, Refusal::GroupStopped("it takes no proposals".into()));
@@ -146,7 +147,7 @@ impl Outbox {
         }
     }
 
-    /// The node does not lead the partition any more.
+    /// The node no longer leads the partition.
     pub fn lose_all(&self, partition: PartitionId) {
         if self.has_stopped() {
             return;
@@ -167,7 +168,7 @@ impl Outbox {
         true
     }
 
-    /// The group has stopped for good. If the disk is why, the latch says so, and the process ends.
+    /// The group has stopped for good. If the disk is the reason, the latch is tripped and the process ends.
     pub fn fail_group(&self, partition: PartitionId, reason: String) {
         if self.has_stopped() {
             return;
@@ -206,7 +207,7 @@ mod tests {
         events.iter().map(|event| (event.ended().map(|proposal| proposal.0), name(event))).collect()
     }
 
-    /// Three in flight; the second is refused: the third is still itself (and not the second).
+    /// Three in flight; the second is refused: the third keeps its identity.
     #[test]
     fn a_refused_proposal_shifts_no_other() {
         let outbox = Outbox::new(Latch::new());
@@ -230,7 +231,7 @@ mod tests {
         outbox.place(P, at(1), ProposalId(1));
         outbox.lose_all(P);
         outbox.commit(P, at(1), Payload::Entry(entry("a")));
-        // The responder says it once more.
+        // The responder reports it again.
         outbox.lose(P, ProposalId(2));
         assert_eq!(take(&outbox), [(Some(1), "unknown"), (Some(2), "unknown"), (None, "committed")]);
     }

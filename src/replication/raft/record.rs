@@ -1,8 +1,8 @@
-//! Votes, memberships and log ids, as the journal and the checkpoints keep them. The encodings are our own: openraft
-//! promises none between its versions.
+//! The encodings of votes, memberships and log ids in the journal and the checkpoints. They are Headwater's
+//! own: openraft promises none between its versions.
 //!
-//! **Log ids.** openraft counts from 0 and has an option for "none"; the journal counts from 1 and 0 is "before the
-//! first". So openraft's index is the journal's minus 1, both ways without a loss.
+//! **Log ids.** openraft counts from 0 and has an option for "none"; the journal counts from 1, and 0 is
+//! "before the first". So openraft's index is the journal's minus 1, without loss in either direction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,10 +16,10 @@ use crate::replication::raft::types::{
 use crate::storage::journal::journal::LogRecord;
 use crate::storage::journal::record::RecordKind;
 
-/// First byte of every encoding here.
+/// First byte of every encoding in this file.
 const VERSION: u8 = 1;
 
-/// openraft's index of a place in the log; `None` before the first.
+/// openraft's index of a log position; `None` before the first.
 pub fn raft_index(index: LogIndex) -> Option<u64> {
     index.0.checked_sub(1)
 }
@@ -37,7 +37,7 @@ pub fn from_raft(log_id: &RaftLogId) -> LogId {
     LogId { term: Term(log_id.leader_id.term), index: log_index(log_id.index) }
 }
 
-/// `None` is the place before the first entry.
+/// `None` is the position before the first entry.
 pub fn from_raft_option(log_id: Option<&RaftLogId>) -> LogId {
     log_id.map(from_raft).unwrap_or_default()
 }
@@ -61,7 +61,7 @@ pub fn decode_vote(bytes: &[u8]) -> Result<Vote, Malformed> {
     Ok(vote)
 }
 
-/// Voters (two sets while they change), then the nodes that only learn.
+/// Voters (two sets during a change), then learners.
 pub fn encode_membership(membership: &Membership) -> Vec<u8> {
     let mut out = Vec::new();
     let mut writer = Writer::new(&mut out);
@@ -111,8 +111,8 @@ fn read_membership(reader: &mut Reader<'_>) -> Result<Membership, Malformed> {
     Membership::new(configs, nodes).map_err(|_| reader.malformed("not a membership"))
 }
 
-/// A checkpoint's membership bytes: empty for the local committer's "none known", else where the membership stands in
-/// the log and the membership.
+/// A checkpoint's membership bytes: empty for the local committer ("none known"), otherwise the membership
+/// and its log position.
 pub fn encode_stored(stored: &StoredMembership) -> Vec<u8> {
     if *stored == StoredMembership::default() {
         return Vec::new();
@@ -137,7 +137,7 @@ pub fn decode_stored(bytes: &[u8]) -> Result<StoredMembership, Malformed> {
     Ok(StoredMembership::new(to_raft(log_id), membership))
 }
 
-/// The entry of a journal record. The payload's memory is shared.
+/// The entry of a journal record; shares the memory of the payload.
 pub fn decode_entry(record: &LogRecord) -> Result<Entry, Malformed> {
     let payload = match record.kind {
         RecordKind::Entry => EntryPayload::Normal(Batch(record.payload.clone())),

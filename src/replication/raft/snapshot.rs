@@ -1,5 +1,5 @@
-//! Snapshots: the checkpoint files of the partition, told to openraft. What openraft holds is metadata and a handle; an
-//! image is read back from its file when somebody needs it.
+//! Snapshots: the checkpoint files of the partition, described for openraft. openraft holds metadata and a
+//! handle; an image is read from its file on demand.
 
 use std::io;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ use crate::state::checkpoint as image;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::{CheckpointError, CheckpointMeta, CheckpointStore};
 
-/// The newest checkpoint of a partition, wherever its directory is: cheap to hand out for every transfer that is tried.
+/// The newest checkpoint of a partition; cheap to hand out for every attempted transfer.
 #[derive(Debug, Clone)]
 pub struct SnapshotData {
     store: CheckpointStore,
@@ -24,7 +24,7 @@ pub struct SnapshotData {
 
 pub type RaftSnapshot = Snapshot<CommittedLeaderId, u64, (), SnapshotData>;
 
-/// A checkpoint could not be read or written, or does not say what it should.
+/// A checkpoint could not be read or written, or has unexpected content.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     #[error(transparent)]
@@ -42,7 +42,7 @@ impl SnapshotData {
         SnapshotData { store: store.clone(), partition }
     }
 
-    /// Reads the file that `meta` is of. One that was replaced meanwhile is an error.
+    /// Reads the file of `meta`. A file that was replaced meanwhile is an error.
     pub fn load_exactly(&self, meta: &SnapshotMeta) -> Result<Machine, SnapshotError> {
         let index = record::from_raft_option(meta.last_log_id.as_ref()).index;
         let checkpoint = self.store.load_at(self.partition, index)?;
@@ -55,7 +55,7 @@ impl SnapshotData {
     }
 }
 
-/// A checkpoint's description of what openraft calls a snapshot.
+/// The checkpoint metadata of an openraft snapshot.
 pub fn checkpoint_meta(partition: PartitionId, meta: &SnapshotMeta) -> CheckpointMeta {
     CheckpointMeta {
         partition,
@@ -64,7 +64,7 @@ pub fn checkpoint_meta(partition: PartitionId, meta: &SnapshotMeta) -> Checkpoin
     }
 }
 
-/// The other way.
+/// The reverse.
 pub fn snapshot_meta(checkpoint: &CheckpointMeta) -> Result<SnapshotMeta, Malformed> {
     Ok(SnapshotMeta {
         last_log_id: record::to_raft(checkpoint.log_id),
@@ -72,7 +72,7 @@ pub fn snapshot_meta(checkpoint: &CheckpointMeta) -> Result<SnapshotMeta, Malfor
     })
 }
 
-/// Says which checkpoint is the newest: the committer writes them, and openraft is only told.
+/// Returns the newest checkpoint: the committer writes checkpoints, and openraft only learns of them.
 pub struct Builder {
     pub applied: Rc<Applied>,
 }

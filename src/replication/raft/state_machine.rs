@@ -1,4 +1,5 @@
-//! openraft's state machine of one partition: hands what is committed to the engine, in order, once, and waits for it.
+//! openraft's state machine of one partition: hands committed entries to the engine, in order, once, and
+//! waits for it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,22 +22,24 @@ use crate::replication::raft::snapshot::{self, Builder, RaftSnapshot, SnapshotDa
 use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMembership, Types, io_error};
 use crate::state::machine::Machine;
 
-/// How far the partition's entries are handed out, and how far the engine has applied them: never further.
+/// The positions of the last entry handed out and of the last entry that the engine has applied, which is
+/// never ahead.
 pub struct Applied {
     log: Rc<GroupLog>,
     outbox: Rc<Outbox>,
-    /// The last entry that was handed out.
+    /// The last entry handed out.
     last: Cell<Option<RaftLogId>>,
     /// The engine has applied everything up to here.
     engine: Cell<LogIndex>,
     engine_moved: Notify,
-    /// The engine applies nothing any more.
+    /// The engine applies no more entries.
     is_closed: Cell<bool>,
-    /// The memberships that were handed out, oldest first: the one in force where the engine is, then those ahead of it.
+    /// The memberships handed out, oldest first: the one in force at the engine's position, then those ahead
+    /// of it.
     memberships: RefCell<VecDeque<StoredMembership>>,
     /// The newest checkpoint.
     snapshot: RefCell<Option<SnapshotMeta>>,
-    /// Whether openraft is to be told of it.
+    /// Whether openraft must still learn of it.
     is_snapshot_new: Cell<bool>,
 }
 
@@ -71,12 +74,12 @@ impl Applied {
         self.last.get()
     }
 
-    /// The membership that was handed out last.
+    /// The last membership handed out.
     pub fn membership(&self) -> StoredMembership {
         self.memberships.borrow().back().cloned().unwrap_or_default()
     }
 
-    /// The membership in force at an entry that the engine has applied last.
+    /// The membership in force at the last entry that the engine has applied.
     pub fn membership_at(&self, index: LogIndex) -> StoredMembership {
         let memberships = self.memberships.borrow();
         let in_force = memberships.iter().rev().find(|stored| stands_at(stored) <= index);
@@ -87,7 +90,7 @@ impl Applied {
         self.snapshot.borrow().clone()
     }
 
-    /// A checkpoint is durable. `false` if a newer one is, too.
+    /// Records a durable checkpoint. `false` if a newer one is durable.
     pub fn set_snapshot(&self, meta: SnapshotMeta) -> bool {
         let mut snapshot = self.snapshot.borrow_mut();
         let is_newest = snapshot.as_ref().is_none_or(|known| known.last_log_id <= meta.last_log_id);
@@ -97,14 +100,14 @@ impl Applied {
         is_newest
     }
 
-    /// A checkpoint is durable, and the next builder that openraft asks for is to say so.
+    /// Records a durable checkpoint, which openraft learns of from its next builder.
     pub fn tell_snapshot(&self, meta: SnapshotMeta) -> bool {
         let is_newest = self.set_snapshot(meta);
         self.is_snapshot_new.set(is_newest || self.is_snapshot_new.get());
         is_newest
     }
 
-    /// Recovery brought the machine here.
+    /// The position of the machine after recovery.
     pub fn recovered(&self, last: Option<RaftLogId>, membership: StoredMembership) {
         self.last.set(last);
         self.engine.set(record::from_raft_option(last.as_ref()).index);
@@ -134,7 +137,7 @@ impl Applied {
         self.engine.get()
     }
 
-    /// The engine applies nothing any more: whoever waits for it gets an error.
+    /// The engine applies no more entries: waiting calls get an error.
     pub fn close(&self) {
         self.is_closed.set(true);
         self.engine_moved.notify_one();
@@ -150,7 +153,7 @@ impl Applied {
         Ok(())
     }
 
-    /// Hands out one committed entry; gives its index and about how many bytes it takes.
+    /// Hands out one committed entry; returns its index and its approximate size in bytes.
     fn hand_out(&self, entry: Entry) -> Result<(LogIndex, usize), io::Error> {
         assert!(
             self.last.get().is_none_or(|last| entry.log_id.index > last.index),
@@ -193,7 +196,7 @@ impl StateMachine {
     }
 }
 
-/// Bytes of entries that are handed out before the engine is waited for.
+/// Bytes of entries handed out before waiting for the engine.
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 
 impl RaftStateMachine<Types> for StateMachine {
@@ -235,9 +238,10 @@ impl RaftStateMachine<Types> for StateMachine {
         Builder { applied: Rc::clone(&self.applied) }
     }
 
-    /// The order of an install: the journal, with what was truncated before, is durable; the checkpoint is; the log goes
-    /// on behind it, durably; then the machine is swapped. A crash between leaves either the old state or a checkpoint
-    /// that the log does not fit, and recovery then resets the log to it.
+    /// The order of an install: the journal, including earlier truncations, is durable; the checkpoint is
+    /// durable; the log durably continues after it; then the machine is swapped. A crash in between leaves
+    /// either the old state or a checkpoint that the log does not fit, and recovery then resets the log to
+    /// it.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let partition = self.applied.partition();
         let disk = self.applied.disk();

@@ -1,4 +1,4 @@
-//! What openraft is told about this program.
+//! The type configuration of openraft.
 
 use std::fmt;
 use std::io;
@@ -18,19 +18,19 @@ use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::record;
 use crate::replication::raft::state_machine::StateMachine;
 
-/// The type configuration. Written out by hand: `declare_raft_types!` cannot override `Responder`.
+/// Written out by hand: `declare_raft_types!` cannot override `Responder`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Types;
 
 impl RaftTypeConfig for Types {
     type D = Batch;
-    /// Outcomes are made by the engine, not by openraft.
+    /// The engine makes outcomes, not openraft.
     type R = ();
     type NodeId = u64;
-    /// Where a node lives is kept outside of the log.
+    /// Addresses of nodes are kept outside the log.
     type Node = ();
     type Term = u64;
-    /// Standard Raft: one leader a term, so that term and index name an entry, as in the journal.
+    /// Standard Raft: one leader per term, so that term and index identify an entry, as in the journal.
     type LeaderId = leader_id_std::LeaderId<u64, u64>;
     type Vote = openraft::impls::Vote<Self::LeaderId>;
     type Payload = openraft::EntryPayload<Batch, u64, ()>;
@@ -73,14 +73,15 @@ impl fmt::Display for Batch {
     }
 }
 
-/// Tells the outbox where a proposal is committed, or how else it ended; there is no channel and no task of its own.
-/// Dropped without an answer, it says that the outcome is not known: openraft drops responders when a group dies.
+/// Reports to the outbox where a proposal is committed, or how else it ended; without a channel or a task of
+/// its own. Dropped without an answer, it reports an unknown outcome: openraft drops responders when a group
+/// dies.
 pub struct Done<T> {
     outbox: Rc<Outbox>,
     partition: PartitionId,
     proposal: ProposalId,
-    /// Whether the entry was not appended. One that was appended and given up is another matter: another node may have
-    /// it, and commit it.
+    /// Whether the entry was not appended. An appended and abandoned entry is different: another node may
+    /// have it and commit it.
     is_refusal: fn(&T) -> bool,
 }
 
@@ -98,7 +99,7 @@ impl<T: 'static> Responder<Types, T> for Done<T> {
     }
 
     fn on_complete(self, result: T) {
-        // The rest is said when it is dropped: nothing, if it has ended.
+        // The drop handles the other cases; it does nothing if the proposal has ended.
         if (self.is_refusal)(&result) {
             self.outbox.refuse(self.partition, self.proposal, Refusal::NotLeader);
         }
@@ -111,7 +112,7 @@ impl<T> Drop for Done<T> {
     }
 }
 
-/// openraft wants IO errors from storage, whatever they were.
+/// openraft requires IO errors from storage for all failures.
 pub fn io_error(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
     io::Error::other(error)
 }

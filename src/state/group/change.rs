@@ -1,5 +1,5 @@
-//! XACK, XACKDEL, XNACK and XGROUP. They do not touch the key in the sense of WATCH, as in Redis, unless MKSTREAM makes it or
-//! XACKDEL deletes from it.
+//! XACK, XACKDEL, XNACK and XGROUP. As in Redis they do not touch the key in the sense of WATCH, unless
+//! MKSTREAM creates it or XACKDEL deletes from it.
 
 use crate::command::value::group::{GroupChange, GroupStart, NackMode};
 use crate::command::value::stream::References;
@@ -88,7 +88,7 @@ fn acknowledge(
     group: &[u8],
     ids: &[EntryId],
 ) -> Result<Answer, ReplyError> {
-    // Looked at before it is made writable: an acknowledgement of nothing copies nothing.
+    // Checked before the stream becomes writable, so that a futile acknowledgement copies nothing.
     let known = scope.view(key)?.is_some_and(|stream| stream.group(group).is_some());
     if !known {
         return Ok(Answer::Integer(0));
@@ -98,8 +98,8 @@ fn acknowledge(
     Ok(Answer::count(ids.iter().filter(|id| found.acknowledge(**id)).count()))
 }
 
-/// XACKDEL (Redis 8.2). An id that is not pending in this group stays as it is, whatever the policy. One that was, and
-/// whose entry is already gone, counts as deleted.
+/// XACKDEL (Redis 8.2). An id that is not pending in this group stays untouched under every policy. A pending
+/// id whose entry is already gone counts as deleted.
 fn acknowledge_and_delete(
     scope: &mut Scope<'_>,
     key: &[u8],
@@ -131,7 +131,7 @@ fn acknowledge_and_delete(
     Ok(outcomes)
 }
 
-/// XNACK (Redis 8.8): what is pending becomes nobody's, and is the next to be claimed.
+/// XNACK (Redis 8.8): pending entries become unowned and are the next to be claimed.
 fn negative_acknowledge(
     scope: &mut Scope<'_>,
     key: &[u8],
@@ -186,7 +186,7 @@ fn create(
     Ok(Answer::Done)
 }
 
-/// ENTRIESREAD is capped to the entries ever added (Redis 8.2).
+/// Caps ENTRIESREAD to the entries ever added (Redis 8.2).
 fn start(log: &Log, from: GroupStart, entries_read: Option<u64>) -> (EntryId, Option<u64>) {
     let last_id = match from {
         GroupStart::Last => log.last_id,
@@ -195,12 +195,12 @@ fn start(log: &Log, from: GroupStart, entries_read: Option<u64>) -> (EntryId, Op
     (last_id, entries_read.map(|read| read.min(log.entries_added)))
 }
 
-/// The stream that a sub-command of XGROUP needs.
+/// The stream that a sub-command of XGROUP requires.
 fn existing<'s>(scope: &'s mut Scope<'_>, key: &[u8]) -> Result<&'s mut Stream, ReplyError> {
     scope.stream(key)?.map(|(stream, _)| stream).ok_or(KEY_REQUIRED)
 }
 
-/// Of XGROUP and XINFO.
+/// The error of XGROUP and XINFO.
 pub fn no_such_group(key: &[u8], group: &[u8]) -> ReplyError {
     let parts: [&[u8]; 5] = [b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"];
     ReplyError::owned(parts.concat())

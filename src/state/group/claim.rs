@@ -1,4 +1,4 @@
-//! XCLAIM and XAUTOCLAIM: pending entries change their consumer.
+//! XCLAIM and XAUTOCLAIM: move pending entries to another consumer.
 
 use crate::command::value::group::{AutoClaim, Claim, DeliveredAt};
 use crate::model::entries::EntryList;
@@ -15,7 +15,7 @@ use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
 use std::sync::Arc;
 
-/// Ids that XAUTOCLAIM looks at, for each one that it may claim.
+/// Ids that XAUTOCLAIM examines per entry that it may claim.
 const ATTEMPTS_PER_CLAIM: u64 = 10;
 
 impl Claimed {
@@ -55,7 +55,7 @@ pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Answer, ReplyEr
         let deliveries = match group.pending(*id) {
             Some(pending) if pending.idle_ms(now) < claim.min_idle_ms => continue,
             Some(pending) => pending.deliveries,
-            // A forced entry starts as delivered once (`streamCreateNACK`).
+            // A forced entry starts with one delivery (`streamCreateNACK`).
             None if claim.force => 1,
             None => continue,
         };
@@ -103,7 +103,7 @@ pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Answer
         if !log.contains(id) {
             group.acknowledge(id);
             deleted.push(id);
-            // COUNT bounds the reply, and deleted ids are part of it.
+            // COUNT bounds the reply, which includes deleted ids.
             left -= 1;
             continue;
         }
@@ -122,13 +122,13 @@ pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Answer
     Ok(Answer::AutoClaimed(Box::new(AutoClaimed { cursor, claimed, deleted })))
 }
 
-/// Refuses a group that is missing, as XCLAIM, XAUTOCLAIM and XNACK do.
+/// Refuses a missing group, as XCLAIM, XAUTOCLAIM and XNACK do.
 pub fn check_group(scope: &mut Scope<'_>, key: &[u8], group: &[u8]) -> Result<(), ReplyError> {
     let known = scope.view(key)?.is_some_and(|stream| stream.group(group).is_some());
     if known { Ok(()) } else { Err(no_group(key, group, "")) }
 }
 
-/// A time that is bogus or in the future is now.
+/// The delivery time; invalid and future times become `now`.
 fn delivery_time(delivered: DeliveredAt, now: TimeMs) -> TimeMs {
     let at = match delivered {
         DeliveredAt::Now => return now,

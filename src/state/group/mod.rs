@@ -1,4 +1,4 @@
-//! Consumer groups: what was delivered to whom and is not acknowledged.
+//! Consumer groups: delivered entries by consumer until their acknowledgement.
 
 pub mod change;
 pub mod claim;
@@ -16,16 +16,16 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 
-/// A consumer within its group, in the order of creation, from 1 on.
+/// Numbers the consumers of a group from 1 on, in order of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConsumerNumber(NonZeroU64);
 
 #[derive(Debug, Clone)]
 pub struct Consumer {
     pub name: Bytes,
-    /// The last attempt to read or claim.
+    /// Time of the last attempt to read or claim.
     pub seen_at: TimeMs,
-    /// The last time that it got something.
+    /// Time of the last successful read or claim.
     pub active_at: Option<TimeMs>,
     pending: IdMap<()>,
 }
@@ -35,19 +35,20 @@ impl Consumer {
         self.pending.len()
     }
 
-    /// Its pending ids from `from` on.
+    /// The consumer's pending ids from `from` on.
     pub fn pending_from(&self, from: EntryId) -> impl Iterator<Item = EntryId> {
         self.pending.range(from).map(|(id, ())| id)
     }
 }
 
-/// Invariants: each pending id is in the list of exactly one consumer, its owner, or in none if it is nobody's; `numbers`
-/// and `consumers` hold the same consumers. Pending ids may be those of deleted entries, and may lie above `last_id`.
+/// Invariants: each pending id is in the list of exactly one consumer, its owner, or in none if it is
+/// unowned; `numbers` and `consumers` hold the same consumers. Pending ids may be those of deleted entries,
+/// and may lie above `last_id`.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Entries above it are new to the group.
+    /// Entries above this id are new to the group.
     pub last_id: EntryId,
-    /// Entries of the stream up to `last_id`, if known (`entries_read`; −1 in Redis when not).
+    /// Number of stream entries up to `last_id`, if known (`entries_read`; −1 in Redis if unknown).
     pub entries_read: Option<u64>,
     pending: PendingList,
     numbers: BTreeMap<Bytes, ConsumerNumber>,
@@ -67,7 +68,7 @@ impl Group {
         }
     }
 
-    /// Consumers by name.
+    /// Consumers in order of names.
     pub fn consumers(&self) -> impl ExactSizeIterator<Item = &Consumer> {
         self.numbers.values().map(|number| &self.consumers[number])
     }
@@ -84,7 +85,7 @@ impl Group {
         self.numbers.get(name).copied()
     }
 
-    /// Makes a consumer if there is none of this name; whether it did.
+    /// Creates the consumer if it does not exist; returns whether it did so.
     pub fn ensure_consumer(&mut self, name: &[u8], now: TimeMs) -> (ConsumerNumber, bool) {
         if let Some(number) = self.find_consumer(name) {
             return (number, false);
@@ -98,8 +99,8 @@ impl Group {
         (number, true)
     }
 
-    /// Deletes a consumer and drops its pending entries; answers how many those were. What it has given back is nobody's
-    /// and stays.
+    /// Deletes a consumer with its pending entries and returns their number. Entries that it gave back are
+    /// unowned and stay.
     pub fn delete_consumer(&mut self, name: &[u8]) -> Option<usize> {
         let number = self.numbers.remove(name)?;
         let consumer = self.consumers.remove(&number).expect("numbers and consumers agree");
@@ -117,7 +118,8 @@ impl Group {
         self.pending.len()
     }
 
-    /// Bytes of consumers and pending entries, about; the names of `samples` consumers stand for all, 0: all are counted.
+    /// Estimated bytes of consumers and pending entries. The names of `samples` consumers stand for all; 0:
+    /// all are measured.
     pub fn memory(&self, samples: usize) -> usize {
         let names = sampled(self.numbers.keys().map(Bytes::len), self.numbers.len(), samples);
         names + self.consumers.len() * size_of::<Consumer>() + self.pending.memory()
@@ -135,17 +137,17 @@ impl Group {
         self.pending.ends()
     }
 
-    /// Pending entries that are nobody's.
+    /// Number of unowned pending entries.
     pub fn nacked_len(&self) -> usize {
         self.pending.nacked_len()
     }
 
-    /// Their ids, in the order in which they were given back.
+    /// Ids of unowned entries, in the order in which they were given back.
     pub fn nacked(&self) -> impl Iterator<Item = EntryId> + '_ {
         self.pending.nacked()
     }
 
-    /// What may be claimed, in the order in which that is done: see [`PendingList::claimable`]. Has the order made.
+    /// Claimable entries in claim order: see [`PendingList::claimable`]. Builds the order if necessary.
     pub fn claimable(
         &mut self,
         now: TimeMs,
@@ -165,7 +167,7 @@ impl Group {
         self.pending.next_claimable_at(min_idle_ms)
     }
 
-    /// Makes the entry pending for a consumer, or nobody's, whosever it was before.
+    /// Makes the entry pending for its new owner, or unowned, and removes it from the previous owner.
     pub fn set_pending(&mut self, id: EntryId, pending: Pending) {
         let owner_before = self.pending.insert(id, pending).and_then(|before| before.owner);
         if owner_before == pending.owner {
@@ -179,14 +181,14 @@ impl Group {
         }
     }
 
-    /// A history read delivers once more.
+    /// Records another delivery, by a history read.
     pub fn redeliver(&mut self, id: EntryId, now: TimeMs) {
         let pending = *self.pending.get(id).expect("a consumer's pending id is the group's");
         let deliveries = more_deliveries(pending.deliveries);
         self.set_pending(id, Pending { delivered_at: now, deliveries, ..pending });
     }
 
-    /// Takes an id out of the pending entries; false if it was not there.
+    /// Removes an id from the pending entries; returns whether it was there.
     pub fn acknowledge(&mut self, id: EntryId) -> bool {
         let Some(pending) = self.pending.remove(id) else { return false };
         if let Some(owner) = pending.owner {
@@ -214,7 +216,7 @@ impl Group {
             writer.varint(pending.delivered_at.0);
             writer.varint(pending.deliveries);
         }
-        // In their order; as many as are nobody's.
+        // The unowned ids in their order; their number is known from the entries above.
         self.pending.nacked().for_each(|id| id.encode(writer));
     }
 
@@ -294,10 +296,10 @@ impl Group {
     }
 }
 
-/// In checkpoints, in the place of an owner.
+/// Stands for the missing owner in checkpoints.
 const NOBODY: u64 = 0;
 
-/// Delivery counts are signed 64-bit numbers for clients, and stay at their greatest.
+/// Clients read delivery counts as signed 64-bit numbers, so counts saturate here.
 pub const DELIVERIES_MAX: u64 = i64::MAX as u64;
 
 pub fn more_deliveries(deliveries: u64) -> u64 {

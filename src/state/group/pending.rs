@@ -1,16 +1,16 @@
-//! The pending entries of a group: by id, and in the order in which they may be claimed.
+//! The pending entries of a group: by id, and in claim order.
 
 use crate::model::entry_id::EntryId;
 use crate::model::time::TimeMs;
 use crate::state::group::ConsumerNumber;
 use crate::state::id_map::IdMap;
 
-/// An entry that was delivered and not acknowledged.
+/// An entry delivered but not acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pending {
-    /// `None`: nobody's (XNACK).
+    /// `None`: unowned (XNACK).
     pub owner: Option<ConsumerNumber>,
-    /// 0 of an entry that is nobody's.
+    /// 0 for an unowned entry.
     pub delivered_at: TimeMs,
     pub deliveries: u64,
 }
@@ -20,24 +20,24 @@ impl Pending {
         Pending { owner: None, delivered_at: TimeMs(0), deliveries }
     }
 
-    /// Milliseconds since it was delivered. What is nobody's has been idle for longer than anybody can ask for.
+    /// Milliseconds since the delivery. An unowned entry counts as idle for longer than any request can ask.
     pub fn idle_ms(&self, now: TimeMs) -> u64 {
         if self.owner.is_some() { now.since(self.delivered_at) } else { u64::MAX }
     }
 
-    /// As clients see it: −1 if it is nobody's.
+    /// The idle time that clients see: −1 for an unowned entry.
     pub fn idle_shown(&self, now: TimeMs) -> i64 {
         if self.owner.is_some() { now.since(self.delivered_at) as i64 } else { -1 }
     }
 }
 
-/// Invariants: `zone` holds exactly the entries that are nobody's; `by_time`, once made, exactly the others.
+/// Invariants: `zone` holds exactly the unowned entries; `by_time`, once built, exactly the others.
 #[derive(Debug, Clone, Default)]
 pub struct PendingList {
     entries: IdMap<Pending>,
     zone: NackZone,
-    /// Made when it is first asked for, so that groups that nobody reads with CLAIM pay nothing. It can be told from the
-    /// entries, and is no part of a checkpoint.
+    /// Built on first use, so that groups without CLAIM reads pay nothing. It follows from the entries and is
+    /// not part of a checkpoint.
     by_time: Option<IdMap<(), (TimeMs, EntryId)>>,
 }
 
@@ -58,22 +58,22 @@ impl PendingList {
         self.entries.range(from)
     }
 
-    /// The least and the greatest id.
+    /// The smallest and the greatest id.
     pub fn ends(&self) -> Option<(EntryId, EntryId)> {
         Some((self.entries.first()?.0, self.entries.last()?.0))
     }
 
-    /// Entries that are nobody's.
+    /// Number of unowned entries.
     pub fn nacked_len(&self) -> usize {
         self.zone.len()
     }
 
-    /// Entries that are nobody's, first in first out.
+    /// Unowned entries, first in, first out.
     pub fn nacked(&self) -> impl Iterator<Item = EntryId> {
         self.zone.iter()
     }
 
-    /// Puts an entry, and answers the one that was there. What is nobody's goes behind all others that are.
+    /// Inserts an entry and returns the previous one. An unowned entry goes behind all other unowned ones.
     pub fn insert(&mut self, id: EntryId, pending: Pending) -> Option<Pending> {
         let before = self.entries.insert(id, pending);
         if let Some(before) = &before {
@@ -106,7 +106,7 @@ impl PendingList {
         }
     }
 
-    /// Sees to it that [`PendingList::claimable`] can be asked: once it costs as much as there are entries.
+    /// Prepares [`PendingList::claimable`]. The first call costs time in proportion to the number of entries.
     pub fn order_by_time(&mut self) {
         if self.by_time.is_some() {
             return;
@@ -121,8 +121,8 @@ impl PendingList {
         self.by_time = Some(by_time);
     }
 
-    /// What has been idle for that long: first what is nobody's, first in first out; then the others, the oldest delivery
-    /// first, those of one moment by id. [`PendingList::order_by_time`] comes before it.
+    /// Entries idle for at least `min_idle_ms`: first the unowned ones, first in, first out; then the others
+    /// by delivery time and id. Requires [`PendingList::order_by_time`] before.
     pub fn claimable(&self, now: TimeMs, min_idle_ms: u64) -> impl Iterator<Item = (EntryId, &Pending)> {
         let by_time = self.by_time.as_ref().expect("the order was made before it is asked for");
         let idle =
@@ -131,7 +131,7 @@ impl PendingList {
         ids.map(|id| (id, self.entries.get(id).expect("the orders hold pending ids")))
     }
 
-    /// Whether something is claimable; also if that is not known, because the order was not made yet.
+    /// Whether an entry is claimable; also true if unknown, because the order is not built yet.
     pub fn may_be_claimable(&self, now: TimeMs, min_idle_ms: u64) -> bool {
         match &self.by_time {
             None => !self.is_empty(),
@@ -139,14 +139,14 @@ impl PendingList {
         }
     }
 
-    /// When the first of the owned entries becomes claimable if nothing happens; `None` if there is none, or if it is not
-    /// known.
+    /// The time at which the first owned entry becomes claimable if nothing changes; `None` if there is none,
+    /// or if it is unknown.
     pub fn next_claimable_at(&self, min_idle_ms: u64) -> Option<TimeMs> {
         let ((at, _), ()) = self.by_time.as_ref()?.first()?;
         Some(TimeMs(at.0.saturating_add(min_idle_ms)))
     }
 
-    /// Bytes of entries and orders, about; each entry that is somebody's also stands in its owner's list.
+    /// Estimated bytes of entries and orders; each owned entry also stands in its owner's list.
     pub fn memory(&self) -> usize {
         let entry = size_of::<Pending>() + 2 * size_of::<EntryId>();
         let place = 2 * (size_of::<u64>() + size_of::<EntryId>());
@@ -178,7 +178,7 @@ impl PendingList {
     }
 }
 
-/// Ids in the order in which they came.
+/// Ids in order of arrival.
 ///
 /// Invariants: `places` and `by_place` are each other's inverse; `next` is above every place.
 #[derive(Debug, Clone, Default)]
@@ -197,7 +197,7 @@ impl NackZone {
         self.by_place.iter().map(|(_, id)| *id)
     }
 
-    /// The id is not in it yet.
+    /// Appends an id that is not in the zone yet.
     fn push(&mut self, id: EntryId) {
         self.by_place.insert(self.next, id);
         let before = self.places.insert(id, self.next);

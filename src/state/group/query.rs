@@ -78,7 +78,7 @@ pub fn consumers(stream: &Stream, key: &[u8], group: &[u8], now: TimeMs) -> Resu
     Ok(Answer::Consumers(consumers.collect()))
 }
 
-/// A group in XINFO STREAM FULL; at most `most` pending entries of each list.
+/// A group in XINFO STREAM FULL, with at most `most` pending entries per list.
 pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> GroupDetail {
     let delivered =
         |id, pending: &Pending| Delivered { id, at: pending.delivered_at, deliveries: pending.deliveries };
@@ -108,7 +108,7 @@ pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> GroupDetail 
     }
 }
 
-/// The owner's name; of what is nobody's the empty string.
+/// The owner's name; the empty string for an unowned entry.
 fn owner(group: &Group, pending: &Pending) -> Bytes {
     pending.owner.map_or_else(Bytes::new, |number| group.consumer(number).name.clone())
 }

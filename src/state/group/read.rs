@@ -25,7 +25,7 @@ const PLUS_MEANINGLESS: ReplyError = ReplyError::new(
      specifying a proper ID, or use the > ID to get new messages. The + ID would just return an empty result set.",
 );
 
-/// Everything is checked before anything changes (reliability R10).
+/// Everything is checked before anything changes (docs/reliability.md R10).
 pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Answer, ReplyError> {
     for (key, from) in &read.streams {
         validate(scope.entry(key).map(|entry| &*entry), key, read.group, *from)?;
@@ -59,8 +59,8 @@ pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Answer, Reply
     Ok(if streams.is_empty() { Answer::NilArray } else { Answer::Streams(streams) })
 }
 
-/// Whether the read would find something, make a consumer, be refused, or find its consumer not seen for a while: then
-/// it must be applied. If not, it is answered with nothing, and not logged.
+/// Whether the read must be applied: it would find entries, create a consumer, be refused, or its consumer
+/// was not seen for a while. Otherwise it is answered with nothing, and not logged.
 pub fn would_change<'k>(
     read: &GroupRead<'_>,
     now: TimeMs,
@@ -81,7 +81,7 @@ pub fn would_change<'k>(
     })
 }
 
-/// Why the read is refused, if it is.
+/// The refusal of the read, if any.
 pub fn refusal<'k>(
     read: &GroupRead<'_>,
     mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
@@ -89,7 +89,7 @@ pub fn refusal<'k>(
     read.streams.iter().find_map(|(key, from)| validate(entry(key), key, read.group, *from).err())
 }
 
-/// A blocked read is tried: `None` if it finds nothing, and then it leaves no trace.
+/// Tries a blocked read: `None` if it finds nothing; then it changes no state.
 pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Result<Answer, ReplyError>> {
     for (key, from) in &blocked.streams {
         if let Err(refused) = validate(scope.entry(key).map(|entry| &*entry), key, blocked.group, *from) {
@@ -106,12 +106,12 @@ pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Res
             || blocked.claim.is_some_and(|min_idle_ms| group.claimable(now, min_idle_ms).next().is_some())
     });
     let outcome = finds.then(|| read(scope, blocked))?;
-    // Everything claimable was gone: what pointed to it is dropped, and the read goes on waiting.
+    // All claimable entries were gone: their pending ids are dropped, and the read stays blocked.
     (!matches!(outcome, Ok(Answer::NilArray))).then_some(outcome)
 }
 
-/// When something that is pending becomes claimable for a read with CLAIM that finds nothing now, if nothing else happens;
-/// `None`: nothing does, or it is not known.
+/// When a pending entry becomes claimable for a read with CLAIM that finds nothing now, if nothing else
+/// changes; `None`: never, or unknown.
 pub fn next_claimable_at<'k>(
     read: &GroupRead<'_>,
     mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
@@ -125,8 +125,8 @@ pub fn next_claimable_at<'k>(
     times.min()
 }
 
-/// A consumer that keeps asking in vain is logged as seen this often: `idle` of XINFO CONSUMERS is right to a second,
-/// and asking in vain costs no commit each time.
+/// A consumer whose reads find nothing is logged as seen at this interval: `idle` of XINFO CONSUMERS is right
+/// to a second, and not every such read costs a commit.
 const SEEN_LATELY_MS: u64 = 1000;
 
 fn validate<'k>(
@@ -152,7 +152,7 @@ fn validate<'k>(
     }
 }
 
-/// `NOGROUP No such key 'k' or consumer group 'g'`, and what follows.
+/// `NOGROUP No such key 'k' or consumer group 'g'`, followed by the suffix.
 pub fn no_group(key: &[u8], group: &[u8], suffix: &str) -> ReplyError {
     let parts: [&[u8]; 6] =
         [b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'", suffix.as_bytes()];
@@ -163,7 +163,7 @@ fn has_new(log: &Log, group: &Group) -> bool {
     group.last_id < log.last_id && log.last_live_id().is_some_and(|last| last > group.last_id)
 }
 
-/// One stream of a read, on its way to a consumer.
+/// The delivery of one stream of a read to a consumer.
 struct Delivery<'d> {
     key: &'d [u8],
     log: &'d Log,
@@ -174,8 +174,8 @@ struct Delivery<'d> {
 }
 
 impl Delivery<'_> {
-    /// `>`: what may be claimed, if that is asked for, and entries that the group has not got yet. None: nothing to say
-    /// about this stream.
+    /// `>`: claimable entries, if requested, and entries that the group has not received yet. `None` if the
+    /// stream has neither.
     fn claim_and_deliver(&mut self, read: &GroupRead<'_>) -> Option<EntryList> {
         let mut list = EntryList::default();
         if let Some(min_idle_ms) = read.claim {
@@ -189,8 +189,8 @@ impl Delivery<'_> {
         Some(list)
     }
 
-    /// Takes over what has been idle for that long. What points to entries that are gone is dropped on the way, as XCLAIM
-    /// and XAUTOCLAIM do.
+    /// Claims entries that have been idle for that long. Pending ids whose entries are gone are dropped, as
+    /// in XCLAIM and XAUTOCLAIM.
     fn claim(&mut self, min_idle_ms: u64, list: &mut EntryList) {
         let mut claimed = Vec::new();
         let mut gone = Vec::new();
@@ -240,8 +240,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// The consumer's own pending entries above an id; those whose entry is gone are shown so, and not counted again
-    /// (`streamReplyWithRangeFromConsumerPEL`).
+    /// The consumer's own pending entries above an id; entries that are gone are listed as such and not
+    /// counted again (`streamReplyWithRangeFromConsumerPEL`).
     fn deliver_again(&mut self, after: EntryId) -> EntryList {
         let mut list = EntryList::default();
         let Some(start) = after.next() else { return list };

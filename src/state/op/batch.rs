@@ -1,8 +1,8 @@
-//! A batch: the ops of one log entry, the leader's time, and the group reads that are blocked on keys of the ops.
+//! A batch: the ops of one log entry, the leader's time, and the group reads blocked on keys of the ops.
 //!
-//! Format 2: version (u8), time (u64), where the blocked reads begin (u32, from the start of the batch), then ops up to
-//! there, then blocked reads to the end. Time and place are of fixed length so that they can be filled in when the batch
-//! is sealed. Format 1, which is still read, has no place and no blocked reads.
+//! Format 2: version (u8), time (u64), start of the blocked reads (u32, from the start of the batch), then
+//! the ops up to there, then the blocked reads to the end. Time and start have fixed lengths, so that sealing
+//! can fill them in. Format 1, which is still read, has no start and no blocked reads.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Write;
@@ -12,7 +12,7 @@ use crate::model::time::TimeMs;
 use crate::state::op::Op;
 use crate::state::op::codec;
 
-/// Of the whole record: ops, commands, and all that is in them.
+/// The format of the whole record: ops, commands, and everything in them.
 const FORMAT: u8 = 2;
 const FORMAT_WITHOUT_BLOCKED_READS: u8 = 1;
 const TIME_AT: usize = 1;
@@ -37,7 +37,7 @@ impl BatchWriter {
         codec::encode_write(database, write, &mut self.buffer);
     }
 
-    /// An op as [`codec::encode_op`] has written it.
+    /// An op in the encoding of [`codec::encode_op`].
     pub fn push_encoded(&mut self, op: &[u8]) {
         self.open();
         self.buffer.extend_from_slice(op);
@@ -47,13 +47,13 @@ impl BatchWriter {
         self.buffer.len() <= HEADER_BYTES
     }
 
-    /// Bytes so far, the header included.
+    /// Bytes so far, including the header.
     pub fn bytes(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Stamps the time and appends the blocked reads, each as [`BatchWriter::encode_blocked`] has written it. Nothing may
-    /// be pushed after it.
+    /// Stamps the time and appends the blocked reads, each in the encoding of
+    /// [`BatchWriter::encode_blocked`]. No op may be pushed after it.
     pub fn seal<'b>(&mut self, now: TimeMs, blocked: impl Iterator<Item = &'b [u8]>) {
         self.open();
         let place = u32::try_from(self.buffer.len()).expect("a batch is below 4 GiB");
@@ -62,7 +62,7 @@ impl BatchWriter {
         blocked.for_each(|read| self.buffer.extend_from_slice(read));
     }
 
-    /// A group read as [`BatchWriter::seal`] takes it.
+    /// The encoding of a group read for [`BatchWriter::seal`].
     pub fn encode_blocked(database: u32, read: &GroupRead<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         codec::encode_blocked(database, read, &mut out);
@@ -75,7 +75,7 @@ impl BatchWriter {
 
     /// The sealed batch; the writer begins the next one.
     pub fn take(&mut self) -> Vec<u8> {
-        // The next one is likely to be as long.
+        // The next one will probably have about the same length.
         let next = Vec::with_capacity(self.buffer.len().next_power_of_two().min(BATCH_BYTES_MAX));
         std::mem::replace(&mut self.buffer, next)
     }
@@ -130,7 +130,7 @@ impl<'a> BatchReader<'a> {
         self.blocked
     }
 
-    /// The next op; `None` at the end. After an error nothing more can be read.
+    /// The next op; `None` at the end. After an error no more ops can be read.
     #[expect(
         clippy::should_implement_trait,
         reason = "an iterator of results would hide that an error ends it"

@@ -1,6 +1,6 @@
-//! Ops as bytes: a tag for each kind, its parts after it, in the order of their declaration.
+//! The encoding of ops: a tag for each kind, then its parts in the order of their declaration.
 //!
-//! A change of what is written here is a new format of [`crate::state::op::batch`].
+//! A change of this encoding is a new format of [`crate::state::op::batch`].
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::group::GroupRead;
@@ -58,12 +58,12 @@ pub fn encode_blocked(database: u32, read: &GroupRead<'_>, out: &mut Vec<u8>) {
     write_group_read(&mut writer, read);
 }
 
-/// Takes one blocked group read off the front.
+/// Reads one blocked group read from the front.
 pub fn decode_blocked<'a>(reader: &mut Reader<'a>) -> Result<(u32, GroupRead<'a>), Malformed> {
     Ok((read_database(reader)?, read_group_read(reader)?))
 }
 
-/// Takes one op off the front.
+/// Reads one op from the front.
 pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
     match OpTag::read(reader)? {
         OpTag::Add => {
@@ -78,7 +78,8 @@ pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
             let watched = read_watched(reader)?;
             Ok(Op::Transaction(Transaction { watched, writes: read_steps(reader, read_write)? }))
         }
-        // Its queries are dropped: the client has had its answers, and the state does not depend on them.
+        // Its queries are dropped: the client has received its answers, and the state does not depend on
+        // them.
         OpTag::TransactionWithQueries => {
             let watched = read_watched(reader)?;
             let mut commands = Vec::new();
@@ -94,12 +95,12 @@ pub fn decode_op<'a>(reader: &mut Reader<'a>) -> Result<Op<'a>, Malformed> {
     }
 }
 
-/// The queries of a transaction, which go to the machine beside its op.
+/// The queries of a transaction, which the machine receives beside its op.
 pub fn encode_queries(queries: &[Step<Query<'_>>], out: &mut Vec<u8>) {
     write_steps(&mut Writer::new(out), queries, write_query);
 }
 
-/// Takes the queries of a transaction off the front.
+/// Reads the queries of a transaction from the front.
 pub fn decode_queries<'a>(reader: &mut Reader<'a>) -> Result<Vec<Step<Query<'a>>>, Malformed> {
     read_steps(reader, read_query)
 }
@@ -108,7 +109,7 @@ pub fn encode_query(query: &Query<'_>, out: &mut Vec<u8>) {
     write_query(&mut Writer::new(out), query);
 }
 
-/// The query that these bytes are, all of them.
+/// Decodes one query from all of these bytes.
 pub fn decode_query(bytes: &[u8]) -> Result<Query<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
     let query = read_query(&mut reader)?;
@@ -120,7 +121,7 @@ pub fn encode_data(data: &Data<'_>, out: &mut Vec<u8>) {
     write_data(&mut Writer::new(out), data);
 }
 
-/// The command that these bytes are, all of them.
+/// Decodes one command from all of these bytes.
 pub fn decode_data(bytes: &[u8]) -> Result<Data<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
     let data = read_data(&mut reader)?;
@@ -231,7 +232,7 @@ mod tests {
         }
     }
 
-    /// As written before transactions held their writes alone.
+    /// The encoding before transactions held only their writes.
     #[test]
     fn an_old_transaction_is_read_without_its_queries() {
         let pool = pool();

@@ -1,4 +1,4 @@
-//! Queries as bytes; each value beside its mirror.
+//! The encoding of queries; each encoder beside its decoder.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Query;

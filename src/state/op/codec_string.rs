@@ -1,4 +1,4 @@
-//! Writes to strings as bytes; each value beside its mirror.
+//! The encoding of string writes; each encoder beside its decoder.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::string::{Expiry, Set, SetCondition, StringWrite};

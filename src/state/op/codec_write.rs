@@ -1,4 +1,4 @@
-//! Writes as bytes; each value beside its mirror.
+//! The encoding of writes; each encoder beside its decoder.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Write;
@@ -165,7 +165,7 @@ pub fn read_write<'a>(r: &mut Reader<'a>) -> Taken<Write<'a>> {
 
 pub fn write_add(w: &mut Writer<'_>, add: &Add<'_>) {
     w.bytes(add.key);
-    // Make the stream, trim, idempotency (one bit each), kind of id.
+    // Flags: create the stream, trim, idempotency (one bit each), kind of id.
     let id_kind = match add.id {
         NewId::Auto => 0u8,
         NewId::AutoSequence { .. } => 1,
@@ -295,7 +295,7 @@ pub fn write_limits(w: &mut Writer<'_>, limits: &ReadLimits) {
         SizeRule::Resp2V1 => false,
         SizeRule::Resp3V1 => true,
     });
-    // Which of the three there are, one bit each, and the rule of the size.
+    // Which of the three are present, one bit each, and the rule of the size.
     let numbers = [limits.count, limits.max_count, limits.max_size.map(|max| max.bytes)];
     let bits = numbers.iter().enumerate().map(|(at, number)| u8::from(number.is_some()) << at);
     w.u8(bits.sum::<u8>() | u8::from(resp3) << 3);

@@ -1,4 +1,4 @@
-//! Ops: what the log asks of the machine, and how they are written down.
+//! Ops: the log's requests to the machine, and their encoding.
 
 pub mod batch;
 pub mod codec;
@@ -13,7 +13,7 @@ use crate::command::value::group::GroupRead;
 use crate::command::value::{Data, Query, Write};
 use crate::state::keyspace::KeyVersion;
 
-/// One op of a batch. What a client sent, with the database that it had selected.
+/// One op of a batch: a client's command with the selected database.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op<'a> {
     Write {
@@ -21,18 +21,19 @@ pub enum Op<'a> {
         write: Write<'a>,
     },
     Transaction(Transaction<'a>),
-    /// XREADGROUP with BLOCK: one that finds nothing is blocked for the rest of the entry.
+    /// XREADGROUP with BLOCK: a read that finds nothing is blocked for the rest of the entry.
     BlockingRead {
         database: u32,
         read: GroupRead<'a>,
     },
 }
 
-/// MULTI … EXEC as one op. Its answer is one answer per command, or a null array if a watched key has changed.
+/// MULTI … EXEC as one op. Its answer is one answer per command, or a null array if a watched key has
+/// changed.
 ///
-/// The log holds the writes alone. Queries change nothing, so only the node that was asked knows them: it hands them to
-/// the machine beside the op, and they see the writes before them. A transaction without writes is no op at all
-/// ([`crate::state::machine::Machine::query_transaction`]).
+/// The log holds only the writes. Queries change nothing, so only the node of the client knows them: it
+/// passes them to the machine beside the op, and they see the writes before them. A transaction without
+/// writes is not an op at all ([`crate::state::machine::Machine::query_transaction`]).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Transaction<'a> {
     pub watched: Vec<Watched<'a>>,
@@ -43,14 +44,14 @@ pub struct Transaction<'a> {
 /// A command of a transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step<C> {
-    /// Its place among all commands for the machine, queries and writes, from 0.
+    /// Its position among all commands of the machine, queries and writes, from 0.
     pub step: u32,
     pub database: u32,
     pub command: C,
 }
 
 impl<'a> Transaction<'a> {
-    /// Sorts the commands of a client, in request order, into those that are logged and those that are not.
+    /// Splits the commands of a client, in request order, into logged and unlogged ones.
     pub fn of_commands(
         watched: Vec<Watched<'a>>,
         commands: impl IntoIterator<Item = (u32, Data<'a>)>,

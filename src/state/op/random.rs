@@ -1,4 +1,4 @@
-//! Ops that a seed gives: for the codec, for determinism, for arguing with the model.
+//! Random ops from a seed: for the codec, for determinism, for comparison with the model.
 
 use crate::command::value::group::*;
 use crate::command::value::key::*;
@@ -22,7 +22,7 @@ const PAYLOAD_STREAM: &[u8] =
     \x19\xa2\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x01\x0a\x00\x9e\
     \xede\xaf\xe3|\x05\xdc";
 
-/// What random ops borrow from.
+/// Owned data that random ops borrow.
 pub struct Pool {
     keys: Vec<&'static [u8]>,
     names: Vec<&'static [u8]>,
@@ -55,14 +55,14 @@ pub fn pool() -> Pool {
         payloads: vec![
             b"not a payload",
             b"\x00\x05hello\x0a\x00cr\xdfve4 \x0a",
-            // A stream of two entries with a group, a consumer and a pending entry, of Redis 7.0.
+            // A stream of Redis 7.0: two entries, one group, one consumer, one pending entry.
             PAYLOAD_STREAM,
         ],
         lists: vec![args(&[b"a"]), args(&[b"a", b"b", b"a"]), args(&[b"str", b"d"])],
     }
 }
 
-/// A small id, so that ids meet.
+/// A small id, so that ids collide.
 pub fn small_id(random: &mut Random) -> EntryId {
     match random.below(20) {
         0 => EntryId::MIN,

@@ -1,4 +1,4 @@
-//! The numbers by which the log names what is written in it. A number is never given to something else.
+//! The tag numbers of the log. A number is never reused for another meaning.
 
 use crate::base::wire::{Malformed, Reader};
 
@@ -16,7 +16,7 @@ macro_rules! tags {
             #[cfg(test)]
             const ALL: &[$name] = &[$($name::$tag),+];
 
-            /// Takes a tag off the front.
+            /// Reads a tag from the front.
             pub fn read(reader: &mut Reader<'_>) -> Result<$name, Malformed> {
                 let byte = reader.u8()?;
                 $name::try_from(byte).map_err(|UnknownTag| reader.malformed($unknown))
@@ -42,7 +42,7 @@ macro_rules! tags {
     };
 }
 
-/// A byte that names nothing.
+/// A byte without a meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownTag;
 
@@ -50,9 +50,9 @@ tags!(
     /// An op of a batch.
     OpTag, "unknown kind of op", {
         Write = 0,
-        /// XADD has its own tag because the log is full of it.
+        /// XADD has its own tag because it is the most frequent op.
         Add = 1,
-        /// A transaction of before, which has its queries among its commands. Read, not written.
+        /// The old form of a transaction, with queries among its commands. Read, not written.
         TransactionWithQueries = 2,
         Transaction = 3,
         BlockingRead = 4,
@@ -60,7 +60,7 @@ tags!(
 );
 
 tags!(
-    /// A command where both writes and queries may stand.
+    /// A command where both writes and queries may occur.
     DataTag, "unknown kind of command", {
         Write = 0,
         Query = 1,
@@ -116,7 +116,7 @@ tags!(
 );
 
 tags!(
-    /// A query. Queries have numbers of their own: a batch carries them beside the log.
+    /// A query. Queries have their own numbers: a batch carries them beside the log.
     QueryTag, "unknown kind of query", {
         Length = 0,
         Range = 1,
@@ -125,7 +125,7 @@ tags!(
         Groups = 4,
         Consumers = 5,
         Pending = 6,
-        /// [`QueryTag::Read`] of a client that has waited: keys of other types are passed over.
+        /// [`QueryTag::Read`] of a client that was blocked: it skips keys of other types.
         ReadPassingOthers = 7,
         Exists = 20,
         Touch = 21,
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
     use std::fmt::Debug;
 
-    /// Every tag comes back from its byte, and every other byte is refused.
+    /// Every tag decodes from its byte, and every other byte is refused.
     fn check<T: Copy + Debug + PartialEq + TryFrom<u8>>(all: &[T], byte_of: impl Fn(T) -> u8) {
         let mut named = [false; 256];
         for tag in all {

@@ -1,12 +1,12 @@
-//! Listpacks byte by byte (Redis `listpack.c`): a header of 6 bytes, elements, a terminator. Each element is its encoding
-//! and the length of that, to be read backwards.
+//! Listpacks (Redis `listpack.c`): a header of 6 bytes, elements, a terminator. Each element is its encoding
+//! followed by the length of the encoding, for reading backwards.
 
 use crate::state::stream::listpack::{back_length_bytes, canonical_integer};
 
 const HEADER_BYTES: usize = 6;
 const END: u8 = 0xff;
 
-/// The header's number of elements when they are too many for it.
+/// The header's element count if the number does not fit.
 const COUNT_UNKNOWN: u16 = u16::MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub enum Element<'a> {
 }
 
 impl Element<'_> {
-    /// As a client sees it.
+    /// Passes the element as a client sees it.
     pub fn with_text<T>(&self, take: impl FnOnce(&[u8]) -> T) -> T {
         match self {
             Element::Integer(value) => take(itoa::Buffer::new().format(*value).as_bytes()),
@@ -25,17 +25,17 @@ impl Element<'_> {
     }
 }
 
-/// Walks a listpack; every step is checked.
+/// Iterates over a listpack; every step is checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Elements<'a> {
     rest: &'a [u8],
     taken: usize,
-    /// As the header says.
+    /// The header's element count.
     count: u16,
 }
 
 impl<'a> Elements<'a> {
-    /// `None` if header and terminator are not those of a listpack of this size.
+    /// `None` if header or terminator do not match a listpack of this size.
     pub fn new(bytes: &'a [u8]) -> Option<Elements<'a>> {
         let inner = bytes.get(HEADER_BYTES..bytes.len().checked_sub(1)?)?;
         let total = u32::from_le_bytes(bytes[..4].try_into().ok()?);
@@ -44,7 +44,7 @@ impl<'a> Elements<'a> {
         is_whole.then_some(Elements { rest: inner, taken: 0, count })
     }
 
-    /// All elements were taken, and were as many as the header says.
+    /// Whether all elements were taken and their number matches the header.
     pub fn is_finished(&self) -> bool {
         self.rest.is_empty() && (self.count == COUNT_UNKNOWN || self.taken == usize::from(self.count))
     }
@@ -53,7 +53,7 @@ impl<'a> Elements<'a> {
         self.rest.is_empty()
     }
 
-    /// `None` at the end, and for what is no element.
+    /// `None` at the end, and for an invalid element.
     pub fn take(&mut self) -> Option<Element<'a>> {
         let (element, encoded) = decode(self.rest)?;
         let back = back_length_bytes(encoded);
@@ -75,7 +75,7 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// The element at the front, and the bytes of its encoding.
+/// The first element, and the bytes of its encoding.
 fn decode(bytes: &[u8]) -> Option<(Element<'_>, usize)> {
     let first = *bytes.first()?;
     let string = |head: usize, len: usize| {
@@ -104,7 +104,7 @@ fn decode(bytes: &[u8]) -> Option<(Element<'_>, usize)> {
     }
 }
 
-/// Base 128, the lowest digit last, marked in all but the first byte.
+/// Base 128, lowest digit last; every byte but the first carries a mark.
 fn write_back_length(encoded: usize, out: &mut [u8]) {
     let mut left = encoded;
     for byte in out.iter_mut().rev() {
@@ -149,7 +149,7 @@ impl ListpackWriter {
         self.close(start);
     }
 
-    /// As an integer if it is one in canonical form.
+    /// Appends a string, encoded as an integer if it is one in canonical form.
     pub fn string(&mut self, string: &[u8]) {
         if let Some(value) = canonical_integer(string) {
             return self.integer(value);

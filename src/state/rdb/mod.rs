@@ -1,8 +1,8 @@
-//! Values as Redis writes them (`rdb.c`, Redis 5.0 to 8.8): what DUMP gives and RESTORE takes.
+//! Values in Redis's format (`rdb.c`, Redis 5.0 to 8.8): DUMP writes it, RESTORE reads it.
 //!
-//! Strings are RDB type 0; streams are types 15, 19, 21, 26 and 27, each of which adds to the one before. All of them are
-//! read. A payload comes from anywhere: everything in it is checked before a value is made of it, and no number in it
-//! sizes anything.
+//! Strings are RDB type 0; streams are types 15, 19, 21, 26 and 27, each of which extends the previous one.
+//! All of them are readable. A payload may come from anywhere: all of it is checked before a value is built,
+//! and no number in it sizes anything (docs/reliability.md P13).
 
 pub mod listpack;
 pub mod payload;
@@ -13,15 +13,15 @@ pub mod writer;
 
 use crate::state::stream::Stream;
 
-/// The newest version of the format that is read (Redis 8.8).
+/// Newest readable version of the format (Redis 8.8).
 pub const VERSION_MAX: u16 = 14;
 
-/// The version that introduced what strings and the oldest streams need (Redis 5.0).
+/// The version that strings and the oldest streams need (Redis 5.0).
 pub const VERSION_MIN: u16 = 9;
 
 const TYPE_STRING: u8 = 0;
 
-/// The encodings of a stream, oldest first: each has all that those before it have.
+/// The encodings of a stream, oldest first; each contains everything of those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum StreamType {
     /// Redis 5.0: entries, groups, pending entries.
@@ -59,7 +59,7 @@ impl StreamType {
         StreamType::ALL.into_iter().find(|kind| kind.byte() == byte)
     }
 
-    /// The version of the format that brought it.
+    /// The version that introduced the type.
     fn version(self) -> u16 {
         match self {
             StreamType::Listpacks => 9,
@@ -70,8 +70,8 @@ impl StreamType {
         }
     }
 
-    /// The oldest type from 21 on that holds all of the stream, so that the oldest server that can read it does; an older
-    /// one, which leaves out what it does not know, if `version_max` does not allow that.
+    /// The oldest type from 21 on that holds all of the stream, so that the oldest capable server can read
+    /// it. If `version_max` forbids that type, an older one, which omits what it cannot express.
     fn to_write(stream: &Stream, version_max: u16) -> StreamType {
         let wanted = if stream.groups.values().any(|group| group.nacked_len() > 0) {
             StreamType::Unowned

@@ -1,4 +1,4 @@
-//! A payload of DUMP: type, value, version of the format (2 bytes, little-endian), CRC-64 of all before (8 bytes).
+//! The payload of DUMP: type, value, version (2 bytes, little-endian), CRC-64 of everything before (8 bytes).
 
 use crate::base::crc;
 use crate::base::wire::Malformed;
@@ -16,7 +16,7 @@ const BAD_DATA: ReplyError = ReplyError::new("ERR Bad data format");
 
 const FOOTER_BYTES: usize = 10;
 
-/// The value as the oldest server can read it that can read all of it, in a version of the format up to `version_max`.
+/// Encodes the value for the oldest server that can read all of it, in a version up to `version_max`.
 pub fn dump(value: &Value, version_max: u16) -> Vec<u8> {
     let mut payload = Vec::new();
     let mut writer = RdbWriter::new(&mut payload);
@@ -37,21 +37,21 @@ pub fn dump(value: &Value, version_max: u16) -> Vec<u8> {
     payload
 }
 
-/// Puts the footer behind type and value.
+/// Appends the footer to type and value.
 fn seal(payload: &mut Vec<u8>, version: u16) {
     payload.extend_from_slice(&version.to_le_bytes());
     let sum = crc::crc64(payload);
     payload.extend_from_slice(&sum.to_le_bytes());
 }
 
-/// The value of a payload, as it is at `now`; a stream whose payload knows nothing of idempotency gets `limits`. The
-/// errors are what RESTORE answers.
+/// Decodes a payload's value as of `now`. A stream whose payload lacks limits of idempotency gets `limits`.
+/// Errors are the replies of RESTORE.
 pub fn restore(payload: &[u8], now: TimeMs, limits: IdempotencyLimits) -> Result<Value, ReplyError> {
     let content = open(payload).ok_or(FOOTER_WRONG)?;
     read(content, now, limits).map_err(|_| BAD_DATA)
 }
 
-/// The payload without its footer, if that is right.
+/// The payload without its footer, if the footer is valid.
 fn open(payload: &[u8]) -> Option<&[u8]> {
     let content = payload.len().checked_sub(FOOTER_BYTES).map(|len| &payload[..len])?;
     let version = u16::from_le_bytes(payload[content.len()..content.len() + 2].try_into().ok()?);
@@ -59,7 +59,7 @@ fn open(payload: &[u8]) -> Option<&[u8]> {
     (version <= VERSION_MAX && sum == crc::crc64(&payload[..content.len() + 2])).then_some(content)
 }
 
-/// Type and value alone; the offset of an error counts from the type.
+/// Reads type and value; error offsets count from the type.
 pub fn read(content: &[u8], now: TimeMs, limits: IdempotencyLimits) -> Result<Value, Malformed> {
     let mut reader = RdbReader::new(content);
     let kind = reader.u8()?;
@@ -109,7 +109,7 @@ mod tests {
         restore(payload, NOW, LIMITS).expect_err("it is refused")
     }
 
-    /// Values that random ops leave behind.
+    /// The values that random ops leave.
     fn values(seed: u64) -> Vec<Value> {
         let pool = pool();
         let mut random = Random::new(seed);
@@ -146,8 +146,9 @@ mod tests {
         stream.groups.values().any(|group| group.entries_read.is_some_and(|read| read > added))
     }
 
-    /// What a payload cannot say: that a string was appended to; numbers of consumers, which are given anew by name; when
-    /// an idempotent id came. So what comes back is held against itself, once around.
+    /// A payload omits some facts: that a string was appended to; consumer numbers, which are assigned anew
+    /// by name; the arrival of idempotent ids. So the test compares the first dump with the dump of the
+    /// restored value.
     #[test]
     fn what_is_dumped_is_restored() {
         for seed in 0..150 {
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(refused(&sealed(b"\x00\x01ab")), BAD_DATA);
     }
 
-    /// Counts and lengths without anything behind them.
+    /// Counts and lengths without data behind them.
     #[test]
     fn a_false_length_sizes_nothing() {
         for content in [
@@ -267,10 +268,10 @@ mod tests {
         }
     }
 
-    /// Names, and ids that they claim.
+    /// Consumer names, and the ids that they claim.
     type Consumers<'c> = &'c [(&'c str, &'c [u64])];
 
-    /// One group with pending entries, and consumers who claim them.
+    /// One group with pending entries, and consumers that claim them.
     fn with_consumers(pending: &[u64], consumers: Consumers<'_>) -> Vec<u8> {
         let mut content = b"\x15\x00\x00\x05\x00\x00\x00\x00\x00\x05\x01\x01g\x05\x00\x05".to_vec();
         let id = |ms: u64| [ms.to_be_bytes(), [0; 8]].concat();

@@ -9,14 +9,14 @@ use std::borrow::Cow;
 /// Takes primitives off the front of a payload's content.
 pub struct RdbReader<'a> {
     reader: Reader<'a>,
-    /// Bytes that may still come out of compressed strings, and of names that entries share.
+    /// Bytes that decompressed strings and shared field names may still take.
     left: usize,
 }
 
-/// What the first byte of a length says.
+/// The meaning of a length's first byte.
 enum Length {
     Plain(u64),
-    /// A string in an encoding of its own.
+    /// A string with an encoding of its own.
     Encoded(u8),
 }
 
@@ -37,7 +37,7 @@ impl<'a> RdbReader<'a> {
         self.reader.u8()
     }
 
-    /// Takes bytes from what the payload may become in memory.
+    /// Deducts bytes from the memory that the payload may take.
     pub fn spend(&mut self, bytes: usize) -> Result<(), Malformed> {
         self.left = self.left.checked_sub(bytes).ok_or(self.malformed("far more comes out than went in"))?;
         Ok(())
@@ -95,7 +95,7 @@ impl<'a> RdbReader<'a> {
         self.reader.raw(length)
     }
 
-    /// Milliseconds since the epoch, −1 for never; others before the epoch are the epoch.
+    /// Milliseconds since the epoch, −1 for never; other times before the epoch become the epoch.
     pub fn time(&mut self) -> Result<Option<u64>, Malformed> {
         let ms = self.reader.u64()? as i64;
         Ok(if ms == -1 { None } else { Some(u64::try_from(ms).unwrap_or(0)) })

@@ -1,6 +1,6 @@
 //! A stream as Redis writes it (`rdbLoadObject`), read and checked.
 //!
-//! Each listpack becomes one node, deleted entries included, so that `~` trims here what it trims there.
+//! Each listpack becomes one node, deleted entries included, so that `~` trims the same entries as in Redis.
 
 use crate::base::wire::{Malformed, Writer};
 use crate::model::args::ArgList;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 const DELETED: i64 = 1;
 const SAME_FIELDS: i64 = 2;
 
-/// `entries-read` of a group that is not known.
+/// `entries-read` of a group if unknown.
 const UNKNOWN: u64 = u64::MAX;
 
 type Taken<T> = Result<T, Malformed>;
@@ -51,7 +51,7 @@ pub fn read(
     Ok(stream)
 }
 
-/// Nodes come before the last id that bounds them.
+/// Reads the log. Nodes precede the last id, which bounds them.
 fn read_log(reader: &mut RdbReader<'_>, kind: StreamType) -> Taken<Log> {
     let mut nodes = Vec::new();
     for _ in 0..reader.length()? {
@@ -60,7 +60,7 @@ fn read_log(reader: &mut RdbReader<'_>, kind: StreamType) -> Taken<Log> {
     let length = reader.length()?;
     let mut log = Log::new(reader.id()?, EntryId::MIN, length);
     if kind >= StreamType::Counters {
-        // The first id is told by the entries.
+        // The first id follows from the entries.
         reader.id()?;
         log.max_deleted_id = reader.id()?;
         log.entries_added = reader.length()?;
@@ -76,18 +76,18 @@ fn read_log(reader: &mut RdbReader<'_>, kind: StreamType) -> Taken<Log> {
     Ok(log)
 }
 
-/// One entry of a listpack, its strings not yet copied.
+/// One entry of a listpack; its strings are not copied yet.
 struct Listed<'a> {
     id: EntryId,
     is_deleted: bool,
     has_same_fields: bool,
-    /// Before its strings.
+    /// Positioned before its strings.
     elements: Elements<'a>,
-    /// Values alone if it has the same fields.
+    /// Number of strings: values only, if the entry shares the first entry's fields.
     strings: usize,
 }
 
-/// `None`: nothing in it is left.
+/// `None` if no entry is left.
 fn read_node(reader: &mut RdbReader<'_>) -> Taken<Option<Node>> {
     let key = reader.string()?;
     let master = <[u8; 16]>::try_from(&key[..]).map_err(|_| reader.malformed("a node's key is no id"))?;
@@ -103,14 +103,14 @@ fn read_node(reader: &mut RdbReader<'_>) -> Taken<Option<Node>> {
     if entries.iter().all(|entry| entry.is_deleted) {
         return Ok(None);
     }
-    // Whoever shares the names of the first entry is shown them each time.
+    // Each entry that shares the first entry's names shows them in replies.
     let names_bytes: usize = names.iter().map(|name| name.with_text(<[u8]>::len)).sum();
     let sharing = entries.iter().filter(|entry| entry.has_same_fields).count();
     reader.spend(names_bytes.saturating_mul(sharing).saturating_add(bytes.len()))?;
     build(&names, &entries).map(Some).ok_or(damaged)
 }
 
-/// Names of the first entry's fields, and the entries in their order (`streamAppendItem`).
+/// The first entry's field names, and all entries in order (`streamAppendItem`).
 fn list<'a>(bytes: &'a [u8], master: EntryId) -> Option<(Vec<Element<'a>>, Vec<Listed<'a>>)> {
     let mut elements = Elements::new(bytes)?;
     let count = usize::try_from(elements.take_integer()?).ok()?;
@@ -153,7 +153,7 @@ fn list<'a>(bytes: &'a [u8], master: EntryId) -> Option<(Vec<Element<'a>>, Vec<L
         });
     }
     let dead = entries.iter().filter(|entry| entry.is_deleted).count();
-    // The first entry gave the names.
+    // The first entry defines the names.
     let is_sound = elements.is_finished()
         && (dead, entries.len() - dead) == (deleted, count)
         && entries.first().is_some_and(|first| first.has_same_fields);
@@ -164,7 +164,7 @@ fn number_of_fields(value: i64) -> Option<usize> {
     usize::try_from(value).ok().filter(|count| *count > 0)
 }
 
-/// XSETID to a smaller id leaves deleted entries in Redis that are above those which come after them. They go.
+/// In Redis, XSETID to a smaller id leaves deleted entries above later ones. This drops them.
 fn drop_misplaced(entries: &mut Vec<Listed<'_>>) {
     let mut next = None;
     let mut keep: VecDeque<bool> = VecDeque::new();
@@ -178,7 +178,7 @@ fn drop_misplaced(entries: &mut Vec<Listed<'_>>) {
     entries.retain(|_| keep.pop_front().unwrap_or(true));
 }
 
-/// `None` if ids do not ascend, or the entry that gave the names is not among them.
+/// `None` if ids do not ascend, or if the entry that defines the names is missing.
 fn build(names: &[Element<'_>], entries: &[Listed<'_>]) -> Option<Node> {
     let (first, others) = entries.split_first().filter(|(first, _)| first.has_same_fields)?;
     let mut fields = Vec::new();
@@ -218,7 +218,7 @@ fn read_group(reader: &mut RdbReader<'_>, kind: StreamType, log: &Log) -> Taken<
         StreamType::Listpacks => log.distance_from_first(last_id),
         _ => Some(reader.length()?).filter(|read| *read != UNKNOWN),
     };
-    // As XGROUP bounds it since Redis 8.2; before, it could be set to anything.
+    // XGROUP bounds it likewise since Redis 8.2; before, any value was possible.
     let mut group = Group::new(last_id, entries_read.map(|read| read.min(log.entries_added)));
     let mut pending = BTreeMap::new();
     for _ in 0..reader.length()? {
@@ -233,7 +233,7 @@ fn read_group(reader: &mut RdbReader<'_>, kind: StreamType, log: &Log) -> Taken<
         let name = reader.string()?;
         let seen_at = TimeMs(reader.time()?.unwrap_or(0));
         let active_at = match kind {
-            // The best that can be told (Redis 7.2).
+            // The best available estimate (Redis 7.2).
             StreamType::Listpacks | StreamType::Counters => Some(seen_at),
             _ => reader.time()?.map(TimeMs),
         };
@@ -244,7 +244,7 @@ fn read_group(reader: &mut RdbReader<'_>, kind: StreamType, log: &Log) -> Taken<
         group.consumer_mut(consumer).active_at = active_at;
         for _ in 0..reader.length()? {
             let id = reader.raw_id()?;
-            // Redis let two consumers share one entry (CVE-2026-25243).
+            // Redis let two consumers share one entry (CVE-2026-25243, docs/reliability.md P13).
             match pending.get_mut(&id) {
                 Some((_, _, owner @ None)) => *owner = Some(consumer),
                 Some(_) => return Err(reader.malformed("an id is pending for two consumers")),
@@ -256,7 +256,7 @@ fn read_group(reader: &mut RdbReader<'_>, kind: StreamType, log: &Log) -> Taken<
         for _ in 0..reader.length()? {
             let id = reader.raw_id()?;
             match pending.remove(&id) {
-                // In the order in which they were given back; the time of such an entry is 0.
+                // In the order in which they were given back; such an entry has time 0.
                 Some((_, deliveries, None)) => {
                     group.set_pending(id, Pending::of_nobody(deliveries));
                 }
@@ -271,7 +271,7 @@ fn read_group(reader: &mut RdbReader<'_>, kind: StreamType, log: &Log) -> Taken<
     Ok(group)
 }
 
-/// An id is as old as its entry's milliseconds say, unless that lies ahead: a payload has nothing better.
+/// An id's age follows from its entry's milliseconds, unless they lie ahead: a payload has nothing better.
 fn read_producers(reader: &mut RdbReader<'_>, now: TimeMs) -> Taken<ProducerTable> {
     let (duration_s, ids) = (reader.length()?, reader.length()?);
     let limits = match (u32::try_from(duration_s), u32::try_from(ids)) {

@@ -1,4 +1,4 @@
-//! A stream as Redis reads it (`rdbSaveObject`).
+//! Encodes a stream for Redis (`rdbSaveObject`).
 
 use crate::model::entry_id::EntryId;
 use crate::model::limits::{IDEMPOTENCY_DURATION_S_DEFAULT, IDEMPOTENCY_IDS_DEFAULT};
@@ -12,7 +12,7 @@ use crate::state::stream::idempotency::{IdempotencyLimits, ProducerTable};
 use crate::state::stream::log::Log;
 use crate::state::stream::node::Node;
 
-/// What Redis takes for granted of a stream that says nothing of producers.
+/// The limits that Redis assumes for a stream without producers.
 pub const PRODUCERS_OF_REDIS: IdempotencyLimits =
     IdempotencyLimits { duration_s: IDEMPOTENCY_DURATION_S_DEFAULT, ids: IDEMPOTENCY_IDS_DEFAULT };
 
@@ -43,7 +43,7 @@ fn write_log(writer: &mut RdbWriter<'_>, log: &Log, kind: StreamType) {
     }
 }
 
-/// The listpack that Redis would have for this node.
+/// The listpack that Redis would hold for this node.
 fn listpack(node: &Node) -> Vec<u8> {
     let mut out = ListpackWriter::default();
     out.integer(node.live() as i64);
@@ -64,7 +64,7 @@ fn listpack(node: &Node) -> Vec<u8> {
         out.integer(strings.len() as i64 + if has_same_fields { 3 } else { 4 });
     }
     let bytes = out.finish();
-    // Entries that were dropped from its end are still counted.
+    // Entries dropped from its end are still counted.
     debug_assert!(bytes.len() <= node.listpack_bytes(), "a node counts what its listpack takes");
     bytes
 }
@@ -74,7 +74,7 @@ fn write_group(writer: &mut RdbWriter<'_>, group: &Group, kind: StreamType) {
     if kind >= StreamType::Counters {
         writer.length(group.entries_read.unwrap_or(u64::MAX));
     }
-    // Before 8.8 an entry that is nobody's has no place: servers refuse it.
+    // Before 8.8, unowned entries have no representation: servers refuse them.
     let is_written = |pending: &Pending| kind >= StreamType::Unowned || pending.owner.is_some();
     let left_out = if kind >= StreamType::Unowned { 0 } else { group.nacked_len() };
     writer.length((group.pending_len() - left_out) as u64);

@@ -1,4 +1,4 @@
-//! The primitives of RDB, written; each as [`crate::state::rdb::reader`] reads it. Nothing is compressed.
+//! The primitives of RDB: the counterpart of [`crate::state::rdb::reader`]. Nothing is compressed.
 
 use crate::model::entry_id::EntryId;
 use crate::state::stream::listpack::canonical_integer;
@@ -48,7 +48,7 @@ impl<'a> RdbWriter<'a> {
         }
     }
 
-    /// A string that is kept byte by byte.
+    /// A string without integer encoding.
     pub fn raw_string(&mut self, string: &[u8]) {
         self.length(string.len() as u64);
         self.out.extend_from_slice(string);

@@ -1,13 +1,13 @@
-//! What MAXCOUNT and MAXSIZE leave of a reply that is being made.
+//! The remainder of MAXCOUNT and MAXSIZE for a reply in progress.
 
 use crate::command::value::stream::{MaxSize, ReadLimits};
 use crate::model::entries::EntryList;
 use crate::model::reply_size;
 
-/// Counts what the streams of a read give. Where nothing bounds all of them together it counts nothing.
+/// Counts the entries of all streams of a read. Without a bound over all of them it counts nothing.
 ///
-/// Bytes are those of the reply, but for its first line and for the number of entries of the stream at hand: both are not
-/// known before the end. [`ReadLimits::after`] counts the same.
+/// Bytes are those of the reply, except its first line and the current stream's number of entries: both are
+/// unknown before the end. [`ReadLimits::after`] counts the same.
 pub struct Budget {
     limits: ReadLimits,
     entries: u64,
@@ -19,25 +19,25 @@ impl Budget {
         Budget { limits, entries: 0, bytes: 0 }
     }
 
-    /// Nothing more is begun: no entry, no stream. Never before the first entry.
+    /// No more entries or streams may begin. Never before the first entry.
     pub fn is_spent(&self) -> bool {
         self.entries > 0
             && (self.limits.max_count.is_some_and(|max| self.entries >= max)
                 || self.limits.max_size.is_some_and(|max| self.bytes >= max.bytes))
     }
 
-    /// Whether another entry may come behind these of a stream.
+    /// Whether another entry may follow these entries of a stream.
     pub fn admits(&self, list: &EntryList) -> bool {
         self.limits.count.is_none_or(|count| (list.len() as u64) < count) && !self.is_spent()
     }
 
-    /// The entries of one stream at the most.
+    /// Maximum entries of one stream.
     pub fn most(&self) -> usize {
         let most = self.limits.count.unwrap_or(u64::MAX).min(self.limits.max_count.unwrap_or(u64::MAX));
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 
-    /// Counts the entry that this stream's list got last.
+    /// Counts the last entry of this stream's list.
     pub fn add(&mut self, key: &[u8], list: &EntryList) {
         self.entries += 1;
         if let Some(MaxSize { rule, .. }) = self.limits.max_size {
@@ -59,7 +59,7 @@ impl Budget {
         self.limits.count.unwrap_or(u64::MAX).min(together)
     }
 
-    /// Counts the entries of a stream's list that [`Budget::left`] allowed, where bytes are not counted.
+    /// Counts the entries that [`Budget::left`] allowed for a stream, when bytes are not counted.
     pub fn add_entries(&mut self, list: &EntryList) {
         if !self.counts_bytes() {
             self.entries += list.len() as u64;
@@ -84,7 +84,7 @@ mod tests {
     use crate::model::reply_size::SizeRule;
     use bytes::Bytes;
 
-    /// Streams read one by one with what those before have left give what they give together.
+    /// Streams read one by one with the remaining budget give the same as streams read together.
     #[test]
     fn a_budget_counts_what_limits_count() {
         let streams = [("a", 3usize), ("long key", 0), ("b", 12), ("c", 2)];

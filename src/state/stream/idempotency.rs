@@ -1,8 +1,9 @@
-//! What producers have added already: XADD … IDMP and IDMPAUTO (Redis 8.6).
+//! The idempotent ids of a stream's producers: XADD … IDMP and IDMPAUTO (Redis 8.6).
 //!
-//! Each producer has its ids in the order in which they came. An id is forgotten when it is as old as the stream's
-//! duration, or when its producer has as many newer ones as the stream's limit. Age is counted from the time in the log
-//! at which the id came, not from the entry id's milliseconds, which may run ahead of the clock (Redis #15836).
+//! Each producer has its ids in order of arrival. An id is forgotten when its age reaches the stream's
+//! duration, or when its producer has as many newer ids as the stream's limit. Age counts from the log time
+//! of the id's arrival, not from the entry id's milliseconds, which may run ahead of the clock (Redis
+//! #15836).
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::entry_id::EntryId;
@@ -13,12 +14,12 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// How long and how many: of a stream, or for streams to come.
+/// Duration and number of remembered ids: of a stream, or the defaults for new streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdempotencyLimits {
     /// Seconds for which an id is remembered: from 1 to [`IDEMPOTENCY_DURATION_S_MAX`].
     pub duration_s: u32,
-    /// Ids of one producer: from 1 to [`IDEMPOTENCY_IDS_MAX`].
+    /// Ids per producer: from 1 to [`IDEMPOTENCY_IDS_MAX`].
     pub ids: u32,
 }
 
@@ -33,37 +34,37 @@ impl IdempotencyLimits {
     }
 }
 
-/// The producers of a stream. A stream without any pays for the limits and two counters.
+/// The producers of a stream. A stream without producers pays for the limits and two counters.
 ///
-/// Invariants: a producer has at least one id and at most as many as the limit; its ids differ, and their times do not
-/// go back; `by_age` has each producer once, with the time of its oldest id.
+/// Invariants: a producer has at least one id and at most the limit; its ids differ, and their times never
+/// decrease; `by_age` has each producer once, with the time of its oldest id.
 #[derive(Debug, Clone)]
 pub struct ProducerTable {
     limits: IdempotencyLimits,
     /// Entries ever added with an id.
     pub added: u64,
-    /// Requests that found their id.
+    /// Requests that repeated a remembered id.
     pub duplicates: u64,
     producers: BTreeMap<Bytes, Arc<Producer>>,
     by_age: BTreeSet<(TimeMs, Bytes)>,
 }
 
-/// `places` is only looked up, never walked, so that its order is not seen.
+/// `places` is never iterated, so its order is invisible.
 #[derive(Debug, Clone, Default)]
 struct Producer {
     ids: VecDeque<Remembered>,
-    /// The place of each id, counted from the first that the producer ever gave.
+    /// The place of each id, counted from the producer's first id ever.
     places: AHashMap<Bytes, u64>,
-    /// The place of the oldest id that is still here.
+    /// The place of the oldest remembered id.
     first_place: u64,
 }
 
-/// An id that a producer gave, and what it stands for.
+/// A producer's id, and the entry that it stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remembered {
     pub id: Bytes,
     pub entry: EntryId,
-    /// When it came, by the log.
+    /// Log time of its arrival.
     pub at: TimeMs,
 }
 
@@ -99,23 +100,23 @@ impl ProducerTable {
         self.limits
     }
 
-    /// No id is remembered.
+    /// Whether no id is remembered.
     pub fn is_empty(&self) -> bool {
         self.producers.is_empty()
     }
 
-    /// Nothing was ever asked of it: it is as it was made with these limits.
+    /// Whether the table is as it was created with these limits.
     pub fn is_untouched(&self, limits: IdempotencyLimits) -> bool {
         self.is_empty() && self.added == 0 && self.duplicates == 0 && self.limits == limits
     }
 
-    /// The entry that this id of the producer stands for, if it is remembered at `now`.
+    /// The entry of this producer's id, if the id is remembered at `now`.
     pub fn find(&self, producer: &[u8], id: &[u8], now: TimeMs) -> Option<EntryId> {
         let found = self.producers.get(producer)?.find(id)?;
         (!self.is_due(found.at, now)).then_some(found.entry)
     }
 
-    /// Remembers an id that is not there, or is due.
+    /// Remembers an id that is absent or due.
     pub fn remember(&mut self, producer: &[u8], id: &[u8], entry: EntryId, now: TimeMs) {
         self.forget_due_of(producer, now);
         let limit = self.limits.ids as usize;
@@ -136,7 +137,7 @@ impl ProducerTable {
         self.move_age(name, before, Some(oldest));
     }
 
-    /// Forgets at most `limit` ids that are due, the oldest producers first; answers how many.
+    /// Forgets at most `limit` due ids, oldest producers first; returns their number.
     pub fn forget_due(&mut self, now: TimeMs, limit: usize) -> usize {
         let mut forgotten = 0;
         while let Some((oldest, name)) = self.by_age.first()
@@ -149,13 +150,13 @@ impl ProducerTable {
         forgotten
     }
 
-    /// When the next id is due.
+    /// The time at which the next id is due.
     pub fn next_due(&self) -> Option<TimeMs> {
         let (oldest, _) = self.by_age.first()?;
         Some(TimeMs(oldest.0.saturating_add(self.limits.duration_ms())))
     }
 
-    /// Sets limits. Others than before forget all ids, whatever they are (as Redis does).
+    /// Sets the limits. A change forgets all ids, as in Redis.
     pub fn set_limits(&mut self, limits: IdempotencyLimits) {
         if self.limits != limits {
             self.limits = limits;
@@ -164,7 +165,7 @@ impl ProducerTable {
         }
     }
 
-    /// Producers, and ids of all of them, that are remembered at `now`.
+    /// Number of producers and number of all their ids that are remembered at `now`.
     pub fn tracked(&self, now: TimeMs) -> (usize, usize) {
         let live = |producer: &Producer| {
             producer.ids.len() - producer.ids.partition_point(|id| self.is_due(id.at, now))
@@ -173,12 +174,12 @@ impl ProducerTable {
         counts.fold((0, 0), |(producers, ids), count| (producers + 1, ids + count))
     }
 
-    /// Producers by name, each with its ids, oldest first; due ones included.
+    /// Producers by name, each with its ids, oldest first; due ids included.
     pub fn producers(&self) -> impl ExactSizeIterator<Item = (&Bytes, &VecDeque<Remembered>)> {
         self.producers.iter().map(|(name, producer)| (name, &producer.ids))
     }
 
-    /// Bytes held, about; an id stands in two tables.
+    /// Estimated bytes; an id stands in two tables.
     pub fn memory(&self) -> usize {
         let ids = |producer: &Producer| -> usize {
             producer.ids.iter().map(|id| id.id.len() + 2 * size_of::<Remembered>()).sum()
@@ -196,7 +197,7 @@ impl ProducerTable {
         }
     }
 
-    /// Of a producer that exists.
+    /// Forgets due ids of an existing producer.
     fn forget_of(&mut self, name: &[u8], now: TimeMs, limit: usize) -> usize {
         let duration_ms = self.limits.duration_ms();
         let producer = Arc::make_mut(self.producers.get_mut(name).expect("looked up before"));
@@ -271,8 +272,8 @@ impl ProducerTable {
         Ok(table)
     }
 
-    /// Puts an id behind the others of its producer, without counting it; false if it is there already, is older than
-    /// the one before it, or is one too many.
+    /// Appends an id to its producer without counting it; false if the id is present already, older than the
+    /// previous one, or beyond the limit.
     pub fn restore(&mut self, producer: &Bytes, remembered: Remembered) -> bool {
         let limit = self.limits.ids as usize;
         let at = remembered.at;
@@ -352,7 +353,7 @@ mod tests {
         assert_eq!((table.tracked(TimeMs(1000)), table.added), ((0, 0), 1));
     }
 
-    /// Against a list of all that was ever remembered.
+    /// Compares the table with a list of everything ever remembered.
     #[test]
     fn the_table_agrees_with_a_list() {
         for seed in 0..200 {

@@ -1,11 +1,12 @@
-//! How many bytes a listpack would take (Redis `listpack.c`).
+//! The size of a node as a listpack (Redis `listpack.c`).
 //!
-//! `stream-node-max-bytes` speaks of listpacks, and `~` trims whole nodes, so nodes must close where Redis's do.
+//! `stream-node-max-bytes` counts listpack bytes, and `~` trims whole nodes, so nodes must close where
+//! Redis's do.
 
 /// Header and terminator of an empty listpack.
 pub const EMPTY_BYTES: usize = 7;
 
-/// Nodes never grow past this, whatever the setting says (`STREAM_LISTPACK_MAX_SIZE`).
+/// Nodes never exceed this, whatever the setting (`STREAM_LISTPACK_MAX_SIZE`).
 pub const BYTES_MAX: usize = 1 << 30;
 
 /// An element that holds an integer.
@@ -21,7 +22,7 @@ pub fn integer_bytes(value: i64) -> usize {
     encoded + 1
 }
 
-/// An element that holds a string: as an integer if it is one in canonical form.
+/// An element that holds a string; an integer in canonical form is stored as an integer.
 pub fn string_bytes(string: &[u8]) -> usize {
     if let Some(value) = canonical_integer(string) {
         return integer_bytes(value);
@@ -35,7 +36,7 @@ pub fn string_bytes(string: &[u8]) -> usize {
     encoded + back_length_bytes(encoded)
 }
 
-/// The length that follows each element, so that a listpack can be walked backwards.
+/// Bytes of the length after each element, which allows walking backwards.
 pub fn back_length_bytes(encoded: usize) -> usize {
     match encoded {
         0..=127 => 1,
@@ -46,7 +47,7 @@ pub fn back_length_bytes(encoded: usize) -> usize {
     }
 }
 
-/// The integer that this text is the canonical form of (Redis `string2ll`): no sign but `-`, no leading zero, no `-0`.
+/// The integer whose canonical form is `text` (Redis `string2ll`): no sign but `-`, no leading zero, no `-0`.
 pub fn canonical_integer(text: &[u8]) -> Option<i64> {
     if text.is_empty() || text.len() > 20 {
         return None;

@@ -16,8 +16,9 @@ pub struct NodeLimits {
     pub bytes: u32,
 }
 
-/// Invariants: nodes are keyed by their first id and none is without live entries; `length` is the sum of their live entries;
-/// every id is at most `last_id`; `first_id` is the first live id, or 0-0 if there is none.
+/// Invariants: nodes are keyed by their first id and none is without live entries; `length` is the sum of
+/// their live entries; every id is at most `last_id`; `first_id` is the first live id, or 0-0 if there is
+/// none.
 ///
 /// A clone shares the nodes; a write after it copies one.
 #[derive(Debug, Clone, Default)]
@@ -39,8 +40,9 @@ impl Log {
         Log { last_id, max_deleted_id, entries_added, ..Log::default() }
     }
 
-    /// Puts a node from elsewhere behind the others; false if its ids are not between theirs and the last one. Deleted
-    /// entries at the end of a node that are in the way go: in Redis, XSETID to a smaller id leaves such.
+    /// Appends a node from elsewhere; false if its ids are not between the last node's and the last id.
+    /// Deleted entries at the end of the last node are dropped if they are in the way: in Redis, XSETID to a
+    /// smaller id leaves such entries.
     pub fn push_node(&mut self, mut node: Node) -> bool {
         if node.last() > self.last_id {
             node.drop_dead_tail();
@@ -82,13 +84,13 @@ impl Log {
         self.range_back(EntryId::MIN, EntryId::MAX).next().map(|entry| entry.id)
     }
 
-    /// Appends an entry. The id is above `last_id`: the caller has refused any other.
+    /// Appends an entry. The caller has checked that its id is above `last_id`.
     pub fn append(&mut self, id: EntryId, fields: &ArgList<'_>, limits: NodeLimits) {
         assert!(id > self.last_id, "{id} is not above {}", self.last_id);
         match self.nodes.last_mut() {
             Some(node) if has_room(node, fields, limits) => Arc::make_mut(node).append(id, fields),
             last => {
-                // The next node will be much as this one is.
+                // The next node will have about the same size.
                 let capacity = last.map_or(0, |node| {
                     Arc::make_mut(node).close();
                     node.buffer_bytes().min(64 * 1024)
@@ -108,7 +110,7 @@ impl Log {
         self.nodes.floor(id).is_some_and(|(_, node)| node.find(id).is_some())
     }
 
-    /// Removes an entry, without touching `max_deleted_id`; false if there is no such entry.
+    /// Removes an entry without changing `max_deleted_id`; false if the entry does not exist.
     pub fn remove(&mut self, id: EntryId) -> bool {
         let Some((key, node)) = self.nodes.floor(id) else { return false };
         let Some(slot) = node.find(id) else { return false };
@@ -133,8 +135,8 @@ impl Log {
         removed
     }
 
-    /// XSETID: the caller has checked that no live entry lies above. Dead ones may, at the end of the last node (an ACKED
-    /// trim leaves them); they go, so that ids of nodes still ascend.
+    /// XSETID: the caller has checked that no live entry lies above the id. Deleted ones may, at the end of
+    /// the last node (an ACKED trim leaves them); they are dropped, so that ids of nodes still ascend.
     pub fn set_last_id(&mut self, id: EntryId) {
         self.last_id = id;
         if self.nodes.last().is_some_and(|(_, node)| node.last() > id) {
@@ -166,7 +168,7 @@ impl Log {
             .take_while(move |entry| entry.id >= start)
     }
 
-    /// Whether XDEL has made a hole at `start` or above (`streamRangeHasTombstones`, Redis 8.0).
+    /// Whether XDEL has deleted an entry at `start` or above (`streamRangeHasTombstones`, Redis 8.0).
     pub fn has_tombstone_from(&self, start: EntryId) -> bool {
         self.length > 0
             && self.max_deleted_id != EntryId::MIN
@@ -174,7 +176,7 @@ impl Log {
             && start <= self.max_deleted_id
     }
 
-    /// How many entries were ever added up to this id, if that can be told
+    /// How many entries were ever added up to this id, if that is known
     /// (`streamEstimateDistanceFromFirstEverEntry`, Redis 7.2).
     pub fn distance_from_first(&self, id: EntryId) -> Option<u64> {
         if self.entries_added == 0 {
@@ -183,7 +185,7 @@ impl Log {
         if self.length == 0 && id <= self.last_id {
             return Some(self.entries_added);
         }
-        // The id may lie before a hole.
+        // The id may lie before a deleted entry.
         if id != EntryId::MIN && id < self.max_deleted_id {
             return None;
         }
@@ -205,7 +207,7 @@ impl Log {
         None
     }
 
-    /// The entries that a group has not read yet, if that can be told (`streamReplyWithCGLag`, Redis 8.0).
+    /// Number of entries that a group has not read yet, if that is known (`streamReplyWithCGLag`, Redis 8.0).
     pub fn lag(&self, last_delivered: EntryId, entries_read: Option<u64>) -> Option<i64> {
         if self.entries_added == 0 || self.length == 0 {
             return Some(0);
@@ -220,7 +222,7 @@ impl Log {
         Some(self.entries_added.wrapping_sub(read) as i64)
     }
 
-    /// `entries-read` of a group that stood at `last_delivered` and now gets `id`, the next entry above it.
+    /// `entries-read` of a group at `last_delivered` that now receives `id`, the next entry above it.
     pub fn read_counter(
         &self,
         last_delivered: EntryId,
@@ -292,7 +294,7 @@ impl Log {
     }
 }
 
-/// A live entry, in its place.
+/// A live entry and its position.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     pub id: EntryId,
@@ -310,7 +312,7 @@ fn live_slots(node: &Node, slots: std::ops::Range<usize>) -> impl DoubleEndedIte
     slots.filter(|slot| node.is_live(*slot)).map(move |slot| Entry { id: node.id(slot), node, slot })
 }
 
-/// Where Redis goes on in the same listpack (`streamAppendItem`).
+/// Whether Redis would continue in the same listpack (`streamAppendItem`).
 fn has_room(node: &Node, fields: &ArgList<'_>, limits: NodeLimits) -> bool {
     let bytes_max = match limits.bytes as usize {
         0 => listpack::BYTES_MAX,

@@ -1,4 +1,4 @@
-//! Streams: the log of entries, its nodes, trimming, and what is asked of them.
+//! Streams: the log of entries, its nodes, trimming, and queries.
 
 pub mod budget;
 pub mod idempotency;
@@ -28,7 +28,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// An empty stream, with the limits that are in force when it is made.
+    /// An empty stream with the current limits.
     pub fn new(limits: IdempotencyLimits) -> Stream {
         Stream { log: Log::default(), groups: BTreeMap::new(), producers: ProducerTable::new(limits) }
     }
@@ -41,7 +41,7 @@ impl Stream {
         self.groups.get_mut(name).map(Arc::make_mut)
     }
 
-    /// Whether a group has not got the entry yet, or has it pending (Redis 8.2, ACKED).
+    /// Whether a group has the entry pending or still ahead (Redis 8.2, ACKED).
     pub fn is_referenced(&self, id: EntryId) -> bool {
         self.groups.values().any(|group| id > group.last_id || group.pending(id).is_some())
     }
@@ -53,7 +53,7 @@ impl Stream {
         }
     }
 
-    /// Drops what any group has pending up to this id.
+    /// Drops the pending entries of all groups up to this id.
     pub fn forget_pending_up_to(&mut self, last: EntryId) {
         for group in self.groups.values_mut() {
             let ids: Vec<EntryId> =
@@ -67,8 +67,8 @@ impl Stream {
         }
     }
 
-    /// Bytes of entries, groups and producers, about. Of nodes, groups and consumers at most `samples` each are looked at and stand
-    /// for the others; 0: all.
+    /// Estimated bytes of entries, groups and producers. At most `samples` nodes, groups and consumers are
+    /// measured and stand for the others; 0: all.
     pub fn memory(&self, samples: usize) -> usize {
         let node_bytes = |node: &node::Node| node.buffer_bytes() + size_of::<node::Node>();
         // The last node is rarely full.
@@ -103,7 +103,7 @@ impl Stream {
     }
 }
 
-/// The sum of `count` sizes, of which the first `samples` stand for the others; 0: all are added.
+/// The sum of `count` sizes; the first `samples` stand for the others; 0: all are added.
 pub(in crate::state) fn sampled(sizes: impl Iterator<Item = usize>, count: usize, samples: usize) -> usize {
     if samples == 0 || count <= samples {
         return sizes.sum();

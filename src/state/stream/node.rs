@@ -1,9 +1,9 @@
 //! A node: a run of entries of one stream, encoded and append-only; the unit that `~` trims.
 //!
-//! Format of the buffer: a varint count of fields and their names (those of the first entry), then the entries one after
-//! the other: milliseconds since the node's first id (varint), sequence number minus the first's (signed, wrapping), a
-//! flag, and either the values alone (flag 1: fields as the first entry has them) or a varint count of fields, and fields
-//! and values in turn (flag 0).
+//! Format of the buffer: a varint count of fields and their names (those of the first entry), then the
+//! entries one after the other: milliseconds since the node's first id (varint), sequence number minus the
+//! first's (signed, wrapping), a flag, and either the values alone (flag 1: fields as the first entry has
+//! them) or a varint count of fields, and fields and values in turn (flag 0).
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::args::ArgList;
@@ -21,16 +21,17 @@ pub struct Node {
     first: EntryId,
     last: EntryId,
     buffer: Vec<u8>,
-    /// Where each entry begins in the buffer. The buffer stays far below 4 GiB: see [`listpack::BYTES_MAX`].
+    /// The start of each entry in the buffer. The buffer stays far below 4 GiB: see [`listpack::BYTES_MAX`].
     offsets: Vec<u32>,
     deleted: Vec<u64>,
     live: u32,
-    /// Bytes of the listpack that Redis would have, but for its two counters of entries.
+    /// Bytes of the equivalent listpack in Redis, except its two counters of entries.
     listpack_bytes: usize,
 }
 
 impl Node {
-    /// A node with its first entry. `fields` are fields and values in turn; `capacity` is a guess at the bytes to come.
+    /// A node with its first entry. `fields` are fields and values in turn; `capacity` is an estimate of the
+    /// bytes to come.
     pub fn new(id: EntryId, fields: &ArgList<'_>, capacity: usize) -> Node {
         let mut node = Node {
             first: id,
@@ -74,7 +75,8 @@ impl Node {
         self.close_slot(id, bytes);
     }
 
-    /// Adds an entry with the fields of the first one, as whoever has written them down says; its id is above all others.
+    /// Adds an entry with the fields of the first one, as the caller has determined; its id is above all
+    /// others.
     pub fn append_values<'v>(&mut self, id: EntryId, values: impl Iterator<Item = &'v [u8]>, count: usize) {
         let mut bytes = self.open_slot(id);
         let mut writer = Writer::new(&mut self.buffer);
@@ -86,7 +88,7 @@ impl Node {
         self.close_slot(id, bytes + listpack::integer_bytes(count as i64 + 3));
     }
 
-    /// Begins an entry; answers what its id takes in a listpack.
+    /// Begins an entry; returns the listpack bytes of its id.
     fn open_slot(&mut self, id: EntryId) -> usize {
         debug_assert!(self.offsets.is_empty() || id > self.last, "{id} is not above {}", self.last);
         let (ms, seq) = (id.ms.wrapping_sub(self.first.ms), id.seq.wrapping_sub(self.first.seq) as i64);
@@ -94,7 +96,7 @@ impl Node {
         let mut writer = Writer::new(&mut self.buffer);
         writer.varint(ms);
         writer.signed(seq);
-        // Flags, milliseconds, sequence number; at the end comes the number of elements to walk back.
+        // Flags, milliseconds, sequence number; the number of elements to walk back comes at the end.
         2 + listpack::integer_bytes(ms as i64) + listpack::integer_bytes(seq)
     }
 
@@ -117,12 +119,12 @@ impl Node {
         self.first
     }
 
-    /// The id added last, whether it is deleted or not.
+    /// The id added last, deleted or not.
     pub fn last(&self) -> EntryId {
         self.last
     }
 
-    /// Entries added, deleted ones included.
+    /// Entries added, including deleted ones.
     pub fn slots(&self) -> usize {
         self.offsets.len()
     }
@@ -132,18 +134,18 @@ impl Node {
         u64::from(self.live)
     }
 
-    /// Bytes of the buffer, as a guess for the next node and for memory accounting.
+    /// Bytes of the buffer, for sizing the next node and for memory accounting.
     pub fn buffer_bytes(&self) -> usize {
         self.buffer.len()
     }
 
-    /// `lpBytes` of the listpack that Redis would have.
+    /// `lpBytes` of the equivalent listpack in Redis.
     pub fn listpack_bytes(&self) -> usize {
         let dead = self.slots() as i64 - i64::from(self.live);
         self.listpack_bytes + listpack::integer_bytes(i64::from(self.live)) + listpack::integer_bytes(dead)
     }
 
-    /// Gives back what was reserved for entries that will not come.
+    /// Frees the capacity reserved for further entries.
     pub fn close(&mut self) {
         self.buffer.shrink_to_fit();
         self.offsets.shrink_to_fit();
@@ -180,7 +182,7 @@ impl Node {
         low
     }
 
-    /// How many slots have ids up to `id`.
+    /// Number of slots with ids up to `id`.
     pub fn slots_up_to(&self, id: EntryId) -> usize {
         match id.next() {
             Some(next) if id < self.last => self.seek(next),
@@ -202,7 +204,7 @@ impl Node {
         self.live -= 1;
     }
 
-    /// Forgets deleted entries behind the last live one.
+    /// Drops deleted entries after the last live one.
     pub fn drop_dead_tail(&mut self) {
         while !self.is_live(self.slots() - 1) {
             let slot = self.slots() - 1;
@@ -225,7 +227,7 @@ impl Node {
         copied.expect("the buffer holds what was appended");
     }
 
-    /// The entry where it lies, deleted or not.
+    /// A view of the entry, deleted or not.
     pub fn body(&self, slot: usize) -> (EntryId, EntryBody<'_>) {
         let (id, mut reader) = self.head(slot);
         let body = match reader.u8().expect("the buffer holds what was appended") {
@@ -249,8 +251,8 @@ impl Node {
         (0..count).map(|_| reader.bytes().expect("the buffer holds the names")).collect()
     }
 
-    /// The id of an entry; whether it has the fields of the first one; its values alone then, and fields and values in turn
-    /// otherwise. Deleted entries still have theirs.
+    /// The id of an entry; whether it has the fields of the first one; then only its values, otherwise fields
+    /// and values in turn. Deleted entries are included.
     pub fn strings(&self, slot: usize) -> (EntryId, bool, Vec<&[u8]>) {
         let (id, mut reader) = self.head(slot);
         let as_first = reader.u8().expect("the buffer holds what was appended") == FIELDS_AS_FIRST;
@@ -274,7 +276,7 @@ impl Node {
         }
     }
 
-    /// Reads a node back and checks every entry of it.
+    /// Decodes a node and checks every entry.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Node, Malformed> {
         let first = EntryId::decode(reader)?;
         let last = EntryId::decode(reader)?;
@@ -326,7 +328,7 @@ fn read_id(first: EntryId, reader: &mut Reader<'_>) -> Result<EntryId, Malformed
     Ok(EntryId::new(ms, seq))
 }
 
-/// Reads what follows an id, and hands fields and values on in turn.
+/// Reads the part after an id, and passes on fields and values in turn.
 fn read_body(buffer: &[u8], reader: &mut Reader<'_>, mut each: impl FnMut(&[u8])) -> Result<(), Malformed> {
     match reader.u8()? {
         FIELDS_AS_FIRST => {
@@ -363,8 +365,8 @@ mod tests {
         node
     }
 
-    /// Counted by hand after `streamAppendItem`: 6 + 1 of the listpack; counters 2 + 2, fields 2, "field" 7, end 2; then
-    /// flags 2, ms 2, seq 2, "value" 7, count 2.
+    /// Counted by hand after `streamAppendItem`: 6 + 1 of the listpack; counters 2 + 2, fields 2, "field" 7,
+    /// end 2; then flags 2, ms 2, seq 2, "value" 7, count 2.
     #[test]
     fn a_node_counts_the_bytes_of_its_listpack() {
         assert_eq!(node(1).listpack_bytes(), 22 + 15);

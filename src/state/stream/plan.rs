@@ -1,7 +1,7 @@
-//! Plans of what a client gets of a stream: see [`crate::model::entries`].
+//! Plans of reads from a stream: see [`crate::model::entries`].
 //!
-//! A plan shares the nodes of the stream, which a write copies before it changes one. So it shows one point of the log,
-//! however long it takes to read it out.
+//! A plan shares the nodes of the stream; a write copies a shared node before it changes it. So a plan shows
+//! one point of the log, however long it takes to read.
 
 use crate::model::entries::{EntryBlock, EntryBody, EntryList, EntrySource};
 use crate::model::entry_id::EntryId;
@@ -12,7 +12,7 @@ use std::fmt;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-/// Nodes of a stream as they were when the plan was made.
+/// The nodes of a stream when the plan was made.
 struct NodesThen {
     nodes: IdMap<Arc<Node>>,
 }
@@ -59,7 +59,7 @@ impl EntryBlock for Node {
 }
 
 impl Log {
-    /// Live entries from `start` to `end`, both inclusive, at most so many; from `end` down if reversed.
+    /// Live entries from `start` to `end`, both inclusive, at most `most`; from `end` down if reversed.
     pub fn list_range(&self, start: EntryId, end: EntryId, most: u64, is_reverse: bool) -> EntryList {
         let mut list = EntryList::default();
         let take = usize::try_from(most).unwrap_or(usize::MAX);
@@ -100,7 +100,8 @@ impl Log {
         Arc::new(NodesThen { nodes: self.nodes.clone() })
     }
 
-    /// Live entries from `start` to `end`, both inclusive; counts no further than to `most`. By node, not by entry.
+    /// Number of live entries from `start` to `end`, both inclusive; counts no further than `most`. By node,
+    /// not by entry.
     pub fn count_range(&self, start: EntryId, end: EntryId, most: u64) -> u64 {
         if start <= self.first_id() && end >= self.last_id {
             return self.len().min(most);
@@ -189,7 +190,7 @@ mod tests {
         list
     }
 
-    /// What a client may do to the stream while the plan is read out.
+    /// Random changes of the stream while the plan is read.
     fn disturb(log: &mut Log, random: &mut Random) {
         let ids: Vec<EntryId> = log.range(EntryId::MIN, EntryId::MAX).map(|entry| entry.id).collect();
         for id in ids.into_iter().filter(|_| random.flag()) {
@@ -279,7 +280,7 @@ mod tests {
             .for_each(|ms| log.append(EntryId::new(ms, 0), &fields, NodeLimits { entries: 4, bytes: 4096 }));
         let plan = log.list_range(EntryId::MIN, EntryId::MAX, u64::MAX, false);
         assert_eq!(plan.len(), 50_000);
-        // 50 MB in 12,500 nodes: a pointer for 64 of them each, and what was copied.
+        // 50 MB in 12,500 nodes: a pointer for 64 of them each, and the copied entries.
         let memory = plan.memory();
         assert!(memory < 3 * ENTRIES_COPIED_BYTES_MAX, "{memory} bytes");
         let copies = plan.body_bytes() + plan.listed_len() * 64;

@@ -16,7 +16,7 @@ const NEW_IN_XREAD: ReplyError = ReplyError::new(
     "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> option.",
 );
 
-/// XRANGE, XREVRANGE
+/// XRANGE, XREVRANGE.
 pub fn range(stream: Option<&Stream>, range: &Range<'_>) -> Answer {
     let Some(stream) = stream else { return Answer::Entries(Box::default()) };
     if range.count == Some(0) {
@@ -26,7 +26,7 @@ pub fn range(stream: Option<&Stream>, range: &Range<'_>) -> Answer {
     Answer::Entries(Box::new(stream.log.list_range(range.start, range.end, most, range.reverse)))
 }
 
-/// XREAD
+/// XREAD.
 pub fn read<'s>(
     read: &Read<'_>,
     stream: impl Fn(&[u8]) -> Result<Option<&'s Stream>, ReplyError>,

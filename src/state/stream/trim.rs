@@ -1,4 +1,5 @@
-//! Trimming: by length or by id, exactly or by whole nodes (`streamTrim` of Redis 7.2, reference policies of 8.2).
+//! Trimming: by length or by id, exactly or by whole nodes (`streamTrim` of Redis 7.2, reference policies of
+//! 8.2).
 
 use crate::command::value::stream::{Exactness, References, Trim, TrimUntil};
 use crate::model::entry_id::EntryId;
@@ -7,7 +8,7 @@ use crate::state::stream::log::{Log, NodeLimits};
 use std::sync::Arc;
 
 impl Stream {
-    /// Trims; answers how many entries went.
+    /// Trims; returns the number of removed entries.
     pub fn trim(&mut self, trim: &Trim, limits: NodeLimits) -> u64 {
         let limit = match trim.exactness {
             Exactness::Exact => None,
@@ -23,7 +24,7 @@ impl Stream {
             References::Delete => {
                 let ids = self.trim_candidates(trim.until, limit, |_| true);
                 self.remove_all(&ids);
-                // Also what points to entries that were deleted from this range before (Redis #15581).
+                // Also drops pending entries whose entries in this range were deleted earlier (Redis #15581).
                 let was_cut_short = limit.is_some_and(|limit| ids.len() as u64 >= limit);
                 let range_end = match trim.until {
                     TrimUntil::MinId(min) if !was_cut_short => min.previous(),
@@ -99,7 +100,7 @@ impl Log {
         deleted
     }
 
-    /// Deletes the head of the first node; the node keeps at least one entry.
+    /// Deletes the head of the first node, which keeps at least one entry.
     fn trim_inside_first(&mut self, until: TrimUntil) -> u64 {
         let (key, node) = self.nodes.first().expect("the caller has seen it");
         let stop_at = |slot: usize, deleted: u64| match until {
@@ -117,7 +118,8 @@ impl Log {
             return 0;
         }
         if slots.len() as u64 == node.live() {
-            // Only deleted entries of the node are left above MINID; Redis keeps such a node, with nothing in it.
+            // Only deleted entries of the node are left above MINID; Redis keeps such a node, without live
+            // entries.
             self.nodes.remove(key);
         } else {
             let node = Arc::make_mut(self.nodes.get_mut(key).expect("just found"));
@@ -128,7 +130,7 @@ impl Log {
     }
 }
 
-/// Entries that `~` removes at the most when LIMIT is absent (`streamParseAddOrTrimArgsOrReply`, Redis 7.2).
+/// Most entries that `~` removes without LIMIT (`streamParseAddOrTrimArgsOrReply`, Redis 7.2).
 fn limit_default(limits: NodeLimits) -> u64 {
     match u64::from(limits.entries) * 100 {
         0 => 10_000,

@@ -24,7 +24,7 @@ const RECORDED_OTHERWISE: ReplyError =
     ReplyError::new("ERR The specified IDMP producer-id/idempotent-id pair maps to a different stream ID");
 const TOO_LARGE: ReplyError = ReplyError::new("ERR Elements are too large to be stored");
 
-/// XADD
+/// XADD.
 pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
     match &add.idempotency {
         None => append(scope, add),
@@ -32,8 +32,8 @@ pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
     }
 }
 
-/// XADD … IDMP, IDMPAUTO: an id that is remembered is answered with its entry, even if that is gone, and nothing else
-/// happens but that it is counted. A refused entry leaves nothing behind (Redis #15840).
+/// XADD … IDMP, IDMPAUTO: a remembered id is answered with its entry's id, even if the entry is gone, and
+/// only a counter changes. A refused entry leaves no trace (Redis #15840).
 fn add_once(
     scope: &mut Scope<'_>,
     add: &Add<'_>,
@@ -90,7 +90,7 @@ fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
     Ok(Answer::Id(id))
 }
 
-/// `streamNextID` and the checks of `streamAppendItem` (Redis 7.2).
+/// The next id: `streamNextID` and the checks of `streamAppendItem` (Redis 7.2).
 fn next_id(log: &Log, wanted: NewId, now: TimeMs) -> Result<EntryId, ReplyError> {
     let last = log.last_id;
     let Some(next) = last.next() else { return Err(IDS_EXHAUSTED) };
@@ -116,7 +116,7 @@ pub fn write(scope: &mut Scope<'_>, write: &StreamWrite<'_>) -> Result<Answer, R
     }
 }
 
-/// XTRIM
+/// XTRIM.
 fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Answer, ReplyError> {
     let (version, limits) = (scope.version, scope.limits);
     let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Answer::Integer(0)) };
@@ -128,7 +128,7 @@ fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Answer,
     Ok(Answer::Integer(trimmed as i64))
 }
 
-/// XDEL
+/// XDEL.
 fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Answer, ReplyError> {
     let version = scope.version;
     let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Answer::Integer(0)) };
@@ -159,18 +159,18 @@ fn delete_each(
     Ok(Answer::Integers(outcomes.into_iter().map(Deleted::number).collect()))
 }
 
-/// What became of an entry that was to be deleted (XDELEX, XACKDEL).
+/// The result of a deletion (XDELEX, XACKDEL).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deleted {
-    /// There was none.
+    /// The entry did not exist.
     Absent,
     Gone,
-    /// ACKED: a group still refers to it.
+    /// ACKED: a group still references the entry.
     Kept,
 }
 
 impl Deleted {
-    /// As XDELEX and XACKDEL answer it.
+    /// The number in the replies of XDELEX and XACKDEL.
     pub fn number(self) -> i64 {
         match self {
             Deleted::Absent => -1,
@@ -181,8 +181,8 @@ impl Deleted {
 }
 
 impl Stream {
-    /// Deletes an entry, with what refers to it as the policy says. DELREF drops references to an entry that is already
-    /// gone, too.
+    /// Deletes an entry; the policy decides about its references. DELREF also drops references to an entry
+    /// that is already gone.
     pub fn delete(&mut self, id: EntryId, references: References) -> Deleted {
         if references == References::Delete {
             self.forget_pending(id);
@@ -194,7 +194,7 @@ impl Stream {
     }
 }
 
-/// XSETID. Does not touch the key in the sense of WATCH, as in Redis.
+/// XSETID. As in Redis it does not touch the key in the sense of WATCH.
 fn set_id(
     scope: &mut Scope<'_>,
     key: &[u8],
@@ -236,7 +236,7 @@ fn set_id(
     Ok(Answer::Done)
 }
 
-/// XCFGSET. Whoever changes a value empties the table; the counters stay.
+/// XCFGSET. A changed value empties the table; the counters stay.
 fn configure(
     scope: &mut Scope<'_>,
     key: &[u8],
@@ -260,7 +260,7 @@ fn configure(
     Ok(Answer::Done)
 }
 
-/// XIDMPRECORD. The id is as old as this command, whenever its entry came.
+/// XIDMPRECORD. The id's age counts from this command, whatever the age of its entry.
 fn record_id(
     scope: &mut Scope<'_>,
     key: &[u8],

@@ -1,23 +1,23 @@
-//! What can go wrong with a journal: always with the file and the offset.
+//! Errors of the journal, each with its file and offset.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("{}: {doing} at byte {offset}: {source}", file.display())]
     Io { file: PathBuf, offset: u64, doing: &'static str, source: io::Error },
-    /// The bytes are not what was written. Nothing was changed.
+    /// The bytes differ from what was written. Nothing was changed.
     #[error("{}: damaged at byte {offset}: {reason}", file.display())]
     Damaged { file: PathBuf, offset: u64, reason: String },
-    /// An earlier write or sync failed; nothing is accepted any more (S2).
+    /// An earlier write or sync failed; the journal accepts nothing more (S2).
     #[error("the journal stopped: {reason}")]
     Stopped { reason: String },
 }
 
 impl JournalError {
-    /// For `map_err`.
+    /// Makes an error for `map_err`.
     pub fn io(file: &Path, offset: u64, doing: &'static str) -> impl FnOnce(io::Error) -> JournalError {
         let file = file.to_owned();
         move |source| JournalError::Io { file, offset, doing, source }

@@ -1,4 +1,4 @@
-//! A journal file as a whole: its header, how it is made, and how it is zeroed ahead of its records.
+//! A journal file: its header, its creation, and the zeros ahead of its records.
 //!
 //! ```text
 //!  0 [u8; 8]  magic
@@ -10,8 +10,8 @@
 //! 36          zeros up to byte 64, where the records start
 //! ```
 //!
-//! A file gets its name when its header and its first zeros are synced: one that has a name and no valid header is
-//! damaged, not new.
+//! A file gets its name only after its header and first zeros are synced: a named file without a valid header
+//! is damaged, not new.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,34 +22,34 @@ use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file_name;
 
 const MAGIC: [u8; 8] = *b"HWJRNL\r\n";
-/// Version 2 adds the records `Reset` and `Continued`; files of version 1 are read as they are.
+/// Version 2 adds the records `Reset` and `Continued`; files of version 1 remain readable.
 pub const FORMAT_VERSION: u32 = 2;
 const OLDEST_VERSION: u32 = 1;
 
-/// A file of this version does not end in a `Continued` record when the next one is in use; a newer one does.
+/// A file of this version does not end in a `Continued` record when the next one is in use; newer files do.
 pub const VERSION_WITHOUT_CONTINUED: u32 = 1;
 
 /// Where the records start.
 pub const HEADER_BYTES: u64 = 64;
 
-/// At least so many zeros follow the last record of a file: their lack means that the file was cut short.
+/// At least this many zeros follow the last record of a file; fewer mean that the file was cut.
 pub const END_BYTES: u64 = 64;
 
-/// A journal file and what its header says.
+/// A journal file and its header.
 #[derive(Debug, Clone)]
 pub struct JournalFile {
     pub path: PathBuf,
     pub sequence: u64,
-    /// Of the format.
+    /// The format version.
     pub version: u32,
     pub salt: u64,
     pub file: Arc<dyn File>,
-    /// How far the file is made of bytes that are there, zeros included.
+    /// Length of the file, zeros included.
     pub len: u64,
 }
 
 impl JournalFile {
-    /// Makes the file with `len` bytes, durable under its name (S3).
+    /// Creates the file with `len` bytes, durable under its name (S3).
     pub fn create(
         fs: &dyn Fs,
         dir: &Path,
@@ -60,7 +60,7 @@ impl JournalFile {
         JournalFile::prepare(fs, dir, sequence, salt, len)?.name(fs, dir)
     }
 
-    /// Makes the file, durable but for its name. What carries the temporary name is nobody's.
+    /// Creates the file, durable except for its name. A file under the temporary name belongs to nothing.
     pub fn prepare(
         fs: &dyn Fs,
         dir: &Path,
@@ -77,7 +77,7 @@ impl JournalFile {
             fs.open(&temporary, OpenMode::CreateNew).map_err(JournalError::io(&temporary, 0, "create"))?;
         let version = FORMAT_VERSION;
         let mut made = JournalFile { path: temporary.clone(), sequence, version, salt, file, len: 0 };
-        // In steps: a sync of the file that is written to meanwhile waits for no more than one of them.
+        // In steps: a concurrent sync of the current file waits for no more than one of them.
         const STEP_BYTES: u64 = 4 << 20;
         while made.len + STEP_BYTES < len {
             made.extend(made.len + STEP_BYTES)?;
@@ -90,7 +90,7 @@ impl JournalFile {
         Ok(made)
     }
 
-    /// Gives a file that was prepared its name, durably.
+    /// Names a prepared file, durably.
     pub fn name(mut self, fs: &dyn Fs, dir: &Path) -> Result<JournalFile, JournalError> {
         let path = dir.join(file_name::format(self.sequence));
         fs.rename(&self.path, &path).map_err(JournalError::io(&path, 0, "rename into place"))?;
@@ -142,7 +142,7 @@ fn encode_header(sequence: u64, salt: u64) -> [u8; HEADER_BYTES as usize] {
     header
 }
 
-/// Version and salt, or why this is not the header of file `sequence`.
+/// Version and salt, or the reason why this is not the header of file `sequence`.
 fn decode_header(header: &[u8; HEADER_BYTES as usize], sequence: u64) -> Result<(u32, u64), String> {
     let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;

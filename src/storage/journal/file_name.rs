@@ -1,11 +1,11 @@
-//! The names of journal files: made and read in this file only.
+//! The names of journal files, formatted and parsed only here.
 
-/// A complete file: 16 hexadecimal digits, then `.journal`. Names sort as their numbers do.
+/// The name of a complete file: 16 hexadecimal digits and `.journal`. Names sort like their numbers.
 pub fn format(sequence: u64) -> String {
     format!("{sequence:016x}.journal")
 }
 
-/// The same file while it is being made.
+/// The name of a file in preparation.
 pub fn format_temporary(sequence: u64) -> String {
     format!("{sequence:016x}.journal.tmp")
 }
@@ -14,7 +14,7 @@ pub fn is_temporary(name: &str) -> bool {
     name.strip_suffix(".tmp").is_some_and(|name| parse(name).is_some())
 }
 
-/// The number, if the name is exactly what [`format`] makes.
+/// The sequence number, if [`format`] makes exactly this name.
 pub fn parse(name: &str) -> Option<u64> {
     let sequence = u64::from_str_radix(name.strip_suffix(".journal")?, 16).ok()?;
     (format(sequence) == name).then_some(sequence)

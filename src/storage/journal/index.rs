@@ -1,12 +1,12 @@
-//! What the journal knows of one partition's log: its ends, its vote, and where each entry stands (4 bytes an entry).
+//! The index of one partition's log: its ends, its vote, and the position of each entry (4 bytes per entry).
 
 use std::collections::VecDeque;
 
 use crate::model::log::{LogId, LogIndex, Term};
 use crate::storage::journal::record::ALIGNMENT;
 
-/// Always: `purged ≤ last`, `committed ≤ last`, and the runs hold exactly the entries of `purged + 1 ..= last`, and
-/// perhaps some before them.
+/// Invariants: `purged ≤ last`, `committed ≤ last`; the runs hold exactly the entries of
+/// `purged + 1 ..= last`, and possibly some before them.
 #[derive(Debug, Clone, Default)]
 pub struct PartitionLog {
     purged: LogId,
@@ -14,19 +14,19 @@ pub struct PartitionLog {
     committed: LogId,
     vote: Option<Vec<u8>>,
     runs: VecDeque<Run>,
-    /// The entries behind the purged one that change the membership, oldest first.
+    /// The entries after the purged one that change the membership, oldest first.
     memberships: Vec<LogIndex>,
-    /// Recovery only: entries up to here were not found. They must turn out to be purged.
+    /// Recovery only: entries up to here were not found, so they must turn out to be purged.
     missing: LogIndex,
 }
 
-/// Consecutive entries of one term in one file.
+/// Consecutive entries with one term in one file.
 #[derive(Debug, Clone)]
 struct Run {
     sequence: u64,
     term: Term,
     first: LogIndex,
-    /// In units of the record alignment; never empty.
+    /// Offsets in units of the record alignment; never empty.
     offsets: Vec<u32>,
 }
 
@@ -36,7 +36,7 @@ impl Run {
     }
 }
 
-/// What must outlive the file that says it.
+/// The state that must outlive the file that recorded it.
 #[derive(Debug, Clone)]
 pub struct Frontiers {
     pub vote: Option<Vec<u8>>,
@@ -44,7 +44,7 @@ pub struct Frontiers {
     pub committed: LogId,
 }
 
-/// Where an entry stands.
+/// The position of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub sequence: u64,
@@ -52,17 +52,17 @@ pub struct Position {
 }
 
 impl PartitionLog {
-    /// The last entry that was purged; index 0 if none was.
+    /// The last purged entry; index 0 if none was purged.
     pub fn purged(&self) -> LogId {
         self.purged
     }
 
-    /// The last entry, or the last purged one if there is none; index 0 for an empty log.
+    /// The last entry, or the last purged one if no entry is left; index 0 for an empty log.
     pub fn last(&self) -> LogId {
         self.last
     }
 
-    /// The last entry that is known to be committed; index 0 if none is.
+    /// The last entry known to be committed; index 0 if none is.
     pub fn committed(&self) -> LogId {
         self.committed
     }
@@ -71,7 +71,7 @@ impl PartitionLog {
         self.vote.as_deref()
     }
 
-    /// The term of an entry that is there, or of the last purged one.
+    /// The log id of a present entry, or of the last purged one.
     pub fn log_id(&self, index: LogIndex) -> Option<LogId> {
         if index == self.purged.index && index.0 > 0 {
             return Some(self.purged);
@@ -90,7 +90,7 @@ impl PartitionLog {
         self.log_id(log_id.index) == Some(log_id)
     }
 
-    /// The last entry that changes the membership; `None` if none behind the purged one does.
+    /// The last entry that changes the membership; `None` if none after the purged one does.
     pub fn last_membership(&self) -> Option<LogIndex> {
         self.memberships.last().copied()
     }
@@ -105,7 +105,7 @@ impl PartitionLog {
         self.memberships.push(self.last.index);
     }
 
-    /// The oldest file that an entry needs.
+    /// The oldest file that holds a needed entry.
     pub fn oldest_sequence(&self) -> Option<u64> {
         self.runs.front().map(|run| run.sequence)
     }
@@ -120,7 +120,7 @@ impl PartitionLog {
         (at < run.offsets.len()).then_some((run, at))
     }
 
-    /// An entry was appended: the next one, in no lower a term.
+    /// Records an appended entry: the next index, in no lower a term.
     pub fn push(&mut self, log_id: LogId, position: Position) {
         assert_eq!(log_id.index, self.last.index.next(), "entries follow each other");
         assert!(log_id.term >= self.last.term, "terms do not go back: {log_id:?} after {:?}", self.last);
@@ -144,7 +144,7 @@ impl PartitionLog {
         }
     }
 
-    /// Recovery met an entry: the next one, or one behind entries whose file is gone.
+    /// Recovery found an entry: the next one, or one after entries whose file is gone.
     pub fn recover(&mut self, log_id: LogId, position: Position) -> Result<(), String> {
         if log_id.index <= self.last.index {
             return Err(format!("entry {} comes again after entry {}", log_id.index.0, self.last.index.0));
@@ -163,7 +163,7 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Recovery met a truncation: perhaps of entries whose file is gone.
+    /// Recovery found a truncation, possibly of entries whose file is gone.
     pub fn recover_truncation(&mut self, keep: LogId) -> Result<(), String> {
         if keep.index < self.purged.index {
             return Err(format!("entries after {} are truncated, though purged", keep.index.0));
@@ -175,7 +175,7 @@ impl PartitionLog {
             ));
         }
         if keep.index > self.last.index || keep.index <= self.missing {
-            // The entry that is kept is one of those that are gone; so it must turn out to be purged.
+            // The kept entry is one of those that are gone, so it must turn out to be purged.
             self.runs.clear();
             self.memberships.clear();
             self.missing = keep.index;
@@ -186,7 +186,7 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Recovery is over: what was not found must not be needed.
+    /// Ends recovery: fails if an entry is missing that was not purged.
     pub fn finish_recovery(&self) -> Result<(), String> {
         if self.missing > self.purged.index {
             return Err(format!("entries {} to {} are missing", self.purged.index.0 + 1, self.missing.0));
@@ -194,7 +194,7 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Drops the entries above `index`, which is not below the purged one.
+    /// Drops the entries above `index`, which must not be below the purged one.
     pub fn truncate_after(&mut self, index: LogIndex) {
         assert!(index >= self.purged.index, "purged entries are not truncated");
         if index >= self.last.index {
@@ -213,7 +213,8 @@ impl PartitionLog {
         self.committed = self.committed.min(self.last);
     }
 
-    /// Forgets the entries up to `upto`. Beyond the last one, the log is empty and goes on behind it.
+    /// Forgets the entries up to `upto`. If `upto` is beyond the last entry, the log becomes empty and
+    /// continues after `upto`.
     pub fn purge(&mut self, upto: LogId) {
         if upto.index <= self.purged.index {
             return;
@@ -229,8 +230,8 @@ impl PartitionLog {
         self.committed = self.committed.max(upto);
     }
 
-    /// Forgets every entry; the log goes on behind `upto`, which it does not hold. What it held above `upto` belongs to
-    /// another history.
+    /// Forgets every entry; the log continues after `upto`, an entry that it does not hold. Its entries above
+    /// `upto` belonged to another history.
     pub fn reset(&mut self, upto: LogId) {
         assert!(upto.index >= self.purged.index, "a log is not reset to before {:?}: {upto:?}", self.purged);
         self.runs.clear();
@@ -239,7 +240,7 @@ impl PartitionLog {
         (self.purged, self.last, self.committed) = (upto, upto, upto);
     }
 
-    /// Recovery met a reset.
+    /// Handles a reset record at recovery.
     pub fn recover_reset(&mut self, upto: LogId) -> Result<(), String> {
         if upto.index < self.purged.index {
             return Err(format!(
@@ -257,7 +258,7 @@ impl PartitionLog {
         }
     }
 
-    /// What a new file carries over.
+    /// The state that a new file carries over.
     pub fn frontiers(&self) -> Frontiers {
         Frontiers { vote: self.vote.clone(), purged: self.purged, committed: self.committed }
     }

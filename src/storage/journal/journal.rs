@@ -1,8 +1,8 @@
 //! The journal: the only writer of its directory.
 //!
-//! Three frontiers, asserted where they move: `durable ≤ written ≤ appended`. [`Journal::append`] moves the last,
-//! [`Journal::write`] the middle, [`Journal::sync`] (or a [`SyncHandle`] run elsewhere) the first. Only what is durable
-//! may be acknowledged. After a failed write or sync the journal is stopped for good (S2).
+//! Three frontiers, asserted where they move: `durable ≤ written ≤ appended`. [`Journal::append`] moves the
+//! last, [`Journal::write`] the middle, [`Journal::sync`] (or a [`SyncHandle`] run elsewhere) the first. Only
+//! durable records may be acknowledged. After a failed write or sync the journal stops for good (S2).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -25,20 +25,20 @@ use crate::storage::journal::tail::Tail;
 #[derive(Debug, Clone)]
 pub struct JournalOptions {
     pub partitions: u16,
-    /// Bytes of a journal file before the next one is begun; a longer record gets a file of its own length.
+    /// Bytes of a journal file before the next one starts; a longer record gets a file of its own length.
     pub file_bytes: u64,
-    /// The same for the very first file; the second takes four times as much, so that a new journal is quickly there and a
-    /// full-sized file can be made ready meanwhile.
+    /// The same for the very first file; the second has four times as much. A new journal is thus ready
+    /// quickly, and a full-sized file can be prepared meanwhile.
     pub first_file_bytes: u64,
-    /// A file grows by so many zeros at once.
+    /// Zeros by which a file grows at a time.
     pub zero_ahead_bytes: u64,
-    /// Whether the next file is made ready on a thread of its own. Simulations go without: they count operations.
+    /// Whether a thread prepares the next file. Simulations disable it, because they count operations.
     pub prepare_next: bool,
-    /// Payload bytes of the newest entries that are kept in memory for [`Journal::read`]; 0 for none.
+    /// Payload bytes of recent entries kept in memory for [`Journal::read`]; 0: none.
     pub tail_bytes_max: usize,
     /// Random, drawn once per data directory: makes record checksums unpredictable to clients.
     pub salt: u64,
-    /// Whether an empty directory becomes a new journal. Otherwise it is an error: a journal was lost.
+    /// Whether an empty directory becomes a new journal. Otherwise it is an error: the journal was lost.
     pub create: bool,
 }
 
@@ -58,7 +58,7 @@ impl Default for JournalOptions {
 }
 
 impl JournalOptions {
-    /// Bytes of a file before the next one is begun.
+    /// Bytes of file `sequence` before the next one starts.
     fn capacity(&self, sequence: u64) -> u64 {
         match sequence {
             1 => self.first_file_bytes.min(self.file_bytes),
@@ -68,7 +68,7 @@ impl JournalOptions {
     }
 }
 
-/// An entry, as it is read back.
+/// An entry as it is read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogRecord {
     pub log_id: LogId,
@@ -81,22 +81,22 @@ pub struct Journal {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     options: JournalOptions,
-    /// The files on disk, without a hole in their numbers.
+    /// The files on disk; their numbers have no gap.
     files: BTreeMap<u64, JournalFile>,
     logs: Vec<PartitionLog>,
-    /// What is appended and not yet written: one batch per file. The last one is where appends go; never empty.
+    /// Records appended but not written: one batch per file. Appends go to the last one; never empty.
     batches: VecDeque<Batch>,
     appended: Position,
     written: Position,
     durable: Position,
-    /// Where the carried-over votes and frontiers of the newest file end.
+    /// The end of the carried-over votes and frontiers in the newest file.
     carried: Position,
-    /// The newest file whose carried-over votes and frontiers are durable: older ones may be removed.
+    /// The newest file whose carried-over votes and frontiers are durable: older files may be removed.
     carrier: u64,
-    /// Behind the newest purge record, while files may wait for it to become durable.
+    /// The end of the newest purge record, while it is not durable and files await removal.
     purge_mark: Option<Position>,
     bytes_appended: u64,
-    /// The file behind the one that is written to.
+    /// The file after the current one.
     spare: Option<Spare>,
     tail: Tail,
     stopped: Option<String>,
@@ -116,7 +116,7 @@ impl Batch {
 }
 
 impl Journal {
-    /// Reads the directory, which must exist, and goes on where it ends.
+    /// Reads the directory, which must exist, and continues at its end.
     pub fn open(
         fs: Arc<dyn Fs>,
         dir: &Path,
@@ -144,7 +144,8 @@ impl Journal {
             written: end,
             durable: end,
             carried: end,
-            // What the last file carries over may have been torn. The one before was complete when the last was made.
+            // The last file's carry-over may be torn. The file before it was complete when the last was
+            // created.
             carrier: end.sequence - 1,
             purge_mark: None,
             bytes_appended: recovery.recovered.bytes,
@@ -152,13 +153,13 @@ impl Journal {
             stopped: None,
         };
         if end.offset == HEADER_BYTES {
-            // The crash came between the making of the file and its first records.
+            // A crash came between the creation of the file and its first records.
             journal.carry_over();
         }
         Ok((journal, recovery.recovered))
     }
 
-    /// What is known of a partition's log; it includes what is not durable yet.
+    /// The index of a partition's log, including entries that are not durable yet.
     pub fn log(&self, partition: PartitionId) -> &PartitionLog {
         &self.logs[usize::from(partition.0)]
     }
@@ -167,12 +168,12 @@ impl Journal {
         self.options.partitions
     }
 
-    /// Bytes of records ever appended, those that recovery found included. Differences are what counts.
+    /// Bytes of records ever appended, including those found by recovery. Only differences are meaningful.
     pub fn bytes_appended(&self) -> u64 {
         self.bytes_appended
     }
 
-    /// Where the next record goes; what is acknowledged by a sync is told by comparing with [`Journal::durable`].
+    /// The end of the appended records; they are durable once [`Journal::durable`] reaches it.
     pub fn appended(&self) -> Position {
         self.appended
     }
@@ -185,13 +186,13 @@ impl Journal {
         self.durable
     }
 
-    /// Adds an entry to the log of a partition: the next one. It can be read at once, and is durable after a sync.
+    /// Appends the next entry of a partition. It is readable at once and durable after a sync.
     pub fn append(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) {
         self.append_entry(partition, log_id, kind, payload);
         self.tail.push(partition, log_id, kind, || Bytes::copy_from_slice(payload));
     }
 
-    /// The same; what is kept in memory shares the payload instead of copying it.
+    /// The same; the copy in memory shares the payload.
     pub fn append_shared(
         &mut self,
         partition: PartitionId,
@@ -213,20 +214,20 @@ impl Journal {
         }
     }
 
-    /// Notes a vote. It must be durable before it is answered (S9): follow with [`Journal::flush`].
+    /// Appends a vote. It must be durable before it is answered (S9): call [`Journal::flush`] next.
     pub fn append_vote(&mut self, partition: PartitionId, vote: &[u8]) {
         self.push(partition, LogId::default(), RecordKind::Vote, vote);
         self.logs[usize::from(partition.0)].set_vote(vote);
     }
 
-    /// Notes how far the log is known to be committed. It may be lost without harm.
+    /// Appends the committed frontier. Losing this record does no harm.
     pub fn append_committed(&mut self, partition: PartitionId, committed: LogId) {
         self.push(partition, committed, RecordKind::Committed, &[]);
         self.logs[usize::from(partition.0)].set_committed(committed);
     }
 
-    /// Drops the entries of a partition above `index`, by a record in order: a crash cannot bring them back behind
-    /// newer ones.
+    /// Drops the entries of a partition above `index` by a record in log order, so that a crash cannot bring
+    /// them back behind newer ones.
     pub fn truncate_after(&mut self, partition: PartitionId, index: LogIndex) {
         let log = self.log(partition);
         if index >= log.last().index {
@@ -239,9 +240,9 @@ impl Journal {
         self.tail.truncate_after(partition, index);
     }
 
-    /// Gives up the entries of a partition up to `upto`, of which a durable checkpoint is. What stands behind it stays
-    /// only if the log holds exactly that entry; otherwise it belongs to another history, or to none, and all of the log
-    /// is dropped. Files that no partition needs are removed once this is durable.
+    /// Drops the entries of a partition up to `upto`, which a durable checkpoint covers. Later entries stay
+    /// only if the log holds exactly the entry `upto`; otherwise they belong to another history, and the
+    /// whole log is dropped. Once the record is durable, files that no partition needs are removed.
     pub fn purge(&mut self, partition: PartitionId, upto: LogId) {
         let log = self.log(partition);
         if upto.index <= log.purged().index {
@@ -261,14 +262,14 @@ impl Journal {
         self.purge_mark = Some(self.appended);
     }
 
-    /// Hands everything that is appended to the operating system: one write, unless a file has come to its end.
+    /// Hands everything appended to the operating system: one write, unless a file ends in between.
     pub fn write(&mut self) -> Result<(), JournalError> {
         self.check()?;
         let result = self.write_batches();
         self.stop_on_error(result)
     }
 
-    /// Makes everything that is written durable.
+    /// Makes everything written durable.
     pub fn sync(&mut self) -> Result<(), JournalError> {
         self.check()?;
         match self.sync_handle() {
@@ -286,8 +287,8 @@ impl Journal {
         self.sync()
     }
 
-    /// What another thread needs to sync what is written by now; `None` if all of it is durable. Appends and writes
-    /// may go on meanwhile. Give the result to [`Journal::complete_sync`].
+    /// A handle that lets another thread sync everything written so far; `None` if all of it is durable.
+    /// Appends and writes may continue meanwhile. Pass the result to [`Journal::complete_sync`].
     pub fn sync_handle(&self) -> Option<SyncHandle> {
         if self.durable == self.written {
             return None;
@@ -311,7 +312,7 @@ impl Journal {
         self.stop_on_error(result)
     }
 
-    /// The entries of a range of indexes, without those that are purged or not there: at least one if there is one,
+    /// The entries of a range of indexes, except purged and absent ones: at least one if there is one,
     /// further ones while their payloads stay within `bytes_max`.
     pub fn read(
         &self,
@@ -390,9 +391,9 @@ impl Journal {
         assert!(partition.0 < self.options.partitions, "there is no partition {}", partition.0);
         let bytes = record::record_bytes(payload.len());
         let capacity = self.options.capacity(self.appended.sequence);
-        // Behind the last record comes the one that says that there is a next file.
+        // The last record is followed by the one that announces the next file.
         let is_full = self.appended.offset + bytes + CONTINUED_BYTES + END_BYTES > capacity;
-        // A file that holds nothing but what was carried over takes any record, or there would be no end of files.
+        // A file that holds only its carry-over accepts any record; otherwise new files would never end.
         if is_full && self.appended != self.carried && self.appended.offset > HEADER_BYTES {
             self.begin_file();
         }
@@ -417,7 +418,7 @@ impl Journal {
         position
     }
 
-    /// Appends go to the next file from here on. It starts with what must outlive the older files.
+    /// Starts the next file for appends, with the state that must outlive older files.
     fn begin_file(&mut self) {
         let sequence = self.appended.sequence + 1;
         self.batches.push_back(Batch { sequence, start: HEADER_BYTES, bytes: Vec::new() });
@@ -425,7 +426,7 @@ impl Journal {
         self.carry_over();
     }
 
-    /// Begins an empty file with votes and frontiers.
+    /// Starts an empty file with votes and frontiers.
     fn carry_over(&mut self) {
         for partition in 0..self.options.partitions {
             let log = self.logs[usize::from(partition)].frontiers();
@@ -453,7 +454,7 @@ impl Journal {
                 self.write_batch(sequence, start, &bytes)?;
             }
             if self.batches.len() == 1 {
-                // The vector is used again, unless one huge batch would pin its memory.
+                // Reuses the vector, unless that would pin the memory of one huge batch.
                 const KEEP_BYTES: usize = 4 << 20;
                 if bytes.capacity() <= KEEP_BYTES {
                     let batch = self.batches.front_mut().expect("it was there above");
@@ -490,9 +491,10 @@ impl Journal {
         Ok(())
     }
 
-    /// Goes on in a new file. The order is what recovery reads: the new file has its name durably; then the one before
-    /// ends in a record that says so; then that is durable; and only then is the new file written to. So a file that
-    /// says that it is continued has a next one (S7), and only a file whose next one holds nothing may end in a torn write.
+    /// Continues in a new file, in the order that recovery relies on: the new file is durable under its name;
+    /// then the current file ends in a `Continued` record; then that record is durable; only then is the new
+    /// file written to. So a file with a `Continued` record has a next one (S7), and a file may end in a torn
+    /// write only if the next one is empty.
     fn change_files(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
         let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
         let file = match spare {
@@ -515,7 +517,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Zeros up to behind `end` in the file that is written to.
+    /// Zeros the current file to beyond `end`.
     fn make_room(&mut self, sequence: u64, end: u64) -> Result<(), JournalError> {
         let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
         if file.len >= end + END_BYTES {
@@ -523,8 +525,8 @@ impl Journal {
         }
         let ahead = (file.len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
         file.extend(ahead.max(end + END_BYTES))?;
-        // Zeros are durable before records stand on them: a sync of records then changes no metadata, and a file whose
-        // records reach its end was cut by somebody else.
+        // Zeros are durable before records overwrite them: a sync of records then changes no metadata,
+        // and a file whose records reach its end was cut by something else.
         file.file.sync_data().map_err(JournalError::io(&file.path, end, "sync zeros"))?;
         self.advance_durable(self.written);
         Ok(())
@@ -541,7 +543,8 @@ impl Journal {
     fn advance_durable(&mut self, upto: Position) {
         let before = self.durable;
         self.durable = self.durable.max(upto);
-        // What a file carries over is in the first write to it. A file that this journal made starts at its header.
+        // A file's first write contains its carry-over. A file that this journal created starts at its
+        // header.
         if before.offset == HEADER_BYTES
             && self.durable.offset > HEADER_BYTES
             && self.durable.sequence > self.carrier
@@ -550,7 +553,7 @@ impl Journal {
         }
     }
 
-    /// Removes the files that hold nothing but purged entries, and whose votes and frontiers a durable newer file
+    /// Removes files that hold only purged entries and whose votes and frontiers a durable newer file
     /// carries.
     fn remove_purged_files(&mut self) -> Result<(), JournalError> {
         let Some(mark) = self.purge_mark else { return Ok(()) };
@@ -563,8 +566,8 @@ impl Journal {
         while let Some(file) = self.files.first_entry().filter(|file| *file.key() < keep_from) {
             let path = &file.get().path;
             self.fs.remove_file(path).map_err(JournalError::io(path, 0, "remove"))?;
-            // One after the other: of removals that are not durable a power failure undoes any, and a hole in the
-            // numbers is a lost file.
+            // One after the other: a power failure may undo any of the removals that are not durable, and a
+            // gap in the numbers is a lost file.
             self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
             tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
             file.remove();
@@ -586,12 +589,12 @@ impl Journal {
 
 const CONTINUED_BYTES: u64 = record::record_bytes(0);
 
-/// Bytes that a new file starts with, if its first records end at `end`.
+/// Initial bytes of a new file whose first records end at `end`.
 fn first_len(options: &JournalOptions, end: u64) -> u64 {
     (end + END_BYTES).max(options.zero_ahead_bytes.min(options.file_bytes))
 }
 
-/// A sync to be made, perhaps on another thread.
+/// A pending sync, possibly for another thread.
 #[derive(Debug)]
 pub struct SyncHandle {
     file: Arc<dyn File>,
@@ -600,17 +603,17 @@ pub struct SyncHandle {
 }
 
 impl SyncHandle {
-    /// Call it once: after an error a second call would lie (S2).
+    /// Call it once: after an error a second call would falsely succeed (S2).
     pub fn run(&self) -> Result<(), JournalError> {
         self.file.sync_data().map_err(JournalError::io(&self.path, self.upto.offset, "sync"))
     }
 
-    /// What is durable when this has succeeded.
+    /// The position that is durable after success.
     pub fn upto(&self) -> Position {
         self.upto
     }
 }
 
 #[cfg(test)]
-#[path = "journal_test.rs"]
+#[path = "journal_tests.rs"]
 mod tests;

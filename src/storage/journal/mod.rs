@@ -1,11 +1,11 @@
-//! The Raft log of all partitions of a worker: one write and one sync for all that is pending.
+//! The Raft log of all partitions of an engine: one write and one sync for everything pending.
 //!
-//! Files `journal/0000000000000001.journal` and up hold records one after the other; each file is zeroed ahead of its
-//! records, so that a sync commits no file-system metadata and the end of the records is known by zeros.
+//! Files `journal/0000000000000001.journal` and up hold records back to back. Each file is zeroed ahead of
+//! its records, so that a sync commits no file-system metadata and zeros mark the end of the records.
 //!
-//! Read in this order: [`record`] (format), [`file`] (header, preallocation), [`reader`], [`index`] (what is where),
-//! [`recovery`], [`spare`] (the next file, made ready beside the work), [`tail`] (entries kept in memory), [`journal`] (the
-//! owner: append, write, sync, purge).
+//! Read in this order: [`record`] (format), [`file`] (header, preallocation), [`reader`], [`index`] (entry
+//! positions), [`recovery`], [`spare`] (the next file, prepared in the background), [`tail`] (entries kept in
+//! memory), [`journal`] (the owner: append, write, sync, purge).
 
 pub mod error;
 pub mod file;

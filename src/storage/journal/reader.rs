@@ -1,14 +1,14 @@
-//! Reads records out of one file, in order, through a window that moves forward.
+//! Reads the records of one file in order through a window that moves forward.
 
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
 use crate::storage::journal::record::{ALIGNMENT, HEAD_BYTES, Place, RecordHead};
 
-/// What is at an offset.
+/// The result at an offset.
 #[derive(Debug)]
 pub enum Found<'a> {
     Record(RecordHead, &'a [u8]),
-    /// No valid record; the head, if that much is valid.
+    /// No valid record; the head, if it is valid.
     Nothing(Option<RecordHead>),
 }
 
@@ -19,7 +19,7 @@ pub struct JournalReader<'f> {
 }
 
 impl<'f> JournalReader<'f> {
-    /// Bytes that are read at once, more where a record is longer.
+    /// Bytes read at once; more for a longer record.
     const WINDOW_BYTES: usize = 1 << 18;
 
     pub fn new(file: &'f JournalFile) -> JournalReader<'f> {
@@ -30,11 +30,11 @@ impl<'f> JournalReader<'f> {
         self.file
     }
 
-    /// The record at `offset`, which is a multiple of [`ALIGNMENT`] behind the header.
+    /// The record at `offset`, a multiple of [`ALIGNMENT`] after the header.
     pub fn record_at(&mut self, offset: u64) -> Result<Found<'_>, JournalError> {
         let Some(head) = self.head_at(offset)? else { return Ok(Found::Nothing(None)) };
-        // At least END_BYTES of zeros follow every record, so that one which reaches further was never written here.
-        // The length is believed only within the file: what it sizes is bounded by bytes that exist (S15).
+        // At least END_BYTES of zeros follow every record, so a record that reaches further was never written
+        // here. Existing bytes thus bound the length before it sizes anything (S15).
         if head.record_bytes() > self.file.len.saturating_sub(offset + END_BYTES) {
             return Ok(Found::Nothing(Some(head)));
         }

@@ -13,13 +13,14 @@
 //! 36      payload, then zeros up to a multiple of 4 bytes
 //! ```
 //!
-//! *Place* is the file's salt and sequence number and the record's offset: a stale, copied or misdirected record has
-//! valid bytes in a wrong place, and never parses (S5, S16). The head has a checksum of its own, so that the length is
-//! trusted before the payload is read (S15), and so that looking for records behind a damaged one costs a head each.
-//! It stands last: a head that was cut short ends in zeros.
+//! *Place* is the file's salt and sequence number and the record's offset. A stale, copied or misdirected
+//! record has valid bytes in a wrong place and never parses (S5, S16). The head has its own checksum, so that
+//! the length is trustworthy before the payload is read (S15), and so that searching for records behind a
+//! damaged one costs a head each. The checksum stands last: a head that was cut short ends in zeros.
 //!
-//! The *synced* field tells a torn write from damage: one write carries many records, and a power failure may keep any
-//! of its sectors. A record that says "what you could not read was synced when I was made" proves damage.
+//! The *synced* field distinguishes a torn write from damage. One write carries many records, and a power
+//! failure may keep any of its sectors. A later record that says "the unreadable place was synced when I was
+//! made" proves damage.
 
 use crate::base::crc;
 use crate::model::log::{LogId, LogIndex, PartitionId, Term};
@@ -29,16 +30,16 @@ pub const HEAD_BYTES: usize = 36;
 /// Records start at multiples of this.
 pub const ALIGNMENT: u64 = 4;
 
-/// Far above any batch; below what the length field and the record's own arithmetic can hold.
+/// Far above any batch; below the bounds of the length field and of the record's own arithmetic.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 31;
 
-/// What a record is. 0 is no kind, so that zeros are no record.
+/// The kind of a record. 0 is no kind, so zeros are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum RecordKind {
     /// A batch of commands.
     Entry = 1,
-    /// A change of the partition's Raft membership; the bytes are the replication room's.
+    /// A change of the partition's Raft membership; the bytes belong to the replication room.
     Membership = 2,
     /// A Raft entry without content: a new leader's first.
     Blank = 3,
@@ -50,10 +51,10 @@ pub enum RecordKind {
     Purge = 6,
     /// Entries up to this log id were committed.
     Committed = 7,
-    /// Everything of the partition before this record is gone; its log goes on behind this log id, of which a durable
-    /// checkpoint is. Since format 2.
+    /// All records of the partition before this one are void; its log continues after this log id, which a
+    /// durable checkpoint covers. Since format 2.
     Reset = 8,
-    /// The last record of a file: the next file is there. No partition, no log id. Since format 2.
+    /// The last record of a file: the next file exists. No partition, no log id. Since format 2.
     Continued = 9,
 }
 
@@ -73,13 +74,13 @@ impl RecordKind {
         })
     }
 
-    /// Whether the record is an entry of the log: has the next index.
+    /// Whether the record is a log entry, which takes the next index.
     pub fn is_entry(self) -> bool {
         matches!(self, RecordKind::Entry | RecordKind::Membership | RecordKind::Blank)
     }
 }
 
-/// Where a record stands: bound into its checksums.
+/// The place of a record, bound into its checksums.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
     pub salt: u64,
@@ -97,7 +98,7 @@ impl Place {
     }
 }
 
-/// Everything of a record but its payload.
+/// A record without its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordHead {
     pub partition: PartitionId,
@@ -115,7 +116,7 @@ impl RecordHead {
         record_bytes(self.payload_bytes as usize)
     }
 
-    /// The head at the start of `bytes`, if its checksum holds at this place. `None` says nothing about why not.
+    /// Decodes the head at the start of `bytes`, if its checksum holds at this place. `None` gives no reason.
     pub fn decode(bytes: &[u8], place: Place) -> Option<RecordHead> {
         let head: &[u8; HEAD_BYTES] = bytes.get(..HEAD_BYTES)?.try_into().ok()?;
         let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
@@ -138,13 +139,13 @@ impl RecordHead {
         })
     }
 
-    /// Whether this is the payload that the head was made for.
+    /// Whether the head was made for this payload.
     pub fn fits(&self, payload: &[u8], place: Place) -> bool {
         payload.len() == self.payload_bytes as usize && crc::extend(place.crc(), payload) == self.payload_crc
     }
 }
 
-/// Bytes of a record with such a payload, padding included.
+/// Bytes of a record with a payload of this length, padding included.
 pub const fn record_bytes(payload_bytes: usize) -> u64 {
     ((HEAD_BYTES + payload_bytes) as u64).next_multiple_of(ALIGNMENT)
 }

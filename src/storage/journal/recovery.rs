@@ -1,19 +1,21 @@
-//! Reads a journal directory back: every record of every file, the end of the last one, and what a crash tore there.
+//! Recovery of a journal directory: every record of every file, the end of the last file, and a torn tail
+//! there.
 //!
-//! The rule (S5): writes that were not synced when the power failed may be there in any subset of their sectors. So, at
-//! the first place of the last file without a valid record,
+//! The rule (S5): after a power failure, writes that were not synced may be present in any subset of their
+//! sectors. So, at the first place of the last file without a valid record,
 //!
 //! * zeros up to the end of the file are the clean end;
-//! * a later record that was made when this place was already synced proves damage: refused;
-//! * bytes that can be a torn write are cut: some sector of the broken record never arrived, or the record ends before
-//!   the end that its head announces. It was never acknowledged;
-//! * a broken record whose bytes have all arrived is damage: refused.
+//! * a later record that was made when this place was already synced proves damage, which is refused;
+//! * bytes that may be a torn write are cut: a sector of the broken record never arrived, or the record ends
+//!   before the end that its head announces. The record was never acknowledged;
+//! * a broken record with all its bytes is damage, which is refused.
 //!
-//! Damage in any file but the last one is refused. A cut is made with zeros and synced before anything is appended (S6).
+//! Damage in any other file is refused. A cut is written as zeros and synced before the first append (S6).
 //!
-//! A file ends in a `Continued` record before the next one is written to, so that a missing newest file is noticed (S7).
-//! A newest file that holds nothing may have been made just before the crash: then the one before is the last in the
-//! sense of the rule, and the journal goes on in it unless it says that it is continued.
+//! A file ends in a `Continued` record before the next one is written to, so that a missing newest file is
+//! detected (S7). An empty newest file may have been created just before the crash: then the previous one
+//! counts as the last file of the rule, and the journal continues in it unless it ends in a `Continued`
+//! record.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,10 +28,10 @@ use crate::storage::journal::index::{PartitionLog, Position};
 use crate::storage::journal::reader::{Found, JournalReader};
 use crate::storage::journal::record::{ALIGNMENT, HEAD_BYTES, RecordHead, RecordKind};
 
-/// What recovery found, for the log and the tests.
+/// The findings of recovery, for the log and the tests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// Records that were read, and the bytes that they take.
+    /// Records read, and their bytes.
     pub records: u64,
     pub bytes: u64,
     /// The torn tail that was cut.
@@ -44,12 +46,12 @@ pub struct Cut {
     pub bytes: u64,
 }
 
-/// A directory that was read; `files` is not empty, and `end` is in the newest.
+/// A recovered directory; `files` is not empty, and `end` is in the newest.
 #[derive(Debug)]
 pub struct Recovery {
     pub files: BTreeMap<u64, JournalFile>,
     pub logs: Vec<PartitionLog>,
-    /// Where the next record goes. Everything before it is durable.
+    /// The position of the next record. Everything before it is durable.
     pub end: Position,
     pub recovered: Recovered,
 }
@@ -97,7 +99,7 @@ pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recove
             let reason = "the file does not say that it is continued, but the next one is in use";
             return Err(JournalError::damaged(&file.path, stop.offset, reason));
         }
-        // Behind the record that says so nothing was ever written.
+        // No record was ever written after a `Continued` record.
         let torn = end_of_records(file, &stop, is_last && !is_continued)?;
         if is_last {
             end.offset = stop.offset;
@@ -128,7 +130,7 @@ pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recove
     Ok(Some(Recovery { files, logs: walk.logs, end, recovered: walk.recovered }))
 }
 
-/// The newest file, if it holds nothing and is not the only one.
+/// The newest file, if it is empty and not the only one.
 fn unused_file(files: &BTreeMap<u64, JournalFile>) -> Result<Option<u64>, JournalError> {
     let Some((&sequence, file)) = files.last_key_value().filter(|_| files.len() > 1) else { return Ok(None) };
     let is_unused = last_byte(&mut JournalReader::new(file), HEADER_BYTES)?.is_none();
@@ -144,9 +146,9 @@ struct Walk {
 struct Stop {
     offset: u64,
     head: Option<RecordHead>,
-    /// Up to here the last record proves the file to be synced.
+    /// The last record proves that the file was synced up to here.
     synced: u64,
-    /// The last record says that there is a next file.
+    /// The last record is `Continued`.
     is_continued: bool,
 }
 
@@ -205,7 +207,7 @@ impl Walk {
     }
 }
 
-/// How many bytes behind the last valid record are a torn write; 0 for a clean end. Damage is an error.
+/// Length of the torn write after the last valid record; 0 for a clean end. Damage is an error.
 fn end_of_records(file: &JournalFile, stop: &Stop, is_last: bool) -> Result<u64, JournalError> {
     let damaged = |offset: u64, reason: String| Err(JournalError::damaged(&file.path, offset, reason));
     let cut_short = "the file was cut short: the zeros behind its last record are missing";
@@ -239,8 +241,8 @@ fn end_of_records(file: &JournalFile, stop: &Stop, is_last: bool) -> Result<u64,
     }
     let sector_is_missing =
         has_missing_sector(&mut reader, stop.offset, next.or(announced).unwrap_or(last_byte + 1))?;
-    // A head that did not arrive whole ends in zeros, for its checksum stands last; so does a record whose head is
-    // whole and whose payload is not.
+    // An incomplete head ends in zeros, because its checksum stands last; so does a record with a complete
+    // head and an incomplete payload.
     let payload_bytes = stop.head.map_or(0, |head| u64::from(head.payload_bytes));
     let is_short = next.is_none() && last_byte + 1 < stop.offset + HEAD_BYTES as u64 + payload_bytes;
     if !(sector_is_missing || is_short) {
@@ -252,7 +254,7 @@ fn end_of_records(file: &JournalFile, stop: &Stop, is_last: bool) -> Result<u64,
     Ok(last_byte + 1 - stop.offset)
 }
 
-/// The offset of the last byte from `from` that is not zero.
+/// The offset of the last non-zero byte from `from` on.
 fn last_byte(reader: &mut JournalReader<'_>, from: u64) -> Result<Option<u64>, JournalError> {
     const PIECE: usize = 1 << 16;
     let len = reader.file().len;
@@ -271,7 +273,7 @@ fn last_byte(reader: &mut JournalReader<'_>, from: u64) -> Result<Option<u64>, J
     Ok(last)
 }
 
-/// Whether a sector that the bytes `from..to` need is zero from `from` on, as if it had never been written.
+/// Whether a sector within `from..to` is zero from `from` on, as if it had never been written.
 fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Result<bool, JournalError> {
     let mut sector = from - from % SECTOR_BYTES;
     while sector < to {
@@ -285,8 +287,9 @@ fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Res
     Ok(false)
 }
 
-/// Everything that was read becomes durable, and the torn tail zeros. What the process before us wrote and did not
-/// sync is in memory only, and after a failed sync even looks clean (S2): so it is written again, not just synced.
+/// Makes everything that was read durable, and zeros the torn tail. Bytes that the previous process wrote but
+/// did not sync exist in memory only, and after a failed sync even look clean (S2); so they are written
+/// again, not just synced.
 fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), JournalError> {
     const PIECE: u64 = 1 << 20;
     let mut reader = JournalReader::new(file);
@@ -298,7 +301,7 @@ fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), Journa
     }
     let mut left = torn;
     while left > 0 {
-        // From the end: while a part of the torn write is there, so is the place where it starts.
+        // Backwards, so that the start of the torn write stays detectable while any part of it remains.
         let piece = left.min(PIECE);
         left -= piece;
         let zeros = vec![0; piece as usize];

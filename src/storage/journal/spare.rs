@@ -1,7 +1,7 @@
-//! The next journal file, made ready while the one before it is still written to.
+//! The next journal file, prepared while the current one is in use.
 //!
-//! Zeroing a file and syncing the zeros takes as long as filling it with records does. On a thread of its own that costs
-//! the worker nothing: it only gives the file its name when its turn comes.
+//! Zeroing a file and syncing the zeros takes as long as filling it with records. On a thread of its own this
+//! costs the engine's thread nothing: that thread only names the file when its turn comes.
 
 use std::path::PathBuf;
 use std::sync::{Arc, mpsc};
@@ -19,13 +19,13 @@ pub struct Spare {
 }
 
 impl Spare {
-    /// Begins to make file `sequence` with `len` bytes. `None` if there is no thread to be had: then the file is made
-    /// when it is needed.
+    /// Starts to prepare file `sequence` with `len` bytes. `None` if no thread is available: the journal then
+    /// creates the file on demand.
     pub fn begin(fs: Arc<dyn Fs>, dir: PathBuf, sequence: u64, salt: u64, len: u64) -> Option<Spare> {
         let (done, made) = mpsc::channel();
         let make = move || {
             priority::lower_own();
-            // Nobody takes it if the journal is closed meanwhile; what is left is removed at the next start.
+            // The receiver is gone if the journal closed meanwhile; the next start removes the leftover.
             let _ = done.send(JournalFile::prepare(&*fs, &dir, sequence, salt, len));
         };
         let thread = thread::Builder::new().name("journal-spare".into()).spawn(make);
@@ -36,8 +36,8 @@ impl Spare {
         self.sequence
     }
 
-    /// The file, synced and without its name yet; waits until it is made. An error is left to whoever makes the file
-    /// then: it meets the same trouble, or the trouble is over.
+    /// Waits for the file: synced, but without its name. On error returns `None`; the caller then creates the
+    /// file itself and meets the same error, or the trouble is over.
     pub fn take(self) -> Option<JournalFile> {
         self.made.recv().ok()?.ok()
     }

@@ -8,7 +8,7 @@ use crate::model::log::{LogId, LogIndex, PartitionId};
 use crate::storage::journal::journal::LogRecord;
 use crate::storage::journal::record::RecordKind;
 
-/// The newest entries of each partition, for readers that follow closely.
+/// The newest entries of each partition, for readers close to the end.
 #[derive(Debug)]
 pub struct Tail {
     bytes_max: usize,
@@ -16,7 +16,7 @@ pub struct Tail {
     /// Per partition, consecutive, up to its last entry.
     logs: Vec<VecDeque<LogRecord>>,
     records: usize,
-    /// Entries oldest first; may name ones that are truncated or purged since.
+    /// Entries oldest first; may list entries that have since been truncated or purged.
     order: VecDeque<(PartitionId, LogIndex)>,
 }
 
@@ -31,7 +31,7 @@ impl Tail {
         }
     }
 
-    /// `payload` is asked for only if entries are kept at all.
+    /// `payload` is called only if entries are kept at all.
     pub fn push(
         &mut self,
         partition: PartitionId,
@@ -83,7 +83,7 @@ impl Tail {
         }
     }
 
-    /// What keeping the record costs, about.
+    /// Estimated bytes of keeping the record.
     fn cost(record: &LogRecord) -> usize {
         record.payload.len() + size_of::<LogRecord>()
     }

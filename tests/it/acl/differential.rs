@@ -1,7 +1,9 @@
-//! Random rules on Headwater and on Redis 7.0: what SETUSER answers, what GETUSER tells, whom it lets in, and what DRYRUN and the server itself
-//! refuse must be the same. HEADWATER_DIFF_SEQUENCES and HEADWATER_SEED as in the other comparison.
+//! Random rules on Headwater and on Redis 7.0. Equal on both: the replies of SETUSER and GETUSER, logins, and
+//! the refusals of DRYRUN and of the server. HEADWATER_DIFF_SEQUENCES and HEADWATER_SEED as in the other
+//! comparison.
 //!
-//! Not compared: the rules on commands as text (Redis keeps their order since 7.2), the flag `sanitize-payload` (told of every user since 7.2).
+//! Not compared: the command rules as text (Redis keeps their order since 7.2), and the flag
+//! `sanitize-payload` (reported for every user since 7.2).
 
 use super::requests::{self, KEY};
 use crate::support::client::Client;
@@ -82,14 +84,14 @@ const CATEGORIES: [&str; 12] = [
     "admin",
 ];
 
-/// What the names of keys may be instead of [`KEY`].
+/// Key names besides [`KEY`].
 const KEYS: [&str; 6] = ["a1", "b", "r1", "w1", "x", "other"];
 
 struct Pair {
     ours: Client,
     redis: Client,
     random: Random,
-    /// Requests that both know.
+    /// Requests known to both.
     requests: Vec<Vec<String>>,
 }
 
@@ -139,7 +141,7 @@ impl Pair {
     }
 }
 
-/// GETUSER without what is not compared.
+/// GETUSER without the parts that are not compared.
 fn told(reply: &Value) -> String {
     fn without_commands(fields: &[Value]) -> Vec<String> {
         let mut told = Vec::new();
@@ -171,7 +173,7 @@ fn told(reply: &Value) -> String {
     without_commands(&reply.elements()).join("\n")
 }
 
-/// The kind of a refusal, whatever the words of the version.
+/// The kind of a refusal, independent of a version's wording.
 fn kind(reply: &Value) -> &'static str {
     let text = reply.text();
     match () {
@@ -225,7 +227,7 @@ fn random_rules_mean_the_same_to_redis() {
             }
             history.push(set[3..].to_vec());
             let (left, right) = pair.both(&set);
-            // Redis takes a word that ends with a bracket inside of a selector (compat/differences.md).
+            // Redis accepts a word that ends with a bracket inside of a selector (compat/differences.md).
             let brackets = set.iter().flat_map(|word| word.bytes()).filter(|byte| *byte == b')').count();
             if left != right && brackets > 1 && left.text().ends_with(")': Syntax error") {
                 continue 'users;
@@ -246,11 +248,11 @@ fn random_rules_mean_the_same_to_redis() {
                 continue;
             }
             denied += 1;
-            // There may be no such user; and Redis asks first whether DEBUG is turned on.
+            // The user may not exist; and Redis first checks whether DEBUG is enabled.
             if left.is_error() || request[0] == "debug" {
                 continue;
             }
-            // The same from the server itself. The user may have to be let in first, with the same rules.
+            // The same from the server itself. The user may have to be enabled first; its rules stay.
             pair.both(&words("ACL SETUSER u on nopass"));
             let (mut ours, mut redis) = (ours.connect(), reference.connect());
             for client in [&mut ours, &mut redis] {

@@ -1,4 +1,4 @@
-//! Where users are kept: settings, the file of users; over restarts and kill -9.
+//! Persistence of users: settings and the users file, over restarts and kill -9.
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::server::{Server, free_port, start_and_expect_exit};
@@ -15,7 +15,7 @@ fn can_log_in(server: &Server, user: &str, password: &str) -> bool {
     server.connect().command(&["AUTH", user, password]) == Value::ok()
 }
 
-/// A server with a file of users that holds `text`, and the path of the file.
+/// A server whose users file holds `text`, and the path of the file.
 fn with_file(folder: &TempDir, text: &str) -> (Server, String) {
     let path = folder.path().join("users.acl").display().to_string();
     fs::write(&path, text).expect("a file of users");
@@ -71,7 +71,7 @@ fn a_file_with_an_error_loads_nothing_and_says_which_line() {
     let refused = client.line("ACL LOAD").text();
     assert!(refused.starts_with(&format!("ERR Error loading ACLs, opening file '{path}': ")), "{refused}");
     assert_eq!(client.line("ACL LIST"), before);
-    // Where the folder has gone nothing can be saved.
+    // Saving fails if the folder is gone.
     fs::remove_dir(folder.path()).expect("an empty folder");
     let refused = client.line("ACL SAVE").text();
     assert_eq!(
@@ -117,7 +117,7 @@ fn the_default_user_of_the_file_holds_and_otherwise_requirepass() {
     let path = folder.path().join("users.acl").display().to_string();
     fs::write(&path, "user ann on nopass ~* +@all\n").expect("a file");
     let server = Server::with(&["--aclfile", &path, "--requirepass", "secret"]);
-    // A file that does not speak of it does not take its password away.
+    // A file without a line for the user does not remove its password.
     assert!(server.connect().line("PING").text().starts_with("NOAUTH"));
     assert!(can_log_in(&server, "default", "secret"));
     fs::write(&path, "user ann on nopass ~* +@all\nuser default on >other +@all\n").expect("a file");
@@ -125,7 +125,7 @@ fn the_default_user_of_the_file_holds_and_otherwise_requirepass() {
     assert_eq!(ann.line("AUTH ann x"), Value::ok());
     assert_eq!(ann.line("ACL LOAD"), Value::ok());
     assert!(can_log_in(&server, "default", "other") && !can_log_in(&server, "default", "secret"));
-    // No password is told that lets nobody in.
+    // Only a password that logs in is reported.
     assert_eq!(ann.line("CONFIG GET requirepass").elements()[1], Value::bulk(""));
 }
 
@@ -135,7 +135,7 @@ fn users_come_from_settings_too() {
     let file = folder.path().join("h.toml");
     fs::write(&file, "user = [\"ann on >secret (~a +get)\", \"default off\"]\n").expect("a file");
     let file = file.display().to_string();
-    // The test server's first question would be refused: a user that it may be is on the command line.
+    // The test server's first request would be refused, so the command line defines a usable user.
     let mut server = Server::with(&["--config", &file, "--user", "bob on nopass +@all ~*"]);
     for _ in 0..2 {
         let mut client = server.connect();
@@ -145,7 +145,7 @@ fn users_come_from_settings_too() {
         assert!(client.line("GET b").text().starts_with("NOPERM"));
         assert_eq!(client.line("AUTH bob x"), Value::ok());
         assert_eq!(names(&mut client), ["ann", "bob", "default"]);
-        // Settings are not changed by ACL SETUSER.
+        // ACL SETUSER does not change settings.
         client.line("ACL DELUSER ann");
         server.kill();
         server.restart();

@@ -1,5 +1,5 @@
-//! Failed logins are slowed down by address, and nothing else is (reliability A9). How much, follows in src/acl/throttle.rs from a clock that
-//! is moved.
+//! Failed logins delay further logins of the same address, and nothing else (docs/reliability.md A9).
+//! src/acl/throttle.rs tests the delays with a simulated clock.
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::server::Server;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const WRONG: &str = "WRONGPASS invalid username-password pair or user is disabled.";
 
-/// A client whose address is another one of this machine.
+/// A client with another address of this machine.
 fn connect_from(server: &Server, last: u8) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
@@ -36,7 +36,7 @@ fn an_address_that_guesses_is_put_off_and_no_other() {
     for _ in 0..4 {
         assert_eq!(guesser.line("AUTH ann wrong").text(), WRONG);
     }
-    // Put off for 100 ms at first: neither the connection nor the user matters, nor whether the password is right.
+    // The first delay is 100 ms, regardless of connection, user and password.
     let mut refused = 0;
     for line in ["AUTH ann wrong", "AUTH ann right", "AUTH nobody x", "HELLO 3 AUTH ann right"] {
         let reply = connect_from(&server, 7).line(line).text();
@@ -46,7 +46,7 @@ fn an_address_that_guesses_is_put_off_and_no_other() {
     assert!(refused > 0, "nothing was put off");
     assert_eq!(connect_from(&server, 8).line("AUTH ann right"), Value::ok());
     assert_eq!(guesser.line("PING"), Value::Simple(b"PONG".to_vec()), "the connection itself goes on");
-    // What was refused unseen was no failure: the address comes in when its time is over.
+    // A login refused during the delay is no failure: the address may log in when the delay is over.
     let deadline = Instant::now() + PATIENCE;
     while connect_from(&server, 7).line("AUTH ann right") != Value::ok() {
         assert!(Instant::now() < deadline, "still put off");
@@ -54,7 +54,7 @@ fn an_address_that_guesses_is_put_off_and_no_other() {
     }
     assert!(info(&mut admin, "throttled_logins") >= u64::from(refused));
     assert!(info(&mut admin, "acl_access_denied_auth") >= 4 + u64::from(refused));
-    // The log has what was tried, not what was refused unseen.
+    // The log contains checked logins, not those refused during a delay.
     let log = admin.line("ACL LOG").elements();
     let of =
         |name: &str| log.iter().filter(|entry| entry.field("username") == Some(Value::bulk(name))).count();
@@ -79,7 +79,8 @@ fn it_can_be_turned_off() {
     assert_eq!(client.line("AUTH ann wrong").text(), WRONG);
 }
 
-/// What the commands behind a login may do is known when EXEC begins: it must not tell what the throttle keeps secret.
+/// EXEC decides at its start what commands behind a login may do; this must not reveal what the throttle
+/// hides.
 #[test]
 fn a_transaction_does_not_tell_a_password_that_is_put_off() {
     let server = Server::with(&["--login-failures-free", "3"]);
@@ -96,12 +97,12 @@ fn a_transaction_does_not_tell_a_password_that_is_put_off() {
         }
         bob.line("EXEC").elements()
     };
-    // Many in one transaction: the right one is among those that come too early.
+    // Many logins in one transaction: the right password is among those refused as too early.
     let many = guesses(&mut bob, &["1", "2", "3", "4", "5", "6", "right"]);
     let gets: Vec<bool> = many.iter().skip(1).step_by(2).map(Value::is_error).collect();
     assert_eq!(gets, [false; 7], "a wrong login must change nothing for the GET behind it");
     assert!(many[12].text().starts_with("ERR Too many failed logins"), "{}", many[12]);
-    // And one by one.
+    // The same one by one.
     for guess in ["wrong", "right"] {
         let told = guesses(&mut bob, &[guess]);
         assert!(told[0].text().starts_with("ERR Too many failed logins"), "{guess}: {}", told[0]);

@@ -1,4 +1,5 @@
-//! Every command × every kind of user × sent alone, in a pipeline, between MULTI and EXEC, and blocked while the rules change (reliability A1, A2).
+//! Every command × every kind of user × alone, in a pipeline, between MULTI and EXEC, and blocked during a
+//! change of rules (docs/reliability.md A1, A2).
 
 use super::requests::{self, Request, first_subcommands};
 use crate::support::client::{Client, PATIENCE};
@@ -16,7 +17,7 @@ enum Verdict {
     Channel,
 }
 
-/// A kind of user: its rules, and whether they allow the command, the keys, the channels of a request.
+/// A kind of user: its rules, and whether they allow the command, the keys and the channels of a request.
 struct Kind {
     name: &'static str,
     rules: String,
@@ -69,7 +70,7 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-/// What is not executed where it is allowed: it ends the server.
+/// Never executed, even if allowed: it stops the server.
 const NOT_EXECUTED: [&str; 1] = ["shutdown"];
 
 /// Rows that need no login need no permission either.
@@ -131,7 +132,7 @@ impl Matrix {
         Matrix { server, admin }
     }
 
-    /// Gives `u` these rules and no others.
+    /// Replaces the rules of user `u`.
     fn set(&mut self, rules: &str) {
         let reply = self.admin.line(&format!("ACL SETUSER u reset on nopass {rules}"));
         assert_eq!(reply, Value::ok(), "{rules}");
@@ -206,7 +207,8 @@ fn may_be_queued(server: &Server, request: &Request) -> bool {
     !spans_partitions && !stays_out.into_iter().any(|flag| request.row.flags.contains(flag))
 }
 
-/// The rules change after MULTI: what is not allowed any more is refused when it is queued, and spoils EXEC.
+/// The rules change after MULTI: a command that is no longer allowed is refused when it is queued, and EXEC
+/// fails.
 #[test]
 fn queued() {
     let mut matrix = Matrix::start();
@@ -231,7 +233,7 @@ fn queued() {
     });
 }
 
-/// The rules change between the queueing and EXEC: only what is not allowed any more is refused.
+/// The rules change between queueing and EXEC: EXEC refuses only the commands that are no longer allowed.
 #[test]
 fn executed() {
     let mut matrix = Matrix::start();
@@ -257,7 +259,7 @@ fn executed() {
     });
 }
 
-/// The rules change while it waits: it is served, or refused when it would be.
+/// The rules change during the wait: the read is served, or refused when it would be served.
 #[test]
 fn blocked_then_revoked() {
     let requests = requests::blocking();
@@ -271,7 +273,7 @@ fn blocked_then_revoked() {
             assert_eq!(matrix.admin.line("XGROUP CREATE k 1-1 $ MKSTREAM"), Value::ok());
             matrix.set("+@all ~* &*");
             let mut client = matrix.log_in();
-            // The id that waits for what comes.
+            // The id that waits for new entries.
             let mut words = request.words.clone();
             let new = if request.row.flags.has(Flag::Write) { ">" } else { "$" };
             *words.last_mut().expect("an id") = new.to_owned();

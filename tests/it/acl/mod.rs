@@ -1,5 +1,5 @@
-//! Users: what each kind of them may do with every command, where they are kept, and how logins are slowed down. How rules are written and told
-//! is in tests/transcripts/acl_*.txt.
+//! Users: the commands that each kind of user may send, persistence, delays after failed logins. The syntax
+//! and the description of rules are in tests/transcripts/acl_*.txt.
 
 mod differential;
 mod kept;

@@ -1,24 +1,25 @@
-//! A request for every row of the command table, made from the row's own grammar, and what it asks for: read off the row a second time, in
-//! the plainest way, so that the server is not held against itself.
+//! A request for every row of the command table, built from the row's own grammar, and the permissions that
+//! it needs: read from the row a second time, in the plainest way, so that the server is not compared with
+//! itself.
 
 use headwater::command::lookup;
 use headwater::command::spec::{Argument, ArgumentKind, BeginSearch, Flag, KeyFlag, Row};
 use headwater::command::table::TABLE;
 
-/// The key of all requests.
+/// The key in all requests.
 pub const KEY: &str = "k";
 
-/// Right as a stream id, and as any text.
+/// A valid stream id, and valid text.
 const TEXT: &str = "1-1";
 
 pub struct Request {
     pub row: &'static Row,
     pub words: Vec<String>,
-    /// With this among the words it may wait.
+    /// A request with this word may block.
     pub blocks: bool,
 }
 
-/// What a request asks for.
+/// The permissions that a request needs.
 pub struct Asks {
     pub keys: bool,
     pub reads: bool,
@@ -26,16 +27,16 @@ pub struct Asks {
     pub channels: bool,
 }
 
-/// Commands whose channels need a permission. Whoever adds a command on channels has to say here whether it is one.
+/// Commands whose channels need a permission. A new command with channels must be added here or below.
 const WITH_CHANNELS: [&str; 5] = ["publish", "spublish", "subscribe", "psubscribe", "ssubscribe"];
 const WITHOUT_CHANNELS: [&str; 3] = ["unsubscribe", "punsubscribe", "sunsubscribe"];
 
-/// One request for each row that can be sent.
+/// One request per row that can be sent.
 pub fn all() -> Vec<Request> {
     TABLE.iter().filter(|row| !is_only_container(row)).map(|row| request(row, false)).collect()
 }
 
-/// Those that can wait, waiting.
+/// The blocking requests among them, with a wait.
 pub fn blocking() -> Vec<Request> {
     TABLE.iter().map(|row| request(row, true)).filter(|request| request.blocks).collect()
 }
@@ -58,7 +59,7 @@ fn request(row: &'static Row, waiting: bool) -> Request {
     Request { row, words, blocks }
 }
 
-/// What is needed, and BLOCK if it shall wait. Returns whether BLOCK was written.
+/// Writes the required arguments, and BLOCK if the request should wait. Returns whether BLOCK was written.
 fn write(argument: &Argument, waiting: bool, out: &mut Vec<String>) -> bool {
     let is_block = argument.token == "BLOCK";
     if argument.is_optional && !(waiting && is_block) {
@@ -94,7 +95,7 @@ impl Request {
         assert!(known || !self.row.flags.has(Flag::PubSub), "say whether {name} names channels");
         let mut asks = Asks { keys: false, reads: false, writes: false, channels };
         if self.row.name == "debug" {
-            // It has no key specs; `DEBUG 1-1` names no key.
+            // DEBUG has no key specs; `DEBUG 1-1` names no key.
             return asks;
         }
         for spec in self.row.keys.iter().filter(|spec| !spec.has(KeyFlag::NotKey)) {
@@ -115,14 +116,14 @@ impl Request {
         asks
     }
 
-    /// Whether the command, or the container that it is part of, is in the category.
+    /// Whether the command, or its container, is in the category.
     pub fn is_in(&self, category: &str) -> bool {
         let container = self.row.container.and_then(|name| lookup::command(name.as_bytes()));
         let named = |row: &Row| row.categories().any(|one| one.name() == category);
         named(self.row) || container.is_some_and(named)
     }
 
-    /// The first of its container's in the table.
+    /// The first row of its container in the table.
     pub fn is_first_subcommand(&self) -> bool {
         self.row.container.is_some_and(|container| {
             TABLE.iter().find(|row| row.container == Some(container)) == Some(self.row)

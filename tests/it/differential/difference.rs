@@ -1,19 +1,19 @@
-//! The differences between two servers that are no faults, each with its reason. What is removed is removed from both sides.
+//! The accepted differences between two servers, each with its reason. They are removed from both sides.
 
 use super::generate::{Action, Common};
 use super::run::closed;
 use crate::support::keys::key_places;
 use crate::support::value::Value;
 
-/// Versions of the two sides: what changed between them is known to differ.
+/// The versions of both sides: known changes between versions are accepted.
 pub struct Known {
     crosses_7_2: bool,
     crosses_7_4: bool,
-    /// Commands that both know, to leave out what is told of others.
+    /// Commands known to both; replies about other commands are removed.
     common: Common,
 }
 
-/// Sections of INFO that Redis has.
+/// Redis's sections of INFO.
 const SECTIONS: [&str; 12] = [
     "# Server",
     "# Clients",
@@ -29,7 +29,7 @@ const SECTIONS: [&str; 12] = [
     "# Keyspace",
 ];
 
-/// Fields of CLIENT INFO that depend neither on the process nor on the transaction at hand.
+/// Fields of CLIENT INFO that depend neither on the process nor on the current transaction.
 const CLIENT_FIELDS: [&str; 7] = ["name", "db", "sub", "psub", "cmd", "user", "redir"];
 
 impl Known {
@@ -38,8 +38,9 @@ impl Known {
         Known { crosses_7_2: crosses((7, 2)), crosses_7_4: crosses((7, 4)), common }
     }
 
-    /// The reply to a read that waited. 7.2 executes the whole read again where 7.0 looked at one key: that could be found empty, and of
-    /// two keys that got something 7.0 told one. How it is told that the group or the key is no more there changed, too.
+    /// The reply to a blocked read. 7.2 executes the whole read again, while 7.0 looked at one key: it could
+    /// find that key empty, and reported one of two keys that had changed. The reply for a vanished group or
+    /// key changed as well.
     pub fn remove_from_blocked(&self, command: &Action, value: Value) -> Value {
         if !self.crosses_7_2 {
             return value;
@@ -65,10 +66,10 @@ impl Known {
         }
     }
 
-    /// Replies with what may differ made equal. Replies are told apart by the command they answer where every command has one reply;
-    /// inside transactions, and where messages come between, by their shape.
+    /// Equalises the accepted differences in replies. Replies are matched to their commands if every command
+    /// has one reply; inside transactions, and between messages, they are matched by shape.
     pub fn remove(&self, commands: &[Action], values: Vec<Value>) -> Vec<Value> {
-        // The reply of the command after CLIENT REPLY SKIP is left out, and its own.
+        // CLIENT REPLY SKIP has no reply, and neither has the next command.
         let mut answered = commands.iter();
         let mut commands = Vec::new();
         while let Some(command) = answered.next() {
@@ -80,7 +81,7 @@ impl Known {
                 commands.push(command);
             }
         }
-        // There are fewer where the connection was closed, and more where messages came.
+        // A closed connection has fewer replies; messages add more.
         let replies = values.iter().filter(|value| **value != closed()).count();
         let in_order = replies <= commands.len();
         let values = messages_sorted(values);
@@ -89,7 +90,7 @@ impl Known {
         for (at, value) in values.into_iter().enumerate() {
             let command = if in_order { commands.get(at).copied() } else { None };
             let Some(command) = command else {
-                // Messages among the replies: apply what does not depend on the command.
+                // With messages among the replies, only rules that do not depend on the command apply.
                 out.push(self.anywhere(value));
                 continue;
             };
@@ -116,7 +117,7 @@ impl Known {
 
     fn of(&self, command: &Action, value: Value) -> Value {
         let value = self.anywhere(value);
-        // Before 8.0 the keys of a read were found without a look at what else stands there.
+        // Before 8.0, a read's keys were found without regard to its other arguments.
         if name(command) == "COMMAND" && sub_name(command).starts_with("GETKEYS") && self.crosses_7_4 {
             let read = &command[2..];
             if name(&read.to_vec()).starts_with("XREAD") && !is_regular_read(read) {
@@ -127,11 +128,11 @@ impl Known {
             return value;
         }
         if sub_name(command) == "HELP" {
-            // In other words.
+            // Same meaning, other words.
             return value.elements().first().cloned().unwrap_or(value);
         }
         match name(command).as_str() {
-            // Unordered in Redis: it walks a hash table.
+            // Unordered in Redis, which iterates over a hash table.
             "KEYS" => sorted(value),
             "PUBSUB" if sub_name(command).ends_with("CHANNELS") => sorted(value),
             "CLIENT" => self.client(command, value),
@@ -154,7 +155,7 @@ impl Known {
                 let headings: Vec<&str> = text.lines().filter(|line| SECTIONS.contains(line)).collect();
                 same_kind(&value, &headings.join(", "))
             }
-            // What runs, and texts of each server's own.
+            // Run-time values, and each server's own texts.
             "TIME" | "LASTSAVE" | "LOLWUT" => same_kind(&value, "it depends"),
             "ROLE" => match value {
                 Value::Array(items) => Value::Array(vec![items[0].clone(), items[2].clone()]),
@@ -163,7 +164,7 @@ impl Known {
             "MEMORY" | "FUNCTION" if !value.is_null() => same_kind(&value, "it depends"),
             "LATENCY" if sub_name(command) == "DOCTOR" => same_kind(&value, "it depends"),
             "SLOWLOG" if sub_name(command) == "LEN" => same_kind(&value, "it depends"),
-            // Nothing is measured, and nothing shared.
+            // The values are neither measured nor shared.
             "OBJECT"
                 if ["IDLETIME", "REFCOUNT"].contains(&sub_name(command).as_str()) && !value.is_null() =>
             {
@@ -173,9 +174,9 @@ impl Known {
                 Value::Array(items) => Value::Array(items.into_iter().map(sorted).collect()),
                 value => value,
             },
-            // A random key: only whether there is one.
+            // A random key: compares only its existence.
             "RANDOMKEY" if !value.is_null() => Value::bulk("some key"),
-            // Milliseconds left depend on when they are asked.
+            // The remaining milliseconds depend on the time of the request.
             "PTTL" => match value {
                 Value::Integer(left) if left > 0 => Value::Integer(1),
                 value => value,
@@ -184,20 +185,20 @@ impl Known {
                 Value::Integer(left) if left > 0 && left < 20_000_000_000_000 => Value::Integer(1),
                 value => value,
             },
-            // Idle times run while the test does.
+            // Idle times grow during the test.
             "XPENDING" => pending_without_idle(value),
             "XINFO" => self.info(value),
-            // Redis keeps the outcome of INCRBYFLOAT as text even where it is an integer (its replicas do not).
+            // Redis stores the result of INCRBYFLOAT as text even if it is an integer (its replicas do not).
             "OBJECT" if value == Value::bulk("int") => Value::bulk("embstr"),
             "XGROUP" if self.crosses_7_2 && sub_name(command) == "CREATECONSUMER" => match value {
                 Value::Integer(_) => Value::Integer(0),
                 value => value,
             },
-            // 7.0 leaves errno as it was when it refuses `ms-*` for want of a sequence number, and words its reply by it.
+            // When 7.0 refuses `ms-*` for want of a sequence number, its reply depends on a stale errno.
             "XADD" if value.text().contains("Elements are too large to be stored") => Value::Error(
                 b"ERR The ID specified in XADD is equal or smaller than the target stream top item".to_vec(),
             ),
-            // 7.4 reads the last entry by `+`; before, it is an error.
+            // Since 7.4 `+` reads the last entry; before, it is an error.
             "XREAD" if self.crosses_7_4 && command.iter().any(|arg| arg == b"+") => Value::bulk("reads +"),
             _ => value,
         }
@@ -221,7 +222,7 @@ impl Known {
         }
     }
 
-    /// What COMMAND tells: of commands that both know; the rows themselves are compared by a test of their own.
+    /// The replies of COMMAND, limited to commands known to both; another test compares the rows themselves.
     fn command(&self, command: &Action, value: Value) -> Value {
         let is_common = |name: &Value| self.common.contains(&name.text());
         match (sub_name(command).as_str(), value) {
@@ -236,7 +237,7 @@ impl Known {
             ("INFO" | "", Value::Array(rows)) => {
                 let name = |row: Value| if row.is_null() { row } else { row.elements()[0].clone() };
                 let names = rows.into_iter().map(name).filter(|name| name.is_null() || is_common(name));
-                // Without names they come in the order of a hash table.
+                // Without names the order is that of a hash table.
                 if command.len() > 2 {
                     Value::Array(names.collect())
                 } else {
@@ -247,7 +248,7 @@ impl Known {
         }
     }
 
-    /// Texts and shapes that changed between versions, whatever the command.
+    /// Texts and shapes that changed between versions, for any command.
     fn anywhere(&self, value: Value) -> Value {
         match value {
             Value::Error(text) => Value::Error(self.text(text)),
@@ -260,10 +261,11 @@ impl Known {
         let known: &[(bool, &str)] = &[
             // 7.4 names `+` in this text.
             (self.crosses_7_4, "ERR Unbalanced "),
-            // 7.2 tells a destroyed group by NOGROUP where 7.0 said UNBLOCKED; the same while reading a key of another type.
+            // 7.2 reports a destroyed group with NOGROUP where 7.0 used UNBLOCKED; likewise for a key of
+            // another type.
             (self.crosses_7_2, "UNBLOCKED "),
         ];
-        // Before 7.4 `+` was no id for XREADGROUP, and had no text of its own.
+        // Before 7.4 `+` was an invalid id for XREADGROUP, without a text of its own.
         if self.crosses_7_4 && text.starts_with(b"ERR The + ID is meaningless") {
             return b"ERR Invalid stream ID specified as stream command argument".to_vec();
         }
@@ -275,8 +277,8 @@ impl Known {
         text
     }
 
-    /// XINFO: times run; fields came with versions; entries-read and lag were corrected in 7.2.6 and 7.4.1, and in 8.2 ENTRIESREAD is
-    /// bounded by entries-added.
+    /// XINFO: times change; versions added fields; 7.2.6 and 7.4.1 corrected entries-read and lag, and 8.2
+    /// caps ENTRIESREAD at entries-added.
     fn info(&self, value: Value) -> Value {
         match value {
             Value::Map(pairs) => {
@@ -304,10 +306,11 @@ impl Known {
         let text = key.text();
         let value = match text.as_str() {
             "idle" | "seen-time" | "inactive" | "active-time" => masked(),
-            // How many nodes a radix tree has depends on how its keys share their bytes; there is no such tree here.
+            // The number of radix tree nodes depends on the bytes that keys share; this server has no such
+            // tree.
             "radix-tree-nodes" => masked(),
             "entries-read" | "lag" if self.crosses_7_2 => masked(),
-            // Before 7.2 a consumer that got nothing was not made.
+            // Before 7.2 a consumer that received nothing was not created.
             "consumers" if self.crosses_7_2 && matches!(value, Value::Integer(_)) => masked(),
             "pending" => match value {
                 Value::Array(items) => Value::Array(items.into_iter().map(pending_without_time).collect()),
@@ -327,7 +330,7 @@ impl Known {
     }
 }
 
-/// Messages of one PUBLISH to several patterns: Redis walks its patterns in hash order.
+/// Messages of one PUBLISH to several patterns: Redis iterates over patterns in hash order.
 fn messages_sorted(mut values: Vec<Value>) -> Vec<Value> {
     let subject = |value: &Value| match value {
         Value::Array(items) | Value::Push(items)
@@ -343,7 +346,7 @@ fn messages_sorted(mut values: Vec<Value>) -> Vec<Value> {
     values
 }
 
-/// XREAD or XREADGROUP with known options and as many ids as keys.
+/// An XREAD or XREADGROUP with known options and equal numbers of ids and keys.
 fn is_regular_read(read: &[Vec<u8>]) -> bool {
     let mut at = 1;
     while let Some(word) = read.get(at) {
@@ -358,7 +361,7 @@ fn is_regular_read(read: &[Vec<u8>]) -> bool {
     false
 }
 
-/// True for a consumer of XINFO CONSUMERS or FULL that has nothing pending.
+/// True for a consumer in XINFO CONSUMERS or FULL without pending entries.
 fn has_nothing_pending(value: &Value) -> bool {
     let fields: Vec<(String, &Value)> = match value {
         Value::Map(pairs) => pairs.iter().map(|(key, value)| (key.text(), value)).collect(),
@@ -374,7 +377,7 @@ fn has_nothing_pending(value: &Value) -> bool {
     !is_group && fields.iter().any(is_empty)
 }
 
-/// True for a flat RESP2 map: names at even places, and the first of them one that XINFO uses.
+/// True for a flat RESP2 map: names at even positions, the first of them one of XINFO's.
 fn is_pairs(items: &[Value]) -> bool {
     items.len().is_multiple_of(2)
         && items.first().is_some_and(|first| *first == Value::bulk("name") || *first == Value::bulk("length"))
@@ -403,7 +406,7 @@ fn pending_without_time(value: Value) -> Value {
     Value::Array(parts)
 }
 
-/// A value of the same kind with another content.
+/// A value of the same kind with fixed content.
 fn same_kind(value: &Value, content: &str) -> Value {
     match value {
         Value::Bulk(_) => Value::bulk(content),

@@ -1,5 +1,5 @@
-//! DUMP of one server, RESTORE on the other: what random commands have made of streams and strings is the same on both
-//! sides, delivery times and node sizes included.
+//! DUMP on one server, RESTORE on the other: streams and strings from random commands are equal on both
+//! sides, including delivery times and node sizes.
 
 use super::common_commands;
 use super::generate::{Action, Common, How, Sequence};
@@ -12,7 +12,7 @@ use crate::support::value::Value;
 
 const KEYS: &[&str] = &["s", "t", "u", "k", "n", "x", "f"];
 
-/// Commands that make something of a key of database 0; none waits.
+/// Commands that change a key of database 0 and do not block.
 const MAKERS: &[&str] = &[
     "APPEND",
     "DEL",
@@ -30,7 +30,7 @@ const MAKERS: &[&str] = &[
     "XTRIM",
 ];
 
-/// What each version lacks or counts in its own way: none of it is lost between two servers of one version.
+/// Fields that a version lacks or counts in its own way; between two servers of one version nothing is lost.
 const OF_VERSIONS: &[&str] = &[
     "active-time",
     "entries-read",
@@ -45,14 +45,15 @@ const OF_VERSIONS: &[&str] = &[
     "radix-tree-nodes",
 ];
 
-/// What the encoding of Redis 5 has no place for. Of an empty stream, Redis 7.0 tells the first id wrongly then.
+/// Fields without a place in Redis 5's encoding. For an empty stream, Redis 7.0 then reports a wrong first
+/// id.
 const OF_REDIS_7: &[&str] = &["entries-added", "max-deleted-entry-id", "recorded-first-entry-id"];
 
 fn sequences() -> usize {
     from_environment("HEADWATER_DUMP_SEQUENCES", 300)
 }
 
-/// Makes values, and dumps them.
+/// Builds values, and dumps them.
 fn make(client: &mut Client, random: &mut Random, common: &Common) -> Vec<(&'static str, Value)> {
     client.line("FLUSHALL");
     for _ in 0..3 {
@@ -78,7 +79,7 @@ fn restore(client: &mut Client, key: &str, payload: &Value) -> bool {
     true
 }
 
-/// All that a key shows of itself, without these fields.
+/// Everything observable about a key, without these fields.
 fn shown(client: &mut Client, key: &str, without: &[&str]) -> Vec<String> {
     let lines: &[&str] = match client.line(&format!("TYPE {key}")).text().as_str() {
         "stream" => &["XLEN", "XRANGE - +", "XINFO FULL COUNT 0", "XINFO GROUPS", "XPENDING g", "XPENDING h"],

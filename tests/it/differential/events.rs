@@ -1,7 +1,7 @@
-//! What keyspace notifications tell of random commands: the same events in the same order as Redis.
+//! Keyspace notifications of random commands: the same events in the same order as in Redis.
 //!
-//! Left out: `expired`, which comes by each server's clock, and the events of consumers, which Redis makes at other
-//! moments since 7.2.
+//! Not compared: `expired`, which follows each server's clock, and the events of consumers, which Redis
+//! creates at other moments since 7.2.
 
 use super::common_commands;
 use super::generate::{Action, How, Sequence, full_name};
@@ -15,7 +15,7 @@ use crate::support::value::Value;
 const FLAGS: &[&str] = &["--notify-keyspace-events", "KEAn"];
 const LEFT_OUT: &[&str] = &["expired", "xgroup-createconsumer", "xgroup-delconsumer"];
 
-/// A server, who commands it, and who listens.
+/// A server with a commanding and a listening client.
 struct Side {
     speakers: Vec<Client>,
     control: Client,
@@ -29,7 +29,7 @@ impl Side {
         Side { speakers: (0..2).map(|_| server.connect()).collect(), control: server.connect(), listener }
     }
 
-    /// Sends the commands at once; returns the events that they made, each as channel and payload.
+    /// Sends the commands at once; returns their events, each as channel and payload.
     fn events(&mut self, speaker: usize, commands: &[Action], marker: &str) -> Vec<String> {
         self.speakers[speaker].pipeline(commands);
         self.control.command(&["PUBLISH", "__key-marker", marker]);
@@ -56,10 +56,10 @@ impl Side {
     }
 }
 
-/// Commands that subscribe, or change the connection or the server that the next sequence finds.
+/// Commands that subscribe, or change the connection or the server for later sequences.
 const NOT_SENT: &[&str] = &["client", "config", "hello", "reset", "quit", "auth"];
 
-/// Exchanges on one of two connections, each with one reply per command.
+/// Exchanges on one of two connections, with one reply per command.
 fn exchanges(sequence: &Sequence) -> Vec<(usize, Vec<Action>)> {
     let is_sent = |command: &Action| {
         let name = full_name(command);

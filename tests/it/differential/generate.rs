@@ -1,24 +1,25 @@
-//! Random commands over a small universe of keys, ids, groups and fields, so that they meet each other.
+//! Random commands over a small universe of keys, ids, groups and fields, so that commands affect each other.
 //!
-//! Left out, because the two servers rightly answer otherwise: automatic ids and other clocks, commands that only one knows, sub-commands of
-//! later versions. Idle times are made certain by IDLE: nothing depends on how fast the test runs.
+//! Left out, because the servers rightly reply differently: automatic ids and other clocks, commands that
+//! only one server knows, sub-commands of later versions. IDLE fixes idle times, so that nothing depends on
+//! the speed of the test.
 
 use super::run::{BLOCKED, COMMANDING, SUBSCRIBERS};
 use crate::support::random::Random;
 use std::collections::BTreeSet;
 
-/// A command: its arguments.
+/// A command's arguments.
 pub type Action = Vec<Vec<u8>>;
 
-/// What else is done with a command than to send it and to read what comes.
+/// The handling of a command besides sending it and reading its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     Plain,
-    /// A SCAN is repeated with the cursors that come until the last, and the keys of all replies are compared.
+    /// SCAN: repeated with the returned cursors to the end; the keys of all replies are compared.
     ToTheEnd,
-    /// On the connection for it; its reply is read when all else was done, or before the next such command.
+    /// On the blocking connection; its reply is read after everything else, or before the next such command.
     Blocks,
-    /// The key of a PEXPIRE is asked for by EXISTS when its time has passed.
+    /// PEXPIRE: an EXISTS follows after the key's time has passed.
     Expires,
 }
 
@@ -34,7 +35,8 @@ pub struct Sequence {
     pub steps: Vec<Step>,
 }
 
-/// The full names of the commands that both servers know (`xadd`, `xgroup|create`): no others are sent, but for unknown ones.
+/// Full names of the commands that both servers know (`xadd`, `xgroup|create`): only these are sent, plus
+/// unknown ones.
 pub type Common = BTreeSet<String>;
 
 const STREAMS: &[&str] = &["s", "t", "u"];
@@ -44,7 +46,7 @@ pub(super) const GROUPS: &[&str] = &["g", "g", "g", "h", "none"];
 pub(super) const CONSUMERS: &[&str] = &["c", "d", "e"];
 pub(super) const FIELDS: &[&str] = &["a", "b", "a", "", "\u{e9}", "long-field-name"];
 pub(super) const PATTERNS: &[&str] = &["*", "n*", "c?", "[cn]*", "\\*", "s", "[^c]*", "h[a-z"];
-/// Ids on and beside every boundary; most sequences live on small ones.
+/// Ids at and beside every boundary; most sequences use small ones.
 const ODD_IDS: &[&str] = &[
     "0",
     "0-0",
@@ -97,7 +99,7 @@ const ODD_NUMBERS: &[&str] = &[
 
 pub(super) struct Maker<'a> {
     pub(super) random: &'a mut Random,
-    /// Grows as entries are added, so that most explicit ids are above the last.
+    /// Grows with the added entries, so that most explicit ids are above the last.
     pub(super) next_ms: u64,
     steps: Vec<Step>,
 }
@@ -143,9 +145,10 @@ impl Sequence {
         Sequence { steps }
     }
 
-    /// The commands in runs of one connection each; a run never leaves a transaction open, and the subscribers are asked after each
-    /// run that may have told them something. Nobody is killed in a run that has published: Redis takes back what it has not sent yet,
-    /// Headwater may have sent it, so a run begins there (and in a transaction the killing is left out).
+    /// The commands in runs of one connection each. A run never leaves a transaction open; the subscribers
+    /// are read after each run that may have sent them messages. No connection is killed in a run that has
+    /// published: Redis withdraws unsent messages, while Headwater may have sent them, so a kill starts a new
+    /// run (and is left out in a transaction).
     pub fn exchanges(&self) -> Vec<(usize, How, Vec<Action>)> {
         let mut runs: Vec<(usize, How, Vec<Action>)> = Vec::new();
         for step in &self.steps {
@@ -165,7 +168,7 @@ impl Sequence {
         }
         let mut out = Vec::new();
         for (connection, how, mut commands) in runs {
-            // Its command went into another run, or was left out when the sequence was made shorter.
+            // Its command is in another run, or was removed when the sequence was shortened.
             if commands.last().is_some_and(|command| *command == words("CLIENT REPLY SKIP")) {
                 commands.pop();
             }
@@ -182,8 +185,8 @@ impl Sequence {
     }
 }
 
-/// 7.0 ends a wait when an entry was added, also if it was taken away again before anybody looked: by the trimming of XADD, or
-/// inside a transaction.
+/// 7.0 ends a wait when an entry was added, even if the entry was removed before any read: by XADD's
+/// trimming, or inside a transaction.
 fn leave_out_what_is_trimmed_at_once(steps: &mut Vec<Step>) {
     let (mut waits, mut is_queueing) = (false, false);
     steps.retain(|Step { command, how, .. }| {
@@ -230,7 +233,7 @@ const CONTAINERS: &[&str] = &[
     "script", "slowlog", "xgroup", "xinfo",
 ];
 
-/// Commands that the generator makes where both servers know them. Any other name is there to be refused.
+/// Commands that the generator builds if both servers know them. Other names are there to be refused.
 fn is_of_redis(name: &str) -> bool {
     let optional = ["acl", "latency", "slowlog"];
     optional.iter().any(|container| name.split('|').next() == Some(container))
@@ -263,7 +266,7 @@ impl Maker<'_> {
         self.of(KEYS)
     }
 
-    /// An id that an entry may have.
+    /// A possible entry id.
     pub(super) fn id(&mut self) -> String {
         if self.random.one_in(10) {
             return self.of(ODD_IDS);
@@ -336,7 +339,7 @@ impl Maker<'_> {
                 out.insert(at.max(1), odd.into_bytes());
             }
         }
-        // A stray number must not turn a bounded wait into an endless one.
+        // A stray number must not make a bounded wait endless.
         out.retain(|arg| arg != b"BLOCK");
         out
     }
@@ -359,7 +362,8 @@ impl Maker<'_> {
                 }
                 1 => {
                     self.server(connection);
-                    // Headwater writes the whole reply to EXEC in the protocol that is spoken at its end, and asks for memory at its end.
+                    // Headwater writes EXEC's whole reply in the protocol at its end, and asks for memory at
+                    // its end.
                     self.steps.pop_if(|step| step.command[0] == b"HELLO" || step.command[0] == b"MEMORY");
                 }
                 _ => {
@@ -372,7 +376,7 @@ impl Maker<'_> {
         self.push(connection, words(&end));
     }
 
-    /// WATCH on one connection, something by the other, then a transaction.
+    /// WATCH on one connection, a command on the other, then a transaction.
     fn watched(&mut self) {
         let key = self.any_key();
         self.push(0, words(&format!("WATCH {key}")));
@@ -390,20 +394,20 @@ impl Maker<'_> {
         self.transaction(0);
     }
 
-    /// A key whose time passes.
+    /// A key with a passing deadline.
     fn expired(&mut self, connection: usize) {
         let key = self.any_key();
         self.push_how(connection, How::Expires, words(&format!("PEXPIRE {key} 1")));
     }
 
-    /// All keys, some at a time.
+    /// All keys in steps.
     fn scanned(&mut self, connection: usize) {
         let count = self.of(&["", " COUNT 1", " COUNT 2", " COUNT 10"]);
         let filter = self.of(&["", "", " MATCH s*", " TYPE stream", " TYPE string", " MATCH [k-n]"]);
         self.push_how(connection, How::ToTheEnd, words(&format!("SCAN 0{filter}{count}")));
     }
 
-    /// A read that waits, and is served (or not) by what the other connections do then.
+    /// A blocked read, which the other connections' commands may serve.
     fn blocked(&mut self) {
         let key = self.key();
         let mut command = if self.random.one_in(2) {

@@ -1,4 +1,4 @@
-//! Random commands on strings, and on keys whatever they hold.
+//! Random commands on strings, and on keys of any type.
 
 use super::generate::{Action, Maker, PATTERNS, STRINGS, push, words};
 
@@ -40,7 +40,7 @@ impl Maker<'_> {
                 push(&mut out, &by);
             }
             11 => {
-                // On a key of its own: Redis rounds to 64 bits, which shows where numbers are long.
+                // On a separate key: Redis rounds to 64 bits, which is visible in long numbers.
                 let by = self.of(&["1", "0.5", "-2.25", "3.0e3", "abc"]);
                 let key = if by == "abc" { key } else { "f".into() };
                 out = words(&format!("INCRBYFLOAT {key} {by}"));

@@ -6,7 +6,7 @@ use super::run::SUBSCRIBERS;
 pub(super) const CHANNELS: &[&str] = &["ch", "news", "s"];
 
 impl Maker<'_> {
-    /// A subscription more or less; sometimes in a transaction, where RESP3 has pushes inside the reply.
+    /// Adds or removes a subscription; sometimes in a transaction, where RESP3 has pushes inside the reply.
     pub(super) fn subscription(&mut self) {
         let connection = *self.random.pick(&SUBSCRIBERS);
         let in_transaction = self.random.one_in(8);
@@ -74,14 +74,14 @@ impl Maker<'_> {
         self.push(connection, command);
     }
 
-    /// A command whose reply is left out.
+    /// A command with suppressed reply.
     pub(super) fn skipped(&mut self, connection: usize) {
         self.push(connection, words("CLIENT REPLY SKIP"));
         let command = self.command();
         self.push(connection, command);
     }
 
-    /// The keys of a command as it might be sent.
+    /// The keys of a possible command.
     fn introspection(&mut self) -> Action {
         if self.random.one_in(4) {
             return words(&self.of(COMMAND));
@@ -89,7 +89,7 @@ impl Maker<'_> {
         let mut out = words(&self.of(&["COMMAND GETKEYS", "COMMAND GETKEYSANDFLAGS"]));
         out.extend(self.command());
         if out.len() == 3 {
-            // Before 7.2 that was too little.
+            // Too few arguments before 7.2.
             push(&mut out, "x");
         }
         out
@@ -117,7 +117,7 @@ impl Maker<'_> {
         })
     }
 
-    /// Commands that both sides need not know: left out of the sequence where one does not.
+    /// Commands that either side may lack: removed from the sequence in that case.
     fn of_later_engineers(&mut self) -> Action {
         let (key, other, value) = (self.any_key(), self.of(STRINGS), self.number(8));
         let mut out = words(&match self.random.below(6) {

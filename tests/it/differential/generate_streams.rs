@@ -47,7 +47,7 @@ impl Maker<'_> {
         out
     }
 
-    /// Enough entries for several nodes, so that `~` has something to remove.
+    /// Enough entries for several nodes, so that `~` can remove some.
     pub(super) fn many_entries(&mut self) {
         let count = 95 + self.random.below(220);
         let size = if self.random.one_in(3) { 60 } else { 1 };
@@ -125,7 +125,7 @@ impl Maker<'_> {
             }
             10 => {
                 let mut out = words(&format!("XSETID {key}"));
-                // Above all that was ever deleted: 7.0 lets the last id fall below that, later versions do not.
+                // Above every deleted id: 7.0 lets the last id fall below that, later versions do not.
                 let id = if self.random.one_in(8) {
                     self.of(&["abc", "", "$", "-", "+", "18446744073709551616-0", "5-5-5"])
                 } else {
@@ -270,7 +270,7 @@ impl Maker<'_> {
         }
     }
 
-    /// Idle times are set far apart, so that each min-idle-time is surely on one side.
+    /// Idle times are far apart, so that each min-idle-time clearly separates them.
     fn claim(&mut self, key: &str, group: &str, consumer: &str) -> Action {
         let idle = self.of(&["0", "0", "0", "0", "500000", "2000000", "-7", "abc"]);
         let mut out = words(&format!("XCLAIM {key} {group} {consumer} {idle}"));

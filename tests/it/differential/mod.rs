@@ -1,8 +1,8 @@
-//! Random sequences of commands on Headwater and on Redis 7.0: every reply must be the same, except for the differences that
-//! `difference` names with a reason each (compat/differences.md lists them for users).
+//! Random sequences of commands on Headwater and on Redis 7.0: every reply must be equal, except for the
+//! differences in `difference`, each with its reason (compat/differences.md lists them for users).
 //!
-//! HEADWATER_DIFF_SEQUENCES and HEADWATER_SEED choose how many and which. On a mismatch the sequence is made as short as it still
-//! differs, and printed with the replies of both.
+//! HEADWATER_DIFF_SEQUENCES and HEADWATER_SEED select number and seed. A mismatch is shortened while it still
+//! differs, then printed with both servers' replies.
 
 mod difference;
 mod dumped;
@@ -26,7 +26,7 @@ use run::{Outcome, Pair, Verdict};
 pub const RESP2: u8 = 2;
 pub const RESP3: u8 = 3;
 
-/// Sequences of each protocol unless HEADWATER_DIFF_SEQUENCES says otherwise: 10,000 in all.
+/// Sequences per protocol unless HEADWATER_DIFF_SEQUENCES is set: 10,000 in all.
 const SEQUENCES: usize = 5_000;
 
 #[test]
@@ -39,10 +39,10 @@ fn same_replies_as_redis_resp3() {
     compare(RESP3, &[], from_environment("HEADWATER_DIFF_SEQUENCES", SEQUENCES));
 }
 
-/// Compares a server with these flags with Redis.
+/// Compares a server with these flags to Redis.
 pub fn compare(protocol: u8, flags: &[&str], sequences: usize) {
     let Some(redis) = redis_server() else { return };
-    // Wrong passwords are part of the sequences: Redis never puts off whoever sends many of them.
+    // The sequences contain wrong passwords, and Redis has no delay after failed logins.
     let flags = [flags, &["--login-failures-free", "0"]].concat();
     let under_test = Server::of(binary_under_test(), &flags);
     let reference = Server::of(redis, &["--appendonly", "no"]);
@@ -70,7 +70,7 @@ pub fn compare(protocol: u8, flags: &[&str], sequences: usize) {
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
-/// How many differing sequences are shown.
+/// Most differing sequences that are printed.
 const SHOWN: usize = 5;
 
 /// Full names of the commands that both servers know.
@@ -82,7 +82,7 @@ fn common_commands(left: &Server, right: &Server) -> Common {
     names(left).intersection(&names(right)).cloned().collect()
 }
 
-/// Commands that both know and that are not compared, and why.
+/// Commands that both know but that are not compared, with the reason.
 const NOT_COMPARED: &[(&str, &str)] = &[
     ("acl|deluser", "acl::differential has sequences of its own"),
     ("acl|dryrun", "as ACL DELUSER"),
@@ -101,7 +101,7 @@ const NOT_COMPARED: &[(&str, &str)] = &[
     ("shutdown", "ends the server; its refusals are compared"),
 ];
 
-/// The comparison leaves out no command that both servers know, but for those named with a reason.
+/// The comparison covers every command that both servers know, except those named with a reason.
 #[test]
 fn all_commands_that_both_know_are_compared() {
     let Some(redis) = redis_server() else { return };
@@ -114,7 +114,7 @@ fn all_commands_that_both_know_are_compared() {
             left.remove(&generate::full_name(&step.command));
         }
     }
-    // A container alone is refused; its sub-commands are what is compared.
+    // A container alone is refused; the comparison covers its sub-commands.
     left.retain(|name| !common.iter().any(|other| other.starts_with(&format!("{name}|"))));
     left.retain(|name| !NOT_COMPARED.iter().any(|(excepted, _)| name == excepted));
     assert!(left.is_empty(), "no sequence has {left:?}");
@@ -128,7 +128,8 @@ fn all_commands_that_both_know_are_compared() {
     );
 }
 
-/// The shortest sequence found that still differs, as a transcript of both servers; what was seen at first if it did not differ again.
+/// The shortest sequence that still differs, as a transcript of both servers; the original one if it did not
+/// differ again.
 fn shortest(pair: &mut Pair<'_>, mut sequence: Sequence, first: Outcome) -> String {
     let mut size = sequence.steps.len() / 2;
     while size > 0 {
@@ -164,7 +165,7 @@ fn shortest(pair: &mut Pair<'_>, mut sequence: Sequence, first: Outcome) -> Stri
     text
 }
 
-/// The generator and the comparison, held against themselves: Redis differs from Redis in nothing.
+/// Checks the generator and the comparison: Redis does not differ from Redis.
 #[test]
 fn redis_is_like_redis() {
     let Some(redis) = redis_server() else { return };
@@ -184,7 +185,7 @@ fn redis_is_like_redis() {
     }
 }
 
-/// A difference that is really there is found, and shortened to it: one server has nodes of 10 entries, so `~` trims otherwise.
+/// A real difference is found and shortened: one server has nodes of 10 entries, so `~` trims differently.
 #[test]
 fn a_distorted_server_is_found_out() {
     let Some(redis) = redis_server() else { return };
@@ -209,7 +210,7 @@ fn a_distorted_server_is_found_out() {
     panic!("3000 sequences did not show that one server has nodes of 10 entries");
 }
 
-/// What the generator makes is mostly accepted: a run of error replies would compare nothing.
+/// Most generated commands are accepted: a run of error replies would compare nothing.
 #[test]
 fn most_commands_of_the_generator_succeed() {
     let Some(redis) = redis_server() else { return };

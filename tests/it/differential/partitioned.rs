@@ -1,10 +1,11 @@
-//! Sequences for a server with several partitions: what of them it answers as a Redis that is no cluster does.
+//! Sequences for a server with several partitions: the part that it answers like a Redis without a cluster.
 
 use super::generate::{How, Sequence, Step, words};
 use crate::support::keys::{concerns_all_slots, key_places, name, tagged};
 use std::collections::HashSet;
 
-/// All keys in one slot: everything is allowed, but no command on all slots, and no other slot's shard channel, in a transaction.
+/// All keys in one slot: everything is allowed, except commands on all slots and shard channels of other
+/// slots in a transaction.
 pub fn in_one_slot(sequence: Sequence) -> Sequence {
     let has_transactions = sequence.steps.iter().any(|step| name(&step.command) == "MULTI");
     let steps = sequence.steps.into_iter().map(|step| {
@@ -18,7 +19,7 @@ pub fn in_one_slot(sequence: Sequence) -> Sequence {
     Sequence { steps: steps.collect() }
 }
 
-/// Keys in any slots: commands on one key each, reads of several streams, commands on all slots.
+/// Keys in any slots: single-key commands, reads of several streams, commands on all slots.
 pub fn in_many_slots(sequence: Sequence) -> Sequence {
     let mut steps = sequence.steps;
     steps.retain(|step| {

@@ -1,4 +1,4 @@
-//! The rows of the command table against those of Redis 7.0: what COMMAND tells of each command that both know.
+//! The rows of the command table against those of Redis 7.0: COMMAND's reply for each command that both know.
 
 use crate::recorded::commands::{COLUMNS, rows};
 use crate::support::reference::redis_server;
@@ -6,8 +6,8 @@ use crate::support::server::{Server, binary_under_test, is_redis};
 use crate::support::value::Value;
 use std::collections::BTreeMap;
 
-/// What changed after 7.0: command, column, what 7.0 tells. (What is told now is held against the facts of 8.10 by `recorded::commands`,
-/// as are arguments and tips, which were named otherwise in 7.0.)
+/// Changes since 7.0: command, column, value in 7.0. (`recorded::commands` compares the current values with
+/// the facts of 8.10, and also arguments and tips, which 7.0 names differently.)
 const SINCE_7_0: &[(&str, &str, &str)] = &[
     ("client|pause", "since", "2.9.50"),
     ("command|getkeys", "arity", "-4"),
@@ -49,7 +49,7 @@ fn rows_are_those_of_redis() {
     assert!(failures.is_empty(), "\n{failures}");
 }
 
-/// What is compared of all commands of a server, by command and column.
+/// The compared values of all commands of a server, by command and column.
 fn columns(server: &Server) -> BTreeMap<(String, &'static str), String> {
     let mut columns = BTreeMap::new();
     for (name, row) in rows(server) {
@@ -63,7 +63,7 @@ fn columns(server: &Server) -> BTreeMap<(String, &'static str), String> {
     columns
 }
 
-/// The first key, the last and the step, as told before there were key specs.
+/// First key, last key and step, the form before key specs.
 fn key_positions(commands: &Value, columns: &mut BTreeMap<(String, &'static str), String>) {
     for command in commands.elements() {
         let fields = command.elements();

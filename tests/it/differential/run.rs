@@ -1,4 +1,4 @@
-//! Plays one sequence on two servers at once and compares what comes back.
+//! Plays one sequence on two servers at once and compares the replies.
 
 use super::difference::Known;
 use super::generate::{Action, Common, How, Sequence, words};
@@ -9,14 +9,14 @@ use crate::support::value::Value;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-/// Connections of a sequence: those that command, those that subscribe, and one whose reads wait.
+/// Connections of a sequence: commanding ones, subscribing ones, and one for blocked reads.
 pub const CONNECTIONS: usize = 5;
-/// The first ones command.
+/// The first connections send the commands.
 pub const COMMANDING: usize = 2;
 pub const SUBSCRIBERS: [usize; 2] = [2, 3];
 pub const BLOCKED: usize = 4;
 
-/// What is longer than a key lives that has one millisecond left.
+/// Longer than the life of a key with one millisecond left.
 const EXPIRY: Duration = Duration::from_millis(4);
 
 pub enum Verdict {
@@ -24,7 +24,8 @@ pub enum Verdict {
     Differs,
 }
 
-/// Commands sent at once on one connection, and what each server answered, as lines after known differences were removed.
+/// Commands sent at once on one connection, and each server's replies as lines without the accepted
+/// differences.
 pub struct Exchange {
     pub connection: usize,
     pub commands: Vec<Vec<Vec<u8>>>,
@@ -40,9 +41,9 @@ pub struct Outcome {
 /// The connections to one server.
 struct Side {
     clients: Vec<Client>,
-    /// Asks about the others.
+    /// Queries the state of the other connections.
     control: Client,
-    /// Id of the connection whose reads wait.
+    /// Id of the connection for blocked reads.
     blocked_id: i64,
 }
 
@@ -52,7 +53,7 @@ pub struct Pair<'a> {
     protocol: u8,
     marker: u64,
     known: Known,
-    /// The read that waits.
+    /// The blocked read.
     waiting: Option<Action>,
 }
 
@@ -115,7 +116,7 @@ impl<'a> Pair<'a> {
                 let first = self.send_and_read(sides, connection, commands);
                 std::thread::sleep(EXPIRY);
                 let second = self.send_and_read(sides, connection, vec![exists]);
-                // Redis deletes a key that is due when it is asked for it, or ten times a second; Headwater does only that.
+                // Redis deletes a due key on access or ten times a second; Headwater only ten times a second.
                 let deadline = Instant::now() + PATIENCE;
                 let told = |side: &mut Side| (side.is_blocked(), side.clients[connection].line("DBSIZE"));
                 while told(&mut sides[0]) != told(&mut sides[1]) && Instant::now() < deadline {
@@ -137,10 +138,10 @@ impl<'a> Pair<'a> {
         }
     }
 
-    /// Ends the read that waits, if it still does, and compares what it got.
+    /// Ends a pending blocked read and compares its reply.
     fn end_waiting(&mut self, sides: &mut [Side; 2], command: Action) -> Exchange {
         for side in sides.iter_mut() {
-            // Nothing is unblocked where the reply is there already.
+            // Unblocks nothing if the reply has arrived already.
             side.control.line(&format!("CLIENT UNBLOCK {}", side.blocked_id));
         }
         let answers = self.answers(sides, BLOCKED, &[]);
@@ -159,7 +160,8 @@ impl<'a> Pair<'a> {
         Exchange { connection, commands, left, right }
     }
 
-    /// Sends commands and a PING behind them to both servers, and reads up to its answer. Connections that both closed are opened again.
+    /// Sends commands and a final PING to both servers, and reads up to its reply. Connections that both
+    /// closed are opened again.
     fn answers(&mut self, sides: &mut [Side; 2], connection: usize, commands: &[Action]) -> [Vec<Value>; 2] {
         self.marker += 1;
         let marker = format!("marker-{}", self.marker);
@@ -169,7 +171,7 @@ impl<'a> Pair<'a> {
         }
         encode(&["PING", &marker], &mut bytes);
         for side in sides.iter_mut() {
-            // One that was closed meanwhile is told by the reading.
+            // The read reports a connection that was closed meanwhile.
             let _ = side.clients[connection].send_bytes(&bytes);
         }
         let answers = sides.each_mut().map(|side| answers_before(&mut side.clients[connection], &marker));
@@ -185,14 +187,14 @@ impl<'a> Pair<'a> {
 impl Side {
     fn open(server: &Server, protocol: u8) -> Side {
         let mut control = server.connect();
-        // New connections are opened at the start and after a mismatch, which leaves data behind.
+        // Connections are opened at the start and after a mismatch, which leaves data behind.
         control.line("FLUSHALL");
         let mut clients: Vec<Client> = (0..CONNECTIONS).map(|_| connect(server, protocol)).collect();
         let blocked_id = clients[BLOCKED].line("CLIENT ID").integer();
         Side { clients, control, blocked_id }
     }
 
-    /// Sends a read, and waits until it was answered or waits itself.
+    /// Sends a read and waits until it is answered or blocked.
     fn block(&mut self, command: &Action) {
         self.clients[BLOCKED].send(command).expect("a read sent");
         let wanted = format!(" cmd={} ", String::from_utf8_lossy(&command[0]).to_lowercase());
@@ -200,7 +202,7 @@ impl Side {
         loop {
             let line = self.control.line(&format!("CLIENT LIST ID {}", self.blocked_id)).text();
             if line.contains(&wanted) {
-                // Behind it in the log: then it is applied.
+                // Follows it in the log, so the read has been applied.
                 self.control.line("DEL none");
                 return;
             }
@@ -210,7 +212,7 @@ impl Side {
 }
 
 impl Side {
-    /// Whether the read of the connection for it waits.
+    /// Whether the read on the blocking connection is pending.
     fn is_blocked(&mut self) -> bool {
         let line = self.control.line(&format!("CLIENT LIST ID {}", self.blocked_id)).text();
         line.contains(" flags=b ")
@@ -221,12 +223,12 @@ fn connect(server: &Server, protocol: u8) -> Client {
     if protocol == 3 { server.connect3() } else { server.connect() }
 }
 
-/// Stands at the end of what came from a connection that the server has closed.
+/// Marks the end of the replies of a connection that the server has closed.
 pub fn closed() -> Value {
     Value::Error(b"connection closed".to_vec())
 }
 
-/// What comes before the answer to the marker.
+/// The values before the reply to the marker.
 fn answers_before(client: &mut Client, marker: &str) -> Vec<Value> {
     let mut values = Vec::new();
     loop {
@@ -234,7 +236,7 @@ fn answers_before(client: &mut Client, marker: &str) -> Vec<Value> {
             Ok(value) if is_pong(&value, marker.as_bytes()) => return values,
             Ok(value) => values.push(value),
             Err(error) if [ErrorKind::TimedOut, ErrorKind::InvalidData].contains(&error.kind()) => {
-                // The other side shows whether this was to be expected.
+                // The other side shows whether this is expected.
                 values.push(Value::Error(format!("connection: {error}").into_bytes()));
                 return values;
             }
@@ -246,7 +248,7 @@ fn answers_before(client: &mut Client, marker: &str) -> Vec<Value> {
     }
 }
 
-/// The keys of a whole SCAN, sorted, each once; or the first reply that is none.
+/// The keys of a whole SCAN, sorted, without duplicates; or the first other reply.
 fn scan(client: &mut Client, command: &Action) -> Vec<String> {
     let mut keys = Vec::new();
     let mut command = command.clone();
@@ -268,7 +270,7 @@ fn scan(client: &mut Client, command: &Action) -> Vec<String> {
 fn is_pong(value: &Value, marker: &[u8]) -> bool {
     match value {
         Value::Bulk(bytes) => bytes == marker,
-        // The answer of a RESP2 connection that is subscribed.
+        // The reply on a subscribed RESP2 connection.
         Value::Array(items) => {
             items.len() == 2 && items[0] == Value::bulk("pong") && items[1] == Value::Bulk(marker.to_vec())
         }

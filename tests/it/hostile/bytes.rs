@@ -1,4 +1,4 @@
-//! Bytes that are no requests, or not yet.
+//! Bytes that are not requests, or not yet.
 
 use super::assert_grew_less;
 use super::probe::Probe;
@@ -8,7 +8,7 @@ use crate::support::server::Server;
 use crate::support::value::Value;
 use std::time::Duration;
 
-/// P1: a count or length is believed only as its bytes arrive.
+/// P1: a count or length uses memory only as its bytes arrive.
 #[test]
 fn huge_counts_and_lengths() {
     let server = Server::start();
@@ -37,7 +37,7 @@ fn huge_counts_and_lengths() {
     probe.assert_served();
 }
 
-/// P3: half a request costs little and harms nobody; it is still answered when it is completed.
+/// P3: half a request costs little, disturbs no other client, and is answered once completed.
 #[test]
 fn half_requests_held_open() {
     let server = Server::start();
@@ -74,7 +74,7 @@ fn empty_requests() {
     }
 }
 
-/// P5: numbers of the protocol are strict, and a refusal closes.
+/// P5: the numbers of the protocol are strict, and a refusal closes the connection.
 #[test]
 fn numbers_of_the_protocol_are_strict() {
     let server = Server::start();
@@ -94,7 +94,7 @@ fn numbers_of_the_protocol_are_strict() {
     }
 }
 
-/// P15: what a browser sends ends the connection, and nothing of it is executed.
+/// P15: a browser's request ends the connection; no part of it is executed.
 #[test]
 fn web_requests_are_cut_off() {
     let server = Server::start();
@@ -110,7 +110,7 @@ fn web_requests_are_cut_off() {
     assert_eq!(server.connect().line("GET web"), Value::Null);
 }
 
-/// P6, P16: bytes of other protocols and of chance; the server answers, closes or waits, and lives on.
+/// P6, P16: bytes of other protocols and random bytes; the server replies, closes or waits, and survives.
 #[test]
 fn noise() {
     let server = Server::start();
@@ -125,7 +125,7 @@ fn noise() {
             0 => tls.to_vec(),
             1 => nested.clone().into_bytes(),
             2 => (0..random.below(3000)).map(|_| random.next() as u8).collect(),
-            // Near a request: one byte of it is wrong.
+            // Almost a request: one wrong byte.
             3 => {
                 let mut bytes = b"*5\r\n$4\r\nXADD\r\n$1\r\ns\r\n$1\r\n*\r\n$1\r\na\r\n$1\r\n1\r\n".to_vec();
                 let at = random.below(bytes.len());
@@ -134,7 +134,7 @@ fn noise() {
             }
             _ => vec![b'A' + (round % 26) as u8; 100_000],
         };
-        // The server may close before all is sent.
+        // The server may close before everything is sent.
         let _ = client.send_bytes(&bytes);
         let _ = client.receive(Duration::from_millis(1));
     }
@@ -143,7 +143,7 @@ fn noise() {
     probe.assert_served();
 }
 
-/// Any bytes are a name and a value, and come back as they were.
+/// Any bytes may be a name or a value, and come back unchanged.
 #[test]
 fn names_that_are_not_text() {
     let mut server = Server::start();
@@ -165,7 +165,7 @@ fn names_that_are_not_text() {
         );
         let pending = client.command(&[b"XPENDING".as_slice(), key, key, b"-", b"+", b"1"]);
         assert_eq!(pending.elements()[0].elements()[1], Value::Bulk(odd.clone()));
-        // P14: an error that repeats what the client sent stays one line.
+        // P14: an error that quotes the client stays one line.
         let error = client.command(&[b"XINFO".as_slice(), b"CONSUMERS", key, b"no\r\n+OK\r\ngroup"]);
         assert!(error.is_error() && !error.text().contains('\n'), "{error}");
         let unknown = client.command(&[b"no\r\n+OK\r\nsuch".as_slice(), b"\r\n:1\r\n"]);

@@ -1,4 +1,4 @@
-//! Clients that mean harm or know no better, while a good client goes on being served (reliability: P1 to P16, A7, A11).
+//! Hostile and clumsy clients, while a well-behaved client is served (docs/reliability.md, chapters P and A).
 
 mod bytes;
 mod probe;
@@ -13,7 +13,7 @@ use probe::Probe;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-/// P7: numbers at and beyond every boundary are answered, at once, by a server that lives on.
+/// P7: numbers at and beyond every boundary are answered at once, and the server survives.
 #[test]
 fn numbers_beyond_reason() {
     let server = Server::start();
@@ -62,7 +62,8 @@ fn numbers_beyond_reason() {
     probe.assert_served();
 }
 
-/// P10: a transaction of many commands is refused or executed; one left open costs nothing once its connection is gone.
+/// P10: a transaction of many commands is refused or executed; an open one costs nothing once its connection
+/// is gone.
 #[test]
 fn transactions_without_end() {
     let server = Server::start();
@@ -84,7 +85,7 @@ fn transactions_without_end() {
     probe.assert_served();
 }
 
-/// P8: patterns made to match slowly are matched quickly.
+/// P8: patterns that provoke slow matching are matched quickly.
 #[test]
 fn pattern_bombs() {
     let server = Server::start();
@@ -114,7 +115,7 @@ fn pattern_bombs() {
     probe.assert_served();
 }
 
-/// P11: connections that end in every state leave nothing behind.
+/// P11: connections that end in any state leave nothing behind.
 #[test]
 fn connections_that_break_off() {
     let server = Server::start();
@@ -138,7 +139,7 @@ fn connections_that_break_off() {
     }
     let mut client = server.connect();
     client.line("XADD s * a 1");
-    // The server notices closed sockets one by one; the last of them is awaited, not guessed.
+    // The server notices closed sockets one by one; the test waits for the last of them.
     let deadline = std::time::Instant::now() + PATIENCE;
     while client.line("PUBSUB NUMPAT") != Value::Integer(0)
         || client.line("PUBLISH ch m") != Value::Integer(0)
@@ -150,7 +151,7 @@ fn connections_that_break_off() {
     probe.assert_served();
 }
 
-/// A7: where data lies is not for clients to choose.
+/// A7: clients cannot choose paths.
 #[test]
 fn paths_cannot_be_set_by_clients() {
     let server = Server::start();
@@ -159,14 +160,14 @@ fn paths_cannot_be_set_by_clients() {
         let reply = client.command(&["CONFIG", "SET", setting, "/tmp/elsewhere"]);
         assert!(reply.is_error(), "CONFIG SET {setting} answered {reply}");
     }
-    // Names of streams are no paths.
+    // Stream names are never paths.
     for name in ["../../escape", "/etc/passwd", "a/b\0c", "CON"] {
         assert_eq!(client.command(&["XADD", name, "1-1", "a", "1"]), Value::bulk("1-1"));
     }
     assert!(!server.data_dir().join("../../escape").exists());
 }
 
-/// A11: without a password a server does not talk to strangers.
+/// A11: a server without a password refuses clients from other machines.
 #[test]
 fn strangers_are_refused_without_a_password() {
     let Some(address) = own_address() else {
@@ -184,7 +185,7 @@ fn strangers_are_refused_without_a_password() {
     assert!(refusal.ends_with("accepting connections from the outside."), "{refusal}");
     let mut good = server.connect();
     assert_eq!(good.line("INFO stats").text().matches("rejected_connections:1\r").count(), 1);
-    // Either of the two that it names opens the door, and closes it again.
+    // Either remedy in the message lets clients in; undoing it keeps them out again.
     let is_served = || {
         let mut client = Client::connect(outside).expect("a connection");
         client.try_command(&["PING"]).is_ok_and(|reply| !reply.text().starts_with("DENIED"))
@@ -201,7 +202,7 @@ fn strangers_are_refused_without_a_password() {
     assert!(!is_served());
 }
 
-/// The words are those of Redis.
+/// The refusal has Redis's text.
 #[test]
 fn strangers_are_refused_in_the_words_of_redis() {
     let (Some(address), Some(redis)) = (own_address(), redis_server()) else { return };
@@ -210,18 +211,18 @@ fn strangers_are_refused_in_the_words_of_redis() {
         let mut client = Client::connect(SocketAddr::new(address.ip(), server.port())).expect("a connection");
         client.receive(PATIENCE).expect("a word").text()
     });
-    // 7.0 has a slip of the pen that later versions do not have.
+    // 7.0 has a typo that later versions have fixed.
     assert_eq!(words[0], words[1].replace("Setup a an authentication", "Set up an authentication"));
 }
 
-/// An address of this machine that is not loopback; nothing is sent.
+/// A non-loopback address of this machine; no packet is sent.
 pub fn own_address() -> Option<SocketAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     socket.local_addr().ok().filter(|address| !address.ip().is_loopback())
 }
 
-/// Fails when resident memory grew by more than so many MiB.
+/// Fails if resident memory grew by `mib` MiB or more.
 #[track_caller]
 pub fn assert_grew_less(server: &Server, before: u64, mib: u64) {
     let now = server.resident_bytes();

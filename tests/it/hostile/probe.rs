@@ -1,4 +1,4 @@
-//! The good client: PING all the while, timed.
+//! The well-behaved client: sends PINGs and measures their latency.
 
 use crate::support::server::Server;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What 95 of 100 PINGs must keep to. (All of them would measure the machine: tests share its cores.)
+/// The latency bound for 95 of 100 PINGs. (A bound for all would measure the machine, whose cores the tests
+/// share.)
 const PONG_WITHIN: Duration = Duration::from_millis(100);
 
 pub struct Probe {
@@ -32,7 +33,7 @@ impl Probe {
         Probe { is_over, thread }
     }
 
-    /// Ends the probe; fails when the good client was not served in time.
+    /// Ends the probe; fails if the client was not served in time.
     #[track_caller]
     pub fn assert_served(self) {
         self.is_over.store(true, Ordering::Relaxed);

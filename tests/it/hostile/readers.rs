@@ -1,4 +1,4 @@
-//! Clients that ask much and read nothing.
+//! Clients that request much and read nothing.
 
 use super::assert_grew_less;
 use super::probe::Probe;
@@ -9,7 +9,7 @@ use crate::support::value::Value;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// P10: a million commands in one pipeline are answered in order, while others are served.
+/// P10: a million commands in one pipeline are answered in order while other clients are served.
 #[test]
 fn a_million_pipelined_commands() {
     const COMMANDS: usize = 1_000_000;
@@ -41,7 +41,7 @@ fn a_million_pipelined_commands() {
     probe.assert_served();
 }
 
-/// Long replies in long pipelines, asked for by clients that take them as fast as they come, leave others their turn.
+/// Long replies in long pipelines, read as fast as they arrive, leave other clients their turn.
 #[test]
 fn pipelines_of_long_replies() {
     let server = Server::start();
@@ -66,7 +66,7 @@ fn pipelines_of_long_replies() {
             let asked = asked.clone();
             let sender = std::thread::spawn(move || writer.write_all(&asked).expect("sent"));
             std::thread::spawn(move || {
-                // Only counts bytes, to the end: reading the replies as values would be the slower part.
+                // Only counts the bytes: decoding the replies would be the slower part.
                 let read = std::io::copy(&mut client.stream(), &mut std::io::sink()).expect("replies");
                 assert!(read > 1000 * 1000 * 20, "only {read} bytes came");
                 sender.join().expect("all sent");
@@ -79,7 +79,7 @@ fn pipelines_of_long_replies() {
     probe.assert_served();
 }
 
-/// Sends requests without reading until the server takes no more, closes, or `most` bytes were sent.
+/// Sends requests without reading until the server stops reading, closes, or `most` bytes are sent.
 fn flood(client: &mut Client, request: &[u8], most: usize) -> usize {
     let stream = client.wire();
     stream.set_write_timeout(Some(Duration::from_millis(300))).expect("a write timeout");
@@ -94,7 +94,7 @@ fn flood(client: &mut Client, request: &[u8], most: usize) -> usize {
     sent
 }
 
-/// Replies that nobody reads are held back or the connection ends; memory does not grow with them.
+/// Unread replies are held back or end the connection; memory does not grow with them.
 #[test]
 fn replies_that_nobody_reads() {
     let server = Server::start();
@@ -105,7 +105,8 @@ fn replies_that_nobody_reads() {
     let probe = Probe::start(&server);
     let mut greedy: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     for client in &mut greedy {
-        // A hundred times as much comes back as is sent. Redis has no limit for ordinary clients: ask it for less.
+        // The replies are far larger than the requests. Redis has no limit for normal clients, so it gets
+        // fewer requests.
         flood(client, b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n", if server.is_redis() { 1_000 } else { 1_000_000 });
     }
     assert_eq!(server.connect().line("PING"), Value::Simple(b"PONG".to_vec()));
@@ -115,12 +116,12 @@ fn replies_that_nobody_reads() {
     probe.assert_served();
 }
 
-/// Nor do the replies to reads that ride behind a write, which come all at once when it is on disk; and none is lost.
+/// The same for replies to reads behind a write, which are due all at once after the sync; none is lost.
 #[test]
 fn replies_behind_writes_that_nobody_reads() {
     let value = "v".repeat(1 << 20);
     riding_replies(&value, &["SET", "{x}big", &value], &Value::ok());
-    // By a command of a few bytes.
+    // The write has a few bytes.
     riding_replies(&value, &["COPY", "{x}source", "{x}big"], &Value::Integer(1));
 }
 
@@ -153,7 +154,8 @@ fn riding_replies(value: &str, write: &[&str], written: &Value) {
     probe.assert_served();
 }
 
-/// M1: a subscriber that does not read is disconnected at its limit; the publisher and other subscribers do not feel it.
+/// M1: a subscriber that does not read is disconnected at its limit; publisher and other subscribers are
+/// unaffected.
 #[test]
 fn subscribers_that_never_read() {
     let server = Server::start();
@@ -187,7 +189,7 @@ fn subscribers_that_never_read() {
     probe.assert_served();
 }
 
-/// P2: before AUTH only little is taken, and replies that are not read are not kept without bound.
+/// P2: before AUTH, requests are small, and unread replies are bounded.
 #[test]
 fn floods_without_a_password() {
     let server = Server::with(&["--requirepass", "secret"]);
@@ -219,8 +221,8 @@ fn floods_without_a_password() {
     assert_eq!(other.line("HELLO 3 AUTH default secret").field("proto"), Some(Value::Integer(3)));
 }
 
-/// P3, P10, M1: many clients with half a request each, or with many subscriptions, take what `maxmemory-clients` grants and no more: the
-/// largest are closed, but those that asked not to be.
+/// P3, P10, M1: many clients with half a request each, or with many subscriptions, use at most
+/// `maxmemory-clients`: the largest are disconnected, except those with CLIENT NO-EVICT.
 #[test]
 fn memory_of_all_clients_together() {
     const LIMIT: usize = 8 << 20;
@@ -236,7 +238,7 @@ fn memory_of_all_clients_together() {
     kept.send_bytes(&half_a_request(3 << 20)).expect("half a request sent");
     let mut clients: Vec<Client> = (0..8).map(|_| server.connect()).collect();
     for client in &mut clients {
-        // One that is closed meanwhile has had its turn.
+        // A client that is closed meanwhile was served before.
         let _ = client.send_bytes(&half_a_request(2 << 20));
     }
     let evicted = || -> usize {
@@ -251,7 +253,7 @@ fn memory_of_all_clients_together() {
             std::thread::sleep(Duration::from_millis(10));
         }
     };
-    // 3 MiB are kept, 16 MiB more do not go into 8.
+    // 3 MiB are kept; another 16 MiB do not fit into 8.
     wait_for(6);
     let deadline = Instant::now() + PATIENCE;
     let mut closed = [false; 8];
@@ -274,7 +276,7 @@ fn memory_of_all_clients_together() {
     wait_for(before + 1);
     assert!(subscriber.is_closed_within(PATIENCE), "200 long names are more than the rest");
 
-    // Half a request of the client that is not to be closed, and the other half.
+    // Half a request of the exempt client, then the other half.
     kept.send_bytes(&[&[b'v'; 3 << 20][..], b"\r\n"].concat()).expect("the rest sent");
     assert_eq!(kept.reply(PATIENCE).expect("a reply"), Value::ok());
     probe.assert_served();

@@ -1,4 +1,5 @@
-//! What is large is in memory once: lists are made while they are sent, messages are shared by whoever gets them.
+//! Large values are in memory once: lists are encoded while they are sent, and all subscribers share a
+//! message.
 
 use super::assert_grew_less;
 use super::probe::Probe;
@@ -6,7 +7,7 @@ use crate::support::client::{Client, PATIENCE};
 use crate::support::server::Server;
 use std::io::Read;
 
-/// Megabytes of the stream; `HEADWATER_STREAM_MIB` for more than a test run should write.
+/// Size of the stream in MiB; `HEADWATER_STREAM_MIB` for more than a test run should write.
 fn stream_mib() -> usize {
     std::env::var("HEADWATER_STREAM_MIB").map_or(192, |text| text.parse().expect("a number of MiB"))
 }
@@ -17,8 +18,8 @@ const ENTRY_BYTES: usize = 64 << 10;
 const FIRST_ID: usize = 1_000_000;
 const ID_BYTES: usize = "1000000-1".len();
 
-/// XRANGE and XREAD over a whole stream take little memory besides it, show it as it was when they were executed, and cost no more
-/// when their client stops reading.
+/// XRANGE and XREAD over a whole stream need little memory besides it, show the stream as it was at their
+/// execution, and cost no more when their client stops reading.
 #[test]
 fn lists_of_a_whole_stream_are_made_while_they_are_sent() {
     let server = Server::start();
@@ -43,7 +44,7 @@ fn lists_of_a_whole_stream_are_made_while_they_are_sent() {
     let mut first = [0; 64 << 10];
     reader.stream().read_exact(&mut first).expect("the beginning of the list");
     assert!(first.starts_with(b"*1\r\n*2\r\n"), "{:?}", &first[..32]);
-    // Both were executed: what comes now is not in their lists.
+    // Both were executed: later entries are not in their lists.
     let mut peeked = [0; 1];
     sleeper.stream().peek(&mut peeked).expect("the beginning of the other list");
     writer.line("XADD s * late 1");
@@ -56,13 +57,13 @@ fn lists_of_a_whole_stream_are_made_while_they_are_sent() {
     probe.assert_served();
 }
 
-/// The bytes of a reply with so many entries, behind what comes before the list.
+/// Bytes of a reply with this many entries; `before` precedes the list.
 fn list_bytes(entries: usize, before: &str) -> usize {
     let entry = "*2\r\n$9\r\n1000000-1\r\n*2\r\n$5\r\nfield\r\n$65536\r\n\r\n".len() + ENTRY_BYTES;
     before.len() + format!("*{entries}\r\n").len() + entries * entry
 }
 
-/// Reads a reply to its end and returns how long it was, with what was read of it already.
+/// Reads a reply to its end and returns its length, including the bytes already read.
 fn length_of(client: &mut Client, already: usize) -> usize {
     client.send(&["PING"]).expect("sent");
     let mut stream = client.stream();

@@ -1,4 +1,4 @@
-//! What the clients know about the server's data, over all its lives: what was acknowledged, what may have happened.
+//! The clients' knowledge of the server's data over all its lives: acknowledged and possible effects.
 
 use super::WORKERS;
 use crate::support::client::Client;
@@ -9,7 +9,7 @@ use std::fmt;
 /// A number that is written into one entry only.
 pub type Token = u64;
 
-/// How an operation on a pending entry ended.
+/// The outcome of an operation on a pending entry.
 pub enum Outcome {
     Acknowledged,
     OwnedBy(usize),
@@ -31,7 +31,7 @@ pub struct Knowledge {
 struct StreamKnowledge {
     entries: BTreeMap<Id, Entry>,
     unknown: HashSet<Token>,
-    /// Tokens that were not there after a restart: they may never come.
+    /// Tokens absent after a restart: they must not appear later.
     absent: HashSet<Token>,
 }
 
@@ -194,12 +194,12 @@ impl Knowledge {
         self.transactions[worker].executed.insert(token);
     }
 
-    /// How many additions were acknowledged.
+    /// Number of acknowledged additions.
     pub fn acknowledged(&self) -> usize {
         self.streams.values().map(|stream| stream.entries.len()).sum()
     }
 
-    /// Compares everything with the restarted server, and learns how the unknown ended.
+    /// Compares everything with the restarted server, and resolves unknown outcomes.
     pub fn verify(&mut self, client: &mut Client) -> Result<(), String> {
         for name in ["events", "jobs"] {
             let found = entries(client, name);

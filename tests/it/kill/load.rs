@@ -1,4 +1,5 @@
-//! One client of the mixed load: commands one after another until the connection breaks, each with its outcome noted.
+//! One client of the mixed load: sends commands one by one until the connection breaks, and notes each
+//! outcome.
 
 use super::WORKERS;
 use super::knowledge::{Knowledge, Outcome};
@@ -14,7 +15,7 @@ pub fn run(worker: usize, door: &Door, random: Random, knowledge: &Mutex<Knowled
     while load.step().is_some() {}
 }
 
-/// Fills journal files, in any partition, and asks for checkpoints, so that kills meet both at any moment.
+/// Fills journal files in any partition and requests checkpoints, so that kills hit both at any moment.
 pub fn fill(door: &Door, mut random: Random) {
     let Ok(mut client) = Client::through(door) else { return };
     let ballast = "x".repeat(40_000);
@@ -57,7 +58,7 @@ impl Load<'_> {
         change(&mut self.knowledge.lock().expect("knowledge"))
     }
 
-    /// The reply of a command, or `None` when it will never be known. An error reply is a failure of the test.
+    /// A command's reply, or `None` if it will never be known. An error reply fails the test.
     fn call(&mut self, line: &str) -> Option<Value> {
         let reply = self.client.try_command(&crate::support::notation::split(line)).ok()?;
         assert!(!reply.is_error(), "{line}: {reply}");

@@ -1,7 +1,8 @@
-//! kill -9 at random moments under mixed load, restart on the same directory, and the question whether every acknowledged
-//! write is there, nothing came twice, and nothing that was acknowledged as done is handed out again (S1, S8, S11).
+//! kill -9 at random moments under mixed load, then a restart on the same directory. Every acknowledged write
+//! is there, nothing is there twice, and no acknowledged entry is delivered again (docs/reliability.md S1,
+//! S8, S11).
 //!
-//! HEADWATER_KILLS chooses how often (20 in CI, thousands before a release).
+//! HEADWATER_KILLS sets the number of kills (20 in CI, thousands before a release).
 
 mod knowledge;
 mod load;
@@ -16,10 +17,11 @@ use std::time::Duration;
 
 const WORKERS: usize = 4;
 
-/// Verification reads everything back, so data begins anew after this many kills.
+/// Verification reads everything back, so the data starts afresh after this many kills.
 const KILLS_PER_EPOCH: usize = 25;
 
-/// Kills the server so many times; `Err` says what was lost, doubled or revived. `fill`: large entries and checkpoints run along.
+/// Kills the server `kills` times; `Err` names what was lost, doubled or revived. `fill`: adds large entries
+/// and checkpoints.
 fn kill_again_and_again(
     server: &mut Server,
     kills: usize,
@@ -45,7 +47,7 @@ fn kill_again_and_again(
                 let (door, random) = (server.door(), Random::new(random.next()));
                 scope.spawn(move || load::fill(&door, random));
             }
-            // The moment of the kill is the point of the test: it is random, not a wait for something to happen.
+            // The moment of the kill is the point of the test: it is random and waits for no event.
             thread::sleep(life);
             server.kill();
         });
@@ -76,7 +78,7 @@ pub fn survives(flags: &[&str], kills: usize, fill: bool) {
     }
 }
 
-/// The check can fail: a Redis that keeps nothing loses acknowledged writes, and is found out.
+/// Checks the test itself: a Redis without persistence loses acknowledged writes and is detected.
 #[test]
 fn a_server_that_keeps_nothing_is_found_out() {
     let Some(redis) = redis_server() else { return };

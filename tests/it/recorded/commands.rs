@@ -1,5 +1,5 @@
-//! The command table against the facts of Redis 8.10 (tests/recorded/commands.txt): since when, group, arity, flags, ACL categories, key
-//! specs, tips and arguments, as COMMAND and COMMAND DOCS tell them.
+//! The command table against the facts of Redis 8.10 (tests/recorded/commands.txt): version, group, arity,
+//! flags, ACL categories, key specs, tips and arguments, from COMMAND and COMMAND DOCS.
 
 use crate::support::server::Server;
 use crate::support::value::Value;
@@ -12,7 +12,7 @@ pub const COLUMNS: [&str; 9] =
 /// A command in the columns of the facts.
 pub type Row = [String; COLUMNS.len()];
 
-/// Where the table is not as Redis's: command, column, and why.
+/// Deviations of the table from Redis: command, column, reason.
 const OTHERWISE: &[(&str, &str, &str)] = &[(
     "set",
     "arguments",
@@ -111,7 +111,7 @@ fn sorted(names: &Value) -> String {
     names.join(" ")
 }
 
-/// `1 0/1/0 RW update`: where keys begin, last key, step and limit, flags.
+/// `1 0/1/0 RW update`: start of the keys, last key, step and limit, flags.
 fn key_spec(spec: &Value) -> String {
     let part = |name: &str| {
         let part = spec.field(name).expect("a part of a key spec");

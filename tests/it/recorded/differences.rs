@@ -1,10 +1,11 @@
-//! The reasons of compat/differences.md for replies that are not as recorded.
+//! The reasons in compat/differences.md for replies that differ from the recordings.
 
 use std::path::PathBuf;
 
 const HEADING: &str = "## What differs from the recording of Redis 8.0.6";
 
-/// The commands named in the first column of the table below [`HEADING`]: each stands for itself and for what begins with it.
+/// The commands in the first column of the table below [`HEADING`]; each also covers commands that begin with
+/// it.
 pub struct Differences {
     commands: Vec<(String, bool)>,
 }
@@ -25,7 +26,7 @@ impl Differences {
         Differences { commands }
     }
 
-    /// Whether a reason is given; notes that it is needed.
+    /// Whether a reason exists; marks it as used.
     pub fn allows(&mut self, command: &str) -> bool {
         let found = self.commands.iter_mut().filter(|(name, _)| {
             command.strip_prefix(name.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
@@ -33,7 +34,7 @@ impl Differences {
         found.map(|(_, is_used)| *is_used = true).count() > 0
     }
 
-    /// Commands whose reason nothing needed.
+    /// Commands with unused reasons.
     pub fn unused(&self) -> impl Iterator<Item = &str> {
         self.commands.iter().filter(|(_, is_used)| !is_used).map(|(command, _)| command.as_str())
     }

@@ -1,18 +1,19 @@
-//! Replies as bytes, recorded from Redis 8.0.6 (tests/recorded): Headwater sends the same, in both protocols.
+//! Replies as bytes, recorded from Redis 8.0.6 (tests/recorded): Headwater sends the same in both protocols.
 //!
 //! ```text
 //! > XREAD STREAMS s $      a command on the first connection
 //! >> PUBLISH a m           a command on a second one
-//! <                        what comes next on the first connection without being asked for, or as a second reply
+//! <                        an unrequested value on the first connection, or a second reply
 //! new                      a new connection in place of the first
-//! 2 *-1|                   what Redis answers over RESP2; `|` stands for CR LF
-//! 3 _|                     over RESP3, where that is something else
-//! 2! +OK|                  what Headwater answers instead; compat/differences.md says why, or the test fails
-//! 3! +OK|                  over RESP3, where that is something else
+//! 2 *-1|                   the reply of Redis over RESP2; `|` stands for CR LF
+//! 3 _|                     the reply over RESP3, if it differs
+//! 2! +OK|                  the reply of Headwater, if it differs; compat/differences.md must give a reason
+//! 3! +OK|                  the same over RESP3
 //! ```
-//! In a reply `<int>` stands for any digits, `...` for anything, `\n` for a line feed alone. Before a reply, `any order: ` compares the
-//! elements of an array or set whatever their order, and `fields: ` gives names of which each begins a line of the text that comes
-//! (`2! without: ` tells those that are not there). `(nothing)`: no reply comes.
+//! In a reply `<int>` stands for any digits, `...` for anything, `\n` for a lone line feed. The prefix
+//! `any order: ` compares the elements of an array or set in any order. The prefix `fields: ` lists names,
+//! each of which begins a line of the actual text (`2! without: ` lists the absent ones). `(nothing)`: there
+//! is no reply.
 
 pub mod commands;
 mod differences;
@@ -24,7 +25,7 @@ use crate::support::server::Server;
 use differences::Differences;
 use std::path::PathBuf;
 
-/// The recordings, and the protocols in which each is played.
+/// The recordings, and the protocols of each.
 const RECORDINGS: &[(&str, &[u8])] = &[
     ("errors", &[2, 3]),
     ("streams", &[2, 3]),
@@ -41,7 +42,7 @@ enum From {
     New,
 }
 
-/// A command and the replies that may come.
+/// A command and its permitted replies.
 #[derive(Debug)]
 struct Step {
     from: From,
@@ -135,7 +136,7 @@ fn read(name: &str) -> Vec<Step> {
         }
         let step = match line.split_once(' ') {
             None if line == "new" => Some((From::New, String::new())),
-            // Told as part of the command before it.
+            // Reported with the command before it.
             None if line == "<" => Some((From::Unasked, steps.last().expect("a command").command.clone())),
             Some((">", command)) => Some((From::First, command.to_owned())),
             Some((">>", command)) => Some((From::Second, command.to_owned())),
@@ -160,7 +161,7 @@ fn read(name: &str) -> Vec<Step> {
     steps
 }
 
-/// The reply, as one line. One that does not come is told as such.
+/// The reply as one line; for a missing one, the error in brackets.
 fn ask(clients: &mut [Client; 2], step: &Step, nothing: bool) -> String {
     let client = &mut clients[usize::from(step.from == From::Second)];
     if step.from != From::Unasked {
@@ -169,7 +170,7 @@ fn ask(clients: &mut [Client; 2], step: &Step, nothing: bool) -> String {
         client.send_bytes(&bytes).expect("a command sent");
     }
     if nothing {
-        // Whether that is true is seen by the next reply.
+        // The next reply shows whether this is true.
         return "(nothing)".to_owned();
     }
     match client.receive_bytes(PATIENCE) {

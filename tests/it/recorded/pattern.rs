@@ -1,4 +1,4 @@
-//! Whether a reply is the one that a recording describes.
+//! Matches a reply against the pattern of a recording.
 
 /// Compares a reply (as one line) with a pattern: see the notation in `recorded`.
 pub fn matches(wanted: &str, got: &str) -> bool {
@@ -11,7 +11,8 @@ pub fn matches(wanted: &str, got: &str) -> bool {
     matches_in_order(wanted, got)
 }
 
-/// As `matches`, for what comes instead of `wanted`: `without: ` gives the names of `wanted` that have no line, all of them.
+/// Like `matches`, for a deviation from `wanted`: `without: ` must list exactly the names in `wanted` that
+/// have no line.
 pub fn matches_own(own: &str, wanted: &str, got: &str) -> bool {
     match own.strip_prefix("without: ") {
         Some(names) => missing_fields(wanted, got) == Some(names.split(' ').collect()),
@@ -28,7 +29,8 @@ pub fn missing_fields<'a>(wanted: &'a str, got: &str) -> Option<Vec<&'a str>> {
     Some(names.split(' ').filter(is_missing).collect())
 }
 
-/// `<int>` for digits, `...` for anything. What stands before `...` ends at its first occurrence that lets the rest match.
+/// `<int>` matches digits, `...` anything. The text before `...` ends at its first occurrence that lets the
+/// rest match.
 fn matches_in_order(wanted: &str, got: &str) -> bool {
     let (mut wanted, mut got) = (wanted, got);
     loop {

@@ -90,7 +90,7 @@ fn get(thread: &EngineThread, slot: u64, position: Position) {
     push(thread, slot, &Data::Query(Query::String(StringQuery::Get { key: KEY })), position);
 }
 
-/// Everything that comes until the thread ends.
+/// All outcomes until the thread ends.
 async fn outcomes(thread: &mut EngineThread) -> Vec<(RequestId, Answer)> {
     let came = RefCell::new(Vec::new());
     thread
@@ -122,7 +122,7 @@ fn outcomes_come_in_order_and_a_read_behind_writes_sees_them() {
             assert_eq!(pair[0].1, Answer::count(round + 1));
             assert_eq!(pair[1].1, Answer::Bulk(vec![b'x'; round + 1].into()));
         }
-        // It is on disk: the next engine finds it.
+        // The write is on disk: the next engine finds it.
         let mut thread = start(&fs, IN_FLIGHT_BYTES_MAX).await;
         get(&thread, 0, Position::First);
         thread.stop();
@@ -138,7 +138,8 @@ fn a_frontend_that_takes_nothing_is_held_and_goes_on_when_it_does() {
         let mut thread = start(&SimFs::new(1), BYTES_MAX).await;
         let remote = thread.remote();
         let mut sent = 0;
-        // Outcomes fill their channel, then the outlet; the engine takes nothing more, and orders fill theirs.
+        // Outcomes fill their channel, then the outlet; the engine takes no more orders, and those fill their
+        // channel.
         for _ in 0..100 {
             while remote.has_room() {
                 get(&thread, sent, Position::First);

@@ -11,19 +11,19 @@ fn rope(text: &'static str) -> Rope {
     rope
 }
 
-/// Fills a slot that is open, and returns whether every request is answered now.
+/// Fills an open slot; returns whether all requests are answered now.
 fn fill(output: &mut Output<()>, slot: SlotNumber, reply: &'static str) -> bool {
     output.fill(slot, text(reply), Rope::default()).expect("the slot is open").drained
 }
 
-/// What could be sent with one call.
+/// The bytes of one send call.
 fn unsent(output: &mut Output<()>) -> Vec<u8> {
     let mut slices = [IoSlice::new(b""); SLICES_MAX];
     let used = output.as_slices(&mut slices);
     slices[..used].iter().map(|slice| &slice[..]).collect::<Vec<_>>().concat()
 }
 
-/// Everything, as a socket gets it that takes odd numbers of bytes.
+/// All bytes, as received by a socket that accepts odd numbers of bytes.
 fn sent(output: &mut Output<()>) -> Vec<u8> {
     let (mut all, mut take) = (Vec::new(), 1);
     let (total, ended) = output.send(|slices| {
@@ -149,7 +149,7 @@ fn a_message_to_many_outputs_is_in_memory_once() {
     assert_eq!(slices[1].as_ptr(), address);
 }
 
-/// Produces so many copies of a text.
+/// Produces a number of copies of a text.
 struct Repeated {
     text: &'static [u8],
     left: usize,

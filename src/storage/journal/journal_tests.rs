@@ -52,7 +52,7 @@ fn append(journal: &mut Journal, partition: u16, payload: &[u8]) -> LogId {
     log_id
 }
 
-/// What a partition's log is, as a reader sees it.
+/// A partition's log as a reader sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Model {
     purged: LogId,
@@ -112,7 +112,7 @@ fn read_back(journal: &Journal) -> Result<Vec<Model>, JournalError> {
         .collect()
 }
 
-/// What a workload did before it ended or died: its ops, and how many of them were acknowledged.
+/// The ops of a workload until it ended or died, and how many of them were acknowledged.
 struct History {
     ops: Vec<Op>,
     acknowledged: usize,
@@ -198,7 +198,7 @@ fn work(journal: &mut Journal, entropy: &SeededEntropy, steps: usize, check_read
     history
 }
 
-/// The recovered state is that after some prefix of the ops, no shorter than what was acknowledged.
+/// Asserts that the recovered state equals a prefix of the ops, no shorter than the acknowledged ones.
 fn assert_prefix(before: &[Model], history: &History, recovered: &[Model], context: &str) {
     let mut models = before.to_vec();
     for (at, op) in history.ops.iter().enumerate() {
@@ -240,7 +240,7 @@ fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
     crash_at_every_operation(8192);
 }
 
-/// A crash between the making of a file and its first records must not lose what it was to carry over.
+/// A crash between the creation of a file and its first records must not lose the carry-over.
 #[test]
 fn a_crash_at_every_operation_while_files_change_loses_nothing() {
     crash_at_every_operation(1024);
@@ -260,7 +260,7 @@ fn crash_at_every_operation(first_file_bytes: u64) {
                 Ok((mut journal, _)) => work(&mut journal, &entropy, 70, false),
                 Err(_) => History { ops: Vec::new(), acknowledged: 0, died: true },
             };
-            // The next starts crash too, a few operations in: recovery is work that may be cut short as well.
+            // The next starts crash too, a few operations in, because recovery itself may be interrupted.
             for again in 0..3 {
                 fs.crash();
                 fs.set_faults(Faults {
@@ -301,7 +301,7 @@ fn crash_at_every_operation(first_file_bytes: u64) {
     assert!(crashes > 500 && cuts > 10, "{crashes} crashes, {cuts} cuts");
 }
 
-/// A journal of two files, everything acknowledged; the last flush carries three records.
+/// A journal of two files, everything acknowledged; the last flush holds three records.
 fn sample() -> (SimFs, Vec<Model>) {
     let fs = new_disk(1);
     let mut options = options();
@@ -320,7 +320,7 @@ fn sample() -> (SimFs, Vec<Model>) {
     (fs, models)
 }
 
-/// Opening gives the truth, a refusal that names file and offset, or the truth without its very last record.
+/// Opening yields the truth, a refusal with file and offset, or the truth without its very last record.
 fn assert_harmless(fs: &SimFs, truth: &[Model], context: &str) -> bool {
     match open(fs) {
         Err(JournalError::Damaged { file, reason, .. }) => {
@@ -385,7 +385,7 @@ fn a_zeroed_sector_is_refused_or_is_a_torn_write() {
         for sector in 0..len / 512 {
             let copy = fs.fork(1);
             copy.damage(&path, |bytes| bytes[sector * 512..(sector + 1) * 512].fill(0));
-            // The last write may be lost as a whole here: on the disk it looks as if it had never arrived.
+            // The last write may be lost as a whole here: on disk it looks as if it had never arrived.
             match open(&copy) {
                 Err(error) => assert!(matches!(error, JournalError::Damaged { .. }), "{error}"),
                 Ok((journal, _)) => {
@@ -458,8 +458,8 @@ fn a_failed_sync_stops_the_journal_for_good() {
         assert!(matches!(journal.write(), Err(JournalError::Stopped { .. })));
         assert!(matches!(journal.sync(), Err(JournalError::Stopped { .. })));
         drop(journal);
-        // The next process sees pages that look clean and are on no disk. It writes them again, or a crash takes
-        // them from under its feet.
+        // The next process sees pages that look clean but are not on disk. It writes them again; otherwise a
+        // crash would lose them.
         let (journal, _) = open(&fs).unwrap();
         let seen = journal.log(PartitionId(0)).last().index.0;
         assert_eq!(seen, acknowledged + 1);
@@ -577,7 +577,7 @@ fn the_files_of_the_operating_system_do_as_the_simulated_ones() {
     }
 }
 
-/// A journal of several files, of which the newest holds more than what was carried over.
+/// A journal of several files; the newest holds more than its carry-over.
 fn several_files() -> (SimFs, Vec<Model>) {
     let fs = new_disk(1);
     let options = JournalOptions { file_bytes: 1024, zero_ahead_bytes: 512, ..options() };
@@ -605,7 +605,7 @@ fn an_unused_newest_file_may_be_missing_or_not() {
     let (fs, truth) = several_files();
     let newest = fs.files().pop().unwrap();
     let sequence = file_name::parse(newest.file_name().unwrap().to_str().unwrap()).unwrap();
-    // As the crash leaves it that comes between the making of a file and the end of the one before.
+    // The state after a crash between the creation of a file and the end of the previous one.
     JournalFile::create(&fs, dir(), sequence + 1, 77, 512).unwrap();
     let (mut journal, _) = open(&fs).unwrap();
     assert_eq!(read_back(&journal).unwrap(), truth);
@@ -628,7 +628,7 @@ fn files_of_version_1_do_not_say_that_they_are_continued() {
         fs.damage(path, |bytes| {
             let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
             if !is_last {
-                // The record that says so is the last one: a head alone.
+                // The `Continued` record is the last one: only a head.
                 bytes[end - HEAD_BYTES..end].fill(0);
             }
         });

@@ -127,7 +127,8 @@ fn a_dead_process_does_not_reach_the_disk() {
     fs.process().remove_file(&dir.join("a")).unwrap();
 }
 
-/// F1: the next process finds a name that is not durable, and a power cut may take it with all that was synced into it.
+/// The next process finds a name that is not durable, and a power cut may take it with all that was
+/// synced into it.
 #[test]
 fn what_a_killed_process_renamed_is_durable_only_once_its_directory_is_synced() {
     let (mut lost, mut kept) = (0, 0);
@@ -185,7 +186,7 @@ fn the_write_that_a_process_is_killed_at_is_done_in_part() {
     assert!(lens.len() > 20, "{lens:?}");
 }
 
-/// F2: nested new directories, of which only some are synced.
+/// Nested new directories, of which only some are synced.
 #[test]
 fn a_new_directory_is_durable_when_the_one_above_it_is_synced() {
     let make = |synced: &[&str]| {

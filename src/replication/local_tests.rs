@@ -92,7 +92,7 @@ fn everything_that_is_proposed_costs_one_sync_and_comes_back_as_it_is() {
     });
 }
 
-/// Dropped while a sync runs on the flusher: the sync goes on, and the next call takes its outcome.
+/// Dropped while the flusher syncs: the sync continues, and the next call gets its outcome.
 #[test]
 fn events_may_be_dropped_while_they_wait() {
     let fs = SimFs::new(1);
@@ -218,7 +218,8 @@ fn a_lost_checkpoint_is_refused() {
     assert!(matches!(start(&fs, &options).err(), Some(OpenError::CheckpointMissing { .. })));
 }
 
-/// Rounds with checkpoints between, cut off at every operation: what was applied is found again, in order (S10, S11).
+/// Rounds with checkpoints between them, cut off at every operation: every applied entry is found again, in
+/// order (docs/reliability.md S10, S11).
 #[test]
 fn a_crash_at_every_operation_keeps_what_was_applied() {
     for durability in [Durability::Fsync, Durability::Relaxed { interval: Duration::from_secs(3600) }] {

@@ -1,4 +1,5 @@
-//! Properties of the machine under random ops: its invariants hold, checkpoints are exact, clones stay what they were.
+//! Properties of the machine under random ops: its invariants hold, checkpoints are exact, clones stay what
+//! they were.
 
 use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
@@ -39,7 +40,7 @@ fn random_ops_keep_the_invariants_and_checkpoints_are_exact() {
             if index % 20 == 0 {
                 machine.check();
                 let bytes = image(&machine);
-                // The twin goes on from its own checkpoint.
+                // The twin continues from its own checkpoint.
                 twin = checkpoint::decode(&image(&twin)).unwrap();
                 twin.check();
                 assert_eq!(image(&twin), bytes, "seed {seed}, index {index}");

@@ -5,7 +5,7 @@ use redis_protocol::resp2::types::OwnedFrame;
 
 type Request = Vec<Vec<u8>>;
 
-/// Feeds `bytes` in `pieces` (lengths, the rest at the end): all requests, and the error if there was one.
+/// Feeds `bytes` in `pieces` (lengths; the rest at the end). Returns all requests, and the error if any.
 fn read(bytes: &[u8], pieces: &[usize], limits: &RequestLimits) -> (Vec<Request>, Option<ProtocolError>) {
     let mut reader = RequestReader::new();
     let (mut requests, mut start, mut end) = (Vec::new(), 0, 0);
@@ -162,7 +162,7 @@ fn cross_protocol_requests_are_known() {
     assert!(!is_cross_protocol(b"HOST") && !is_cross_protocol(b"PING"));
 }
 
-/// A request as redis-protocol reads it. `None` where it says anything else than "an array of bulk strings".
+/// A request as redis-protocol reads it; `None` for anything but an array of bulk strings.
 fn reference(bytes: &[u8]) -> Option<(Request, usize)> {
     let (OwnedFrame::Array(frames), consumed) = reference_decode(bytes).ok()?? else { return None };
     let args: Option<Request> = frames
@@ -175,14 +175,14 @@ fn reference(bytes: &[u8]) -> Option<(Request, usize)> {
     Some((args?, consumed))
 }
 
-/// What must hold for any bytes at all.
+/// Properties that hold for any bytes.
 fn check(bytes: &[u8], pieces: &[usize]) {
     let limits = RequestLimits::default();
     let whole = read(bytes, &[], &limits);
     assert_eq!(read(bytes, pieces, &limits), whole, "{}", bytes.escape_ascii());
     let unauthenticated = RequestLimits { authenticated: false, ..limits };
     assert_eq!(read(bytes, pieces, &unauthenticated), read(bytes, &[], &unauthenticated));
-    // What we read as a first multibulk request the reference reads alike.
+    // The reference agrees on a first multibulk request.
     if bytes.first() == Some(&b'*')
         && let Ok(Progress::Request { args, consumed }) = RequestReader::new().next(bytes, &limits)
     {
@@ -192,7 +192,7 @@ fn check(bytes: &[u8], pieces: &[usize]) {
     }
 }
 
-/// Bytes that get far into the reader, or are valid.
+/// Bytes that reach deep into the reader, or are valid.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let tokens: &[&[u8]] = &[
         b"\r\n", b"*1\r\n", b"*2\r\n", b"$1\r\n", b"$0\r\n", b"$3\r\n", b"a", b"abc", b"\"", b"'", b"\\x4",

@@ -1,4 +1,4 @@
-//! What recovery and an install make of a journal and a checkpoint, without openraft's own tasks.
+//! Recovery and snapshot install over a journal and a checkpoint, without openraft's own tasks.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ use crate::storage::journal::journal::JournalOptions;
 const P: PartitionId = PartitionId(0);
 const NODE: u64 = 1;
 
-/// A partition's parts, as [`Group::open`] makes them.
+/// The parts of a partition, as in [`Group::open`].
 struct Parts {
     disk: Rc<Disk>,
     outbox: Rc<Outbox>,
@@ -79,7 +79,7 @@ impl Parts {
     }
 }
 
-/// With several voters only what is known as committed is applied; a sole voter applies all that is durable.
+/// With several voters only entries known as committed are applied; a sole voter applies all durable entries.
 #[test]
 fn a_restart_applies_what_is_known_as_committed() {
     for (members, committed, expected) in [
@@ -95,7 +95,7 @@ fn a_restart_applies_what_is_known_as_committed() {
             parts.append_names(&["a"]);
             parts.append_members(members);
             parts.append_names(&["b", "c"]);
-            // The membership stands at 2.
+            // The membership is at index 2.
             let index = if committed == 3 { 1 } else { committed.max(1) - 1 };
             if committed > 0 {
                 let committed = LogId { term: Term(1), index: LogIndex(index) };
@@ -112,7 +112,7 @@ fn a_restart_applies_what_is_known_as_committed() {
     }
 }
 
-/// The membership in force is the newest of the log, whether or not it is committed itself.
+/// The membership in force is the newest of the log, committed or not.
 #[test]
 fn a_membership_that_was_truncated_is_not_in_force() {
     run(async {
@@ -132,7 +132,7 @@ fn a_membership_that_was_truncated_is_not_in_force() {
     });
 }
 
-/// A node that gets company writes down what it has committed alone, and from there on every step.
+/// A node that gains a second member records what it has committed alone, and every commit after that.
 #[test]
 fn what_is_committed_is_written_down_once_the_node_is_not_alone() {
     run(async {
@@ -164,8 +164,9 @@ fn what_is_committed_is_written_down_once_the_node_is_not_alone() {
     });
 }
 
-/// A snapshot of another history is installed over entries that were never committed, cut off at every operation: what is
-/// found is the old state or the new one, and never the end of the old log on top of the new state.
+/// A snapshot of another history is installed over entries that were never committed, cut off at every
+/// operation: recovery finds the old state or the new one, and never the end of the old log on top of the new
+/// state.
 #[test]
 fn a_crash_within_an_install_leaves_one_history() {
     let new = ["one", "two", "three", "four"];
@@ -239,7 +240,7 @@ fn a_crash_within_an_install_leaves_one_history() {
     assert_eq!(seen, BTreeSet::from([0, 4]));
 }
 
-/// Long entries are read in pieces, the newest of them from memory; while openraft starts, their heads alone.
+/// Long entries are read in pieces, the newest of them from memory; while openraft starts, only their heads.
 #[test]
 fn reads_of_the_log_are_bounded_in_bytes() {
     run(async {
@@ -269,7 +270,8 @@ fn reads_of_the_log_are_bounded_in_bytes() {
     });
 }
 
-/// openraft applies any number of entries at once; the engine gets them a few MiB ahead of what it has applied.
+/// openraft applies any number of entries at once; the engine receives only a few MiB beyond what it has
+/// applied.
 #[test]
 fn entries_are_handed_out_no_faster_than_they_are_applied() {
     run(async {

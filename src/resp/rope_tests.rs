@@ -6,7 +6,7 @@ struct Counting {
     at: usize,
     left: usize,
     step: usize,
-    /// Says that nothing is left together with the last bytes, or afterwards.
+    /// Reports the end together with the last bytes, or afterwards.
     ends_early: bool,
 }
 
@@ -27,7 +27,7 @@ fn counting(at: usize, len: usize) -> impl Iterator<Item = u8> {
     (at..at + len).map(|at| (at % 251) as u8)
 }
 
-/// The next bytes, at most so many in at most so many slices.
+/// The next bytes, at most `bytes_max` in at most `slices_max` slices.
 fn next(rope: &mut Rope, bytes_max: usize, slices_max: usize) -> Vec<u8> {
     let mut slices = vec![IoSlice::new(b""); slices_max];
     let used = rope.as_slices(&mut slices);
@@ -81,7 +81,7 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Writes the step's bytes, which count up from `at`, and returns how many they are.
+/// Writes the step's bytes, which count up from `at`, and returns their number.
 fn write(rope: &mut Rope, at: usize, step: &Step) -> usize {
     match *step {
         Step::Small(len) => {
@@ -110,7 +110,7 @@ fn write(rope: &mut Rope, at: usize, step: &Step) -> usize {
 }
 
 proptest! {
-    /// A rope sends what a plain buffer would, whatever it is made of and however much is taken at once.
+    /// A rope sends the same bytes as a plain buffer, for any pieces and any sizes of sends.
     #[test]
     fn a_rope_sends_what_was_written(steps in proptest::collection::vec(steps(), 0..40)) {
         let mut rope = Rope::default();
@@ -227,8 +227,8 @@ fn more_than_there_is_cannot_be_sent() {
     rope.advance(SHARED_BYTES_MIN + 1);
 }
 
-/// Prints nanoseconds per write of the replies that matter most, to a plain buffer and to a rope, and what a frame costs
-/// when it is copied to 1,000 outputs or shared by them. Worth reading with optimization only:
+/// Prints nanoseconds per write of the most important replies, to a plain buffer and to a rope, and the cost
+/// of a frame that is copied to 1,000 outputs or shared by them. Meaningful only with optimization:
 /// `CARGO_PROFILE_TEST_OPT_LEVEL=3 cargo test --lib rope -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]

@@ -1,4 +1,4 @@
-//! The scripted committer itself: a small engine runs on it.
+//! The scripted committer itself, with a small engine on top.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::Poll;
@@ -13,7 +13,7 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-/// What an engine does with events, and the ends of its proposals.
+/// The engine's handling of events, and the ends of its proposals.
 struct Engine {
     committer: Committer,
     machines: Vec<Machine>,
@@ -179,8 +179,8 @@ fn a_failed_group_ends_alone_and_a_failed_disk_ends_all() {
     });
 }
 
-/// Chaos, over many seeds: every proposal ends once, and what the engine has applied is what was committed. The same
-/// seed gives the same run.
+/// Chaos over many seeds: every proposal ends once, and the engine has applied exactly the committed entries.
+/// The same seed gives the same run.
 #[test]
 fn chaos_keeps_what_was_committed_and_ends_each_proposal_once() {
     let mut seen = BTreeMap::new();

@@ -59,7 +59,7 @@ fn a_round_of_all_partitions_costs_one_sync_and_is_found_again() {
             }
             assert_eq!(node.own(), 0);
             node.round("20").await.unwrap();
-            // The membership alone stands before the entries: a restart adds nothing.
+            // Only the membership precedes the entries: a restart adds nothing.
             assert_eq!(node.applied(0), LogIndex(22));
         });
     }
@@ -107,7 +107,7 @@ fn a_checkpoint_shortens_the_journal_under_either_committer() {
             node.checkpoint().await.unwrap();
             assert!(node.committer.bytes_since_checkpoint() < 1000, "{turn}");
             assert!(sim.files().len() < files, "turn {turn}: {:?}", sim.files());
-            // Nothing new: nothing to write.
+            // Nothing has changed, so nothing is written.
             node.checkpoint().await.unwrap();
             node.round("after").await.unwrap();
             let applied = node.applied(1);
@@ -148,8 +148,8 @@ fn a_failed_sync_acknowledges_nothing_and_trips_the_latch() {
     }
 }
 
-/// Rounds with checkpoints between, cut off at every operation: what was acknowledged is found again, in order
-/// (S10, S11), and the group goes on.
+/// Rounds with checkpoints between them, cut off at every operation: every acknowledged entry is found again,
+/// in order (docs/reliability.md S10, S11), and the group continues.
 #[test]
 fn a_crash_at_every_operation_keeps_what_was_acknowledged() {
     for crash_at in 1.. {
@@ -181,7 +181,7 @@ fn a_crash_at_every_operation_keeps_what_was_acknowledged() {
             let node = Node::start(&fs, path, &options(Replication::Raft)).await;
             let node = node.unwrap_or_else(|error| panic!("crash at {crash_at}: {error}"));
             for partition in 0..PARTITIONS {
-                // The membership stands before the entries.
+                // The membership precedes the entries.
                 let found = node.applied(partition).0 - 1;
                 assert!(found == acked || found == acked + 1, "crash at {crash_at}: {found}, {acked}");
                 let kept = node.names(partition);
@@ -198,7 +198,7 @@ fn a_crash_at_every_operation_keeps_what_was_acknowledged() {
     }
 }
 
-/// The very first start, cut off at every operation, ends in a group that works.
+/// The very first start, cut off at every operation, ends in a working group.
 #[test]
 fn a_crash_while_a_group_is_founded_leaves_nothing_half_done() {
     for crash_at in 1.. {

@@ -1,4 +1,4 @@
-//! Which keys a command uses, and whether it uses more than single keys.
+//! The keys that a command uses, and commands that use more than single keys.
 
 use crate::command::value::group::{GroupChange, GroupReadFrom};
 use crate::command::value::key::{KeyQuery, KeyWrite};
@@ -8,22 +8,22 @@ use crate::command::value::string::{Set, StringQuery, StringWrite};
 use crate::command::value::{Command, Data, Query, TransactionCommand, Write};
 use crate::model::args::ArgIter;
 
-/// What of the keyspace a command concerns.
+/// The part of the keyspace that a command concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reach {
-    /// The keys that it names: it goes to the partition that has them.
+pub enum KeyScope {
+    /// The named keys: the command goes to their partition.
     Keys,
-    /// The whole database, or all: it goes to every partition.
+    /// The whole database, or all: the command goes to every partition.
     Everywhere,
 }
 
-/// The keys that a command names, in request order. Nothing is allocated.
+/// Iterates over the keys of a command in request order, without allocating.
 #[derive(Debug, Clone)]
 pub enum Keys<'a> {
-    /// At most two.
+    /// At most two keys.
     Few([Option<&'a [u8]>; 2]),
     All(ArgIter<'a>),
-    /// Keys and values in turn.
+    /// Alternating keys and values.
     Pairs(ArgIter<'a>),
     Read(std::slice::Iter<'a, (&'a [u8], ReadFrom)>),
     GroupRead(std::slice::Iter<'a, (&'a [u8], GroupReadFrom)>),
@@ -60,7 +60,8 @@ impl<'a> Iterator for Keys<'a> {
 }
 
 impl Command<'_> {
-    /// Every key that the command names, those of WATCH and MEMORY USAGE too; shard channels are not keys.
+    /// Every key that the command names, including those of WATCH and MEMORY USAGE; shard channels are not
+    /// keys.
     pub fn keys(&self) -> Keys<'_> {
         match self {
             Command::Data(data) | Command::Blocking { read: data, .. } => data.keys(),
@@ -78,7 +79,7 @@ impl Command<'_> {
 }
 
 impl Data<'_> {
-    /// The keys that the command names, in request order, repetitions too.
+    /// The keys that the command names, in request order, with repetitions.
     pub fn keys(&self) -> Keys<'_> {
         match self {
             Data::Write(write) => write.keys(),
@@ -86,16 +87,17 @@ impl Data<'_> {
         }
     }
 
-    pub fn reach(&self) -> Reach {
+    pub fn key_scope(&self) -> KeyScope {
         match self {
-            Data::Write(write) => write.reach(),
-            Data::Query(query) => query.reach(),
+            Data::Write(write) => write.key_scope(),
+            Data::Query(query) => query.key_scope(),
         }
     }
 }
 
 impl Write<'_> {
-    /// As [`Query::keys_read`]: of the writes that begin with a lookup for reading (`lookupKeyRead`, Redis 7.2).
+    /// Like [`Query::keys_read`], for the writes that begin with a lookup for reading (`lookupKeyRead`, Redis
+    /// 7.2).
     pub fn keys_read(&self) -> Keys<'_> {
         match self {
             Write::GroupRead(_)
@@ -168,7 +170,7 @@ impl Write<'_> {
         }
     }
 
-    pub fn reach(&self) -> Reach {
+    pub fn key_scope(&self) -> KeyScope {
         match self {
             Write::Key(
                 KeyWrite::FlushDatabase
@@ -178,15 +180,15 @@ impl Write<'_> {
                 | KeyWrite::SetStreamNodeLimits { .. }
                 | KeyWrite::SetIdempotencyLimits { .. }
                 | KeyWrite::ForgetIds { .. },
-            ) => Reach::Everywhere,
-            _ => Reach::Keys,
+            ) => KeyScope::Everywhere,
+            _ => KeyScope::Keys,
         }
     }
 }
 
 impl Query<'_> {
-    /// The keys that are looked up for reading: one that is not there is a miss in the sense of keyspace events. OBJECT
-    /// only asks about keys.
+    /// The keys that are looked up for reading: an absent one is a miss in the sense of keyspace events.
+    /// OBJECT only inspects keys.
     pub fn keys_read(&self) -> Keys<'_> {
         match self {
             Query::Refused(_) | Query::Key(KeyQuery::Object { .. }) => Keys::NONE,
@@ -223,12 +225,12 @@ impl Query<'_> {
         }
     }
 
-    pub fn reach(&self) -> Reach {
+    pub fn key_scope(&self) -> KeyScope {
         match self {
             Query::Key(
                 KeyQuery::Random { .. } | KeyQuery::Matching { .. } | KeyQuery::Scan(_) | KeyQuery::Count,
-            ) => Reach::Everywhere,
-            _ => Reach::Keys,
+            ) => KeyScope::Everywhere,
+            _ => KeyScope::Keys,
         }
     }
 }

@@ -1,25 +1,25 @@
-//! Removed keys, as far as WATCH asks for them: a key that was not there may have come and gone again.
+//! Removed keys, for WATCH: an absent key may have come and gone since it was watched.
 //!
-//! Names are thrown into buckets; of each bucket the version of its last removal is kept. So a transaction is now and then refused
-//! because another key was removed, which WATCH allows: whoever uses it tries again.
+//! Key names hash into buckets; each bucket keeps the version of its last removal. A transaction is therefore
+//! sometimes refused because another key was removed. WATCH allows that: the client tries again.
 
 use crate::base::crc;
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::state::keyspace::KeyVersion;
 
-/// 128 KiB once a key was removed; a removal is taken for that of another key once in as many.
+/// 128 KiB after the first removal. Two keys share a bucket with probability 1/16,384.
 const BUCKETS: usize = 16 * 1024;
 
 /// Part of the replicated state: every machine must decide alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Removals {
-    /// Nothing, or one for each bucket; 0: none was removed.
+pub struct DeletionVersions {
+    /// Empty, or one version per bucket; 0: nothing was removed.
     versions: Vec<u64>,
 }
 
-impl Removals {
-    /// A key went, by a write of this version. Of one that was due it is the version that the key had: then it makes no difference
-    /// when it is deleted.
+impl DeletionVersions {
+    /// Records a removal by the write with this version. For a due key, pass the key's own version, so that
+    /// the moment of its deletion makes no difference.
     pub fn note(&mut self, database: u32, key: &[u8], version: KeyVersion) {
         if self.versions.is_empty() {
             self.versions.resize(BUCKETS, 0);
@@ -28,12 +28,12 @@ impl Removals {
         *last = version.0.max(*last);
     }
 
-    /// What stands for a key that is not there: it differs if the key, or one of its bucket, has come and gone meanwhile.
+    /// The version of an absent key. It changes when the key, or another key of its bucket, comes and goes.
     pub fn version(&self, database: u32, key: &[u8]) -> KeyVersion {
         KeyVersion::absent_since(self.versions.get(bucket(database, key)).copied().unwrap_or(0))
     }
 
-    /// The same for a key that is due and was not deleted yet.
+    /// The version of a due key that is not deleted yet.
     pub fn version_when_gone(&self, database: u32, key: &[u8], version: KeyVersion) -> KeyVersion {
         self.version(database, key).max(KeyVersion::absent_since(version.0))
     }
@@ -47,9 +47,9 @@ impl Removals {
         }
     }
 
-    /// `changes`: no version is above it.
-    pub fn decode(reader: &mut Reader<'_>, changes: u64) -> Result<Removals, Malformed> {
-        let mut removals = Removals::default();
+    /// `changes`: an upper bound of all versions.
+    pub fn decode(reader: &mut Reader<'_>, changes: u64) -> Result<DeletionVersions, Malformed> {
+        let mut deletions = DeletionVersions::default();
         let mut next = 0;
         for _ in 0..reader.count()? {
             let bucket = usize::from(reader.u16()?);
@@ -61,10 +61,10 @@ impl Removals {
             if !(1..=changes).contains(&version) {
                 return Err(reader.malformed("version of a removal that was never given"));
             }
-            removals.versions.resize(BUCKETS, 0);
-            removals.versions[bucket] = version;
+            deletions.versions.resize(BUCKETS, 0);
+            deletions.versions[bucket] = version;
         }
-        Ok(removals)
+        Ok(deletions)
     }
 }
 
@@ -78,26 +78,26 @@ mod tests {
 
     #[test]
     fn a_removal_is_seen_and_survives_a_checkpoint() {
-        let mut removals = Removals::default();
-        let before = removals.version(0, b"k");
+        let mut deletions = DeletionVersions::default();
+        let before = deletions.version(0, b"k");
         assert_eq!(before, KeyVersion(0));
-        removals.note(0, b"k", KeyVersion(7));
-        let after = removals.version(0, b"k");
+        deletions.note(0, b"k", KeyVersion(7));
+        let after = deletions.version(0, b"k");
         assert!(after != before && after != KeyVersion(7), "a version that no key has");
-        assert_eq!(removals.version(1, b"k"), before, "in another database");
-        removals.note(0, b"k", KeyVersion(6));
-        assert_eq!(removals.version(0, b"k"), after);
+        assert_eq!(deletions.version(1, b"k"), before, "in another database");
+        deletions.note(0, b"k", KeyVersion(6));
+        assert_eq!(deletions.version(0, b"k"), after);
         let mut bytes = Vec::new();
-        removals.encode(&mut Writer::new(&mut bytes));
-        assert_eq!(Removals::decode(&mut Reader::new(&bytes), 7).unwrap(), removals);
-        assert!(Removals::decode(&mut Reader::new(&bytes), 6).is_err());
+        deletions.encode(&mut Writer::new(&mut bytes));
+        assert_eq!(DeletionVersions::decode(&mut Reader::new(&bytes), 7).unwrap(), deletions);
+        assert!(DeletionVersions::decode(&mut Reader::new(&bytes), 6).is_err());
     }
 
     #[test]
     fn a_due_key_is_gone_whether_it_was_deleted_or_not() {
-        let mut removals = Removals::default();
-        let due = removals.version_when_gone(0, b"k", KeyVersion(3));
-        removals.note(0, b"k", KeyVersion(3));
-        assert_eq!(removals.version(0, b"k"), due);
+        let mut deletions = DeletionVersions::default();
+        let due = deletions.version_when_gone(0, b"k", KeyVersion(3));
+        deletions.note(0, b"k", KeyVersion(3));
+        assert_eq!(deletions.version(0, b"k"), due);
     }
 }

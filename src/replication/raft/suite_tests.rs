@@ -29,8 +29,8 @@ use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMemb
 use crate::state::machine::Machine;
 use crate::storage::data_dir::DataDir;
 
-/// Several tests of the suite start a log in its middle, which no Raft does: the journal is told that what comes before
-/// was purged.
+/// Several tests of the suite start a log in its middle, which no Raft does: the journal is told that the
+/// earlier entries were purged.
 struct MiddleStart(LogStore);
 
 impl RaftLogReader<Types> for MiddleStart {
@@ -90,7 +90,7 @@ impl RaftLogStorage<Types> for MiddleStart {
     }
 }
 
-/// With the engine's part: it applies what is handed out, and writes the checkpoint that a snapshot is of.
+/// Includes the engine's part: applies entries and writes the checkpoint of a snapshot.
 struct WithEngine {
     inner: StateMachine,
     applied: Rc<Applied>,
@@ -99,14 +99,14 @@ struct WithEngine {
 }
 
 impl WithEngine {
-    /// What the engine does while openraft waits for it.
+    /// The engine's work while openraft waits for it.
     async fn run(machine: &mut Machine, outbox: &Outbox, applied: &Applied) {
         loop {
             for event in outbox.take().await.expect("the disk works") {
                 let index = event.applied().expect("the suite proposes nothing");
                 match event {
                     CommitEvent::Installed { machine: installed, .. } => *machine = installed,
-                    // The suite leaves entries out.
+                    // The suite skips entries.
                     _ => {
                         while machine.applied() < index {
                             let next = machine.applied().next();
