@@ -10,8 +10,9 @@ use crate::engine::submission::UNKNOWN;
 use crate::engine::thread::{EndError, EngineThread, StartError};
 use crate::env::fs::Fs;
 use crate::frontend::frontend::Frontend;
-use crate::node::node::{self, NodeError};
+use crate::node::error::NodeError;
 use crate::replication::committer::{Committer, OpenError};
+use crate::server::goodbye::say_goodbye;
 use crate::server::outcomes;
 use crate::storage::data_dir::DataDir;
 use std::cell::RefCell;
@@ -94,13 +95,13 @@ async fn run_here(
         Some(error) => {
             tracing::error!(%error, "nothing more is acknowledged; stopping");
             driver.fail(&UNKNOWN);
-            node::say_goodbye(frontend).await;
+            say_goodbye(frontend).await;
             Err(NodeError::Commit(error))
         }
         None => {
             tracing::info!("stopping");
             driver.finish().await?;
-            node::say_goodbye(frontend).await;
+            say_goodbye(frontend).await;
             driver.stop().await?;
             Ok(())
         }
@@ -135,7 +136,7 @@ async fn run_there(
         // The end of the engine carries its reason.
         frontend.context.latch.trip("the engine has ended".into());
     }
-    node::say_goodbye(frontend).await;
+    say_goodbye(frontend).await;
     thread.join().map_err(|error| match error {
         EndError::Commit(error) => NodeError::Commit(error),
         EndError::Died(died) => NodeError::EngineDied(died),

@@ -2,5 +2,6 @@
 
 mod host;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
+pub mod error;
 pub mod node;
 pub mod unix_socket;

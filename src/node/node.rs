@@ -1,11 +1,10 @@
 //! A node, from the first check of the data directory to the last sync.
 
-use crate::acl::acl::{Acl, AclError};
+use crate::acl::acl::Acl;
 use crate::base::latch::Latch;
 use crate::base::shared::Shared;
 use crate::config::config::Config;
 use crate::context::context::{Identity, NodeContext};
-use crate::engine::thread::Died;
 use crate::env::allocator;
 use crate::env::clock::{Clock, SystemClock};
 use crate::env::entropy::{Entropy, SystemEntropy};
@@ -13,50 +12,23 @@ use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
 use crate::frontend::frontend::Frontend;
 use crate::net::listener::{self, Listener};
-use crate::net::tls::config::{self as tls_config, TlsError};
+use crate::net::tls::config as tls_config;
+use crate::node::error::NodeError;
 use crate::node::host::{Host, Opening};
-use crate::node::unix_socket::{self, BindError, SocketFile};
+use crate::node::unix_socket::{self, SocketFile};
 use crate::observe::tracing::LogLevels;
-use crate::replication::committer::{CommitError, OpenError};
 use crate::server::{accept, upkeep};
-use crate::storage::data_dir::{DataDir, DataDirError};
+use crate::storage::data_dir::DataDir;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
-
-/// Why a node does not start, or failed while stopping.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    #[error("users: {0}")]
-    Acl(#[from] AclError),
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    #[error(transparent)]
-    Open(#[from] OpenError),
-    #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
-    #[error("{0}")]
-    Address(String),
-    #[error("cannot listen on the Unix socket {path}: {source}")]
-    UnixSocket { path: String, source: BindError },
-    #[error("cannot speak TLS: {0}")]
-    Tls(#[from] TlsError),
-    #[error("nothing to listen on: set port, tls-port or unixsocket")]
-    NothingToListenOn,
-    #[error("cannot start: {doing}: {source}")]
-    System { doing: &'static str, source: std::io::Error },
-    #[error("stopped because what was written can no longer be trusted to be on disk: {0}")]
-    Commit(#[from] CommitError),
-    #[error("stopped because {0}")]
-    EngineDied(#[from] Died),
-}
 
 /// Runs a node until it is asked to stop.
 pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
@@ -111,9 +83,6 @@ fn runtime_builder() -> runtime::Builder {
 
 /// Tasks polled between two checks of the sockets: one round should include everything that has arrived.
 const EVENT_INTERVAL: u32 = 61;
-
-/// Time for clients to read their last replies.
-const GOODBYE: Duration = Duration::from_millis(200);
 
 /// Each of the `maxclients` clients needs a descriptor, and most shells set the limit at 1,024. With a lower
 /// limit, `maxclients` is reduced: the journal must never lack a descriptor (Redis `adjustOpenFilesLimit`).
@@ -228,25 +197,6 @@ async fn serve(frontend: &Rc<Frontend>, host: Host, listeners: Vec<Listener>) ->
     host.run(frontend, stop).await?;
     tracing::info!("everything is on disk; bye");
     Ok(())
-}
-
-/// Closes every connection and sends its last replies. Blocked reads get none (as in Redis).
-pub(super) async fn say_goodbye(frontend: &Frontend) {
-    let connections: Vec<_> = frontend.connections.all().values().cloned().collect();
-    for connection in connections {
-        if connection.blocked.borrow().is_some() {
-            connection.close();
-        } else {
-            connection.close_after_replies();
-        }
-    }
-    let gone = async {
-        while !frontend.connections.all().is_empty() {
-            tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let _ = tokio::time::timeout(GOODBYE, gone).await;
 }
 
 fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started: Instant) {

@@ -4,5 +4,6 @@
 pub mod accept;
 pub mod connection_task;
 pub mod dispatch;
+pub mod goodbye;
 pub mod outcomes;
 pub mod upkeep;

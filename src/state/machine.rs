@@ -181,16 +181,7 @@ impl Machine {
     }
 
     /// Serves the next blocked read that the last op made readable, in order; `None` when none is left.
-    #[inline]
     pub fn serve_next(
-        &mut self,
-        run: &mut EntryRun<'_>,
-        effects: &mut Effects,
-    ) -> Option<(BlockedNumber, Answer)> {
-        if run.blocked.is_empty() { None } else { self.serve_woken(run, effects) }
-    }
-
-    fn serve_woken(
         &mut self,
         run: &mut EntryRun<'_>,
         effects: &mut Effects,
