@@ -244,12 +244,13 @@ impl<T> Partition<T> {
         }
     }
 
-    /// The tags of everything that is open or in flight: the log does not take it any more.
+    /// The tags of everything that is open or in flight, and of the blocked reads that it carries: the log does not take it
+    /// any more.
     pub fn abandon(&mut self) -> Vec<T> {
         let open = std::mem::take(&mut self.open);
         let in_flight = self.in_flight.drain(..).map(|it| it.batch);
         let batches = in_flight.chain(self.full.drain(..)).chain([open]);
-        batches.flat_map(|batch| batch.items).map(Item::tag).collect()
+        batches.flat_map(|it| it.items.into_iter().map(Item::tag).chain(it.carried)).collect()
     }
 
     /// An entry that nobody here waits for: at recovery, or proposed by another node.
