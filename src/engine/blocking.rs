@@ -11,7 +11,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::engine::blocked_reads::{AnyRead, BlockedId, BlockedState, OwnedGroupRead, OwnedRead};
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::scatter::{self, Target};
-use crate::engine::submission::{Ending, EngineAnswer, Outcome};
+use crate::engine::submission::{Ending, EngineAnswer, NOT_COMMITTED, Outcome};
 use crate::model::log::{PartitionId, ProposalId};
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
@@ -189,10 +189,10 @@ pub(super) fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<
 /// A group read that was in flight was served, or refused. Its user's rights were looked at when it went; what it was
 /// given is the client's.
 pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
-    if reply == Answer::NilArray {
-        came_back(engine, id);
-    } else {
-        end(engine, id, reply.into());
+    match reply {
+        Answer::NilArray => came_back(engine, id),
+        Answer::Refused(error) if error == NOT_COMMITTED => wait_on(engine, id),
+        reply => end(engine, id, reply.into()),
     }
 }
 
