@@ -267,12 +267,13 @@ pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// The state has changed in a way that left no events here: the read looks at it, unless it is in flight.
+/// The state has changed in a way that left no events here: the read looks at it, now or when it comes back from the log.
 pub(super) fn look_again(engine: &mut Engine, id: BlockedId) {
-    match engine.blocked.get(id).map(|blocked| (&blocked.read, blocked.state)) {
-        Some((AnyRead::Read(_), _)) => try_read(engine, id),
-        Some((AnyRead::Group(_), BlockedState::Waiting)) => look(engine, id),
-        _ => {}
+    let Some(blocked) = engine.blocked.get_mut(id) else { return };
+    match (&blocked.read, blocked.state) {
+        (AnyRead::Read(_), _) => try_read(engine, id),
+        (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
+        (AnyRead::Group(_), _) => blocked.has_missed = true,
     }
 }
 
