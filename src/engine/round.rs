@@ -79,7 +79,9 @@ impl Engine {
             let group = self.blocked.get(*read).and_then(|it| it.read.group());
             let Some(group) = group else { return false };
             let is_here = blocking::single_partition(&self.router, &group.as_read()) == Some(id);
-            bytes += group.encoded.len();
+            if is_here {
+                bytes += group.encoded.len();
+            }
             is_here && bytes <= CARRIED_BYTES_MAX
         });
         found
