@@ -12,7 +12,7 @@ use crate::partition::batch::Item;
 use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
-use crate::state::effects::Effects;
+use crate::state::effects::{Effect, Effects};
 use crate::state::machine::Applied;
 use crate::state::op::{Op, Step, codec};
 
@@ -180,8 +180,9 @@ impl Engine {
                     let machine = self.partition_mut(id).machine_mut();
                     let applied = machine.apply_next(&mut run, &beside, &mut effects);
                     let applied = applied.expect("the entry was written here");
+                    let mut events = Vec::new();
                     match applied.expect("one op for each item") {
-                        Applied::Answered(reply) => self.finish_lap(tag, reply, &mut effects),
+                        Applied::Answered(reply) => events = self.end_lap(tag, reply, &mut effects),
                         Applied::Blocked(number) => {
                             assert_eq!(
                                 number.0,
@@ -195,8 +196,10 @@ impl Engine {
                     loop {
                         let machine = self.partition_mut(id).machine_mut();
                         let Some((number, reply)) = machine.serve_next(&mut run, &mut effects) else { break };
-                        self.finish_lap(work.carried[number.0], reply, &mut effects);
+                        events.extend(self.end_lap(work.carried[number.0], reply, &mut effects));
                     }
+                    // Those that the entry carries came first: the others look at what they have left.
+                    self.note_events(&events);
                 }
                 Item::Query { tag, database, encoded } => {
                     self.answer_behind(id, tag, database, now, &work.queries[encoded], &mut effects);
@@ -250,19 +253,25 @@ impl Engine {
 
     /// Finishes an item with what it has done, and lets the reads that are blocked on the keys concerned look at them.
     fn finish_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) {
+        let events = self.end_lap(tag, reply, effects);
+        self.note_events(&events);
+    }
+
+    /// Finishes an item. Gives what it has done, for [`Engine::note_events`].
+    fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Vec<Effect> {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
         let events = effects.take();
-        if events.is_empty() {
-            return self.finish(tag, reply, events, nanoseconds);
+        let heard = if self.interest.events { events.clone() } else { Vec::new() };
+        self.finish(tag, reply, heard, nanoseconds);
+        events
+    }
+
+    fn note_events(&mut self, events: &[Effect]) {
+        if !events.is_empty() {
+            blocking::note_events(self, self.current, events);
+            upkeep::delete_due(self, events);
         }
-        if self.interest.events {
-            self.finish(tag, reply, events.clone(), nanoseconds);
-        } else {
-            self.finish(tag, reply, Vec::new(), nanoseconds);
-        }
-        blocking::note_events(self, self.current, &events);
-        upkeep::delete_due(self, &events);
     }
 
     /// A proposal is not in the log and never will be. What was behind it was to see it, and ends with it; blocked reads stay.
