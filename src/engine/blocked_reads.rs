@@ -270,7 +270,8 @@ impl BlockedReads {
         self.reads.iter().filter(move |(_, read)| read.database == database).map(|(id, _)| *id)
     }
 
-    /// Of each group that is read for on the key, the first so many reads that wait.
+    /// Of each group that is read for on the key, the first so many reads that wait; none of those that came after a read
+    /// which is an op of its own in the log, for it is to be served before them.
     pub fn first_of_groups(
         &self,
         database: u32,
@@ -279,8 +280,9 @@ impl BlockedReads {
     ) -> impl Iterator<Item = BlockedId> + '_ {
         let groups = self.at(database, key).into_iter().flat_map(|on_key| on_key.by_group.values());
         groups.flat_map(move |ids| {
+            let is_no_op = |id: &&BlockedId| self.reads[*id].state != BlockedState::InFlight;
             let may_go = |id: &&BlockedId| self.reads[*id].may_be_carried();
-            ids.iter().filter(may_go).take(reads_max).copied()
+            ids.iter().take_while(is_no_op).filter(may_go).take(reads_max).copied()
         })
     }
 
@@ -360,9 +362,11 @@ mod tests {
         let carried = |blocked: &BlockedReads, max| blocked.first_of_groups(0, b"s", max).collect::<Vec<_>>();
         assert_eq!(carried(&blocked, 1), [first, other]);
         assert_eq!(carried(&blocked, 9), [first, second, other]);
-        blocked.get_mut(first).unwrap().state = BlockedState::InFlight;
+        blocked.get_mut(first).unwrap().state = BlockedState::Carried(ProposalId(1));
         blocked.forbid(request(3), true);
         assert_eq!(carried(&blocked, 1), [second]);
+        blocked.get_mut(first).unwrap().state = BlockedState::InFlight;
+        assert_eq!(carried(&blocked, 1), [], "the first one goes by itself");
         assert_eq!(blocked.counts(), BlockedCounts { keys: 2, keys_of_groups: 2, deadlines: 0 });
     }
 
