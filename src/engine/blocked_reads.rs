@@ -30,6 +30,8 @@ pub struct BlockedRead {
     /// clock.
     wake_ms: Option<u64>,
     pub state: BlockedState,
+    /// Its consumer was seen in the state: from then on only entries are a reason to go into the log.
+    pub is_seen: bool,
     /// An event concerned it while an entry that is not applied yet carried it: it looks at the state when that is.
     pub has_missed: bool,
     /// How it ends should it come back from an entry without entries.
@@ -201,6 +203,7 @@ impl BlockedReads {
             deadline_ms,
             wake_ms: None,
             state: BlockedState::Waiting,
+            is_seen: false,
             has_missed: false,
             ended: None,
             is_forbidden: false,

@@ -109,7 +109,7 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
 }
 
 /// Looks at the state for a group read that waits. If it is refused as things stand it ends; if it would find something or
-/// leave a trace it goes into an entry; and a read with CLAIM for which there is nothing yet is looked at again when that may
+/// leave a trace it goes into an entry (a trace only once: waiting is none); and a read with CLAIM for which there is nothing yet is looked at again when that may
 /// have changed by the passing of time.
 fn look(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
@@ -118,8 +118,11 @@ fn look(engine: &mut Engine, id: BlockedId) {
     let read = owned.as_read();
     let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
     let home = |key: &[u8]| engine.home(key).read();
-    let is_due =
-        read.streams.iter().any(|stream| home(stream.0).would_change(database, now, &of_stream(*stream)));
+    let is_seen = blocked.is_seen;
+    let is_due = read.streams.iter().any(|stream| {
+        let (machine, one) = (home(stream.0), of_stream(*stream));
+        if is_seen { machine.would_find(database, now, &one) } else { machine.would_change(database, now, &one) }
+    });
     if is_due && is_forbidden {
         return end(engine, id, EngineAnswer::Forbidden);
     }
@@ -135,6 +138,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
         let owned = owned.clone();
         return send(engine, id, database, &owned, partition);
     }
+    engine.blocked.get_mut(id).expect("looked up just now").is_seen = true;
     wait_for_claimable(engine, id);
 }
 
@@ -200,6 +204,7 @@ pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
 fn came_back(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
+    blocked.is_seen = true;
     match blocked.ended {
         Some(ending) => end(engine, id, ending_reply(ending).into()),
         None => look(engine, id),
@@ -259,6 +264,7 @@ fn ending_reply(ending: Ending) -> Answer {
 pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
+    blocked.is_seen = true;
     let has_missed = std::mem::take(&mut blocked.has_missed);
     match blocked.ended {
         Some(ending) => end(engine, id, ending_reply(ending).into()),

@@ -261,6 +261,12 @@ impl Machine {
         group::read::would_change(read, view.now, |key| view.entry(key))
     }
 
+    /// The same of one that waits: whether it would find something, or be refused.
+    pub fn would_find(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> bool {
+        let view = self.view(database, now);
+        group::read::would_find(read, view.now, |key| view.entry(key))
+    }
+
     /// Why an XREADGROUP is refused as things stand, if it is.
     pub fn group_read_refusal(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> Option<ReplyError> {
         let view = self.view(database, now);
