@@ -18,3 +18,11 @@ pub mod report;
 mod questions;
 pub mod driver;
 pub mod port;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod blocking_tests;
+#[cfg(test)]
+mod chaos_tests;
+#[cfg(test)]
+mod upkeep_tests;
