@@ -129,7 +129,7 @@ fn describe(frontend: &Rc<Frontend>, clients: Vec<Rc<Connection>>) -> Response<'
         let mut versions = versions.into_iter();
         let is_spoilt = |watched: &Vec<WatchedKey>| {
             let changed = watched.iter().map(|it| versions.next() != Some(it.version));
-            changed.fold(false, |any, changed| any || changed)
+            changed.filter(|changed| *changed).count() > 0
         };
         let spoilt = watched.iter().map(is_spoilt).collect();
         lines(&frontend, spoilt)

@@ -214,7 +214,7 @@ fn describe(key: &StreamKey, bytes: usize, stream: &Stream) -> StreamReport {
         key: key.key.clone(),
         database: key.database,
         bytes,
-        length: stream.log.len() as u64,
+        length: stream.log.len(),
         last_id: stream.log.last_id,
         group_count: stream.groups.len(),
         groups: groups.collect(),
