@@ -121,7 +121,11 @@ fn look(engine: &mut Engine, id: BlockedId) {
     let is_seen = blocked.is_seen;
     let is_due = read.streams.iter().any(|stream| {
         let (machine, one) = (home(stream.0), of_stream(*stream));
-        if is_seen { machine.would_find(database, now, &one) } else { machine.would_change(database, now, &one) }
+        if is_seen {
+            machine.would_find(database, now, &one)
+        } else {
+            machine.would_change(database, now, &one)
+        }
     });
     if is_due && is_forbidden {
         return end(engine, id, EngineAnswer::Forbidden);

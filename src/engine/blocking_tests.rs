@@ -24,8 +24,7 @@ fn bench(streams: &[&str]) -> Bench {
 fn wait(bench: &mut Bench, connection: u64, options: &str, streams: &str) -> RequestId {
     let marks = streams.split(' ').map(|_| ">").collect::<Vec<_>>().join(" ");
     let options = if options.is_empty() { String::new() } else { format!("{options} ") };
-    let command =
-        format!("XREADGROUP GROUP g c{connection} {options}BLOCK 0 STREAMS {streams} {marks}");
+    let command = format!("XREADGROUP GROUP g c{connection} {options}BLOCK 0 STREAMS {streams} {marks}");
     let request = bench.send(connection, &command);
     bench.settle();
     request
@@ -131,10 +130,7 @@ fn more_bytes_than_an_entry_carries_are_served_in_order() {
     bench.run(1, &format!("XGROUP CREATE s {} 0 MKSTREAM", long("g")));
     let readers: Vec<RequestId> = (2..8)
         .map(|connection| {
-            let command = format!(
-                "XREADGROUP GROUP {} c{connection} COUNT 1 BLOCK 0 STREAMS s >",
-                long("g")
-            );
+            let command = format!("XREADGROUP GROUP {} c{connection} COUNT 1 BLOCK 0 STREAMS s >", long("g"));
             let request = bench.send(connection, &command);
             bench.settle();
             request

@@ -53,11 +53,25 @@ impl Drop for Seed {
 #[derive(Debug, Clone)]
 enum Asked {
     /// With the value that finds it in the log.
-    Add { key: String, label: String },
+    Add {
+        key: String,
+        label: String,
+    },
     /// `is_spread`: over several partitions. What one of them gives is answered even if another one does not know what it gave.
-    Read { consumer: String, acknowledges: bool, claims: bool, is_spread: bool },
-    Acknowledge { key: String, id: EntryId },
-    DeleteEntry { key: String, id: EntryId },
+    Read {
+        consumer: String,
+        acknowledges: bool,
+        claims: bool,
+        is_spread: bool,
+    },
+    Acknowledge {
+        key: String,
+        id: EntryId,
+    },
+    DeleteEntry {
+        key: String,
+        id: EntryId,
+    },
     Other,
 }
 
@@ -150,7 +164,8 @@ impl Run {
         let is_spread = homes.collect::<BTreeSet<_>>().len() > 1;
         let random = &mut self.random;
         let consumer = format!("c{connection}");
-        let mut command = if is_plain { "XREAD".to_owned() } else { format!("XREADGROUP GROUP g {consumer}") };
+        let mut command =
+            if is_plain { "XREAD".to_owned() } else { format!("XREADGROUP GROUP g {consumer}") };
         let mut option = |one_in: u64, text: String| {
             let is_chosen = random.one_in(one_in);
             if is_chosen {
@@ -171,7 +186,8 @@ impl Run {
         let mark = if is_plain { "$" } else { ">" };
         let marks = vec![mark; keys.len()].join(" ");
         let command = format!("{command} STREAMS {} {marks}", keys.join(" "));
-        let asked = if is_plain { Asked::Other } else { Asked::Read { consumer, acknowledges, claims, is_spread } };
+        let asked =
+            if is_plain { Asked::Other } else { Asked::Read { consumer, acknowledges, claims, is_spread } };
         self.send(connection, 0, &command, asked);
     }
 
@@ -353,8 +369,11 @@ impl Run {
     fn check_blocked(&mut self) {
         let engine = &mut self.bench.engine;
         let blocked: BTreeSet<RequestId> = engine.blocked.all().map(|(_, read)| read.request).collect();
-        let reads: Vec<_> =
-            engine.blocked.all().map(|(_, it)| (it.request, it.database, it.read.clone(), it.state)).collect();
+        let reads: Vec<_> = engine
+            .blocked
+            .all()
+            .map(|(_, it)| (it.request, it.database, it.read.clone(), it.state))
+            .collect();
         for (request, database, read, state) in reads {
             assert_eq!(state, BlockedState::Waiting, "{request:?} is in no log");
             match &read {
@@ -441,6 +460,7 @@ impl Run {
     fn check_deliveries(&self) {
         let mut last: BTreeMap<&str, EntryId> = BTreeMap::new();
         let mut owners: BTreeMap<(String, EntryId), BTreeSet<&str>> = BTreeMap::new();
+        let mut delivered = BTreeSet::new();
         let mut acknowledged = BTreeSet::new();
         let mut deleted = BTreeSet::new();
         let mut doubtful = BTreeSet::new();
@@ -466,17 +486,24 @@ impl Run {
                     let before = last.insert(key, *id);
                     assert!(before < Some(*id), "{key}: {id} comes after {before:?}");
                 }
-                (Some(Asked::Read { consumer, acknowledges, claims, .. }), Some(Answer::Streams(streams))) => {
+                (Some(Asked::Read { consumer, acknowledges, claims, is_spread }), Some(answer)) => {
+                    let Answer::Streams(streams) = answer else { continue };
                     for (key, list) in streams {
                         for (at, id) in list.ids().enumerate() {
-                            let key = String::from_utf8_lossy(key).into_owned();
-                            let is_first = !claims || list.before(at).is_none_or(|before| before.deliveries == 0);
-                            let known = owners.entry((key, id)).or_default();
-                            assert!(!is_first || known.is_empty(), "{id} was delivered to {known:?} before");
-                            if !*acknowledges || !is_first {
-                                known.clear();
-                                known.insert(consumer);
+                            let place = (String::from_utf8_lossy(key).into_owned(), id);
+                            let is_first =
+                                !claims || list.before(at).is_none_or(|before| before.deliveries == 0);
+                            let is_new = !is_first || delivered.insert(place.clone());
+                            assert!(is_new, "{place:?} was delivered before it was to {consumer}");
+                            if *acknowledges && is_first {
+                                continue;
                             }
+                            let known = owners.entry(place).or_default();
+                            // It is told when its last part has come: others may have claimed meanwhile.
+                            if !is_spread {
+                                known.clear();
+                            }
+                            known.insert(consumer);
                         }
                     }
                 }
@@ -532,11 +559,7 @@ impl Run {
             count: u64::MAX,
             consumer: None,
         };
-        let pending = PendingQuery {
-            key: key.as_bytes(),
-            group: b"g",
-            range: Some(rows),
-        };
+        let pending = PendingQuery { key: key.as_bytes(), group: b"g", range: Some(rows) };
         let pending: BTreeMap<EntryId, String> = match ask(Query::Pending(pending)) {
             Answer::PendingRows(rows) => rows
                 .into_iter()
@@ -547,7 +570,10 @@ impl Run {
         for (id, owner) in &pending {
             let known = owners.get(&(key.to_owned(), *id));
             let is_told = known.is_some_and(|known| known.contains(&owner[..]));
-            assert!(is_told || doubtful.contains(&owner[..]), "{key}: {id} is pending for {owner}, not {known:?}");
+            assert!(
+                is_told || doubtful.contains(&owner[..]),
+                "{key}: {id} is pending for {owner}, not {known:?}"
+            );
         }
         for ((_, id), known) in owners.iter().filter(|((of, _), _)| of == key) {
             let place = (key.to_owned(), *id);

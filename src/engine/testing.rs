@@ -14,7 +14,7 @@ use crate::command::value::{Command, Data, Query, Write};
 use crate::config::config::{Config, FlushPolicy};
 use crate::context::context::{Identity, NodeContext};
 use crate::engine::engine::{Delivery, Engine};
-use crate::engine::submission::{EngineAnswer, Ending, Notice, Outcome, Position, Question, Work};
+use crate::engine::submission::{Ending, EngineAnswer, Notice, Outcome, Position, Question, Work};
 use crate::engine::{blocking, upkeep};
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
@@ -179,7 +179,8 @@ impl Bench {
     pub fn exec(&mut self, connection: u64, commands: &[&str]) -> RequestId {
         let args: Vec<OwnedArgs> = commands.iter().map(|command| words(command)).collect();
         let commands: Vec<(u32, Data<'_>)> = args.iter().map(|args| (0, parse_data(args))).collect();
-        let partition = commands.first().and_then(|(_, data)| self.engine.router.of_keys(data.keys()).ok()?);
+        let partition =
+            commands.first().and_then(|(_, data)| self.engine.router.of_keys(data.keys()).ok()?);
         let partition = partition.unwrap_or(PartitionId(0));
         self.submit(connection, Work::Transaction { partition, watched: Vec::new(), commands })
     }

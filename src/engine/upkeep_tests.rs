@@ -181,7 +181,8 @@ fn questions_are_answered_from_what_is_applied() {
             other => panic!("{other:?}"),
         }
     };
-    let told = |bench: &Bench, request: RequestId| format!("{:?}", bench.outcome(request).expect("told at once"));
+    let told =
+        |bench: &Bench, request: RequestId| format!("{:?}", bench.outcome(request).expect("told at once"));
     let empty = digest(&mut bench);
     let request = bench.send(1, "SET a text PX 90");
     assert_eq!(digest(&mut bench), empty);
@@ -232,7 +233,8 @@ fn a_read_over_partitions_keeps_what_it_was_given_when_the_next_one_refuses() {
     let mut bench = Bench::scripted(4);
     let home = |bench: &Bench, key: &str| bench.engine.router.of_key(key.as_bytes());
     let names = ["b", "c", "d", "e"];
-    let other = names.into_iter().find(|name| home(&bench, name) != home(&bench, "a")).expect("keys are spread");
+    let other =
+        names.into_iter().find(|name| home(&bench, name) != home(&bench, "a")).expect("keys are spread");
     for key in ["a", other] {
         bench.run(1, &format!("XGROUP CREATE {key} g 0 MKSTREAM"));
         bench.run(1, &format!("XADD {key} 1-0 f v"));

@@ -101,7 +101,7 @@ mod tests {
             Add { key: b"s", make_stream: true, id: NewId::Auto, trim: None, idempotency: None, fields };
         let mut touched = Touched::default();
         for _ in 0..3 {
-            touched.note_write(0, &Write::Add(add.clone()));
+            touched.note_write(0, &Write::Add(add));
         }
         assert_eq!(keys(&touched), [(0, &b"s"[..], 3)]);
         touched.note_write(0, &Write::Key(KeyWrite::Persist { key: b"s" }));

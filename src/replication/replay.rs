@@ -12,10 +12,10 @@ pub fn apply(machine: &mut Machine, index: LogIndex, entry: &[u8]) -> Result<(),
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::value::Query;
     use crate::command::value::Write;
     use crate::command::value::group::{GroupChange, GroupRead, GroupReadFrom, GroupStart, PendingQuery};
     use crate::command::value::stream::{Add, NewId, ReadLimits};
-    use crate::command::value::Query;
     use crate::model::args::ArgList;
     use crate::model::entry_id::EntryId;
     use crate::model::time::TimeMs;
