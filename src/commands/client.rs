@@ -129,8 +129,8 @@ fn describe(frontend: &Rc<Frontend>, clients: Vec<Rc<Connection>>) -> Response<'
         let EngineAnswer::Versions(versions) = answer else { return answer.into_reply() };
         let mut versions = versions.into_iter();
         let is_spoilt = |watched: &Vec<WatchedKey>| {
-            // Every key takes its version.
-            watched.iter().filter(|it| versions.next() != Some(it.version)).count() > 0
+            let changed = watched.iter().map(|it| versions.next() != Some(it.version));
+            changed.filter(|changed| *changed).count() > 0
         };
         let spoilt = watched.iter().map(is_spoilt).collect();
         lines(&frontend, spoilt)

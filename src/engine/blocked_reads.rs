@@ -30,6 +30,8 @@ pub struct BlockedRead {
     /// claimable. Monotonic clock.
     wake_ms: Option<u64>,
     pub state: BlockedState,
+    /// The state knows its consumer. From then on only entries are a reason to write the read to the log.
+    pub is_seen: bool,
     /// An event concerned the read while an unapplied entry carried it. The read looks at the state after
     /// that entry.
     pub has_missed: bool,
@@ -202,6 +204,7 @@ impl BlockedReads {
             deadline_ms,
             wake_ms: None,
             state: BlockedState::Waiting,
+            is_seen: false,
             has_missed: false,
             ended: None,
             is_forbidden: false,
@@ -271,7 +274,8 @@ impl BlockedReads {
         self.reads.iter().filter(move |(_, read)| read.database == database).map(|(id, _)| *id)
     }
 
-    /// For each group with reads blocked on the key: the first `reads_max` waiting reads.
+    /// For each group with reads blocked on the key: the first `reads_max` waiting reads. A read that is an op
+    /// of its own in the log must be served before the reads that came later, so these are left out.
     pub fn first_of_groups(
         &self,
         database: u32,
@@ -280,8 +284,9 @@ impl BlockedReads {
     ) -> impl Iterator<Item = BlockedId> + '_ {
         let groups = self.at(database, key).into_iter().flat_map(|on_key| on_key.by_group.values());
         groups.flat_map(move |ids| {
+            let is_no_op = |id: &&BlockedId| self.reads[*id].state != BlockedState::InFlight;
             let may_go = |id: &&BlockedId| self.reads[*id].may_be_carried();
-            ids.iter().filter(may_go).take(reads_max).copied()
+            ids.iter().take_while(is_no_op).filter(may_go).take(reads_max).copied()
         })
     }
 
@@ -361,9 +366,11 @@ mod tests {
         let carried = |blocked: &BlockedReads, max| blocked.first_of_groups(0, b"s", max).collect::<Vec<_>>();
         assert_eq!(carried(&blocked, 1), [first, other]);
         assert_eq!(carried(&blocked, 9), [first, second, other]);
-        blocked.get_mut(first).unwrap().state = BlockedState::InFlight;
+        blocked.get_mut(first).unwrap().state = BlockedState::Carried(ProposalId(1));
         blocked.forbid(request(3), true);
         assert_eq!(carried(&blocked, 1), [second]);
+        blocked.get_mut(first).unwrap().state = BlockedState::InFlight;
+        assert_eq!(carried(&blocked, 1), [], "the first one goes by itself");
         assert_eq!(blocked.counts(), BlockedCounts { keys: 2, keys_of_groups: 2, deadlines: 0 });
     }
 

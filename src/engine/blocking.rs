@@ -12,7 +12,7 @@ use crate::engine::blocked_reads::{AnyRead, BlockedId, BlockedState, OwnedGroupR
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::scatter::{self, Target};
 use crate::engine::several;
-use crate::engine::submission::{Ending, EngineAnswer, Outcome};
+use crate::engine::submission::{Ending, EngineAnswer, NOT_COMMITTED, Outcome};
 use crate::model::log::{PartitionId, ProposalId};
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
@@ -109,9 +109,9 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// Looks at the state for a waiting group read. A refused read ends. A read that would find entries or change
-/// state goes into an entry. A read with CLAIM that finds nothing looks again when time may have changed the
-/// answer.
+/// Looks at the state for a waiting group read. A refused read ends. A read that would find entries goes into
+/// an entry, and so does, once, a read that would only leave a trace of its consumer. A read with CLAIM that
+/// finds nothing looks again when time may have changed the answer.
 fn look(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };
@@ -119,8 +119,11 @@ fn look(engine: &mut Engine, id: BlockedId) {
     let read = owned.as_read();
     let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
     let home = |key: &[u8]| engine.home(key).read();
-    let is_due =
-        read.streams.iter().any(|stream| home(stream.0).would_change(database, now, &of_stream(*stream)));
+    let is_seen = blocked.is_seen;
+    let is_due = read.streams.iter().any(|stream| {
+        let (machine, one) = (home(stream.0), of_stream(*stream));
+        machine.would_change(database, now, &one, is_seen)
+    });
     if is_due && is_forbidden {
         return end(engine, id, EngineAnswer::Forbidden);
     }
@@ -136,6 +139,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
         let owned = owned.clone();
         return send(engine, id, database, &owned, partition);
     }
+    engine.blocked.get_mut(id).expect("looked up just now").is_seen = true;
     wait_for_claimable(engine, id);
 }
 
@@ -190,10 +194,10 @@ pub(super) fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<
 /// Finishes a group read in flight that was served or refused. Permissions were checked when it was
 /// submitted; the entries that it received belong to the client.
 pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
-    if reply == Answer::NilArray {
-        came_back(engine, id);
-    } else {
-        end(engine, id, reply.into());
+    match reply {
+        Answer::NilArray => came_back(engine, id),
+        Answer::Refused(error) if error == NOT_COMMITTED => wait_on(engine, id),
+        reply => end(engine, id, reply.into()),
     }
 }
 
@@ -202,6 +206,7 @@ pub(super) fn served(engine: &mut Engine, id: BlockedId, reply: Answer) {
 fn came_back(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
+    blocked.is_seen = true;
     match blocked.ended {
         Some(ending) => end(engine, id, ending_reply(ending).into()),
         None => look(engine, id),
@@ -261,6 +266,7 @@ fn ending_reply(ending: Ending) -> Answer {
 pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
+    blocked.is_seen = true;
     let has_missed = std::mem::take(&mut blocked.has_missed);
     match blocked.ended {
         Some(ending) => end(engine, id, ending_reply(ending).into()),
@@ -269,12 +275,13 @@ pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// The state has changed without events here: the read looks at it, unless it is in flight.
+/// The state has changed without events here: the read looks at it, now or when it comes back from the log.
 pub(super) fn look_again(engine: &mut Engine, id: BlockedId) {
-    match engine.blocked.get(id).map(|blocked| (&blocked.read, blocked.state)) {
-        Some((AnyRead::Read(_), _)) => try_read(engine, id),
-        Some((AnyRead::Group(_), BlockedState::Waiting)) => look(engine, id),
-        _ => {}
+    let Some(blocked) = engine.blocked.get_mut(id) else { return };
+    match (&blocked.read, blocked.state) {
+        (AnyRead::Read(_), _) => try_read(engine, id),
+        (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
+        (AnyRead::Group(_), _) => blocked.has_missed = true,
     }
 }
 

@@ -381,7 +381,7 @@ impl Engine {
 
     /// Whether an XREADGROUP would find entries or change state.
     pub(super) fn would_change(&self, partition: PartitionId, database: u32, read: &GroupRead<'_>) -> bool {
-        self.partition(partition).read().would_change(database, self.context.now(), read)
+        self.partition(partition).read().would_change(database, self.context.now(), read, false)
     }
 
     /// The outcome of the current request, if submitting its work produced one.

@@ -25,3 +25,11 @@ mod parcel;
 pub mod remote;
 pub mod thread;
 pub mod port;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod blocking_tests;
+#[cfg(test)]
+mod chaos_tests;
+#[cfg(test)]
+mod upkeep_tests;

@@ -12,7 +12,7 @@ use crate::partition::batch::Item;
 use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
-use crate::state::effects::Effects;
+use crate::state::effects::{Effect, Effects};
 use crate::state::machine::{Applied, EntryRun};
 use crate::state::op::{Op, Step, codec};
 
@@ -79,7 +79,9 @@ impl Engine {
             let group = self.blocked.get(*read).and_then(|it| it.read.group());
             let Some(group) = group else { return false };
             let is_here = blocking::single_partition(&self.router, &group.as_read()) == Some(id);
-            bytes += group.encoded.len();
+            if is_here {
+                bytes += group.encoded.len();
+            }
             is_here && bytes <= CARRIED_BYTES_MAX
         });
         found
@@ -206,8 +208,9 @@ impl Engine {
         effects: &mut Effects,
     ) {
         let applied = self.partition_mut(id).machine_mut().apply_next(run, queries, effects);
+        let mut events = Vec::new();
         match applied.expect("the entry was written here").expect("one op for each item") {
-            Applied::Answered(answer) => self.finish_lap(tag, answer, effects),
+            Applied::Answered(answer) => events = self.end_lap(tag, answer, effects),
             Applied::Blocked(number) => {
                 assert_eq!(number.0, carried.len(), "numbers follow those of the reads carried");
                 carried.push(tag);
@@ -215,8 +218,10 @@ impl Engine {
             }
         }
         while let Some((number, answer)) = self.partition_mut(id).machine_mut().serve_next(run, effects) {
-            self.finish_lap(carried[number.0], answer, effects);
+            events.extend(self.end_lap(carried[number.0], answer, effects));
         }
+        // The reads that the entry carries came first: the others look at what these have left.
+        self.note_events(&events);
     }
 
     fn answer_behind(
@@ -253,19 +258,25 @@ impl Engine {
 
     /// Finishes an item with its events, and lets the reads blocked on the affected keys look at the state.
     fn finish_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) {
+        let events = self.end_lap(tag, reply, effects);
+        self.note_events(&events);
+    }
+
+    /// Finishes an item. Gives what it has done, for [`Engine::note_events`].
+    fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Vec<Effect> {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
         let events = effects.take();
-        if events.is_empty() {
-            return self.finish(tag, reply, events, nanoseconds);
+        let heard = if self.interest.events { events.clone() } else { Vec::new() };
+        self.finish(tag, reply, heard, nanoseconds);
+        events
+    }
+
+    fn note_events(&mut self, events: &[Effect]) {
+        if !events.is_empty() {
+            blocking::note_events(self, self.current, events);
+            upkeep::delete_due(self, events);
         }
-        if self.interest.events {
-            self.finish(tag, reply, events.clone(), nanoseconds);
-        } else {
-            self.finish(tag, reply, Vec::new(), nanoseconds);
-        }
-        blocking::note_events(self, self.current, &events);
-        upkeep::delete_due(self, &events);
     }
 
     /// A proposal is not in the log and never will be. The queries behind it depend on it and end with it;

@@ -5,7 +5,7 @@ use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::engine::blocked_reads::{BlockedId, OwnedGroupRead};
 use crate::engine::blocking;
 use crate::engine::engine::{Engine, Tag};
-use crate::engine::submission::Outcome;
+use crate::engine::submission::{NOT_COMMITTED, Outcome, UNKNOWN};
 use crate::model::entries::EntryList;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
@@ -96,18 +96,25 @@ impl Scatter {
     }
 }
 
-/// The first error wins, as if the parts had been executed in sequence, unless entries were delivered.
+/// The first error wins, as if the parts had been executed in sequence, unless entries were delivered. An
+/// outcome that may be partial is UNKNOWN, because a refusal would say that nothing took effect.
 fn merge(how: Merge, parts: impl Iterator<Item = Answer>) -> Answer {
     let mut streams = Vec::new();
-    let mut error = None;
-    let mut last = Answer::NilArray;
+    let (mut error, mut is_unknown) = (None, false);
+    let mut last = None;
     for part in parts {
         match part {
+            Answer::Refused(ref error) if *error == UNKNOWN => is_unknown = true,
             Answer::Refused(_) => error = error.or(Some(part)),
             Answer::Streams(found) => streams.extend(found),
-            other => last = other,
+            other => last = Some(other),
         }
     }
+    let is_partial = how == Merge::Same && last.is_some() && error == Some(Answer::Refused(NOT_COMMITTED));
+    if is_unknown || is_partial {
+        error = Some(Answer::Refused(UNKNOWN));
+    }
+    let last = last.unwrap_or(Answer::NilArray);
     match (how, error) {
         (Merge::Deliveries, _) if !streams.is_empty() => Answer::Streams(streams),
         (_, Some(error)) => error,
@@ -240,6 +247,18 @@ mod tests {
         assert_eq!(merge(Merge::Deliveries, [Answer::NilArray, error.clone()].into_iter()), error);
         assert_eq!(merge(Merge::Same, [Answer::Done, error.clone()].into_iter()), error);
         assert_eq!(merge(Merge::Same, [Answer::Done, Answer::Done].into_iter()), Answer::Done);
+    }
+
+    #[test]
+    fn what_may_have_taken_effect_in_part_is_unknown() {
+        let [unknown, refused] = [UNKNOWN, NOT_COMMITTED].map(Answer::Refused);
+        let same = |parts: [&Answer; 2]| merge(Merge::Same, parts.into_iter().cloned());
+        assert_eq!(same([&refused, &refused]), refused);
+        assert_eq!(same([&refused, &unknown]), unknown);
+        assert_eq!(same([&Answer::Done, &refused]), unknown);
+        let read = |parts: [&Answer; 2]| merge(Merge::Deliveries, parts.into_iter().cloned());
+        assert_eq!(read([&refused, &Answer::NilArray]), refused, "finding nothing changes nothing");
+        assert_eq!(read([&refused, &unknown]), unknown);
     }
 
     #[test]

@@ -13,6 +13,12 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub struct LogLevels(reload::Handle<Targets, Registry>);
 
 impl LogLevels {
+    /// Of no log.
+    #[cfg(test)]
+    pub fn detached() -> LogLevels {
+        LogLevels(reload::Layer::new(targets(LogLevel::Notice)).1)
+    }
+
     pub fn set(&self, level: LogLevel) {
         // Fails only when the subscriber is gone at process exit.
         let _ = self.0.reload(targets(level));

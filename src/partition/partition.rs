@@ -90,10 +90,10 @@ impl<T> Partition<T> {
         &self.machine
     }
 
-    /// Replaces the machine after a rebuild from disk or a snapshot. Open batches continue on the new one;
-    /// nothing may be in flight.
+    /// Replaces the machine after a rebuild from disk or a snapshot. Open batches and batches in flight continue
+    /// on the new one: a proposal may have been made before the engine heard of the snapshot.
     pub fn install(&mut self, machine: Machine) {
-        assert!(self.in_flight.is_empty(), "work is in flight through {:?}", self.id);
+        assert!(machine.applied() >= self.machine.applied(), "a snapshot takes nothing back");
         self.machine = machine;
     }
 
@@ -263,13 +263,13 @@ impl<T> Partition<T> {
         }
     }
 
-    /// The tags of everything open or in flight, after the log has failed.
+    /// The tags of everything open or in flight, including the blocked reads carried, after the log has failed.
     pub fn abandon(&mut self) -> Vec<T> {
         self.closed_bytes = 0;
         let open = std::mem::take(&mut self.open);
         let in_flight = self.in_flight.drain(..).map(|it| it.batch);
         let batches = in_flight.chain(self.full.drain(..)).chain([open]);
-        batches.flat_map(|batch| batch.items).map(Item::tag).collect()
+        batches.flat_map(|it| it.items.into_iter().map(Item::tag).chain(it.carried)).collect()
     }
 
     /// Applies an entry without waiting requests: at recovery, or proposed by another node.

@@ -84,8 +84,11 @@ impl Touched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::value::stream::{Add, NewId};
+    use crate::command::value::Data;
+    use crate::command::value::group::{GroupRead, GroupReadFrom};
+    use crate::command::value::stream::{Add, NewId, ReadLimits};
     use crate::model::args::ArgList;
+    use crate::state::op::Transaction;
 
     fn keys(touched: &Touched) -> Vec<(u32, &[u8], usize)> {
         touched.keys().collect()
@@ -115,5 +118,44 @@ mod tests {
         assert!(touched.is_database(3) && touched.is_database(4) && !touched.is_database(1));
         touched.note_write(1, &Write::Key(KeyWrite::FlushAll));
         assert!(touched.is_database(9));
+    }
+
+    #[test]
+    fn every_key_that_a_write_may_make_readable_is_touched() {
+        let (from, to) = (&b"a"[..], &b"b"[..]);
+        let both = [(0, from, CARRIED_READS_MAX), (0, to, CARRIED_READS_MAX)];
+        let mut touched = Touched::default();
+        touched.note_write(0, &Write::Key(KeyWrite::Rename { from, to, only_if_absent: false }));
+        assert_eq!(keys(&touched), both);
+        touched.clear();
+        touched.note_write(0, &Write::Key(KeyWrite::Copy { from, to, database: None, replace: true }));
+        assert_eq!(keys(&touched), both);
+        touched.clear();
+        touched.note_write(0, &Write::Key(KeyWrite::Copy { from, to, database: Some(3), replace: true }));
+        assert_eq!(keys(&touched), [(3, to, CARRIED_READS_MAX)]);
+        touched.clear();
+        touched.note_write(2, &Write::Key(KeyWrite::FlushDatabase));
+        assert!(touched.is_database(2) && !touched.is_database(0) && touched.is_any_database());
+        assert!(!touched.is_empty() && keys(&touched).is_empty());
+    }
+
+    #[test]
+    fn reads_touch_nothing_and_transactions_what_their_writes_do() {
+        let read = GroupRead {
+            group: b"g",
+            consumer: b"c",
+            limits: ReadLimits::default(),
+            claim: None,
+            no_ack: false,
+            streams: vec![(b"s", GroupReadFrom::New)],
+        };
+        let mut touched = Touched::default();
+        touched.note_write(0, &Write::GroupRead(read.clone()));
+        touched.note_op(&Op::BlockingRead { database: 0, read: read.clone() });
+        assert!(touched.is_empty());
+        let persist = Write::Key(KeyWrite::Persist { key: b"s" });
+        let commands = [(0, Data::Write(Write::GroupRead(read))), (7, Data::Write(persist))];
+        touched.note_op(&Op::Transaction(Transaction::of_commands(Vec::new(), commands).0));
+        assert_eq!(keys(&touched), [(7, &b"s"[..], CARRIED_READS_MAX)]);
     }
 }

@@ -257,10 +257,15 @@ impl Machine {
         self.view(database, now).entry(key).map(|entry| query::encoding(&entry.value))
     }
 
-    /// Whether an XREADGROUP must be applied: it would find entries, create a consumer, or be refused.
-    pub fn would_change(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> bool {
+    /// Whether an XREADGROUP must be applied: it would find entries or be refused, or, unless the consumer
+    /// `is_seen` already, leave a trace of it.
+    pub fn would_change(&self, database: u32, now: TimeMs, read: &GroupRead<'_>, is_seen: bool) -> bool {
         let view = self.view(database, now);
-        group::read::would_change(read, view.now, |key| view.entry(key))
+        if is_seen {
+            group::read::would_find(read, view.now, |key| view.entry(key))
+        } else {
+            group::read::would_change(read, view.now, |key| view.entry(key))
+        }
     }
 
     /// The refusal of an XREADGROUP in the current state, if any.

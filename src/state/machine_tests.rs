@@ -359,7 +359,7 @@ fn a_group_read_is_refused_before_it_changes_anything() {
         no_ack: false,
         streams: vec![(b"s", GroupReadFrom::New), (b"nope", GroupReadFrom::New)],
     };
-    assert!(bench.machine.would_change(0, TimeMs(1000), &read), "a refusal is answered by applying");
+    assert!(bench.machine.would_change(0, TimeMs(1000), &read, false), "a refusal is answered by applying");
     let before = image(&bench.machine);
     bench.write(Write::GroupRead(read));
     let mut after = bench.machine.clone();
@@ -381,14 +381,14 @@ fn only_reads_that_find_something_need_the_log() {
         streams: vec![(b"s", from)],
     };
     let now = TimeMs(1000);
-    assert!(bench.machine.would_change(0, now, &read(GroupReadFrom::New)));
+    assert!(bench.machine.would_change(0, now, &read(GroupReadFrom::New), false));
     bench.read("c", None, GroupReadFrom::New);
-    assert!(!bench.machine.would_change(0, now, &read(GroupReadFrom::New)));
-    assert!(bench.machine.would_change(0, now, &read(GroupReadFrom::History(EntryId::MIN))));
+    assert!(!bench.machine.would_change(0, now, &read(GroupReadFrom::New), false));
+    assert!(bench.machine.would_change(0, now, &read(GroupReadFrom::History(EntryId::MIN)), false));
     bench.add_at(2, 0);
-    assert!(bench.machine.would_change(0, now, &read(GroupReadFrom::New)));
+    assert!(bench.machine.would_change(0, now, &read(GroupReadFrom::New), false));
     bench.delete(&[(2, 0)]);
-    assert!(!bench.machine.would_change(0, now, &read(GroupReadFrom::New)), "the new entry is gone");
+    assert!(!bench.machine.would_change(0, now, &read(GroupReadFrom::New), false), "the new entry is gone");
 }
 
 #[test]
@@ -405,8 +405,8 @@ fn a_read_that_makes_a_consumer_needs_the_log_though_it_finds_nothing() {
         no_ack: false,
         streams: vec![(b"s", GroupReadFrom::New)],
     };
-    assert!(bench.machine.would_change(0, TimeMs(1000), &read(b"other")));
-    assert!(!bench.machine.would_change(0, TimeMs(1000), &read(b"c")));
+    assert!(bench.machine.would_change(0, TimeMs(1000), &read(b"other"), false));
+    assert!(!bench.machine.would_change(0, TimeMs(1000), &read(b"c"), false));
     assert_eq!(bench.write(Write::GroupRead(read(b"other"))), Reply::NilArray);
     let Reply::Array(consumers) =
         bench.query(Query::Stream(StreamQuery::Consumers { key: b"s", group: b"g" }))
@@ -432,17 +432,17 @@ fn a_read_that_claims_knows_when_it_will_find_something() {
     bench.read("c", None, GroupReadFrom::New);
     bench.at(1010);
     assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1010), &read), None, "the order is not made yet");
-    assert!(bench.machine.would_change(0, TimeMs(1010), &read), "so it has to be applied");
+    assert!(bench.machine.would_change(0, TimeMs(1010), &read, false), "so it has to be applied");
     assert_eq!(bench.write(Write::GroupRead(read.clone())), Reply::NilArray);
-    assert!(!bench.machine.would_change(0, TimeMs(1049), &read));
+    assert!(!bench.machine.would_change(0, TimeMs(1049), &read, false));
     assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1049), &read), Some(TimeMs(1050)));
-    assert!(bench.machine.would_change(0, TimeMs(1050), &read));
+    assert!(bench.machine.would_change(0, TimeMs(1050), &read, false));
     bench.at(1050);
     assert_ne!(bench.write(Write::GroupRead(read.clone())), Reply::NilArray);
     assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1050), &read), Some(TimeMs(1100)));
     bench.acknowledge(&[(1, 0)]);
     assert_eq!(bench.machine.next_claimable_at(0, TimeMs(1050), &read), None);
-    assert!(!bench.machine.would_change(0, TimeMs(1050), &read));
+    assert!(!bench.machine.would_change(0, TimeMs(1050), &read, false));
 }
 
 #[test]

@@ -492,7 +492,7 @@ fn step(random: &mut Random, machine: &mut Machine, model: &mut Model, now: u64)
             let no_ack = random.one_in(5);
             let read =
                 GroupRead { group, consumer: &name, limits, claim, no_ack, streams: vec![(&b"s"[..], from)] };
-            let would_change = machine.would_change(0, TimeMs(now), &read);
+            let would_change = machine.would_change(0, TimeMs(now), &read, false);
             let op = Op::Write { database: 0, write: Write::GroupRead(read.clone()) };
             let reply = Reply::from(machine.apply(&op, &mut Effects::unwanted()));
             let wanted = model.read(group, &read, consumer, now);

@@ -66,18 +66,27 @@ pub fn would_change<'k>(
     now: TimeMs,
     mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
 ) -> bool {
+    let is_seen_lately = |(key, _): &(&[u8], GroupReadFrom)| {
+        let Some(Value::Stream(stream)) = entry(key).map(|entry| &entry.value) else { return true };
+        let Some(group) = stream.group(read.group) else { return true };
+        let seen_at = group.find_consumer(read.consumer).map(|number| group.consumer(number).seen_at);
+        seen_at.is_some_and(|at| now.since(at) < SEEN_LATELY_MS)
+    };
+    !read.streams.iter().all(is_seen_lately) || would_find(read, now, entry)
+}
+
+/// The same for a read whose consumer has been seen: whether it would find something, or be refused.
+pub fn would_find<'k>(
+    read: &GroupRead<'_>,
+    now: TimeMs,
+    mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
+) -> bool {
     read.streams.iter().any(|(key, from)| {
         let Ok(stream) = validate(entry(key), key, read.group, *from) else { return true };
         let group = stream.group(read.group).expect("validated");
-        match from {
-            GroupReadFrom::New => {
-                let seen_lately = |number| now.since(group.consumer(number).seen_at) < SEEN_LATELY_MS;
-                !group.find_consumer(read.consumer).is_some_and(seen_lately)
-                    || has_new(&stream.log, group)
-                    || read.claim.is_some_and(|min_idle_ms| group.may_be_claimable(now, min_idle_ms))
-            }
-            _ => true,
-        }
+        *from != GroupReadFrom::New
+            || has_new(&stream.log, group)
+            || read.claim.is_some_and(|min_idle_ms| group.may_be_claimable(now, min_idle_ms))
     })
 }
 
