@@ -38,7 +38,7 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
     let database = connection.session.borrow().database;
     match command {
         DebugCommand::Sleep { milliseconds } => {
-            std::thread::sleep(Duration::from_millis(*milliseconds));
+            frontend.context.clock.stall(Duration::from_millis(*milliseconds));
             Reply::OK
         }
         DebugCommand::SetActiveExpire { on } => {

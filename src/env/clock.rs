@@ -37,6 +37,9 @@ pub trait Clock: Send + Sync {
         self.sleep_until(self.monotonic_ns().saturating_add(ns))
     }
 
+    /// Holds up the calling thread, and with it everything that runs on it.
+    fn stall(&self, duration: Duration);
+
     /// A counter that runs evenly, for the durations of single commands: the cheapest clock that there is. Only
     /// differences mean anything; see [`Clock::tick_length`].
     fn ticks(&self) -> u64;
@@ -116,6 +119,10 @@ impl Clock for SystemClock {
             Some(deadline) => Box::pin(tokio::time::sleep_until(deadline.into())),
             None => Box::pin(std::future::pending()),
         }
+    }
+
+    fn stall(&self, duration: Duration) {
+        std::thread::sleep(duration);
     }
 
     #[inline]

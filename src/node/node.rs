@@ -10,10 +10,11 @@ use crate::engine::engine::Engine;
 use crate::engine::port::Port;
 use crate::engine::submission::UNKNOWN;
 use crate::env::allocator;
-use crate::env::clock::{Clock, SystemClock};
+use crate::env::clock::{self, Clock, SystemClock};
 use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
+use crate::env::threads::{RealThreads, Threads};
 use crate::frontend::frontend::Frontend;
 use crate::net::listener::{self, Listener};
 use crate::net::tls::config::{self as tls_config, TlsError};
@@ -27,7 +28,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -60,10 +61,11 @@ pub enum NodeError {
 
 /// Runs a node until it is asked to stop.
 pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
-    let started = Instant::now();
+    // Its time begins here: the banner tells how long the start took.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     fit_clients_to_files(&mut config);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let threads: Arc<dyn Threads> = Arc::new(RealThreads);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -80,7 +82,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         let acl = Acl::open(&config, fs.clone())?;
         let data_dir = DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?;
         let latch = Latch::new();
-        let committer = Committer::open(fs, clock.clone(), &data_dir, &config, latch.clone())?;
+        let committer = Committer::open(fs, clock.clone(), threads, &data_dir, &config, latch.clone())?;
         let committer = Rc::new(committer);
         let context = Arc::new(NodeContext {
             identity: identity(&config, &*clock, &*entropy),
@@ -95,7 +97,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         let machines = committer.recover().await?;
         let engine = Rc::new(RefCell::new(Engine::new(context.clone(), committer, machines)));
         let frontend = Rc::new(Frontend::new(context, Port::Here(engine.clone()), tls));
-        print_banner(&config, &data_dir, &doors.names, started);
+        print_banner(&config, &data_dir, &doors.names, frontend.monotonic_ms());
         serve(&frontend, &engine, doors.listeners).await
     })
 }
@@ -248,23 +250,24 @@ async fn say_goodbye(frontend: &Frontend) {
             connection.close_after_replies();
         }
     }
+    let clock = &*frontend.context.clock;
     let gone = async {
         while !frontend.connections.all().is_empty() {
             tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            clock.sleep(Duration::from_millis(1)).await;
         }
     };
-    let _ = tokio::time::timeout(GOODBYE, gone).await;
+    let _ = clock::timeout(clock, GOODBYE, gone).await;
 }
 
-fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started: Instant) {
+fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started_ms: u64) {
     // Whoever started it may not listen any more.
     let _ = writeln!(
         std::io::stdout(),
         "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
         env!("CARGO_PKG_VERSION"),
         names.join(", "),
-        started.elapsed().as_millis(),
+        started_ms,
         data_dir.path().display(),
         if data_dir.is_new() { " (new)" } else { "" },
         config.durability.describe(),

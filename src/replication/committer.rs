@@ -14,6 +14,7 @@ use crate::base::wire::Malformed;
 use crate::config::config::{self, Config, FlushPolicy, Replication};
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
+use crate::env::threads::Threads;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::replication::disk::Disk;
 #[cfg(test)]
@@ -45,6 +46,8 @@ pub struct CommitterOptions {
     pub replication: Replication,
     pub durability: Durability,
     pub flush: FlushPolicy,
+    /// Whether the journal's next file is made ready on a thread of its own.
+    pub prepares_next_file: bool,
     /// Partitions, salt and `create` are taken from the data directory.
     pub journal: JournalOptions,
 }
@@ -59,11 +62,8 @@ impl From<&Config> for CommitterOptions {
                 config::Durability::Relaxed => Durability::Relaxed { interval },
             },
             flush: config.flush_policy,
-            journal: JournalOptions {
-                file_bytes: config.journal_file_bytes,
-                prepare_next: true,
-                ..JournalOptions::default()
-            },
+            prepares_next_file: true,
+            journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },
         }
     }
 }
@@ -121,13 +121,14 @@ impl Committer {
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
+        threads: Arc<dyn Threads>,
         data_dir: &DataDir,
         options: impl Into<CommitterOptions>,
         latch: Latch,
     ) -> Result<Committer, OpenError> {
         let options = options.into();
         let replication = options.replication;
-        let disk = Disk::open(fs, clock, data_dir, options, latch)?;
+        let disk = Disk::open(fs, clock, threads, data_dir, options, latch)?;
         Ok(match replication {
             Replication::Local => Committer::Local(LocalCommitter::new(disk)),
             Replication::Raft => Committer::Raft(RaftCommitter::new(data_dir.meta().node_id, disk)),
