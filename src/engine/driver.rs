@@ -176,7 +176,9 @@ impl<D: Fn(Delivery)> Driver<D> {
             };
             self.deliver();
             if let Some(due_ms) = due_ms
-                && timer.as_ref().is_none_or(|(at_ms, _)| *at_ms > due_ms)
+                && timer.as_ref().is_none_or(|(at_ms, _)| {
+                    *at_ms > due_ms && !cfg!(headwater_bug = "timer_is_not_moved_up")
+                })
             {
                 let due_ns = due_ms.saturating_mul(NANOSECONDS_PER_MS);
                 timer = Some((due_ms, self.clock.sleep_until(due_ns)));

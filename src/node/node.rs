@@ -214,13 +214,29 @@ async fn serve(
         (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
     // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills the process.
     let _hangup = signals(SignalKind::hangup())?;
+    let asked_to_stop = async {
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    drive(frontend, engine, asked_to_stop).await
+}
+
+/// Runs the engine until SHUTDOWN, until it is asked to stop or until the log fails; then ends what is under way, lets clients
+/// have their last replies, and syncs.
+pub async fn drive(
+    frontend: &Rc<Frontend>,
+    engine: &Rc<RefCell<Engine>>,
+    asked_to_stop: impl Future<Output = ()>,
+) -> Result<(), NodeError> {
     let driver = Driver::new(engine.clone(), |delivery| outcomes::deliver(frontend, delivery));
     let failed = tokio::select! {
         biased;
         error = driver.run() => Some(error),
         () = frontend.context.stop.notified() => None,
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
+        () = asked_to_stop => None,
     };
     match failed {
         Some(error) => {

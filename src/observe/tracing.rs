@@ -13,6 +13,11 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub struct LogLevels(reload::Handle<Targets, Registry>);
 
 impl LogLevels {
+    /// Of a node that leaves the log of the process alone: a simulated one.
+    pub fn detached() -> LogLevels {
+        LogLevels(reload::Layer::new(targets(LogLevel::Nothing)).1)
+    }
+
     pub fn set(&self, level: LogLevel) {
         // Fails only when the log is gone with the process.
         let _ = self.0.reload(targets(level));
