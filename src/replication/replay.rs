@@ -2,17 +2,10 @@
 
 use crate::base::wire::Malformed;
 use crate::model::log::LogIndex;
-use crate::state::effects::Effects;
 use crate::state::machine::Machine;
-use crate::state::op::batch::BatchReader;
 
-/// Applies the entry at `index`, which is the next one.
+/// Applies the entry at `index`, which is the next one. The blocked reads that it carries are served as they were when it was
+/// committed: what they were given is theirs.
 pub fn apply(machine: &mut Machine, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
-    let mut ops = BatchReader::new(entry)?;
-    machine.begin(index, ops.time());
-    let mut effects = Effects::unwanted();
-    while let Some(op) = ops.next()? {
-        machine.apply(&op, &mut effects);
-    }
-    Ok(())
+    machine.apply_entry(index, entry)
 }

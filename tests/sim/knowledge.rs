@@ -110,10 +110,6 @@ impl Knowledge {
         self.stream(stream).greatest
     }
 
-    pub fn known_id(&mut self, stream: &'static str, token: u64) -> Option<Id> {
-        self.stream(stream).by_token.get(&token).copied()
-    }
-
     pub fn next_publication(&mut self, channel: usize) -> u64 {
         self.published[channel] += 1;
         self.published[channel]

@@ -37,7 +37,8 @@ impl Trace {
 
     pub fn tail(&self) -> String {
         let lines = self.lines.borrow();
-        lines[lines.len().saturating_sub(30)..].join("\n")
+        let short = |line: &String| line.chars().take(LINE_CHARACTERS_MAX).collect::<String>();
+        lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(short).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -45,6 +46,10 @@ pub struct Report {
     pub counters: Counters,
     pub trace: Vec<String>,
 }
+
+/// What a failure tells of what went before it.
+const TAIL_LINES: usize = 30;
+const LINE_CHARACTERS_MAX: usize = 200;
 
 const START_MS: u64 = 1_700_000_000_000;
 
