@@ -400,8 +400,10 @@ impl Knowledge {
             pending.insert(Id::parse(&parts[0].text()), owner);
         }
         if has_lost {
-            let jobs = &mut self.stream(name).jobs;
-            jobs.clear();
+            let Stream { jobs, entries, .. } = self.stream(name);
+            // What was acknowledged may be pending again, and what was pending may never have been delivered.
+            let done = |id: &Id| (*id, Job { owner: 0, acknowledgement: Progress::Done });
+            *jobs = entries.keys().filter(|id| **id <= delivered).map(done).collect();
             for (id, owner) in &pending {
                 jobs.insert(*id, Job { owner: *owner, acknowledgement: Progress::None });
             }

@@ -192,6 +192,11 @@ impl Run {
             ensure!(reply == Value::ok(), "XGROUP CREATE: {reply}");
         }
         self.hang_up(inspector);
+        if self.settings.is_relaxed {
+            // A power cut does not take the groups away.
+            let synced = Duration::from_millis(self.settings.interval_ms + SLACK_MS);
+            self.world.executor.run_for(&self.world.clock, synced);
+        }
         Ok(())
     }
 
@@ -366,7 +371,10 @@ impl Run {
         };
         let asker = self.asker(at);
         self.clients[at].blocked_since = None;
-        let is_stopping = reply.is_error() && (reply.text().starts_with("UNKNOWN") || self.may_stop);
+        // Once a sync has failed nothing more is written, and reads do not see what was refused.
+        let is_refused = reply.is_error() || matches!(sent.op, Op::Get { .. } | Op::Increment { .. });
+        let is_stopping =
+            (self.may_stop && is_refused) || (reply.is_error() && reply.text().starts_with("UNKNOWN"));
         if is_stopping {
             self.knowledge.never_answered(at, &sent.op);
             return Ok(());
