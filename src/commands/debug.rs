@@ -117,12 +117,23 @@ fn object(answer: EngineAnswer) -> Reply {
 /// DEBUG RELOAD: all clients are held until nothing is in flight and the memory has been rebuilt.
 pub fn reload(frontend: &Rc<Frontend>) -> Response<'static> {
     frontend.pause.suspend();
-    let held = frontend.clone();
+    let suspension = Suspension { frontend: frontend.clone() };
     let make = move |answer: EngineAnswer| {
-        held.pause.resume();
+        drop(suspension);
         answer.into_reply()
     };
     Response::Ask(Question::Reload, Box::new(make))
+}
+
+/// Holds all clients until it is dropped: with the answer, or with the client that does not wait for it.
+struct Suspension {
+    frontend: Rc<Frontend>,
+}
+
+impl Drop for Suspension {
+    fn drop(&mut self) {
+        self.frontend.pause.resume();
+    }
 }
 
 /// DEBUG POPULATE

@@ -613,7 +613,8 @@ impl Run {
     fn add(&mut self, at: usize, stream: &'static str) {
         let token = self.knowledge.new_token(stream);
         let floor = self.knowledge.greatest(stream);
-        let is_idempotent = self.random.chance(15);
+        // A clock that steps by an hour lets ids be forgotten.
+        let is_idempotent = self.random.chance(15) && !self.settings.steps_clock;
         let idempotent = if is_idempotent { format!("IDMP p{at} {token} ") } else { String::new() };
         let words = format!("XADD {stream} {idempotent}* t {token}");
         let op = Op::Add { stream, token, floor, is_idempotent };
