@@ -481,6 +481,13 @@ impl Run {
         let side = SIDE[self.below(2) as usize];
         let jobs = JOBS[self.below(2) as usize];
         let log = LOGS[self.below(2) as usize];
+        if self.settings.is_crowded && self.random.chance(80) {
+            if at == 0 {
+                return self.add(at, JOBS[0]);
+            }
+            let words = format!("XREADGROUP GROUP g c{at} COUNT 1 BLOCK 0 STREAMS {} >", JOBS[0]);
+            return self.send(at, Op::GroupRead { stream: JOBS[0], is_blocking: true }, words, None);
+        }
         match self.below(100) {
             0..14 => self.add(at, log),
             14..28 => self.add(at, jobs),

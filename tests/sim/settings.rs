@@ -24,6 +24,8 @@ pub struct Settings {
     pub pipe_bytes: usize,
     pub steps_clock: bool,
     pub events: bool,
+    /// Most clients are blocked on one group.
+    pub is_crowded: bool,
 }
 
 impl Settings {
@@ -50,6 +52,7 @@ impl Settings {
             pipe_bytes: pick(&[64, 4096, 65536]) as usize,
             steps_clock: random.chance(50),
             events: random.chance(20),
+            is_crowded: random.chance(30),
         }
     }
 
