@@ -53,6 +53,38 @@ const CRATE_BANS: &[(&str, &[&str])] = &[("tokio", &["base", "model", "command",
 
 const UNSAFE_ROOMS: &[&str] = &["env"];
 
+/// What asks the operating system, or tokio's timers: only `env` does, so that the simulation may answer instead.
+const OUTSIDE_WORLD: &[&str] = &[
+    "Instant",
+    "SystemTime",
+    "tokio::time",
+    "std::thread",
+    "thread::Builder",
+    "thread::spawn",
+    "thread::sleep",
+    "std::fs",
+    "RandomState",
+    "RealFs",
+    "RealThreads",
+    "SystemClock",
+    "SystemEntropy",
+];
+
+/// Files that may, each with the reason.
+const OUTSIDE_WORLD_ALLOWED: &[(&str, &str)] = &[
+    ("src/node/node.rs", "chooses the real world for everything below it"),
+    ("src/node/unix_socket.rs", "the file of a socket is no data: it has a mode, an owner and a listener"),
+    ("src/net/tls/config.rs", "certificates are read before a client is served"),
+    ("src/config/load.rs", "the settings file is read before there is a node"),
+    ("src/config/rewrite.rs", "CONFIG REWRITE: the settings file is not in the data directory"),
+    ("src/observe/tracing.rs", "the log is written as the process runs, simulated or not"),
+    ("src/commands/info.rs", "/proc: what the system says of the process"),
+    ("src/commands/memory.rs", "/proc: what the system says of the process"),
+    ("src/replication/testing.rs", "tests"),
+    ("src/replication/raft/suite.rs", "tests"),
+    ("src/command/document.rs", "writes the documentation of commands, in a test"),
+];
+
 /// Lines before the tests of a file.
 const PRODUCTION_LINES_MAX: usize = 700;
 
@@ -236,6 +268,26 @@ fn only_env_is_unsafe() {
         let allowed = source.room.as_deref().is_some_and(|room| UNSAFE_ROOMS.contains(&room));
         (is_unsafe && !allowed).then(|| "unsafe is for env".to_owned())
     });
+}
+
+#[test]
+fn only_env_asks_the_operating_system() {
+    let is_of_name = |c: char| c.is_alphanumeric() || c == '_';
+    complain(|source, line| {
+        let is_allowed = OUTSIDE_WORLD_ALLOWED.iter().any(|(path, _)| *path == source.path);
+        if is_allowed || source.path.starts_with("src/env/") {
+            return None;
+        }
+        let found = OUTSIDE_WORLD.iter().find(|name| {
+            line.match_indices(**name).any(|(at, _)| {
+                !line[..at].ends_with(is_of_name) && !line[at + name.len()..].starts_with(is_of_name)
+            })
+        });
+        found.map(|name| format!("{name}: ask the clock, the files or the threads of env"))
+    });
+    for (path, _) in OUTSIDE_WORLD_ALLOWED {
+        assert!(root().join(path).exists(), "{path} is gone, and needs no exception");
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
     let database = connection.session.borrow().database;
     match command {
         DebugCommand::Sleep { milliseconds } => {
-            std::thread::sleep(Duration::from_millis(*milliseconds));
+            frontend.context.clock.stall(Duration::from_millis(*milliseconds));
             Reply::OK
         }
         DebugCommand::SetActiveExpire { on } => {
@@ -120,12 +120,23 @@ fn object(answer: EngineAnswer) -> Reply {
 /// DEBUG RELOAD: holds all clients until nothing is in flight and the state is rebuilt.
 pub fn reload(frontend: &Rc<Frontend>) -> Response<'static> {
     frontend.pause.suspend();
-    let held = frontend.clone();
+    let suspension = Suspension { frontend: frontend.clone() };
     let make = move |answer: EngineAnswer| {
-        held.pause.resume();
+        drop(suspension);
         answer.into_reply()
     };
     Response::Ask(Question::Reload, Box::new(make))
+}
+
+/// Holds all clients until it is dropped: with the answer, or with a client that does not wait for it.
+struct Suspension {
+    frontend: Rc<Frontend>,
+}
+
+impl Drop for Suspension {
+    fn drop(&mut self) {
+        self.frontend.pause.resume();
+    }
 }
 
 /// DEBUG POPULATE.

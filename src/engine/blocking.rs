@@ -232,6 +232,13 @@ fn end_without_entries(engine: &mut Engine, id: BlockedId, ending: Ending) {
 }
 
 fn end(engine: &mut Engine, id: BlockedId, answer: EngineAnswer) {
+    if cfg!(headwater_bug = "served_read_stays")
+        && let Some(blocked) = engine.blocked.get_mut(id)
+    {
+        blocked.state = BlockedState::Waiting;
+        let outcome = Outcome::of(blocked.request, answer);
+        return engine.deliver(outcome);
+    }
     if let Some(blocked) = engine.blocked.remove(id) {
         engine.deliver(Outcome::of(blocked.request, answer));
     }
@@ -265,9 +272,13 @@ fn ending_reply(ending: Ending) -> Answer {
 /// The entry of a blocked group read was applied: the read stays blocked, unless it has ended.
 pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
+    if cfg!(headwater_bug = "carried_read_never_waits_again") {
+        return;
+    }
     blocked.state = BlockedState::Waiting;
     blocked.is_seen = true;
-    let has_missed = std::mem::take(&mut blocked.has_missed);
+    let has_missed =
+        std::mem::take(&mut blocked.has_missed) && !cfg!(headwater_bug = "missed_event_is_forgotten");
     match blocked.ended {
         Some(ending) => end(engine, id, ending_reply(ending).into()),
         None if has_missed => look(engine, id),

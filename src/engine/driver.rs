@@ -7,6 +7,7 @@ use crate::engine::load::Load;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::engine::{blocking, questions, upkeep};
+use crate::env::clock::{self, Clock, Sleep};
 use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
 use crate::replication::committer::{CommitError, Committer};
@@ -20,18 +21,21 @@ use std::time::Duration;
 pub struct Driver<D: Fn(Delivery)> {
     engine: Rc<RefCell<Engine>>,
     committer: Rc<Committer>,
+    clock: Arc<dyn Clock>,
     wakers: Rc<Wakers>,
     deliver: D,
     load: Option<Arc<Load>>,
 }
 
+const NANOSECONDS_PER_MS: u64 = 1_000_000;
+
 impl<D: Fn(Delivery)> Driver<D> {
     pub fn new(engine: Rc<RefCell<Engine>>, deliver: D) -> Driver<D> {
-        let (committer, wakers) = {
+        let (committer, clock, wakers) = {
             let engine = engine.borrow();
-            (engine.committer.clone(), engine.wakers.clone())
+            (engine.committer.clone(), engine.context.clock.clone(), engine.wakers.clone())
         };
-        Driver { engine, committer, wakers, deliver, load: None }
+        Driver { engine, committer, clock, wakers, deliver, load: None }
     }
 
     /// The same, and reports every change of the engine's load.
@@ -170,20 +174,33 @@ impl<D: Fn(Delivery)> Driver<D> {
     }
 
     async fn run_timers(&self) {
+        // Most waits end before their time. The timer of an earlier one does for those that are due later: they would each
+        // need one of their own.
+        let mut timer: Option<(u64, Sleep)> = None;
         loop {
-            let next = {
+            let due_ms = {
                 let mut engine = self.engine.borrow_mut();
                 blocking::run_timers(&mut engine);
                 upkeep::end_overdue_syncs(&mut engine);
-                let now_ms = engine.context.clock.monotonic_ms();
                 let due = [engine.blocked.next_due_ms(), engine.upkeep.next_due_ms()];
-                due.into_iter().flatten().min().map(|at| at.saturating_sub(now_ms))
+                due.into_iter().flatten().min()
             };
             self.deliver();
-            let changed = self.wakers.timer.notified();
-            match next {
-                Some(in_ms) => drop(tokio::time::timeout(Duration::from_millis(in_ms), changed).await),
-                None => changed.await,
+            if let Some(due_ms) = due_ms
+                && timer.as_ref().is_none_or(|(at_ms, _)| {
+                    *at_ms > due_ms && !cfg!(headwater_bug = "timer_is_not_moved_up")
+                })
+            {
+                let due_ns = due_ms.saturating_mul(NANOSECONDS_PER_MS);
+                timer = Some((due_ms, self.clock.sleep_until(due_ns)));
+            }
+            match &mut timer {
+                Some((_, sleep)) => tokio::select! {
+                    biased;
+                    () = self.wakers.timer.notified() => {}
+                    () = sleep => timer = None,
+                },
+                None => self.wakers.timer.notified().await,
             }
         }
     }
@@ -191,7 +208,7 @@ impl<D: Fn(Delivery)> Driver<D> {
     async fn run_ticks(&self) {
         loop {
             let hz = self.engine.borrow().context.config.borrow().hz;
-            tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
+            self.clock.sleep(Duration::from_millis(1000 / u64::from(hz))).await;
             upkeep::tick(&mut self.engine.borrow_mut());
             self.deliver();
         }
@@ -222,8 +239,8 @@ impl<D: Fn(Delivery)> Driver<D> {
             let result = match self.committer.sync_due_in() {
                 _ if is_awaited => self.committer.sync().await,
                 Some(wait) => {
-                    let asked = tokio::time::timeout(wait, self.wakers.sync.notified()).await.is_ok();
-                    if asked { continue } else { self.committer.sync_if_due().await }
+                    let asked = clock::timeout(&*self.clock, wait, self.wakers.sync.notified()).await;
+                    if asked.is_some() { continue } else { self.committer.sync_if_due().await }
                 }
                 // Every commit syncs.
                 None => std::future::pending().await,

@@ -319,10 +319,12 @@ impl Engine {
         position: Position,
     ) -> Option<Outcome> {
         match (data, position) {
-            (Data::Query(query), Position::First) => {
+            (Data::Query(query), position)
+                if position == Position::First || cfg!(headwater_bug = "query_overtakes_write") =>
+            {
                 Some(self.answer_now(request, partition, database, query))
             }
-            (Data::Query(query), Position::Behind) => {
+            (Data::Query(query), _) => {
                 self.partition_mut(partition).query_behind(database, query, Tag::Request(request));
                 self.request_round();
                 None

@@ -74,6 +74,9 @@ impl Engine {
         }
         found.sort_unstable();
         found.dedup();
+        if cfg!(headwater_bug = "later_reader_first") {
+            found.reverse();
+        }
         let mut bytes = 0;
         found.retain(|read| {
             let group = self.blocked.get(*read).and_then(|it| it.read.group());

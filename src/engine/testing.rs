@@ -20,6 +20,7 @@ use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::env::manual_clock::ManualClock;
 use crate::env::sim_fs::SimFs;
+use crate::env::threads::RealThreads;
 use crate::model::args::OwnedArgs;
 use crate::model::entries::EntryList;
 use crate::model::log::PartitionId;
@@ -115,7 +116,14 @@ impl Bench {
         let entropy = SeededEntropy::new(1);
         let dir = DataDir::open_with(fs.clone(), path, partitions, &entropy, options.journal.clone());
         let dir = dir.expect("the directory is sound");
-        let committer = Committer::open(fs, Arc::new(clock.clone()), &dir, options, context.latch.clone());
+        let committer = Committer::open(
+            fs,
+            Arc::new(clock.clone()),
+            Arc::new(RealThreads),
+            &dir,
+            options,
+            context.latch.clone(),
+        );
         Bench::new(clock, context, committer.expect("the journal is sound"))
     }
 

@@ -13,6 +13,7 @@ use crate::env::clock::{Clock, SystemClock};
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::env::sim_fs::{Faults, SimFs};
+use crate::env::threads::RealThreads;
 use crate::model::log::PartitionId;
 use crate::model::request::ConnectionId;
 use crate::observe::tracing;
@@ -33,7 +34,14 @@ async fn open(fs: SimFs) -> Result<Engine, OpenError> {
     let config = Config::default();
     let dir = DataDir::open(fs.clone(), Path::new("/data"), 1, &SeededEntropy::new(1)).unwrap();
     let latch = Latch::new();
-    let committer = Rc::new(Committer::open(fs.clone(), clock.clone(), &dir, &config, latch.clone())?);
+    let committer = Rc::new(Committer::open(
+        fs.clone(),
+        clock.clone(),
+        Arc::new(RealThreads),
+        &dir,
+        &config,
+        latch.clone(),
+    )?);
     let machines = committer.recover().await?;
     let identity = Identity {
         run_id: String::new(),

@@ -38,6 +38,9 @@ pub trait Clock: Send + Sync {
         self.sleep_until(self.monotonic_ns().saturating_add(ns))
     }
 
+    /// Stops the calling thread for this time.
+    fn stall(&self, duration: Duration);
+
     /// A steady counter for the durations of single commands: the cheapest clock. Only differences have a
     /// meaning; see [`Clock::tick_length`].
     fn ticks(&self) -> u64;
@@ -117,6 +120,10 @@ impl Clock for SystemClock {
             Some(deadline) => Box::pin(tokio::time::sleep_until(deadline.into())),
             None => Box::pin(std::future::pending()),
         }
+    }
+
+    fn stall(&self, duration: Duration) {
+        std::thread::sleep(duration);
     }
 
     #[inline]

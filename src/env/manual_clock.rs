@@ -150,6 +150,10 @@ impl Clock for ManualClock {
         Box::pin(Timer { time: Arc::clone(&self.time), key: (monotonic_ns, time.timers_made) })
     }
 
+    fn stall(&self, duration: Duration) {
+        self.spend(duration);
+    }
+
     fn ticks(&self) -> u64 {
         self.monotonic_ns()
     }

@@ -1,5 +1,6 @@
 //! The listeners of the server.
 
+use crate::env::sim_pipe::SimSocket;
 use crate::net::address::Address;
 use crate::net::socket::{self, ReadHalf, WriteHalf};
 use crate::net::tls::stream::TlsStream;
@@ -24,6 +25,8 @@ pub enum Accepted {
     Tcp(TcpStream, SocketAddr),
     Tls(TcpStream, SocketAddr),
     Unix(UnixStream, Rc<str>),
+    /// A client of the simulation, with an address that is made up.
+    Simulated(SimSocket, SocketAddr),
 }
 
 impl Listener {
@@ -48,7 +51,9 @@ impl Listener {
 impl Accepted {
     pub fn is_local(&self) -> bool {
         match self {
-            Accepted::Tcp(_, peer) | Accepted::Tls(_, peer) => Address::Ip(*peer).is_local(),
+            Accepted::Tcp(_, peer) | Accepted::Tls(_, peer) | Accepted::Simulated(_, peer) => {
+                Address::Ip(*peer).is_local()
+            }
             Accepted::Unix(..) => true,
         }
     }
@@ -60,6 +65,7 @@ impl Accepted {
             Accepted::Tcp(stream, _) => SockRef::from(stream).send(why),
             Accepted::Unix(stream, _) => SockRef::from(stream).send(why),
             Accepted::Tls(..) => Ok(0),
+            Accepted::Simulated(socket, _) => socket.write.try_write(why),
         };
     }
 
@@ -88,6 +94,10 @@ impl Accepted {
             Accepted::Unix(stream, path) => {
                 let (read, write) = socket::of_unix(stream);
                 Ok((Address::Unix(path.clone()), Address::Unix(path), read, write))
+            }
+            Accepted::Simulated(socket, peer) => {
+                let (read, write) = socket::of_simulation(socket);
+                Ok((Address::Ip(peer), Address::Ip(peer), read, write))
             }
         }
     }

@@ -125,7 +125,9 @@ impl<T> Output<T> {
                 return None;
             }
         };
-        if let Some(index @ 1..) = index {
+        if let Some(index @ 1..) = index
+            && !cfg!(headwater_bug = "replies_in_wrong_order")
+        {
             let mut reply = Rope::default();
             if !muted {
                 write(&mut reply);

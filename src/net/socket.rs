@@ -4,6 +4,7 @@
 //! One call here is one system call: tokio knows that a read which did not fill its buffer has emptied the
 //! socket.
 
+use crate::env::sim_pipe::{SimReadHalf, SimSocket, SimWriteHalf};
 use crate::net::readiness::is_read_closed;
 use crate::net::tls::stream::TlsStream;
 use std::cell::RefCell;
@@ -19,12 +20,14 @@ pub enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
     Tls(Rc<RefCell<TlsStream>>),
+    Simulated(SimReadHalf),
 }
 
 pub enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
     Tls(Rc<RefCell<TlsStream>>),
+    Simulated(SimWriteHalf),
 }
 
 pub fn of_tcp(stream: TcpStream) -> (ReadHalf, WriteHalf) {
@@ -42,6 +45,10 @@ pub fn of_tls(stream: TlsStream) -> (ReadHalf, WriteHalf) {
     (ReadHalf::Tls(stream.clone()), WriteHalf::Tls(stream))
 }
 
+pub fn of_simulation(socket: SimSocket) -> (ReadHalf, WriteHalf) {
+    (ReadHalf::Simulated(socket.read), WriteHalf::Simulated(socket.write))
+}
+
 impl ReadHalf {
     /// Reads the available bytes. Ready without bytes means that the client sends no more.
     pub fn poll_read(&mut self, context: &mut Context<'_>, target: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -49,6 +56,7 @@ impl ReadHalf {
             ReadHalf::Tcp(socket) => Pin::new(socket).poll_read(context, target),
             ReadHalf::Unix(socket) => Pin::new(socket).poll_read(context, target),
             ReadHalf::Tls(stream) => stream.borrow_mut().poll_read(context, target),
+            ReadHalf::Simulated(socket) => Pin::new(socket).poll_read(context, target),
         }
     }
 }
@@ -62,7 +70,7 @@ impl WriteHalf {
     /// Continues the handshake; ready when it is complete.
     pub fn poll_handshake(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            WriteHalf::Tcp(_) | WriteHalf::Unix(_) => Poll::Ready(Ok(())),
+            WriteHalf::Tcp(_) | WriteHalf::Unix(_) | WriteHalf::Simulated(_) => Poll::Ready(Ok(())),
             WriteHalf::Tls(stream) => stream.borrow_mut().poll_handshake(context),
         }
     }
@@ -76,6 +84,7 @@ impl WriteHalf {
             (WriteHalf::Unix(socket), [bytes]) => socket.try_write(bytes),
             (WriteHalf::Unix(socket), _) => socket.try_write_vectored(slices),
             (WriteHalf::Tls(stream), _) => stream.borrow_mut().try_write(slices),
+            (WriteHalf::Simulated(socket), _) => write_each(slices, |bytes| socket.try_write(bytes)),
         }
     }
 
@@ -91,6 +100,10 @@ impl WriteHalf {
             (WriteHalf::Unix(socket), [bytes]) => Pin::new(socket).poll_write(context, bytes),
             (WriteHalf::Unix(socket), _) => Pin::new(socket).poll_write_vectored(context, slices),
             (WriteHalf::Tls(stream), _) => stream.borrow_mut().poll_write(context, slices),
+            (WriteHalf::Simulated(socket), _) => {
+                let first = slices.iter().find(|bytes| !bytes.is_empty()).map_or(&[][..], |bytes| bytes);
+                Pin::new(socket).poll_write(context, first)
+            }
         }
     }
 
@@ -98,7 +111,7 @@ impl WriteHalf {
     /// accepts no more.
     pub fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            WriteHalf::Tcp(_) | WriteHalf::Unix(_) => Poll::Ready(Ok(())),
+            WriteHalf::Tcp(_) | WriteHalf::Unix(_) | WriteHalf::Simulated(_) => Poll::Ready(Ok(())),
             WriteHalf::Tls(stream) => stream.borrow_mut().poll_flush(context),
         }
     }
@@ -106,7 +119,7 @@ impl WriteHalf {
     /// Whether accepted bytes are still unsent.
     pub fn has_unsent(&self) -> bool {
         match self {
-            WriteHalf::Tcp(_) | WriteHalf::Unix(_) => false,
+            WriteHalf::Tcp(_) | WriteHalf::Unix(_) | WriteHalf::Simulated(_) => false,
             WriteHalf::Tls(stream) => stream.borrow().has_unsent(),
         }
     }
@@ -126,15 +139,17 @@ impl WriteHalf {
             WriteHalf::Tcp(socket) => Pin::new(socket).poll_shutdown(&mut context),
             WriteHalf::Unix(socket) => Pin::new(socket).poll_shutdown(&mut context),
             WriteHalf::Tls(_) => return,
+            WriteHalf::Simulated(socket) => Pin::new(socket).poll_shutdown(&mut context),
         };
     }
 
-    /// The file descriptor of the socket.
+    /// The file descriptor of the socket; -1 for a simulated one.
     pub fn descriptor(&self) -> RawFd {
         match self {
             WriteHalf::Tcp(socket) => socket.as_ref().as_raw_fd(),
             WriteHalf::Unix(socket) => socket.as_ref().as_raw_fd(),
             WriteHalf::Tls(stream) => stream.borrow().descriptor(),
+            WriteHalf::Simulated(_) => -1,
         }
     }
 
@@ -144,6 +159,28 @@ impl WriteHalf {
             WriteHalf::Tcp(socket) => is_read_closed(socket.ready(Interest::READABLE)),
             WriteHalf::Unix(socket) => is_read_closed(socket.ready(Interest::READABLE)),
             WriteHalf::Tls(stream) => stream.borrow().has_peer_closed(),
+            WriteHalf::Simulated(socket) => socket.has_peer_closed(),
         }
     }
+}
+
+/// Writes one buffer after the other until one is not taken as a whole.
+fn write_each(
+    slices: &[IoSlice<'_>],
+    mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+) -> io::Result<usize> {
+    let mut total = 0;
+    for bytes in slices.iter().filter(|bytes| !bytes.is_empty()) {
+        match write(bytes) {
+            Ok(taken) => {
+                total += taken;
+                if taken < bytes.len() {
+                    break;
+                }
+            }
+            Err(_) if total > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(total)
 }

@@ -9,6 +9,7 @@ use crate::engine::port::Port;
 use crate::engine::submission::UNKNOWN;
 use crate::engine::thread::{EndError, EngineThread, StartError};
 use crate::env::fs::Fs;
+use crate::env::threads::Threads;
 use crate::frontend::frontend::Frontend;
 use crate::node::error::NodeError;
 use crate::replication::committer::{Committer, OpenError};
@@ -32,13 +33,15 @@ pub struct Opening {
     pub data_dir: Arc<DataDir>,
     pub config: Config,
     pub latch: Latch,
+    pub threads: Arc<dyn Threads>,
 }
 
 impl Opening {
     /// Recovers everything known as committed. Runs on the engine's thread.
     async fn open(self) -> Result<Engine, OpenError> {
         let clock = self.context.clock.clone();
-        let committer = Committer::open(self.fs, clock, &self.data_dir, &self.config, self.latch)?;
+        let committer =
+            Committer::open(self.fs, clock, self.threads, &self.data_dir, &self.config, self.latch)?;
         let committer = Rc::new(committer);
         let machines = committer.recover().await?;
         Ok(Engine::new(self.context, committer, machines))

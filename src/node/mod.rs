@@ -1,6 +1,6 @@
 //! The composition root: builds the owners from the configuration, runs them, stops them in reverse.
 
-mod host;
+pub mod host;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod error;
 pub mod node;

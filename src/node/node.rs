@@ -10,6 +10,7 @@ use crate::env::clock::{Clock, SystemClock};
 use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
+use crate::env::threads::{RealThreads, Threads};
 use crate::frontend::frontend::Frontend;
 use crate::net::listener::{self, Listener};
 use crate::net::tls::config as tls_config;
@@ -23,7 +24,6 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,10 +32,11 @@ use tokio::task::LocalSet;
 
 /// Runs a node until it is asked to stop.
 pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
-    let started = Instant::now();
+    // Its time begins here: the banner tells how long the start took.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     fit_clients_to_files(&mut config);
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let threads: Arc<dyn Threads> = Arc::new(RealThreads);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
     let runtime = runtime_builder()
         .build()
@@ -66,10 +67,11 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
             data_dir: data_dir.clone(),
             config: config.clone(),
             latch,
+            threads,
         };
         let host = Host::start(opening, &mut runtime_builder()).await?;
         let frontend = Rc::new(Frontend::new(context, host.port(), tls));
-        print_banner(&config, &data_dir, &doors.names, started);
+        print_banner(&config, &data_dir, &doors.names, frontend.monotonic_ms());
         serve(&frontend, host, doors.listeners).await
     })
 }
@@ -199,14 +201,14 @@ async fn serve(frontend: &Rc<Frontend>, host: Host, listeners: Vec<Listener>) ->
     Ok(())
 }
 
-fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started: Instant) {
+fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started_ms: u64) {
     // The parent process may have closed the pipe.
     let _ = writeln!(
         std::io::stdout(),
         "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
         env!("CARGO_PKG_VERSION"),
         names.join(", "),
-        started.elapsed().as_millis(),
+        started_ms,
         data_dir.path().display(),
         if data_dir.is_new() { " (new)" } else { "" },
         config.durability.describe(),

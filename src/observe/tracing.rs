@@ -13,10 +13,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub struct LogLevels(reload::Handle<Targets, Registry>);
 
 impl LogLevels {
-    /// Of no log.
-    #[cfg(test)]
+    /// For a simulated node, which leaves the log of the process alone.
     pub fn detached() -> LogLevels {
-        LogLevels(reload::Layer::new(targets(LogLevel::Notice)).1)
+        LogLevels(reload::Layer::new(targets(LogLevel::Nothing)).1)
     }
 
     pub fn set(&self, level: LogLevel) {

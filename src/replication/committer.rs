@@ -14,6 +14,7 @@ use crate::base::wire::Malformed;
 use crate::config::config::{self, Config, FlushPolicy, Replication};
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
+use crate::env::threads::Threads;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::replication::disk::Disk;
 #[cfg(test)]
@@ -46,6 +47,8 @@ pub struct CommitterOptions {
     pub replication: Replication,
     pub durability: Durability,
     pub flush: FlushPolicy,
+    /// Whether a thread of its own prepares the next journal file.
+    pub prepares_next_file: bool,
     /// The data directory supplies partitions, salt and `create`.
     pub journal: JournalOptions,
 }
@@ -60,11 +63,8 @@ impl From<&Config> for CommitterOptions {
                 config::Durability::Relaxed => Durability::Relaxed { interval },
             },
             flush: config.flush_policy,
-            journal: JournalOptions {
-                file_bytes: config.journal_file_bytes,
-                prepare_next: true,
-                ..JournalOptions::default()
-            },
+            prepares_next_file: true,
+            journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },
         }
     }
 }
@@ -122,13 +122,14 @@ impl Committer {
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
+        threads: Arc<dyn Threads>,
         data_dir: &DataDir,
         options: impl Into<CommitterOptions>,
         latch: Latch,
     ) -> Result<Committer, OpenError> {
         let options = options.into();
         let replication = options.replication;
-        let disk = Disk::open(fs, clock, data_dir, options, latch)?;
+        let disk = Disk::open(fs, clock, threads, data_dir, options, latch)?;
         Ok(match replication {
             Replication::Local => Committer::Local(LocalCommitter::new(disk)),
             Replication::Raft => Committer::Raft(RaftCommitter::new(data_dir.meta().node_id, disk)),

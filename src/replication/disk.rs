@@ -2,18 +2,17 @@
 //! checkpoints.
 
 use std::cell::{Cell, RefCell};
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::sync::{Mutex, Notify};
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
 use crate::config::config::Replication;
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
-use crate::env::priority;
+use crate::env::threads::{self, Elsewhere, Lane, Priority, Threads};
 use crate::model::log::{LogIndex, PartitionId};
 use crate::replication::committer::{CommitError, CommitterOptions, Durability, OpenError};
 use crate::replication::pace::Pace;
@@ -37,7 +36,8 @@ pub struct Disk {
     durability: Durability,
     pace: Cell<Pace>,
     last_sync: Cell<Option<Duration>>,
-    flusher: RefCell<Option<mpsc::Sender<FlushJob>>>,
+    threads: Arc<dyn Threads>,
+    flusher: RefCell<Option<Arc<dyn Lane>>>,
     /// The sync in progress on the flusher. A caller that waits for a sync waits here for its turn; a caller
     /// that stops waiting leaves the sync to the next one.
     running: Mutex<Option<Running>>,
@@ -75,6 +75,7 @@ impl Disk {
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
+        threads: Arc<dyn Threads>,
         data_dir: &DataDir,
         options: CommitterOptions,
         latch: Latch,
@@ -83,7 +84,11 @@ impl Disk {
             Replication::Local => options.journal.tail_bytes_max,
             Replication::Raft => options.journal.tail_bytes_max.max(TAIL_BYTES_MAX),
         };
-        let journal_options = data_dir.journal_options(JournalOptions { tail_bytes_max, ..options.journal });
+        let journal_options = data_dir.journal_options(JournalOptions {
+            tail_bytes_max,
+            prepare_next: options.prepares_next_file.then(|| Arc::clone(&threads)),
+            ..options.journal
+        });
         let (journal, recovered) = Journal::open(Arc::clone(&fs), &data_dir.journal(), journal_options)?;
         tracing::info!(records = recovered.records, bytes = recovered.bytes, "read the journal");
         let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
@@ -96,6 +101,7 @@ impl Disk {
             durability: options.durability,
             pace: Cell::new(Pace::new(options.flush)),
             last_sync: Cell::new(None),
+            threads,
             flusher: RefCell::default(),
             running: Mutex::default(),
             synced_at_us: Cell::new(clock.monotonic_us()),
@@ -168,6 +174,7 @@ impl Disk {
         met: &mut dyn FnMut(&LogRecord) -> Result<(), Malformed>,
     ) -> Result<(), OpenError> {
         let journal = self.journal.borrow();
+        let upto = LogIndex(upto.0 - u64::from(cfg!(headwater_bug = "last_record_is_lost") && upto.0 > 0));
         while machine.applied() < upto {
             let next = machine.applied().next();
             for record in journal.read(partition, next..upto.next(), RECOVERY_BYTES)? {
@@ -265,29 +272,23 @@ impl Disk {
         let partition = usize::from(meta.partition.0);
         let store = self.checkpoints.clone();
         let clock = Arc::clone(&self.clock);
-        let (done, result) = oneshot::channel();
-        thread::Builder::new()
-            .name("checkpoint".into())
-            .spawn(move || {
-                priority::lower_own();
-                let started_us = clock.monotonic_us();
-                let written = store.write(&meta, &|out| checkpoint::encode(&machine, out));
-                if let Ok(bytes) = &written {
-                    tracing::info!(
-                        partition = meta.partition.0,
-                        index = meta.log_id.index.0,
-                        bytes,
-                        ms = (clock.monotonic_us() - started_us) / 1000,
-                        "wrote a checkpoint"
-                    );
-                }
-                // The receiver is gone when the node stops.
-                let _ = done.send(written);
-            })
-            .map_err(CommitError::Thread)?;
-        let written =
-            result.await.map_err(|_| CommitError::Stopped { reason: "the checkpoint thread died".into() })?;
-        self.checkpoint_bytes.borrow_mut()[partition] = written?;
+        let lane = self.threads.start("checkpoint", Priority::Background).map_err(CommitError::Thread)?;
+        let written = threads::run(&lane, move || {
+            let started_us = clock.monotonic_us();
+            let written = store.write(&meta, &|out| checkpoint::encode(&machine, out));
+            if let Ok(bytes) = &written {
+                tracing::info!(
+                    partition = meta.partition.0,
+                    index = meta.log_id.index.0,
+                    bytes,
+                    ms = (clock.monotonic_us() - started_us) / 1000,
+                    "wrote a checkpoint"
+                );
+            }
+            written
+        });
+        let died = |_| CommitError::Stopped { reason: "the checkpoint thread died".into() };
+        self.checkpoint_bytes.borrow_mut()[partition] = written.await.map_err(died)??;
         Ok(())
     }
 
@@ -361,26 +362,19 @@ impl Disk {
     }
 
     fn sync_elsewhere(&self, handle: SyncHandle, began_us: u64) -> Result<Running, CommitError> {
-        let (done, finished) = oneshot::channel();
-        let job = FlushJob { handle, done };
-        let died = |_| CommitError::Stopped { reason: "the flusher thread died".into() };
-        self.flusher()?.send(job).map_err(died)?;
-        Ok(Running { done: finished, began_us })
+        let (latch, clock) = (self.latch.clone(), Arc::clone(&self.clock));
+        let done = threads::run(&self.flusher()?, move || sync_once(handle, &latch, &*clock));
+        Ok(Running { done, began_us })
     }
 
-    fn flusher(&self) -> Result<mpsc::Sender<FlushJob>, CommitError> {
+    fn flusher(&self) -> Result<Arc<dyn Lane>, CommitError> {
         let mut flusher = self.flusher.borrow_mut();
-        if let Some(sender) = &*flusher {
-            return Ok(sender.clone());
+        if let Some(lane) = &*flusher {
+            return Ok(Arc::clone(lane));
         }
-        let (sender, jobs) = mpsc::channel();
-        let (latch, clock) = (self.latch.clone(), Arc::clone(&self.clock));
-        thread::Builder::new()
-            .name("flusher".into())
-            .spawn(move || run_flusher(&jobs, &latch, &*clock))
-            .map_err(CommitError::Thread)?;
-        *flusher = Some(sender.clone());
-        Ok(sender)
+        let lane = self.threads.start("flusher", Priority::Normal).map_err(CommitError::Thread)?;
+        *flusher = Some(Arc::clone(&lane));
+        Ok(lane)
     }
 
     /// An error after a permanent failure.
@@ -399,13 +393,8 @@ impl Disk {
 
 /// A sync in progress on the flusher.
 struct Running {
-    done: oneshot::Receiver<Finished>,
+    done: Elsewhere<Finished>,
     began_us: u64,
-}
-
-struct FlushJob {
-    handle: SyncHandle,
-    done: oneshot::Sender<Finished>,
 }
 
 struct Finished {
@@ -414,21 +403,17 @@ struct Finished {
     took: Duration,
 }
 
-/// Syncs one job after the other until the committer is gone or a sync fails. It trips the latch itself,
-/// because the caller may have stopped waiting, and a later sync would succeed without the lost bytes
-/// (docs/reliability.md S2).
-fn run_flusher(jobs: &mpsc::Receiver<FlushJob>, latch: &Latch, clock: &dyn Clock) {
-    while let Ok(FlushJob { handle, done }) = jobs.recv() {
-        let started_us = clock.monotonic_us();
-        let outcome = handle.run();
-        let failed = outcome.is_err();
-        if let Err(error) = &outcome {
-            latch.trip(error.to_string());
-        }
-        let took = Duration::from_micros(clock.monotonic_us().saturating_sub(started_us));
-        let _ = done.send(Finished { handle, outcome, took });
-        if failed {
-            return;
-        }
+/// Syncs on the flusher. It trips the latch itself, because the caller may have stopped waiting, and a later
+/// sync would succeed without the lost bytes (docs/reliability.md S2).
+fn sync_once(handle: SyncHandle, latch: &Latch, clock: &dyn Clock) -> Finished {
+    let started_us = clock.monotonic_us();
+    let outcome = match latch.reason() {
+        Some(reason) => Err(JournalError::Stopped { reason }),
+        None => handle.run(),
+    };
+    if let Err(error) = &outcome {
+        latch.trip(error.to_string());
     }
+    let took = Duration::from_micros(clock.monotonic_us().saturating_sub(started_us));
+    Finished { handle, outcome, took }
 }

@@ -13,6 +13,7 @@ use crate::command::value::{Query, Write};
 use crate::env::clock::SystemClock;
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
+use crate::env::threads::RealThreads;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::model::time::TimeMs;
 use crate::replication::committer::{CommitError, Committer, CommitterOptions, OpenError};
@@ -91,7 +92,14 @@ impl TestNode {
             dir.map_err(|error| OpenError::Raft { partition: PartitionId(0), reason: error.to_string() })?;
         let latch = Latch::new();
         let clock = Arc::new(SystemClock::new());
-        let committer = Committer::open(Arc::clone(fs), clock, &dir, options.clone(), latch.clone())?;
+        let committer = Committer::open(
+            Arc::clone(fs),
+            clock,
+            Arc::new(RealThreads),
+            &dir,
+            options.clone(),
+            latch.clone(),
+        )?;
         let machines = RefCell::new(committer.recover().await?);
         Ok(TestNode { committer, latch, dir, machines, ends: RefCell::default(), proposed: Cell::default() })
     }

@@ -18,7 +18,9 @@ pub async fn accept(frontend: Rc<Frontend>, listener: Listener) {
         match listener.next().await {
             Ok(accepted) => {
                 failing = false;
-                admit(&frontend, accepted, &scratch);
+                if let Some(task) = admit(&frontend, accepted, &scratch) {
+                    tokio::task::spawn_local(task);
+                }
             }
             Err(error) => {
                 // Logged once, not at every attempt: the log must not fill the disk.
@@ -27,7 +29,7 @@ pub async fn accept(frontend: Rc<Frontend>, listener: Listener) {
                 }
                 failing = true;
                 if !is_of_one_connection(&error) {
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    frontend.context.clock.sleep(ACCEPT_RETRY).await;
                 }
             }
         }
@@ -48,12 +50,18 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     )
 }
 
-fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u8>>>) {
+/// Takes in a connection, unless it may not be: gives the task that serves it. `scratch` is where bytes are read into, of
+/// [`READ_BYTES`]; the connections of a thread share it.
+pub fn admit(
+    frontend: &Rc<Frontend>,
+    accepted: Accepted,
+    scratch: &Rc<RefCell<Vec<u8>>>,
+) -> Option<impl Future<Output = ()> + 'static> {
     let config = frontend.context.config.borrow();
     if frontend.connections.all().len() >= config.maxclients {
         frontend.metrics.rejected_connections.add(1);
         accepted.refuse(b"-ERR max number of clients reached\r\n");
-        return;
+        return None;
     }
     let default_user = frontend.context.acl.users.borrow().default_user().clone();
     // docs/reliability.md A11: attackers took over servers that had no password and were reachable from other
@@ -63,7 +71,7 @@ fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u
         frontend.metrics.rejected_connections.add(1);
         if !matches!(accepted, Accepted::Tls(..)) {
             accepted.refuse(DENIED);
-            return;
+            return None;
         }
     }
     let keepalive_seconds = config.tcp_keepalive_seconds;
@@ -73,7 +81,7 @@ fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u
         Ok(parts) => parts,
         Err(error) => {
             tracing::debug!(%error, "the connection is gone already");
-            return;
+            return None;
         }
     };
     frontend.metrics.connections.add(1);
@@ -91,7 +99,7 @@ fn admit(frontend: &Rc<Frontend>, accepted: Accepted, scratch: &Rc<RefCell<Vec<u
         connection.close_after_replies();
     }
     frontend.connections.add(&connection);
-    tokio::task::spawn_local(serve(frontend.clone(), connection, read_half, scratch.clone()));
+    Some(serve(frontend.clone(), connection, read_half, scratch.clone()))
 }
 
 /// The text of Redis 7.2: tools look for it.

@@ -1,5 +1,6 @@
 //! The end of all connections, when the node stops.
 
+use crate::env::clock;
 use crate::frontend::frontend::Frontend;
 use std::time::Duration;
 
@@ -16,11 +17,12 @@ pub async fn say_goodbye(frontend: &Frontend) {
             connection.close_after_replies();
         }
     }
+    let clock = &*frontend.context.clock;
     let gone = async {
         while !frontend.connections.all().is_empty() {
             tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            clock.sleep(Duration::from_millis(1)).await;
         }
     };
-    let _ = tokio::time::timeout(GOODBYE, gone).await;
+    let _ = clock::timeout(clock, GOODBYE, gone).await;
 }

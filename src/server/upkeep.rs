@@ -28,7 +28,7 @@ pub async fn run(frontend: Rc<Frontend>) {
     let (mut sample, mut look) = (Every::new(SAMPLE_MS), Every::new(LOOK_MS));
     loop {
         let hz = frontend.context.config.borrow().hz;
-        tokio::time::sleep(Duration::from_millis(1000 / u64::from(hz))).await;
+        frontend.context.clock.sleep(Duration::from_millis(1000 / u64::from(hz))).await;
         if frontend.cron_paused.get() {
             continue;
         }

@@ -14,6 +14,7 @@ use crate::env::clock::SystemClock;
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::env::sim_fs::{Faults, SimFs};
+use crate::env::threads::RealThreads;
 use crate::model::log::LogIndex;
 use crate::replication::committer::CommitterOptions;
 use crate::replication::event::CommitEvent;
@@ -43,7 +44,8 @@ fn parts(sim: &SimFs) -> Parts {
         DataDir::open_with(Arc::clone(&fs), Path::new("/data"), 1, &SeededEntropy::new(1), journal).unwrap();
     let latch = Latch::new();
     let clock = Arc::new(SystemClock::new());
-    let disk = Disk::open(fs, clock, &dir, CommitterOptions::default(), latch.clone()).unwrap();
+    let disk = Disk::open(fs, clock, Arc::new(RealThreads), &dir, CommitterOptions::default(), latch.clone())
+        .unwrap();
     let (disk, outbox) = (Rc::new(disk), Rc::new(Outbox::new(latch)));
     let flushes = Flushes::start(Rc::clone(&disk), Rc::clone(&outbox));
     let log = GroupLog::new(NODE, P, flushes);

@@ -15,6 +15,7 @@ use crate::base::latch::Latch;
 use crate::env::clock::SystemClock;
 use crate::env::entropy::SystemEntropy;
 use crate::env::fs::{Fs, RealFs};
+use crate::env::threads::RealThreads;
 use crate::model::log::PartitionId;
 use crate::replication::committer::CommitterOptions;
 use crate::replication::disk::Disk;
@@ -177,7 +178,15 @@ impl StoreBuilder<Types, MiddleStart, WithEngine, Guard> for Builder {
         let data_dir = DataDir::open(Arc::clone(&fs), &dir.path().join("data"), 1, &SystemEntropy).unwrap();
         let latch = Latch::new();
         let clock = Arc::new(SystemClock::new());
-        let disk = Disk::open(fs, clock, &data_dir, CommitterOptions::default(), latch.clone()).unwrap();
+        let disk = Disk::open(
+            fs,
+            clock,
+            Arc::new(RealThreads),
+            &data_dir,
+            CommitterOptions::default(),
+            latch.clone(),
+        )
+        .unwrap();
         let outbox = Rc::new(Outbox::new(latch));
         let flushes = Flushes::start(Rc::new(disk), Rc::clone(&outbox));
         let log = GroupLog::new(1, PartitionId(0), flushes);

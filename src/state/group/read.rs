@@ -242,7 +242,9 @@ impl Delivery<'_> {
             budget.add(key, list);
             group.entries_read = log.read_counter(group.last_id, group.entries_read, entry.id);
             group.last_id = entry.id;
-            if !read.no_ack {
+            let is_forgotten =
+                cfg!(headwater_bug = "count_leaves_nothing_pending") && read.limits.count.is_some();
+            if !read.no_ack && !is_forgotten {
                 let owner = Some(*consumer);
                 group.set_pending(entry.id, Pending { owner, delivered_at: *now, deliveries: 1 });
             }

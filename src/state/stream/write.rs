@@ -95,6 +95,9 @@ fn next_id(log: &Log, wanted: NewId, now: TimeMs) -> Result<EntryId, ReplyError>
     let last = log.last_id;
     let Some(next) = last.next() else { return Err(IDS_EXHAUSTED) };
     let id = match wanted {
+        NewId::Auto if cfg!(headwater_bug = "ids_follow_the_clock") && now.0 < last.ms => {
+            EntryId::new(now.0, 0)
+        }
         NewId::Auto => next.max(EntryId::new(now.0, 0)),
         NewId::AutoSequence { ms } if ms == last.ms => {
             EntryId::new(ms, last.seq.checked_add(1).ok_or(ID_TOO_SMALL)?)

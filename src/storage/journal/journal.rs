@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::env::fs::{File, Fs};
+use crate::env::threads::Threads;
 use crate::model::log::{LogId, LogIndex, PartitionId};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
@@ -32,8 +33,8 @@ pub struct JournalOptions {
     pub first_file_bytes: u64,
     /// Zeros by which a file grows at a time.
     pub zero_ahead_bytes: u64,
-    /// Whether a thread prepares the next file. Simulations disable it, because they count operations.
-    pub prepare_next: bool,
+    /// Where the next file is prepared; `None`: it is created on demand.
+    pub prepare_next: Option<Arc<dyn Threads>>,
     /// Payload bytes of recent entries kept in memory for [`Journal::read`]; 0: none.
     pub tail_bytes_max: usize,
     /// Random, drawn once per data directory: makes record checksums unpredictable to clients.
@@ -49,7 +50,7 @@ impl Default for JournalOptions {
             file_bytes: 64 << 20,
             first_file_bytes: 4 << 20,
             zero_ahead_bytes: 4 << 20,
-            prepare_next: false,
+            prepare_next: None,
             tail_bytes_max: 0,
             salt: 0,
             create: true,
@@ -483,10 +484,12 @@ impl Journal {
         let file = &self.files[&sequence];
         file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
         self.written.offset = end;
-        if self.options.prepare_next && self.spare.is_none() {
+        if let Some(threads) = &self.options.prepare_next
+            && self.spare.is_none()
+        {
             let (fs, dir) = (Arc::clone(&self.fs), self.dir.clone());
             let len = self.options.capacity(sequence + 1);
-            self.spare = Spare::begin(fs, dir, sequence + 1, self.options.salt, len);
+            self.spare = Spare::begin(&**threads, fs, dir, sequence + 1, self.options.salt, len);
         }
         Ok(())
     }

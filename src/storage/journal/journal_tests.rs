@@ -20,7 +20,7 @@ fn options() -> JournalOptions {
         file_bytes: 8192,
         first_file_bytes: 8192,
         zero_ahead_bytes: 2048,
-        prepare_next: false,
+        prepare_next: None,
         tail_bytes_max: 4096,
         salt: 77,
         create: true,

@@ -4,32 +4,34 @@
 //! costs the engine's thread nothing: that thread only names the file when its turn comes.
 
 use std::path::PathBuf;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 
 use crate::env::fs::Fs;
-use crate::env::priority;
+use crate::env::threads::{self, Elsewhere, Priority, Threads};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::JournalFile;
 
 #[derive(Debug)]
 pub struct Spare {
     sequence: u64,
-    made: mpsc::Receiver<Result<JournalFile, JournalError>>,
+    made: Elsewhere<Result<JournalFile, JournalError>>,
 }
 
 impl Spare {
     /// Starts to prepare file `sequence` with `len` bytes. `None` if no thread is available: the journal then
     /// creates the file on demand.
-    pub fn begin(fs: Arc<dyn Fs>, dir: PathBuf, sequence: u64, salt: u64, len: u64) -> Option<Spare> {
-        let (done, made) = mpsc::channel();
-        let make = move || {
-            priority::lower_own();
-            // The receiver is gone if the journal closed meanwhile; the next start removes the leftover.
-            let _ = done.send(JournalFile::prepare(&*fs, &dir, sequence, salt, len));
-        };
-        let thread = thread::Builder::new().name("journal-spare".into()).spawn(make);
-        thread.ok().map(|_| Spare { sequence, made })
+    pub fn begin(
+        threads: &dyn Threads,
+        fs: Arc<dyn Fs>,
+        dir: PathBuf,
+        sequence: u64,
+        salt: u64,
+        len: u64,
+    ) -> Option<Spare> {
+        let lane = threads.start("journal-spare", Priority::Background).ok()?;
+        // If the journal closes meanwhile, the next start removes the leftover.
+        let make = move || JournalFile::prepare(&*fs, &dir, sequence, salt, len);
+        Some(Spare { sequence, made: threads::run(&lane, make) })
     }
 
     pub fn sequence(&self) -> u64 {
@@ -39,7 +41,7 @@ impl Spare {
     /// Waits for the file: synced, but without its name. On error returns `None`; the caller then creates the
     /// file itself and meets the same error, or the trouble is over.
     pub fn take(self) -> Option<JournalFile> {
-        self.made.recv().ok()?.ok()
+        self.made.wait().ok()?.ok()
     }
 }
 
@@ -47,13 +49,15 @@ impl Spare {
 mod tests {
     use super::*;
     use crate::env::sim_fs::{Faults, SimFs};
+    use crate::env::threads::RealThreads;
     use std::path::Path;
 
     #[test]
     fn a_spare_that_could_not_be_made_is_none() {
         let fs = SimFs::new(1);
         fs.create_dir_all(Path::new("/j")).unwrap();
-        let spare = |fs: &SimFs| Spare::begin(Arc::new(fs.clone()), "/j".into(), 2, 7, 4096).unwrap();
+        let spare =
+            |fs: &SimFs| Spare::begin(&RealThreads, Arc::new(fs.clone()), "/j".into(), 2, 7, 4096).unwrap();
         let made = spare(&fs).take().unwrap();
         assert_eq!((made.sequence, made.salt, made.len), (2, 7, 4096));
         fs.set_faults(Faults { crash_at_operation: Some(fs.operations()), ..Default::default() });

@@ -1,0 +1,51 @@
+//! What a run of the simulation has done.
+
+use std::fmt;
+
+macro_rules! counters {
+    ($($field:ident: $words:literal,)*) => {
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct Counters {
+            pub simulated_ms: u64,
+            $(pub $field: u64,)*
+        }
+
+        impl Counters {
+            pub fn add(&mut self, other: &Counters) {
+                self.simulated_ms += other.simulated_ms;
+                $(self.$field += other.$field;)*
+            }
+
+            /// A run in which some fault never came proves less than it says.
+            pub fn assert_everything_happened(&self) {
+                $(assert!(self.$field > 0, "no {}", $words);)*
+            }
+        }
+
+        impl fmt::Display for Counters {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:.2} simulated hours", self.simulated_ms as f64 / 3_600_000.0)?;
+                $(write!(f, ", {} {}", self.$field, $words)?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+counters! {
+    seeds: "seeds",
+    commands: "commands",
+    entries: "acknowledged entries",
+    blocked: "reads that were blocked and served",
+    starts: "starts",
+    kills: "kills",
+    power_cuts: "power cuts",
+    stops: "orderly stops",
+    failed_syncs: "failed syncs",
+    slow_syncs: "slow syncs",
+    failed_starts: "starts cut short",
+    disconnects: "disconnects",
+    clock_steps: "clock steps",
+    checkpoints: "checkpoints asked for",
+    verifications: "verifications",
+}

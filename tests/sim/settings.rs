@@ -1,0 +1,90 @@
+//! What a seed chooses before anything happens.
+
+use headwater::config::config::{Config, DebugCommands, Durability, FlushPolicy};
+use headwater::env::entropy::SeededEntropy;
+use headwater::replication::committer::CommitterOptions;
+use headwater::storage::journal::journal::JournalOptions;
+use std::time::Duration;
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub partitions: u16,
+    pub clients: usize,
+    pub epochs: u64,
+    pub steps: u64,
+    pub pipeline: u64,
+    pub is_relaxed: bool,
+    pub interval_ms: u64,
+    pub flush: FlushPolicy,
+    pub file_bytes: u64,
+    pub prepares_next_file: bool,
+    pub checkpoint_bytes: u64,
+    pub sync_us: u64,
+    pub is_fifo: bool,
+    pub pipe_bytes: usize,
+    pub steps_clock: bool,
+    pub events: bool,
+    /// Most clients are blocked on one group.
+    pub is_crowded: bool,
+}
+
+impl Settings {
+    pub fn draw(random: &SeededEntropy) -> Settings {
+        let pick = |choices: &[u64]| choices[random.below(choices.len() as u64) as usize];
+        Settings {
+            partitions: if random.chance(70) { 1 } else { 3 },
+            clients: 2 + random.below(6) as usize,
+            epochs: 1 + random.below(3),
+            steps: pick(&[40, 80, 150, 300]),
+            pipeline: pick(&[1, 2, 4, 8]),
+            is_relaxed: random.chance(25),
+            interval_ms: pick(&[20, 100, 1000]),
+            flush: match random.below(3) {
+                0 => FlushPolicy::Inline,
+                1 => FlushPolicy::Thread,
+                _ => FlushPolicy::Auto,
+            },
+            file_bytes: pick(&[2048, 8192, 65536]),
+            prepares_next_file: random.chance(50),
+            checkpoint_bytes: pick(&[4096, 16384, 1 << 20]),
+            sync_us: pick(&[0, 100, 2000, 20_000]),
+            is_fifo: random.chance(20),
+            pipe_bytes: pick(&[64, 4096, 65536]) as usize,
+            steps_clock: random.chance(50),
+            events: random.chance(20),
+            is_crowded: random.chance(30),
+        }
+    }
+
+    pub fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.dir = "/data".into();
+        config.partitions = self.partitions;
+        config.enable_debug_command = DebugCommands::Yes;
+        config.durability = if self.is_relaxed { Durability::Relaxed } else { Durability::Fsync };
+        config.sync_interval_ms = self.interval_ms;
+        config.flush_policy = self.flush;
+        config.checkpoint_journal_bytes = self.checkpoint_bytes;
+        config
+    }
+
+    pub fn committer(&self, config: &Config) -> CommitterOptions {
+        let mut options = CommitterOptions::from(config);
+        options.prepares_next_file = self.prepares_next_file;
+        options.journal = self.journal();
+        options
+    }
+
+    pub fn journal(&self) -> JournalOptions {
+        JournalOptions {
+            file_bytes: self.file_bytes,
+            first_file_bytes: 4096,
+            zero_ahead_bytes: 4096,
+            ..JournalOptions::default()
+        }
+    }
+
+    pub fn sync_time(&self) -> Duration {
+        Duration::from_micros(self.sync_us)
+    }
+}
