@@ -98,7 +98,8 @@ impl Engine {
                 match item {
                     Item::Op(tag) => panic!("{tag:?} needs the log"),
                     Item::Query { tag, database, encoded } => {
-                        self.answer_behind(
+                        answer_behind(
+                            self,
                             id,
                             *tag,
                             *database,
@@ -109,7 +110,7 @@ impl Engine {
                     }
                     Item::Transaction { tag, .. } => panic!("{tag:?} needs the log"),
                     Item::ReadTransaction { tag, encoded } => {
-                        self.read_transaction(id, *tag, now, &work.queries[encoded.clone()], &mut effects);
+                        read_transaction(self, id, *tag, now, &work.queries[encoded.clone()], &mut effects);
                     }
                     Item::Pass(tag) => self.finish_lap(*tag, Answer::Done, &mut effects),
                 }
@@ -172,20 +173,22 @@ impl Engine {
         let machine = self.partition_mut(id).machine_mut();
         let mut run = machine.begin_entry(index, entry, &mut effects).expect("the entry was written here");
         let now = machine.time();
+        let served = serve(self, id, &mut run, &work.carried, &mut effects);
+        self.note_events(&served);
         let items = std::mem::take(&mut work.items);
         for item in &items {
             match item {
-                Item::Op(tag) => self.apply_next(id, &mut run, *tag, &[], &mut work.carried, &mut effects),
+                Item::Op(tag) => apply_next(self, id, &mut run, *tag, &[], &mut work.carried, &mut effects),
                 Item::Transaction { tag, queries } => {
                     let queries = queries_of(&work.queries[queries.clone()]);
-                    self.apply_next(id, &mut run, *tag, &queries, &mut work.carried, &mut effects);
+                    apply_next(self, id, &mut run, *tag, &queries, &mut work.carried, &mut effects);
                 }
                 Item::Query { tag, database, encoded } => {
                     let encoded = &work.queries[encoded.clone()];
-                    self.answer_behind(id, *tag, *database, now, encoded, &mut effects);
+                    answer_behind(self, id, *tag, *database, now, encoded, &mut effects);
                 }
                 Item::ReadTransaction { tag, encoded } => {
-                    self.read_transaction(id, *tag, now, &work.queries[encoded.clone()], &mut effects);
+                    read_transaction(self, id, *tag, now, &work.queries[encoded.clone()], &mut effects);
                 }
                 Item::Pass(tag) => self.finish_lap(*tag, Answer::Done, &mut effects),
             }
@@ -198,65 +201,6 @@ impl Engine {
             }
         }
         self.partition_mut(id).recycle(work);
-    }
-
-    /// Applies the next op of an entry, and has the blocked reads served that it has woken.
-    fn apply_next(
-        &mut self,
-        id: PartitionId,
-        run: &mut EntryRun<'_>,
-        tag: Tag,
-        queries: &[Step<Query<'_>>],
-        carried: &mut Vec<Tag>,
-        effects: &mut Effects,
-    ) {
-        let applied = self.partition_mut(id).machine_mut().apply_next(run, queries, effects);
-        let mut events = Vec::new();
-        match applied.expect("the entry was written here").expect("one op for each item") {
-            Applied::Answered(answer) => events = self.end_lap(tag, answer, effects),
-            Applied::Blocked(number) => {
-                assert_eq!(number.0, carried.len(), "numbers follow those of the reads carried");
-                carried.push(tag);
-                self.tell(effects.take(), None);
-            }
-        }
-        while let Some((number, answer)) = self.partition_mut(id).machine_mut().serve_next(run, effects) {
-            events.extend(self.end_lap(carried[number.0], answer, effects));
-        }
-        // The reads that the entry carries came first: the others look at what these have left.
-        self.note_events(&events);
-    }
-
-    fn answer_behind(
-        &mut self,
-        id: PartitionId,
-        tag: Tag,
-        database: u32,
-        now: TimeMs,
-        encoded: &[u8],
-        effects: &mut Effects,
-    ) {
-        let query: Query<'_> = codec::decode_query(encoded).expect("the query was encoded here");
-        let reply = self.partition(id).answer(database, now, &query, effects);
-        self.finish_lap(tag, reply, effects);
-    }
-
-    /// Answers a read-only transaction.
-    fn read_transaction(
-        &mut self,
-        id: PartitionId,
-        tag: Tag,
-        now: TimeMs,
-        encoded: &[u8],
-        effects: &mut Effects,
-    ) {
-        let mut reader = Reader::new(encoded);
-        let op = codec::decode_op(&mut reader).expect("the transaction was encoded here");
-        let Op::Transaction(transaction) = op else { panic!("{op:?} is no transaction") };
-        let queries = codec::decode_queries(&mut reader).expect("the queries were encoded here");
-        let machine = self.partition(id).read();
-        let reply = machine.query_transaction(&transaction.watched, &queries, now, effects);
-        self.finish_lap(tag, reply, effects);
     }
 
     /// Finishes an item with its events, and lets the reads blocked on the affected keys look at the state.
@@ -302,6 +246,80 @@ impl Engine {
             self.finish(tag, Answer::Refused(UNKNOWN), Vec::new(), 0);
         }
     }
+}
+
+/// Applies the next op of an entry, and serves the blocked reads that it made readable.
+fn apply_next(
+    engine: &mut Engine,
+    id: PartitionId,
+    run: &mut EntryRun<'_>,
+    tag: Tag,
+    queries: &[Step<Query<'_>>],
+    carried: &mut Vec<Tag>,
+    effects: &mut Effects,
+) {
+    let applied = engine.partition_mut(id).machine_mut().apply_next(run, queries, effects);
+    let mut events = Vec::new();
+    match applied.expect("the entry was written here").expect("one op for each item") {
+        Applied::Answered(answer) => events = engine.end_lap(tag, answer, effects),
+        Applied::Blocked(number) => {
+            assert_eq!(number.0, carried.len(), "numbers follow those of the reads carried");
+            carried.push(tag);
+            engine.tell(effects.take(), None);
+        }
+    }
+    if !run.is_quiet() {
+        events.extend(serve(engine, id, run, carried, effects));
+    }
+    // The carried reads came first: the others look at what these have left.
+    engine.note_events(&events);
+}
+
+/// Serves the blocked reads of an entry that are due. Returns the events.
+fn serve(
+    engine: &mut Engine,
+    id: PartitionId,
+    run: &mut EntryRun<'_>,
+    carried: &[Tag],
+    effects: &mut Effects,
+) -> Vec<Effect> {
+    let mut events = Vec::new();
+    while let Some((number, answer)) = engine.partition_mut(id).machine_mut().serve_next(run, effects) {
+        events.extend(engine.end_lap(carried[number.0], answer, effects));
+    }
+    events
+}
+
+fn answer_behind(
+    engine: &mut Engine,
+    id: PartitionId,
+    tag: Tag,
+    database: u32,
+    now: TimeMs,
+    encoded: &[u8],
+    effects: &mut Effects,
+) {
+    let query: Query<'_> = codec::decode_query(encoded).expect("the query was encoded here");
+    let reply = engine.partition(id).answer(database, now, &query, effects);
+    engine.finish_lap(tag, reply, effects);
+}
+
+/// Answers a read-only transaction.
+fn read_transaction(
+    engine: &mut Engine,
+    id: PartitionId,
+    tag: Tag,
+    now: TimeMs,
+    encoded: &[u8],
+    effects: &mut Effects,
+) {
+    let mut reader = Reader::new(encoded);
+    let op = codec::decode_op(&mut reader).expect("the transaction was encoded here");
+    let Op::Transaction(transaction) = op else { panic!("{op:?} is no transaction") };
+    let queries = codec::decode_queries(&mut reader).expect("the queries were encoded here");
+    let machine = engine.partition(id).read();
+    let reply = machine.query_transaction(&transaction.watched, &queries, now, effects);
+    engine.finish_lap(tag, reply, effects);
 }
 
 fn queries_of(encoded: &[u8]) -> Vec<Step<Query<'_>>> {

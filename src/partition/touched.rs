@@ -53,7 +53,10 @@ impl Touched {
                     self.note_write(write.database, &write.command);
                 }
             }
-            Op::BlockingRead { .. } => {}
+            // The reads that wait already come first.
+            Op::BlockingRead { database, read } => {
+                read.streams.iter().for_each(|(key, _)| self.note_key(*database, key, CARRIED_READS_MAX));
+            }
         }
     }
 

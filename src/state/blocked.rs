@@ -30,13 +30,15 @@ pub struct BlockedReads<'a> {
 }
 
 impl<'a> BlockedReads<'a> {
-    /// Reads the list that an entry carries.
+    /// Reads the list that an entry carries. Each is tried before the first op: an earlier entry may have made
+    /// it readable after its last look at the state, and it comes before the reads among the ops.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut blocked = BlockedReads::default();
         let mut reader = Reader::new(bytes);
         while !reader.is_empty() {
             let (database, read) = codec::decode_blocked(&mut reader)?;
-            blocked.block(database, read);
+            let number = blocked.block(database, read);
+            blocked.due.push_back(number);
         }
         Ok(blocked)
     }

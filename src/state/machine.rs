@@ -60,6 +60,13 @@ pub struct EntryRun<'e> {
     blocked: BlockedReads<'e>,
 }
 
+impl EntryRun<'_> {
+    /// No read is blocked: [`Machine::serve_next`] has nothing to do.
+    pub fn is_quiet(&self) -> bool {
+        self.blocked.is_empty()
+    }
+}
+
 /// The result of an op of an entry.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Applied {
@@ -207,6 +214,7 @@ impl Machine {
     pub fn apply_entry(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
         let mut effects = Effects::unwanted();
         let mut run = self.begin_entry(index, entry, &mut effects)?;
+        while self.serve_next(&mut run, &mut effects).is_some() {}
         while self.apply_next(&mut run, &[], &mut effects)?.is_some() {
             while self.serve_next(&mut run, &mut effects).is_some() {}
         }
