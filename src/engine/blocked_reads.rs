@@ -140,6 +140,8 @@ pub struct BlockedReads {
     by_request: AHashMap<RequestId, BlockedId>,
     by_deadline: BTreeSet<(u64, BlockedId)>,
     by_wake: BTreeSet<(u64, BlockedId)>,
+    /// Reads that are ops of batches which are not sealed yet.
+    unsealed: BTreeSet<BlockedId>,
 }
 
 /// The reads that are blocked on one key.
@@ -257,6 +259,7 @@ impl BlockedReads {
             self.by_wake.remove(&(wake, id));
         }
         self.by_request.remove(&blocked.request);
+        self.unsealed.remove(&id);
         Some(blocked)
     }
 
@@ -287,6 +290,30 @@ impl BlockedReads {
             let is_no_op = |id: &&BlockedId| self.reads[*id].state != BlockedState::InFlight;
             let may_go = |id: &&BlockedId| self.reads[*id].may_be_carried();
             ids.iter().take_while(is_no_op).filter(may_go).take(reads_max).copied()
+        })
+    }
+
+    /// The read has become an op of a batch.
+    pub fn note_op(&mut self, id: BlockedId) {
+        self.unsealed.insert(id);
+    }
+
+    /// Batches were sealed: all with reads for which this is true.
+    pub fn note_sealed(&mut self, is_in_one: impl Fn(&BlockedRead) -> bool) {
+        let reads = &self.reads;
+        self.unsealed.retain(|id| reads.get(id).is_some_and(|read| !is_in_one(read)));
+    }
+
+    /// Whether a read of the same group that came later is an op of a batch which is not sealed yet. That batch
+    /// carries this read, and so it comes first.
+    pub fn is_before_an_op(&self, id: BlockedId) -> bool {
+        let Some(read) = self.reads.get(&id) else { return false };
+        let Some(group) = read.read.group() else { return false };
+        let later =
+            self.unsealed.range(id..).filter(|later| **later != id).filter_map(|id| self.reads.get(id));
+        later.filter(|it| it.database == read.database).filter_map(|it| it.read.group()).any(|it| {
+            it.group == group.group
+                && it.streams.iter().any(|(key, _)| group.streams.iter().any(|(k, _)| k == key))
         })
     }
 

@@ -25,6 +25,9 @@ use crate::state::op::Op;
 const CLAIM_LOOK_MS_MIN: u64 = 5;
 const CLAIM_LOOK_MS_MAX: u64 = 3_600_000;
 
+/// Delay before a read that an entry should carry looks again, in case the entry had no room for it.
+const PASSED_OVER_LOOK_MS: u64 = 5;
+
 /// Delay before a read looks again after its entry was refused: there may be a leader by then.
 const REFUSED_LOOK_MS: u64 = 100;
 
@@ -136,6 +139,13 @@ fn look(engine: &mut Engine, id: BlockedId) {
             return end(engine, id, refusal.into());
         }
         let partition = single_partition(&engine.router, &read);
+        if partition.is_some() && engine.blocked.is_before_an_op(id) {
+            // The entry is about to be sealed; if it has no room for the read, the read looks again.
+            let at_ms = engine.context.clock.monotonic_ms().saturating_add(PASSED_OVER_LOOK_MS);
+            engine.blocked.set_wake(id, Some(at_ms));
+            engine.wakers.timer.notify_one();
+            return;
+        }
         let owned = owned.clone();
         return send(engine, id, database, &owned, partition);
     }
@@ -178,6 +188,7 @@ fn send(
     let read = owned.as_read();
     match partition {
         Some(partition) => {
+            engine.blocked.note_op(id);
             engine.write_op(partition, &Op::BlockingRead { database, read }, Tag::Blocked(id));
         }
         None => scatter::group_read_per_stream(engine, database, &read, Target::Blocked(id)),

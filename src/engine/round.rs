@@ -47,6 +47,14 @@ impl Engine {
                             self.blocked.get_mut(read).expect("carried just now").state =
                                 BlockedState::Carried(proposal);
                         }
+                        if !self.partition(id).has_open_work() {
+                            let router = self.router;
+                            self.blocked.note_sealed(|it| {
+                                let group = it.read.group();
+                                group.and_then(|it| blocking::single_partition(&router, &it.as_read()))
+                                    == Some(id)
+                            });
+                        }
                         self.committer.propose(id, proposal, entry);
                     }
                     Sealed::Unlogged => self.finish_unlogged(id, now),
