@@ -2,6 +2,7 @@
 
 use super::client::{Id, Op};
 use super::value::Value;
+use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const LOGS: [&str; 2] = ["log0", "log1"];
@@ -427,12 +428,12 @@ impl Knowledge {
             }
         }
         for (id, owner) in pending {
-            if !stream.jobs.contains_key(&id) {
+            if let Vacant(job) = stream.jobs.entry(id) {
                 ensure!(
                     loose.contains(&owner),
                     "{name}: {id} is pending for {owner}, which was answered without it"
                 );
-                stream.jobs.insert(id, Job { owner, acknowledgement: Progress::None });
+                job.insert(Job { owner, acknowledgement: Progress::None });
             }
         }
         let passed = stream.entries.iter().find(|(id, entry)| {

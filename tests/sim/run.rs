@@ -446,7 +446,8 @@ impl Run {
             }
             86..93 => self.settle()?,
             93..95 => {
-                if self.clients[at].is_connected() {
+                let is_connected = self.clients[at].is_connected();
+                if is_connected {
                     self.disconnect(at);
                     self.counters.disconnects += 1;
                 }

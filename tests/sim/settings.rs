@@ -57,15 +57,16 @@ impl Settings {
     }
 
     pub fn config(&self) -> Config {
-        let mut config = Config::default();
-        config.dir = "/data".into();
-        config.partitions = self.partitions;
-        config.enable_debug_command = DebugCommands::Yes;
-        config.durability = if self.is_relaxed { Durability::Relaxed } else { Durability::Fsync };
-        config.sync_interval_ms = self.interval_ms;
-        config.flush_policy = self.flush;
-        config.checkpoint_journal_bytes = self.checkpoint_bytes;
-        config
+        Config {
+            dir: "/data".into(),
+            partitions: self.partitions,
+            enable_debug_command: DebugCommands::Yes,
+            durability: if self.is_relaxed { Durability::Relaxed } else { Durability::Fsync },
+            sync_interval_ms: self.interval_ms,
+            flush_policy: self.flush,
+            checkpoint_journal_bytes: self.checkpoint_bytes,
+            ..Config::default()
+        }
     }
 
     pub fn committer(&self, config: &Config) -> CommitterOptions {
