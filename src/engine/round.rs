@@ -181,8 +181,6 @@ impl Engine {
         let machine = self.partition_mut(id).machine_mut();
         let mut run = machine.begin_entry(index, entry, &mut effects).expect("the entry was written here");
         let now = machine.time();
-        let served = serve(self, id, &mut run, &work.carried, &mut effects);
-        self.note_events(&served);
         let items = std::mem::take(&mut work.items);
         for item in &items {
             match item {
@@ -266,6 +264,11 @@ fn apply_next(
     carried: &mut Vec<Tag>,
     effects: &mut Effects,
 ) {
+    if !run.is_quiet() {
+        run.look_ahead();
+        let events = serve(engine, id, run, carried, effects);
+        engine.note_events(&events);
+    }
     let applied = engine.partition_mut(id).machine_mut().apply_next(run, queries, effects);
     let mut events = Vec::new();
     match applied.expect("the entry was written here").expect("one op for each item") {

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_touch_nothing_and_transactions_what_their_writes_do() {
+    fn reads_touch_nothing_unless_they_block_and_transactions_what_their_writes_do() {
         let read = GroupRead {
             group: b"g",
             consumer: b"c",
@@ -154,8 +154,10 @@ mod tests {
         };
         let mut touched = Touched::default();
         touched.note_write(0, &Write::GroupRead(read.clone()));
-        touched.note_op(&Op::BlockingRead { database: 0, read: read.clone() });
         assert!(touched.is_empty());
+        touched.note_op(&Op::BlockingRead { database: 0, read: read.clone() });
+        assert_eq!(keys(&touched), [(0, &b"s"[..], CARRIED_READS_MAX)]);
+        touched.clear();
         let persist = Write::Key(KeyWrite::Persist { key: b"s" });
         let commands = [(0, Data::Write(Write::GroupRead(read))), (7, Data::Write(persist))];
         touched.note_op(&Op::Transaction(Transaction::of_commands(Vec::new(), commands).0));

@@ -234,6 +234,10 @@ impl Rope {
                 self.pieces = None;
             }
         }
+        if self.pieces.is_none() && self.tail.is_empty() {
+            // The last piece was an empty one.
+            self.clear();
+        }
     }
 
     fn push(&mut self, piece: Piece) {

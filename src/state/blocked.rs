@@ -30,15 +30,13 @@ pub struct BlockedReads<'a> {
 }
 
 impl<'a> BlockedReads<'a> {
-    /// Reads the list that an entry carries. Each is tried before the first op: an earlier entry may have made
-    /// it readable after its last look at the state, and it comes before the reads among the ops.
+    /// Reads the list that an entry carries.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut blocked = BlockedReads::default();
         let mut reader = Reader::new(bytes);
         while !reader.is_empty() {
             let (database, read) = codec::decode_blocked(&mut reader)?;
-            let number = blocked.block(database, read);
-            blocked.due.push_back(number);
+            blocked.block(database, read);
         }
         Ok(blocked)
     }
@@ -73,6 +71,14 @@ impl<'a> BlockedReads<'a> {
             } else if let Some(queue) = self.by_key.get(&(signal.database, &signal.key[..])) {
                 self.due.extend(queue);
             }
+        }
+    }
+
+    /// A read that is an op comes next: the reads that wait on its keys came before it and are tried first.
+    /// An entry before this one may have made them readable after their last look at the state.
+    pub fn precede(&mut self, database: u32, later: &GroupRead<'_>) {
+        for (key, _) in &later.streams {
+            self.due.extend(self.by_key.get(&(database, *key)).into_iter().flatten());
         }
     }
 

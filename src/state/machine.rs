@@ -65,6 +65,14 @@ impl EntryRun<'_> {
     pub fn is_quiet(&self) -> bool {
         self.blocked.is_empty()
     }
+
+    /// Call before [`Machine::serve_next`] and [`Machine::apply_next`]: the reads that wait come before a read
+    /// that is the next op.
+    pub fn look_ahead(&mut self) {
+        if let Ok(Some(Op::BlockingRead { database, read })) = self.ops.clone().next() {
+            self.blocked.precede(database, &read);
+        }
+    }
 }
 
 /// The result of an op of an entry.
@@ -214,11 +222,16 @@ impl Machine {
     pub fn apply_entry(&mut self, index: LogIndex, entry: &[u8]) -> Result<(), Malformed> {
         let mut effects = Effects::unwanted();
         let mut run = self.begin_entry(index, entry, &mut effects)?;
-        while self.serve_next(&mut run, &mut effects).is_some() {}
-        while self.apply_next(&mut run, &[], &mut effects)?.is_some() {
+        loop {
+            if !run.is_quiet() {
+                run.look_ahead();
+                while self.serve_next(&mut run, &mut effects).is_some() {}
+            }
+            if self.apply_next(&mut run, &[], &mut effects)?.is_none() {
+                return Ok(());
+            }
             while self.serve_next(&mut run, &mut effects).is_some() {}
         }
-        Ok(())
     }
 
     /// Answers from applied state.
