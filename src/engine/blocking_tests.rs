@@ -157,6 +157,28 @@ fn a_reader_whose_own_read_is_in_the_log_is_served_before_those_that_came_later(
     assert_eq!(told(&bench, &[first, later]), ["s[1-0]", "-"]);
 }
 
+/// The entry in flight was sealed before the first reader came, and the second one is an op of the next.
+#[test]
+fn a_reader_is_not_overtaken_by_a_later_one_while_an_entry_is_in_flight() {
+    let mut bench = bench(&["s"]);
+    let known = wait(&mut bench, 2, "", "s");
+    bench.unblock(known, Ending::TimedOut);
+    bench.send(1, "XADD s 1-0 a 1");
+    bench.propose();
+    let first = bench.send(2, "XREADGROUP GROUP g c2 BLOCK 0 STREAMS s >");
+    let later = bench.send(3, "XREADGROUP GROUP g c3 BLOCK 0 STREAMS s >");
+    bench.settle();
+    assert_eq!(told(&bench, &[first, later]), ["s[1-0]", "-"]);
+    // The same with the later read sealed before the entry is applied.
+    bench.send(1, "XADD s 2-0 a 1");
+    bench.propose();
+    let first = bench.send(2, "XREADGROUP GROUP g c2 BLOCK 0 STREAMS s >");
+    let last = bench.send(4, "XREADGROUP GROUP g c4 BLOCK 0 STREAMS s >");
+    bench.propose();
+    bench.settle();
+    assert_eq!(told(&bench, &[later, first, last]), ["s[2-0]", "-", "-"]);
+}
+
 #[test]
 fn setting_the_id_of_a_group_wakes_no_reader() {
     let mut bench = bench(&["s"]);
