@@ -83,7 +83,7 @@ const OUTSIDE_WORLD_ALLOWED: &[(&str, &str)] = &[
     ("src/engine/thread.rs", "starts a runtime of its own, which no lane of env carries"),
     ("src/engine/testing.rs", "tests"),
     ("src/replication/testing.rs", "tests"),
-    ("src/replication/raft/suite.rs", "tests"),
+    ("src/replication/raft/suite_tests.rs", "tests"),
     ("src/command/document.rs", "writes the documentation of commands, in a test"),
 ];
 
