@@ -6,6 +6,7 @@
 //! HEADWATER_SIM_SEEDS=100000 cargo test --release --test sim
 //! ```
 
+mod bounds;
 mod client;
 mod counters;
 mod knowledge;

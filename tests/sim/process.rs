@@ -109,6 +109,14 @@ impl Process {
         self.how.borrow().clone()
     }
 
+    /// Of ops that are gathered or on their way through the log.
+    pub fn bytes_in_flight(&self) -> usize {
+        match &self.frontend.port {
+            Port::Here(engine) => engine.borrow().bytes_in_flight(),
+            Port::There(_) => panic!("the engine is on this thread"),
+        }
+    }
+
     /// An orderly stop begins.
     pub fn ask_to_stop(&self) {
         self.frontend.context.stop.notify_one();
