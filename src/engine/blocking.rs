@@ -228,7 +228,7 @@ fn came_back(engine: &mut Engine, id: BlockedId) {
 pub(super) fn end_wait(engine: &mut Engine, request: RequestId, ending: Ending) {
     if let Some(id) = engine.blocked.of_request(request) {
         end_without_entries(engine, id, ending);
-        engine.wakers.delivery.notify_one();
+        engine.request_round();
     }
 }
 

@@ -70,33 +70,18 @@ impl<D: Fn(Delivery)> Driver<D> {
 
     async fn run_rounds(&self) -> CommitError {
         loop {
+            self.deliver();
             if !self.propose() && !self.committer.has_in_flight() {
                 self.reload_if_asked();
-                tokio::select! {
-                    biased;
-                    () = self.wakers.work.notified() => {}
-                    () = self.committer.room_made() => {}
-                    () = self.wakers.delivery.notified() => self.deliver(),
-                    events = self.committer.events() => match events {
-                        Ok(events) => self.handle(events),
-                        Err(error) => return error,
-                    },
-                }
-                continue;
             }
-            let events = tokio::select! {
+            // Entries before work: a round takes in what has arrived meanwhile.
+            tokio::select! {
                 biased;
-                events = self.committer.events() => events,
-                () = self.wakers.work.notified() => continue,
-                () = self.committer.room_made() => continue,
-                () = self.wakers.delivery.notified() => {
-                    self.deliver();
-                    continue;
-                }
-            };
-            match events {
-                Ok(events) => self.handle(events),
-                Err(error) => return error,
+                events = self.committer.events() => match events {
+                    Ok(events) => self.handle(events),
+                    Err(error) => return error,
+                },
+                () = self.wakers.work.notified() => {}
             }
         }
     }
@@ -227,7 +212,7 @@ impl<D: Fn(Delivery)> Driver<D> {
                 result => checkpoints::note_end(&mut self.engine.borrow_mut(), &result),
             }
             self.deliver();
-            // A reload may wait for this.
+            // A reload may wait for this, and the sync at its end held the committer.
             self.wakers.work.notify_one();
         }
     }
@@ -245,6 +230,8 @@ impl<D: Fn(Delivery)> Driver<D> {
                 // Every commit syncs.
                 None => std::future::pending().await,
             };
+            // The sync held the committer.
+            self.wakers.work.notify_one();
             if is_awaited {
                 let is_synced = result.is_ok();
                 let mut engine = self.engine.borrow_mut();

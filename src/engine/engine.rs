@@ -48,15 +48,13 @@ pub(super) enum Tag {
 /// Wakes the engine's driver.
 #[derive(Default)]
 pub(super) struct Wakers {
-    /// An open batch received work.
+    /// An open batch received work, the committer has room again, or a delivery is ready outside any round.
     pub work: Notify,
     /// The earliest due time may have changed.
     pub timer: Notify,
     pub checkpoint: Notify,
     /// A request waits for a sync.
     pub sync: Notify,
-    /// A delivery is ready outside any round.
-    pub delivery: Notify,
 }
 
 /// What a frontend takes from its engine.
@@ -147,14 +145,9 @@ impl Engine {
                 blocking::block(self, request, database, read, timeout_ms)
             }
             Work::Transaction { partition, transaction, queries } => {
-                if let Some(error) = self.refusal() {
-                    return Some(Outcome::of(request, error));
-                }
-                let notes_keys = !self.blocked.is_empty();
                 let tag = Tag::Request(request);
-                self.partition_mut(partition).transact(transaction, &queries, notes_keys, tag);
-                self.request_round();
-                None
+                let put = |at: &mut Partition<Tag>, notes| at.transact(transaction, &queries, notes, tag);
+                self.put(partition, put).err().map(|error| Outcome::of(request, error))
             }
             Work::Pass { partition } => {
                 self.partition_mut(partition).pass(Tag::Request(request));
@@ -232,28 +225,31 @@ impl Engine {
 
     /// Adds a write to the open batch of its partition.
     pub(super) fn write(&mut self, partition: PartitionId, database: u32, write: &Write<'_>, tag: Tag) {
-        if let Some(error) = self.refusal() {
+        if let Err(error) = self.put(partition, |at, notes_keys| at.write(database, write, notes_keys, tag)) {
             self.finish(tag, Answer::Refused(error), Vec::new(), 0);
-            return;
         }
-        let notes_keys = !self.blocked.is_empty();
-        self.partition_mut(partition).write(database, write, notes_keys, tag);
-        self.request_round();
     }
 
     pub(super) fn write_op(&mut self, partition: PartitionId, op: &Op<'_>, tag: Tag) {
-        if let Some(error) = self.refusal() {
+        if let Err(error) = self.put(partition, |at, notes_keys| at.write_op(op, notes_keys, tag)) {
             self.finish(tag, Answer::Refused(error), Vec::new(), 0);
-            return;
         }
-        let notes_keys = !self.blocked.is_empty();
-        self.partition_mut(partition).write_op(op, notes_keys, tag);
-        self.request_round();
     }
 
-    /// The reason why all writes are refused, if they are.
-    fn refusal(&self) -> Option<ReplyError> {
-        self.context.latch.is_tripped().then_some(STOPPED)
+    /// Puts something into an open batch, unless all writes are refused. `put` is told whether the batch has to
+    /// note its keys, because reads are blocked.
+    fn put(
+        &mut self,
+        partition: PartitionId,
+        put: impl FnOnce(&mut Partition<Tag>, bool),
+    ) -> Result<(), ReplyError> {
+        if self.context.latch.is_tripped() {
+            return Err(STOPPED);
+        }
+        let notes_keys = !self.blocked.is_empty();
+        put(self.partition_mut(partition), notes_keys);
+        self.request_round();
+        Ok(())
     }
 
     pub(super) fn request_round(&self) {
@@ -336,11 +332,9 @@ impl Engine {
                 Some(Outcome::of(request, Answer::NilArray))
             }
             (Data::Write(write), _) => {
-                if let Some(error) = self.refusal() {
-                    return Some(Outcome::of(request, error));
-                }
-                self.write(partition, database, write, Tag::Request(request));
-                None
+                let tag = Tag::Request(request);
+                let put = |at: &mut Partition<Tag>, notes| at.write(database, write, notes, tag);
+                self.put(partition, put).err().map(|error| Outcome::of(request, error))
             }
         }
     }
@@ -353,10 +347,7 @@ impl Engine {
         database: u32,
         query: &Query<'_>,
     ) -> Outcome {
-        let now = self.context.now();
-        let Answered { answer, lookups } = self.partition(partition).read().query(database, now, query);
-        self.note_lookups(lookups);
-        let mut outcome = Outcome::of(request, answer);
+        let mut outcome = Outcome::of(request, self.query(partition, database, query));
         if self.interest.misses {
             outcome.events = self.misses(database, query);
             upkeep::delete_due(self, &outcome.events);

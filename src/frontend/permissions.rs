@@ -52,9 +52,7 @@ pub fn permit(
     parsed: &Result<Command<'_>, ReplyError>,
 ) -> Result<(), ReplyError> {
     let (user, context) = {
-        let mut session = connection.session.borrow_mut();
-        // The client's last command, for ACL LOG.
-        session.last_command = Some(row);
+        let session = connection.session.borrow();
         let context = if session.queue.is_some() { Context::Multi } else { Context::TopLevel };
         (session.user.clone(), context)
     };

@@ -172,16 +172,6 @@ impl Committer {
         }
     }
 
-    /// Waits until there may be new room. Events also bring room.
-    pub async fn room_made(&self) {
-        match self {
-            Committer::Local(local) => local.disk().sync_ended().await,
-            Committer::Raft(_) => std::future::pending().await,
-            #[cfg(test)]
-            Committer::Scripted(_) => std::future::pending().await,
-        }
-    }
-
     /// Whether any proposal has not ended.
     pub fn has_in_flight(&self) -> bool {
         match self {

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
@@ -31,7 +31,6 @@ pub struct Disk {
     journal: RefCell<Journal>,
     checkpoints: CheckpointStore,
     clock: Arc<dyn Clock>,
-    sync_ended: Notify,
     latch: Latch,
     durability: Durability,
     pace: Cell<Pace>,
@@ -96,7 +95,6 @@ impl Disk {
         Ok(Disk {
             journal: RefCell::new(journal),
             checkpoints,
-            sync_ended: Notify::new(),
             latch,
             durability: options.durability,
             pace: Cell::new(Pace::new(options.flush)),
@@ -345,13 +343,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Waits until a sync has ended since the previous call.
-    pub async fn sync_ended(&self) {
-        self.sync_ended.notified().await;
-    }
-
     fn synced(&self, finished: Finished, began_us: u64) -> Result<(), CommitError> {
-        self.sync_ended.notify_one();
         self.pace.set(self.pace.get().after(finished.took));
         self.last_sync.set(Some(finished.took));
         let result = self.journal.borrow_mut().complete_sync(finished.handle, finished.outcome);

@@ -3,10 +3,10 @@
 
 use crate::command::lookup;
 use crate::command::spec::{Flags, Row};
+use crate::command::value::Command;
 use crate::command::value::key_scope::KeyScope;
-use crate::command::value::{Command, Data};
 use crate::commands::{blocking, connection as connection_commands, keys, pubsub, server, transaction};
-use crate::engine::submission::{Outcome, STOPPED, Work};
+use crate::engine::submission::{Outcome, Work};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::pause::is_write;
 use crate::frontend::permissions;
@@ -102,9 +102,6 @@ fn execute<'a>(
 ) -> Response<'a> {
     // By reference: a parsed command is large.
     match &mut (row.parse)(args) {
-        Ok(Command::Data(Data::Write(_))) if frontend.context.latch.is_tripped() => {
-            Reply::Error(STOPPED).into()
-        }
         Ok(Command::Data(data)) => keys::execute(frontend, connection, data),
         Ok(Command::Blocking { read, timeout_ms }) => {
             blocking::execute(frontend, connection, row, args, read, *timeout_ms)
