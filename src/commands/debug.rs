@@ -188,7 +188,7 @@ pub fn populate_on(
             Some(next) => outcome = next,
             None => {
                 let then = Completion::Populate(Box::new(run));
-                connection.with_pending(request, |pending| pending.then = then);
+                connection.with_pending(request, |pending| pending.then = Some(then));
                 return;
             }
         }
