@@ -71,6 +71,7 @@ pub fn execute(frontend: &Frontend, connection: &Connection, data: &mut Data<'_>
 /// Fills in what a command needs from the server and the client: a random number for RANDOMKEY, the RDB
 /// version for DUMP, the existence of the database for COPY, MOVE and SWAPDB, the protocol for MAXSIZE.
 /// Validates the payload of RESTORE, so that only valid payloads are logged.
+#[inline]
 pub fn complete(frontend: &Frontend, data: &mut Data<'_>, protocol: Protocol) -> Result<(), ReplyError> {
     let limits = match data {
         Data::Write(Write::GroupRead(read)) => &mut read.limits,

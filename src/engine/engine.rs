@@ -141,11 +141,20 @@ impl Engine {
 
     /// Accepts work of a request. Returns an immediate outcome, or sends the outcome once with a later
     /// delivery.
+    #[inline]
     pub fn submit(&mut self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
         match work {
             Work::Data { partition, database, data, position } => {
                 self.data(request, partition, database, data, position)
             }
+            other => self.submit_other(request, other),
+        }
+    }
+
+    #[inline(never)]
+    fn submit_other(&mut self, request: RequestId, work: Work<'_>) -> Option<Outcome> {
+        match work {
+            Work::Data { .. } => panic!("a command on keys is no other work"),
             Work::Everywhere { database, data } => several::everywhere(self, request, database, data),
             Work::PerStream { database, data } => several::per_stream(self, request, database, data),
             Work::Blocking { database, read, timeout_ms } => {
@@ -258,11 +267,19 @@ impl Engine {
     }
 
     /// Answers a request, or continues the larger task of which this is a part.
+    #[inline]
     pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Events, nanoseconds: u64) {
         match tag {
             Tag::Request(request) => {
                 self.deliver(Outcome { request: Some(request), answer: reply.into(), events, nanoseconds });
             }
+            part => self.finish_part(part, reply, events, nanoseconds),
+        }
+    }
+
+    fn finish_part(&mut self, tag: Tag, reply: Answer, events: Events, nanoseconds: u64) {
+        match tag {
+            Tag::Request(request) => panic!("{request:?} is no part"),
             Tag::Part { gather, part } => {
                 let asker = self.scatter.asker(gather);
                 self.tell(events, asker);

@@ -217,6 +217,7 @@ impl Engine {
     }
 
     /// Finishes an item. Gives what it has done, for [`Engine::note_events`].
+    #[inline]
     fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Events {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
@@ -226,11 +227,16 @@ impl Engine {
         events
     }
 
+    #[inline]
     fn note_events(&mut self, events: &[Effect]) {
         if !events.is_empty() {
-            blocking::note_events(self, self.current, events);
-            upkeep::delete_due(self, events);
+            self.note_some(events);
         }
+    }
+
+    fn note_some(&mut self, events: &[Effect]) {
+        blocking::note_events(self, self.current, events);
+        upkeep::delete_due(self, events);
     }
 
     /// A proposal is not in the log and never will be. The queries behind it depend on it and end with it;

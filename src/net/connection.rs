@@ -213,22 +213,18 @@ impl Connection {
     }
 
     #[inline]
-    fn take_deferred(&self) -> Rope {
+    fn take_deferred(&self) -> Option<Rope> {
         if !self.has_deferred.replace(false) {
-            return Rope::default();
+            return None;
         }
         let Deferred { mut invalidations, messages } = self.deferred.take();
         invalidations.append(messages);
-        invalidations
+        Some(invalidations)
     }
 
     #[inline]
     pub fn send_deferred(&self) {
-        if !self.has_deferred.get() {
-            return;
-        }
-        let deferred = self.take_deferred();
-        if !deferred.is_empty() {
+        if let Some(deferred) = self.take_deferred() {
             self.output.borrow_mut().push(|out| out.append(deferred));
         }
     }

@@ -114,14 +114,14 @@ impl<T> Output<T> {
         &mut self,
         slot: SlotNumber,
         write: impl FnOnce(&mut Rope),
-        behind: Rope,
+        behind: Option<Rope>,
     ) -> Option<Filled<T>> {
         let index = self.index(slot);
         let muted = match index.and_then(|index| self.slots.get(index)) {
             Some(Slot::Waiting(_)) => false,
             Some(Slot::Muted(_)) => true,
             Some(Slot::Filled(_)) | None => {
-                self.ready.append(behind);
+                append(&mut self.ready, behind);
                 return None;
             }
         };
@@ -132,7 +132,7 @@ impl<T> Output<T> {
             if !muted {
                 write(&mut reply);
             }
-            reply.append(behind);
+            append(&mut reply, behind);
             self.held += reply.len();
             let before = std::mem::replace(&mut self.slots[index], Slot::Filled(reply));
             return before.into_kept().map(|kept| Filled { drained: false, kept });
@@ -140,7 +140,7 @@ impl<T> Output<T> {
         if !muted {
             write(&mut self.ready);
         }
-        self.ready.append(behind);
+        append(&mut self.ready, behind);
         let kept = self.pop()?.into_kept()?;
         while let Some(Slot::Filled(_)) = self.slots.front() {
             if let Some(Slot::Filled(reply)) = self.pop() {
@@ -219,6 +219,13 @@ impl<T> Output<T> {
             self.slots.shrink_to(KEPT_SLOTS);
         }
         slot
+    }
+}
+
+#[inline]
+fn append(rope: &mut Rope, behind: Option<Rope>) {
+    if let Some(behind) = behind {
+        rope.append(behind);
     }
 }
 

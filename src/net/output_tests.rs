@@ -13,7 +13,7 @@ fn rope(text: &'static str) -> Rope {
 
 /// Fills an open slot; returns whether all requests are answered now.
 fn fill(output: &mut Output<()>, slot: SlotNumber, reply: &'static str) -> bool {
-    output.fill(slot, text(reply), Rope::default()).expect("the slot is open").drained
+    output.fill(slot, text(reply), None).expect("the slot is open").drained
 }
 
 /// The bytes of one send call.
@@ -83,8 +83,8 @@ fn what_follows_a_reply_stays_behind_it() {
     let first = output.open_slot(false, ());
     let muted = output.open_slot(true, ());
     output.reply(text("3"));
-    output.fill(first, text("1"), rope(">"));
-    output.fill(muted, text("2"), rope("!"));
+    output.fill(first, text("1"), Some(rope(">")));
+    output.fill(muted, text("2"), Some(rope("!")));
     assert_eq!(unsent(&mut output), b"1>!3");
     assert_eq!(output.unread_bytes(), 4);
 }
@@ -105,7 +105,7 @@ fn what_is_kept_with_a_slot_comes_back_once() {
     let (a, b) = (output.open_slot(false, 1), output.open_slot(true, 2));
     *output.slot_mut(b).expect("it waits") += 10;
     for (slot, kept, drained) in [(b, 12, false), (a, 1, true)] {
-        let filled = output.fill(slot, text("x"), Rope::default());
+        let filled = output.fill(slot, text("x"), None);
         assert_eq!(filled, Some(Filled { drained, kept }));
         assert_eq!(output.slot_mut(slot), None);
     }
@@ -117,10 +117,10 @@ fn an_answer_that_comes_late_changes_nothing() {
     let a = output.open_slot(false, ());
     let b = output.open_slot(false, ());
     fill(&mut output, b, "b");
-    assert_eq!(output.fill(b, |_| panic!("it is filled"), rope(">")), None);
+    assert_eq!(output.fill(b, |_| panic!("it is filled"), Some(rope(">"))), None);
     fill(&mut output, a, "a");
     for slot in [a, b, SlotNumber(2), SlotNumber(u64::MAX)] {
-        assert_eq!(output.fill(slot, |_| panic!("no such slot waits"), Rope::default()), None);
+        assert_eq!(output.fill(slot, |_| panic!("no such slot waits"), None), None);
     }
     assert_eq!(unsent(&mut output), b">ab");
 }
@@ -175,11 +175,7 @@ fn a_lazy_reply_larger_than_memory_is_sent_in_steps() {
     let mut output = Output::<()>::default();
     let first = output.open_slot(false, ());
     let second = output.open_slot(false, ());
-    output.fill(
-        second,
-        |out| out.push_lazy(Box::new(Repeated { text: BLOCK, left: TIMES })),
-        Rope::default(),
-    );
+    output.fill(second, |out| out.push_lazy(Box::new(Repeated { text: BLOCK, left: TIMES })), None);
     output.reply(text("end"));
     assert_eq!(output.unread_bytes(), 3, "nothing is produced while it is held");
     fill(&mut output, first, "begin");
@@ -216,8 +212,8 @@ fn lazy_replies_keep_their_place_between_slots() {
     let d = output.open_slot(false, ());
     output.reply(text("e"));
     output.push(text(">"));
-    output.fill(d, lazy(b"d", 3), rope("!"));
-    output.fill(b, |out| out.push_shared(&Bytes::from(vec![b'b'; SHARED_BYTES_MIN])), Rope::default());
+    output.fill(d, lazy(b"d", 3), Some(rope("!")));
+    output.fill(b, |out| out.push_shared(&Bytes::from(vec![b'b'; SHARED_BYTES_MIN])), None);
     output.push(text("<"));
     let expected: Vec<u8> = [
         (b'a', 100_000),

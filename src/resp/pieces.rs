@@ -149,6 +149,7 @@ impl Produce for PieceWriter {
 }
 
 /// Appends a reply; a large list of entries is encoded while it is sent.
+#[inline]
 pub fn write(out: &mut Rope, protocol: Protocol, reply: &Reply) {
     if PieceWriter::is_for(reply) {
         out.push_lazy(Box::new(PieceWriter::new(protocol, reply.clone())));

@@ -264,10 +264,14 @@ impl Effects {
         self.step = step;
     }
 
+    #[inline]
     pub fn push(&mut self, database: u32, key: &[u8], event: KeyEvent) {
-        if !self.wanted && !self.signals_wanted {
-            return;
+        if self.wanted || self.signals_wanted {
+            self.push_wanted(database, key, event);
         }
+    }
+
+    fn push_wanted(&mut self, database: u32, key: &[u8], event: KeyEvent) {
         let effect = Effect { database, key: Bytes::copy_from_slice(key), event, step: self.step };
         if self.signals_wanted && event.signals() {
             self.signals.push(effect.clone());
