@@ -4,14 +4,19 @@
 //! own tasks run, on the simulated executor. Only the log waits for the test: what is written is proposed at
 //! once and committed by [`Stage::commit`], or by [`Client::ask`].
 
+use crate::command::value::string::StringWrite;
+use crate::command::value::{Data, Write};
 use crate::config::config::Config;
 use crate::engine::engine::Engine;
 use crate::engine::port::Port;
+use crate::engine::submission::{Position, Work};
 use crate::engine::testing::{START, context};
 use crate::env::manual_clock::ManualClock;
 use crate::env::sim_executor::{SimExecutor, SimTask};
 use crate::env::sim_pipe::{self, SimSocket};
 use crate::frontend::frontend::Frontend;
+use crate::model::log::PartitionId;
+use crate::model::request::{ConnectionId, RequestId};
 use crate::net::connection::Connection;
 use crate::net::listener::Accepted;
 use crate::node::error::NodeError;
@@ -61,9 +66,8 @@ impl Stage {
         drop(executor.spawn(upkeep::run(frontend.clone())));
         drop(executor.spawn(upkeep::run_flushes(frontend.clone())));
         let served = frontend.clone();
-        let ended = executor.spawn(async move {
-            Host::Here(engine).run(&served, served.context.stop.notified()).await
-        });
+        let ended = executor
+            .spawn(async move { Host::Here(engine).run(&served, served.context.stop.notified()).await });
         let scratch = Rc::new(RefCell::new(vec![0; READ_BYTES]));
         Rc::new(Stage { frontend, clock, executor, committer, ended, scratch, ports: Cell::new(10_000) })
     }
@@ -109,6 +113,18 @@ impl Stage {
         }
     }
 
+    /// Puts more bytes in flight than this, with a write of no client.
+    pub fn fill(&self, bytes: usize) {
+        let value = vec![b'x'; bytes];
+        let write = StringWrite::SetIfAbsent { key: b"filled", value: &value };
+        let data = Data::Write(Write::String(write));
+        let nobody = ConnectionId { number: u64::MAX, place: u32::MAX };
+        let request = RequestId { connection: nobody, reply_slot: 0 };
+        let (partition, position) = (PartitionId(0), Position::First);
+        let work = Work::Data { partition, database: 0, data: &data, position };
+        assert!(self.frontend.port.submit(request, work).is_none());
+    }
+
     /// Time passes.
     pub fn pass_ms(&self, ms: u64) {
         self.executor.run_for(&self.clock, Duration::from_millis(ms));
@@ -135,7 +151,10 @@ pub struct Client {
 impl Client {
     /// Sends requests, one a line, in one piece; nothing is committed.
     pub fn send(&self, requests: &str) {
-        let bytes = requests.split('\n').flat_map(|line| [line.trim(), "\r\n"]).collect::<String>();
+        self.send_bytes(&requests.split('\n').flat_map(|line| [line.trim(), "\r\n"]).collect::<String>());
+    }
+
+    pub fn send_bytes(&self, bytes: &str) {
         let sent = self.socket.borrow().write.try_write(bytes.as_bytes()).expect("the server takes it");
         assert_eq!(sent, bytes.len());
         self.stage.run();
