@@ -149,6 +149,10 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn stage(&self) -> &Rc<Stage> {
+        &self.stage
+    }
+
     /// Sends requests, one a line, in one piece; nothing is committed.
     pub fn send(&self, requests: &str) {
         self.send_bytes(&requests.split('\n').flat_map(|line| [line.trim(), "\r\n"]).collect::<String>());
