@@ -186,3 +186,55 @@ pub fn check_name(name: &[u8]) -> Result<(), ReplyError> {
         Err(ReplyError::new("ERR Client names cannot contain spaces, newlines or special characters."))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn kill_counts_and_spares_the_caller_unless_told_otherwise() {
+        let stage = Stage::new();
+        let (ann, bob, _cid) = (stage.client(), stage.client(), stage.client());
+        let address = bob.connection.peer.to_string();
+        assert_eq!(
+            ann.ask(&format!("CLIENT KILL {address}\nCLIENT KILL {address}")),
+            "+OK -ERR No such client"
+        );
+        assert!(bob.is_closed());
+        assert_eq!(ann.ask("CLIENT KILL TYPE normal\nCLIENT KILL TYPE normal"), ":1 :0");
+        assert_eq!(ann.ask("CLIENT KILL USER nobody"), "-ERR No such user 'nobody'");
+        assert_eq!(ann.ask("CLIENT KILL TYPE normal SKIPME no"), ":1");
+        assert!(ann.is_closed());
+    }
+
+    #[test]
+    fn unblock_ends_a_wait_as_its_caller_wants() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        let id = ann.connection.id.number;
+        assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id}")), ":0");
+        ann.ask("XREAD BLOCK 0 STREAMS s $");
+        assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id}")), ":1");
+        assert_eq!(ann.told(), "*-1");
+        ann.ask("XREAD BLOCK 0 STREAMS s $");
+        assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id} ERROR")), ":1");
+        assert_eq!(ann.told(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    }
+
+    #[test]
+    fn reply_off_silences_all_and_skip_the_next() {
+        let ann = Stage::new().client();
+        assert_eq!(ann.ask("CLIENT REPLY OFF\nPING\nSET a 1\nCLIENT REPLY SKIP\nPING"), "");
+        assert_eq!(ann.ask("CLIENT REPLY ON\nCLIENT REPLY SKIP\nSET a 2\nGET a"), "+OK $1 2");
+    }
+
+    #[test]
+    fn names_are_words() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        let refused = "cannot contain spaces, newlines or special characters.";
+        assert_eq!(ann.ask("CLIENT SETNAME \"a b\""), format!("-ERR Client names {refused}"));
+        assert_eq!(ann.ask("CLIENT SETINFO lib-ver \"1 2\""), format!("-ERR lib-ver {refused}"));
+        assert_eq!(ann.ask("CLIENT SETNAME ann\nCLIENT GETNAME"), "+OK $3 ann");
+    }
+}
