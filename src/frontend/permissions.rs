@@ -17,6 +17,7 @@ use crate::model::args::Args;
 use crate::model::reply::ReplyError;
 use crate::net::connection::Connection;
 use crate::pubsub::registry::Kind;
+use crate::session::pending::BlockedRequest;
 use crate::session::session::Session;
 use crate::state::op::codec;
 use std::sync::Arc;
@@ -67,12 +68,12 @@ pub fn refuse_blocked(frontend: &Frontend, connection: &Connection) -> Option<Re
     let blocked = connection.blocked.borrow();
     let blocked = blocked.as_ref()?;
     let user = connection.session.borrow().user.clone();
-    let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
-    let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
-    let denied = demand.check(&user).err()?;
-    note_denied(frontend, connection, &user, blocked.row, denied, Context::TopLevel);
-    frontend.metrics.note_rejection(blocked.row.index());
-    Some(denied.error(&user, blocked.row))
+    check_blocked(blocked, &user, |denied| {
+        note_denied(frontend, connection, &user, blocked.row, denied, Context::TopLevel);
+        frontend.metrics.note_rejection(blocked.row.index());
+        denied.error(&user, blocked.row)
+    })
+    .err()
 }
 
 /// Tells the engine whether the user of a blocked read still has the permission.
@@ -80,10 +81,19 @@ fn review_blocked(frontend: &Frontend, connection: &Connection) {
     let blocked = connection.blocked.borrow();
     let Some(blocked) = blocked.as_ref() else { return };
     let session = connection.session.borrow();
+    let forbidden = !session.unrestricted && check_blocked(blocked, &session.user, |_| ()).is_err();
+    frontend.port.notice(Notice::Forbid { request: blocked.request, forbidden });
+}
+
+/// Whether the user may wait with this read. `refusal` makes the error of what is denied.
+fn check_blocked<E>(
+    blocked: &BlockedRequest,
+    user: &User,
+    refusal: impl FnOnce(Denied<'_>) -> E,
+) -> Result<(), E> {
     let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
     let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
-    let forbidden = !session.unrestricted && demand.check(&session.user).is_err();
-    frontend.port.notice(Notice::Forbid { request: blocked.request, forbidden });
+    demand.check(user).map_err(refusal)
 }
 
 /// Whether a queued request may be executed now, by the user that would execute it.
