@@ -7,7 +7,6 @@
 pub mod effects;
 pub mod blocked;
 pub mod answer;
-pub mod reply;
 pub mod id_map;
 pub mod keyspace;
 pub mod deletion_versions;
