@@ -19,7 +19,7 @@ use crate::partition::partition::Partition;
 use crate::partition::router::Router;
 use crate::replication::committer::Committer;
 use crate::state::answer::Answer;
-use crate::state::effects::{Effect, Effects, Lookups};
+use crate::state::effects::{Effects, KeyEvent, Lookups};
 use crate::state::machine::{Answered, Machine};
 use crate::state::op::Op;
 use std::rc::Rc;
@@ -78,7 +78,7 @@ impl Delivery {
     /// Bytes of memory, without the memory that its outcomes share with the state.
     pub fn memory(&self) -> usize {
         let events: usize = self.outcomes.iter().map(|outcome| outcome.events.len()).sum();
-        self.outcomes.len() * size_of::<Outcome>() + events * size_of::<Effect>()
+        self.outcomes.len() * size_of::<Outcome>() + events * size_of::<KeyEvent>()
     }
 }
 
@@ -257,7 +257,7 @@ impl Engine {
     }
 
     /// Answers a request, or continues the larger task of which this is a part.
-    pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Vec<Effect>, nanoseconds: u64) {
+    pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Vec<KeyEvent>, nanoseconds: u64) {
         match tag {
             Tag::Request(request) => {
                 self.deliver(Outcome { request: Some(request), answer: reply.into(), events, nanoseconds });
@@ -291,7 +291,7 @@ impl Engine {
     }
 
     /// Publishes an op's events when its answer has another destination or none.
-    pub(super) fn tell(&mut self, events: Vec<Effect>, by: Option<RequestId>) {
+    pub(super) fn tell(&mut self, events: Vec<KeyEvent>, by: Option<RequestId>) {
         if self.interest.events && !events.is_empty() {
             let answer = EngineAnswer::Events { by };
             self.deliver(Outcome { request: None, answer, events, nanoseconds: 0 });
@@ -356,7 +356,7 @@ impl Engine {
     }
 
     /// The misses of a query, in all partitions of its keys.
-    pub(super) fn misses(&self, database: u32, query: &Query<'_>) -> Vec<Effect> {
+    pub(super) fn misses(&self, database: u32, query: &Query<'_>) -> Vec<KeyEvent> {
         let now = self.context.now();
         let mut effects = self.effects();
         for key in query.keys_read() {

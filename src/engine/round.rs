@@ -12,7 +12,7 @@ use crate::partition::batch::Item;
 use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
-use crate::state::effects::{Effect, Effects};
+use crate::state::effects::{Effects, KeyEvent};
 use crate::state::machine::{Applied, EntryRun};
 use crate::state::op::{Op, Step, codec};
 
@@ -216,7 +216,7 @@ impl Engine {
     }
 
     /// Finishes an item. Gives what it has done, for [`Engine::note_events`].
-    fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Vec<Effect> {
+    fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Vec<KeyEvent> {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
         let events = effects.take();
@@ -225,7 +225,7 @@ impl Engine {
         events
     }
 
-    fn note_events(&mut self, events: &[Effect]) {
+    fn note_events(&mut self, events: &[KeyEvent]) {
         if !events.is_empty() {
             blocking::note_events(self, self.current, events);
             upkeep::delete_due(self, events);
@@ -293,7 +293,7 @@ fn serve(
     run: &mut EntryRun<'_>,
     carried: &[Tag],
     effects: &mut Effects,
-) -> Vec<Effect> {
+) -> Vec<KeyEvent> {
     let mut events = Vec::new();
     while let Some((number, answer)) = engine.partition_mut(id).machine_mut().serve_next(run, effects) {
         events.extend(engine.end_lap(carried[number.0], answer, effects));

@@ -7,7 +7,7 @@ use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
-use crate::state::effects::Effect;
+use crate::state::effects::KeyEvent;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Step, Transaction};
 use std::borrow::Cow;
@@ -185,7 +185,7 @@ pub struct Outcome {
     pub request: Option<RequestId>,
     pub answer: EngineAnswer,
     /// The events of the op; empty unless the frontend wants them.
-    pub events: Vec<Effect>,
+    pub events: Vec<KeyEvent>,
     /// Time that the engine spent on it.
     pub nanoseconds: u64,
 }

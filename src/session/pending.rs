@@ -9,7 +9,7 @@ use crate::model::reply::Reply;
 use crate::model::request::RequestId;
 use crate::observe::slow_log;
 use crate::session::session::{Queue, WatchedKey};
-use crate::state::effects::Effect;
+use crate::state::effects::KeyEvent;
 use bytes::Bytes;
 use std::rc::Rc;
 
@@ -98,7 +98,7 @@ pub struct ExecRun {
     /// Answers of the machine that are not yet handed out.
     pub answers: std::vec::IntoIter<Reply>,
     /// Events of the op, in order of the machine's steps.
-    pub events: Vec<Effect>,
+    pub events: Vec<KeyEvent>,
     /// Commands of the machine whose answers were handed out.
     pub steps_done: u32,
     /// Time of the op, shared equally by its commands; and the total time so far.

@@ -8,7 +8,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::model::entry_id::EntryId;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
-use crate::state::effects::{Effects, KeyEvent, Lookups};
+use crate::state::effects::{Effects, EventKind, Lookups};
 use crate::state::machine_bench::Bench;
 use crate::state::machine_property_tests::image;
 use crate::state::op::{Op, Transaction};
@@ -28,32 +28,34 @@ fn events_come_in_the_order_of_redis() {
     bench.at(2000);
     bench.set("str", "x", Expiry::None);
     let expected = [
-        KeyEvent::New,
-        KeyEvent::Add,
-        KeyEvent::Add,
-        KeyEvent::Trim,
-        KeyEvent::GroupCreate,
-        KeyEvent::ConsumerCreate,
-        KeyEvent::DeleteEntries,
-        KeyEvent::New,
-        KeyEvent::Set,
-        KeyEvent::Expire,
-        KeyEvent::Expired,
-        KeyEvent::New,
-        KeyEvent::Set,
+        EventKind::New,
+        EventKind::Add,
+        EventKind::Add,
+        EventKind::Trim,
+        EventKind::GroupCreate,
+        EventKind::ConsumerCreate,
+        EventKind::DeleteEntries,
+        EventKind::New,
+        EventKind::Set,
+        EventKind::Expire,
+        EventKind::Expired,
+        EventKind::New,
+        EventKind::Set,
     ];
     assert_eq!(bench.events(), expected);
 }
 
 #[test]
 fn effects_tell_what_happened_in_order() {
-    use KeyEvent::{Add, CopyTo, Due, Expired, Flush, GroupCreate, Miss, New, Overwritten, Set, TypeChanged};
+    use EventKind::{
+        Add, CopyTo, Due, Expired, Flush, GroupCreate, Miss, New, Overwritten, Set, TypeChanged,
+    };
     let mut bench = Bench::new();
     bench.effects = Effects::wanted_with_misses();
     bench.add_at(1, 0);
     assert_eq!(bench.events(), [New, Add]);
     bench.set("s", "1", Expiry::At(Deadline::InMs(5)));
-    assert_eq!(bench.events(), [Overwritten, TypeChanged, Set, KeyEvent::Expire]);
+    assert_eq!(bench.events(), [Overwritten, TypeChanged, Set, EventKind::Expire]);
     bench.at(1005);
     bench.machine.note_misses(
         0,
@@ -75,11 +77,11 @@ fn effects_tell_what_happened_in_order() {
         make_stream: true,
         entries_read: None,
     }));
-    assert_eq!(bench.events(), [New, KeyEvent::Made, GroupCreate]);
+    assert_eq!(bench.events(), [New, EventKind::Made, GroupCreate]);
     bench.write(Write::Key(copy));
     bench.write(Write::Key(KeyWrite::FlushAll));
     let copied = bench.effects.take();
-    assert_eq!(copied.iter().map(|it| it.event).collect::<Vec<_>>(), [New, CopyTo, Flush, Flush]);
+    assert_eq!(copied.iter().map(|it| it.kind).collect::<Vec<_>>(), [New, CopyTo, Flush, Flush]);
     assert_eq!((copied[0].database, &copied[0].key[..]), (3, &b"t"[..]));
 }
 
@@ -102,13 +104,13 @@ fn effects_of_a_transaction_know_their_command() {
     let answer = follower.apply(&Op::Transaction(transaction), &mut Effects::unwanted());
     assert_eq!(answer, Answer::Transaction(vec![one.clone(), one]), "a follower has no queries");
     assert_eq!(image(&follower), image(&bench.machine));
-    let told: Vec<_> = bench.effects.take().iter().map(|it| (it.step, it.database, it.event)).collect();
+    let told: Vec<_> = bench.effects.take().iter().map(|it| (it.step, it.database, it.kind)).collect();
     let expected = [
-        (0, 0, KeyEvent::Miss),
-        (1, 0, KeyEvent::New),
-        (1, 0, KeyEvent::Increment),
-        (3, 1, KeyEvent::New),
-        (3, 1, KeyEvent::Increment),
+        (0, 0, EventKind::Miss),
+        (1, 0, EventKind::New),
+        (1, 0, EventKind::Increment),
+        (3, 1, EventKind::New),
+        (3, 1, EventKind::Increment),
     ];
     assert_eq!(told, expected);
     bench.set("k", "1", Expiry::None);

@@ -9,7 +9,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::log::LogIndex;
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
-use crate::state::effects::{Effects, KeyEvent};
+use crate::state::effects::{Effects, EventKind};
 use crate::state::machine::Machine;
 use crate::state::op::Op;
 
@@ -96,8 +96,8 @@ impl Bench {
         self.write(Write::Stream(StreamWrite::Delete { key: b"s", ids }))
     }
 
-    pub fn events(&mut self) -> Vec<KeyEvent> {
-        self.effects.drain().map(|effect| effect.event).collect()
+    pub fn events(&mut self) -> Vec<EventKind> {
+        self.effects.drain().map(|event| event.kind).collect()
     }
 
     pub fn set(&mut self, key: &str, value: &str, expiry: Expiry) -> Reply {
