@@ -42,7 +42,7 @@ pub fn execute(
     if let Some(outcome) = outcome {
         return Response::Outcome(outcome);
     }
-    let request = connection.open_slot(Pending { then: Completion::Blocked, ..Pending::default() });
+    let request = connection.open_slot(Pending::with(Completion::Blocked));
     let mut encoded = Vec::new();
     codec::encode_data(read, &mut encoded);
     // Unrestricted users do not need it.

@@ -190,7 +190,7 @@ pub fn populate_on(
             Some(next) => outcome = next,
             None => {
                 let then = Completion::Populate(Box::new(run));
-                connection.with_pending(request, |pending| pending.then = then);
+                connection.with_pending(request, |pending| pending.then = Some(then));
                 return;
             }
         }
@@ -276,7 +276,7 @@ mod tests {
         let (ann, bob) = (stage.client(), stage.client());
         let Response::Ask(_, make) = reload(&stage.frontend) else { panic!("the engine is asked") };
         assert_eq!(ann.ask("PING"), "");
-        bob.connection.open_slot(Pending { then: Completion::Ask(make), ..Pending::default() });
+        bob.connection.open_slot(Pending { then: Some(Completion::Ask(make)), ..Pending::default() });
         stage.frontend.kill(&ann.connection, &bob.connection);
         bob.leave();
         assert_eq!(ann.ask("PING"), "+PONG +PONG");

@@ -62,7 +62,7 @@ pub fn execute(frontend: &Frontend, connection: &Connection, data: &mut Data<'_>
             Response::Outcome(outcome)
         }
         (None, keys) => {
-            let then = keys.map_or(Completion::Reply, Completion::Tracked);
+            let then = keys.map(Completion::Tracked);
             Response::Pending(connection.open_slot(Pending { then, ..Pending::default() }))
         }
     }

@@ -86,7 +86,7 @@ fn publish(frontend: &Frontend, connection: &Connection, publication: Publicatio
     let outcome = frontend.port.submit(connection.next_request(), work);
     assert!(outcome.is_none(), "what is behind something waits for it");
     let then = Completion::Publish(Box::new(publication));
-    Response::Pending(connection.open_slot(Pending { then, ..Pending::default() }))
+    Response::Pending(connection.open_slot(Pending::with(then)))
 }
 
 fn query(frontend: &Frontend, command: &PubSubCommand<'_>) -> Reply {

@@ -126,7 +126,7 @@ fn exec(frontend: &Rc<Frontend>, connection: &Rc<Connection>) -> Response<'stati
         Some(_) => submit(frontend, connection, queue, &watched, None),
         None => {
             let then = Completion::Look(Box::new(ExecStart { queue, watched }));
-            let request = connection.open_slot(Pending { then, ..Pending::default() });
+            let request = connection.open_slot(Pending::with(then));
             connection.activity.hold.set(Hold::UntilDrained);
             Response::Pending(request)
         }
@@ -279,9 +279,9 @@ fn submit(
     };
     let then = Completion::Exec(Box::new(run));
     if slot.is_some() {
-        connection.with_pending(request, |pending| pending.then = then);
+        connection.with_pending(request, |pending| pending.then = Some(then));
     } else {
-        connection.open_slot(Pending { then, ..Pending::default() });
+        connection.open_slot(Pending::with(then));
     }
     // Later requests may depend on changes that the transaction makes to the connection.
     connection.activity.hold.set(Hold::UntilDrained);
@@ -329,7 +329,7 @@ pub fn resume(
                 run.share_ns = outcome.nanoseconds / replies.len().max(1) as u64;
                 run.total_ns = outcome.nanoseconds;
                 run.answers = replies.into_iter();
-                run.events = outcome.events;
+                run.events = outcome.events.into_vec();
             }
             // A watched key has changed, or the log has failed.
             refused => {
@@ -356,7 +356,7 @@ pub fn resume(
                             None => {
                                 run.asked = Some(make);
                                 connection.with_pending(request, |pending| {
-                                    pending.then = Completion::Exec(run);
+                                    pending.then = Some(Completion::Exec(run));
                                 });
                                 return;
                             }

@@ -59,7 +59,7 @@ pub(super) fn block(
         other => panic!("{other:?} does not block"),
     }
     if deadline_ms.is_some() {
-        engine.wakers.timer.notify_one();
+        engine.wakers.timer.notify();
     }
     engine.take_immediate(request)
 }
@@ -143,7 +143,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
             // The entry is about to be sealed; if it has no room for the read, the read looks again.
             let at_ms = engine.context.clock.monotonic_ms().saturating_add(PASSED_OVER_LOOK_MS);
             engine.blocked.set_wake(id, Some(at_ms));
-            engine.wakers.timer.notify_one();
+            engine.wakers.timer.notify();
             return;
         }
         let owned = owned.clone();
@@ -170,7 +170,7 @@ fn wait_for_claimable(engine: &mut Engine, id: BlockedId) {
         let in_ms = claimable.min().map_or(unknown_ms, |at| at.since(now).clamp(1, unknown_ms));
         let at_ms = engine.context.clock.monotonic_ms().saturating_add(in_ms);
         engine.blocked.set_wake(id, Some(at_ms));
-        engine.wakers.timer.notify_one();
+        engine.wakers.timer.notify();
     }
 }
 
@@ -316,5 +316,5 @@ pub(super) fn wait_on(engine: &mut Engine, id: BlockedId) {
     }
     let at_ms = engine.context.clock.monotonic_ms().saturating_add(REFUSED_LOOK_MS);
     engine.blocked.set_wake(id, Some(at_ms));
-    engine.wakers.timer.notify_one();
+    engine.wakers.timer.notify();
 }

@@ -75,14 +75,14 @@ pub(super) fn begin(engine: &mut Engine, command: CheckpointCommand) -> Checkpoi
     if is_running && matches!(command, CheckpointCommand::BackgroundSave { schedule: false }) {
         return CheckpointAnswer::AlreadyRunning;
     }
-    engine.wakers.checkpoint.notify_one();
+    engine.wakers.checkpoint.notify();
     if is_running { CheckpointAnswer::Scheduled } else { CheckpointAnswer::Started }
 }
 
 /// SAVE. Redis refuses it while a checkpoint is being written; here no client may have requested that one.
 pub(super) fn save(engine: &mut Engine, request: RequestId) {
     engine.checkpoints.askers.push(request);
-    engine.wakers.checkpoint.notify_one();
+    engine.wakers.checkpoint.notify();
 }
 
 /// A checkpoint has begun.

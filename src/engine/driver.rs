@@ -1,6 +1,7 @@
 //! The driver of an engine: rounds, timers, checkpoints and syncs, each a loop that borrows the engine
 //! between two awaits.
 
+use crate::base::race::Race;
 use crate::engine::checkpoints;
 use crate::engine::engine::{Delivery, Engine, Wakers};
 use crate::engine::load::Load;
@@ -12,30 +13,32 @@ use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
 use crate::replication::committer::{CommitError, Committer};
 use crate::replication::event::CommitEvent;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Runs an engine. `deliver` takes outcomes for frontends; it may submit again.
-pub struct Driver<D: Fn(Delivery)> {
+/// Runs an engine. `deliver` takes the outcomes for frontends out of a delivery; it may submit again.
+pub struct Driver<D: Fn(&mut Delivery)> {
     engine: Rc<RefCell<Engine>>,
     committer: Rc<Committer>,
     clock: Arc<dyn Clock>,
     wakers: Rc<Wakers>,
     deliver: D,
+    /// Empty; kept for its memory.
+    spare: Cell<Delivery>,
     load: Option<Arc<Load>>,
 }
 
 const NANOSECONDS_PER_MS: u64 = 1_000_000;
 
-impl<D: Fn(Delivery)> Driver<D> {
+impl<D: Fn(&mut Delivery)> Driver<D> {
     pub fn new(engine: Rc<RefCell<Engine>>, deliver: D) -> Driver<D> {
         let (committer, clock, wakers) = {
             let engine = engine.borrow();
             (engine.committer.clone(), engine.context.clock.clone(), engine.wakers.clone())
         };
-        Driver { engine, committer, clock, wakers, deliver, load: None }
+        Driver { engine, committer, clock, wakers, deliver, spare: Cell::default(), load: None }
     }
 
     /// The same, and reports every change of the engine's load.
@@ -45,30 +48,30 @@ impl<D: Fn(Delivery)> Driver<D> {
 
     /// Runs until the log fails.
     pub async fn run(&self) -> CommitError {
-        tokio::select! {
-            biased;
-            error = self.run_rounds() => error,
-            error = self.run_checkpoints() => error,
-            error = self.run_syncs() => error,
-            () = self.run_timers() => unreachable!("timers have no end"),
-            () = self.run_ticks() => unreachable!("ticks have no end"),
-        }
+        Race::new()
+            .with(self.run_rounds())
+            .with(self.run_checkpoints())
+            .with(self.run_syncs())
+            .with(self.run_timers())
+            .with(self.run_ticks())
+            .await
     }
 
     fn deliver(&self) {
-        loop {
-            let delivery = self.engine.borrow_mut().take_delivery();
-            if delivery.is_empty() {
-                break;
-            }
-            (self.deliver)(delivery);
+        let mut delivery = self.spare.take();
+        while !self.engine.borrow().delivery.is_empty() {
+            std::mem::swap(&mut self.engine.borrow_mut().delivery, &mut delivery);
+            (self.deliver)(&mut delivery);
+            delivery.empty();
         }
+        self.spare.set(delivery);
         if let Some(load) = &self.load {
             load.set_in_hand(self.engine.borrow().bytes_in_flight());
         }
     }
 
     async fn run_rounds(&self) -> CommitError {
+        let mut events = Vec::new();
         loop {
             self.deliver();
             if !self.propose() && !self.committer.has_in_flight() {
@@ -77,8 +80,8 @@ impl<D: Fn(Delivery)> Driver<D> {
             // Entries before work: a round takes in what has arrived meanwhile.
             tokio::select! {
                 biased;
-                events = self.committer.events() => match events {
-                    Ok(events) => self.handle(events),
+                result = self.committer.events(&mut events) => match result {
+                    Ok(()) => self.handle(&mut events),
                     Err(error) => return error,
                 },
                 () = self.wakers.work.notified() => {}
@@ -91,8 +94,9 @@ impl<D: Fn(Delivery)> Driver<D> {
         while !self.engine.borrow().is_idle() {
             let proposed = self.propose();
             if self.committer.has_in_flight() {
-                let events = self.committer.events().await?;
-                self.handle(events);
+                let mut events = Vec::new();
+                self.committer.events(&mut events).await?;
+                self.handle(&mut events);
             } else if !proposed {
                 // A sync in progress when the loops ended still holds the committer.
                 self.committer.sync().await?;
@@ -129,7 +133,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         bytes > 0
     }
 
-    fn handle(&self, events: Vec<CommitEvent>) {
+    fn handle(&self, events: &mut Vec<CommitEvent>) {
         {
             let mut engine = self.engine.borrow_mut();
             if let Some(took) = self.committer.take_last_sync() {
@@ -137,7 +141,7 @@ impl<D: Fn(Delivery)> Driver<D> {
                 let nanoseconds = took.as_nanos() as u64;
                 engine.delivery.spikes.push(Spike { event: Event::Sync, nanoseconds });
             }
-            for event in events {
+            for event in events.drain(..) {
                 engine.handle(event);
             }
         }
@@ -158,7 +162,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         self.deliver();
     }
 
-    async fn run_timers(&self) {
+    async fn run_timers(&self) -> CommitError {
         // Most waits end before their time. The timer of an earlier one does for those that are due later: they would each
         // need one of their own.
         let mut timer: Option<(u64, Sleep)> = None;
@@ -190,7 +194,7 @@ impl<D: Fn(Delivery)> Driver<D> {
         }
     }
 
-    async fn run_ticks(&self) {
+    async fn run_ticks(&self) -> CommitError {
         loop {
             let hz = self.engine.borrow().context.config.borrow().hz;
             self.clock.sleep(Duration::from_millis(1000 / u64::from(hz))).await;
@@ -213,7 +217,7 @@ impl<D: Fn(Delivery)> Driver<D> {
             }
             self.deliver();
             // A reload may wait for this, and the sync at its end held the committer.
-            self.wakers.work.notify_one();
+            self.wakers.work.notify();
         }
     }
 
@@ -231,7 +235,7 @@ impl<D: Fn(Delivery)> Driver<D> {
                 None => std::future::pending().await,
             };
             // The sync held the committer.
-            self.wakers.work.notify_one();
+            self.wakers.work.notify();
             if is_awaited {
                 let is_synced = result.is_ok();
                 let mut engine = self.engine.borrow_mut();

@@ -1,5 +1,6 @@
 //! The engine: its owners and the routes of submissions.
 
+use crate::base::signal::Signal;
 use crate::command::value::group::GroupRead;
 use crate::command::value::{Data, Query, Write};
 use crate::context::context::NodeContext;
@@ -19,12 +20,11 @@ use crate::partition::partition::Partition;
 use crate::partition::router::Router;
 use crate::replication::committer::Committer;
 use crate::state::answer::Answer;
-use crate::state::effects::{Effects, KeyEvent, Lookups};
+use crate::state::effects::{Effects, Events, KeyEvent, Lookups};
 use crate::state::machine::{Answered, Machine};
 use crate::state::op::Op;
 use std::rc::Rc;
 use std::sync::Arc;
-use tokio::sync::Notify;
 
 /// What requested an item of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +49,12 @@ pub(super) enum Tag {
 #[derive(Default)]
 pub(super) struct Wakers {
     /// An open batch received work, the committer has room again, or a delivery is ready outside any round.
-    pub work: Notify,
+    pub work: Signal,
     /// The earliest due time may have changed.
-    pub timer: Notify,
-    pub checkpoint: Notify,
+    pub timer: Signal,
+    pub checkpoint: Signal,
     /// A request waits for a sync.
-    pub sync: Notify,
+    pub sync: Signal,
 }
 
 /// What a frontend takes from its engine.
@@ -67,6 +67,13 @@ pub struct Delivery {
 impl Delivery {
     pub fn is_empty(&self) -> bool {
         self.outcomes.is_empty() && self.spikes.is_empty()
+    }
+
+    /// Drops everything, and more memory than usual.
+    pub(super) fn empty(&mut self) {
+        self.outcomes.clear();
+        self.outcomes.shrink_to(OUTCOMES_KEPT_MAX);
+        self.spikes.clear();
     }
 
     /// Appends a later delivery.
@@ -82,7 +89,7 @@ impl Delivery {
     }
 }
 
-const OUTCOMES_RESERVED_MAX: usize = 4096;
+const OUTCOMES_KEPT_MAX: usize = 4096;
 
 /// Never borrowed across an await. The engine calls no other owner: its output is taken from it.
 pub struct Engine {
@@ -177,13 +184,7 @@ impl Engine {
 
     /// Output for frontends since the last call.
     pub fn take_delivery(&mut self) -> Delivery {
-        if self.delivery.is_empty() {
-            return Delivery::default();
-        }
-        // The next one will probably have about the same length.
-        let likely = self.delivery.outcomes.len().next_power_of_two();
-        let outcomes = Vec::with_capacity(likely.min(OUTCOMES_RESERVED_MAX));
-        std::mem::replace(&mut self.delivery, Delivery { outcomes, spikes: Vec::new() })
+        std::mem::take(&mut self.delivery)
     }
 
     /// Bytes of gathered ops and ops in flight.
@@ -226,13 +227,13 @@ impl Engine {
     /// Adds a write to the open batch of its partition.
     pub(super) fn write(&mut self, partition: PartitionId, database: u32, write: &Write<'_>, tag: Tag) {
         if let Err(error) = self.put(partition, |at, notes_keys| at.write(database, write, notes_keys, tag)) {
-            self.finish(tag, Answer::Refused(error), Vec::new(), 0);
+            self.finish(tag, Answer::Refused(error), Events::NONE, 0);
         }
     }
 
     pub(super) fn write_op(&mut self, partition: PartitionId, op: &Op<'_>, tag: Tag) {
         if let Err(error) = self.put(partition, |at, notes_keys| at.write_op(op, notes_keys, tag)) {
-            self.finish(tag, Answer::Refused(error), Vec::new(), 0);
+            self.finish(tag, Answer::Refused(error), Events::NONE, 0);
         }
     }
 
@@ -253,11 +254,11 @@ impl Engine {
     }
 
     pub(super) fn request_round(&self) {
-        self.wakers.work.notify_one();
+        self.wakers.work.notify();
     }
 
     /// Answers a request, or continues the larger task of which this is a part.
-    pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Vec<KeyEvent>, nanoseconds: u64) {
+    pub(super) fn finish(&mut self, tag: Tag, reply: Answer, events: Events, nanoseconds: u64) {
         match tag {
             Tag::Request(request) => {
                 self.deliver(Outcome { request: Some(request), answer: reply.into(), events, nanoseconds });
@@ -291,7 +292,7 @@ impl Engine {
     }
 
     /// Publishes an op's events when its answer has another destination or none.
-    pub(super) fn tell(&mut self, events: Vec<KeyEvent>, by: Option<RequestId>) {
+    pub(super) fn tell(&mut self, events: Events, by: Option<RequestId>) {
         if self.interest.events && !events.is_empty() {
             let answer = EngineAnswer::Events { by };
             self.deliver(Outcome { request: None, answer, events, nanoseconds: 0 });
@@ -356,7 +357,7 @@ impl Engine {
     }
 
     /// The misses of a query, in all partitions of its keys.
-    pub(super) fn misses(&self, database: u32, query: &Query<'_>) -> Vec<KeyEvent> {
+    pub(super) fn misses(&self, database: u32, query: &Query<'_>) -> Events {
         let now = self.context.now();
         let mut effects = self.effects();
         for key in query.keys_read() {
@@ -391,7 +392,7 @@ impl Engine {
     pub fn fail_everything(&mut self, error: &ReplyError) {
         for at in 0..self.partitions.len() {
             for tag in self.partitions[at].abandon() {
-                self.finish(tag, Answer::Refused(error.clone()), Vec::new(), 0);
+                self.finish(tag, Answer::Refused(error.clone()), Events::NONE, 0);
             }
         }
         self.checkpoints.abandon(error).into_iter().for_each(|outcome| self.deliver(outcome));

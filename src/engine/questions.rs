@@ -47,7 +47,7 @@ pub(super) fn answer(
         }
         Question::Reload => {
             engine.checkpoints.reloads.push(request);
-            engine.wakers.work.notify_one();
+            engine.wakers.work.notify();
             return None;
         }
         Question::ReloadNow => reload(engine).into(),
@@ -56,8 +56,8 @@ pub(super) fn answer(
                 return Some(EngineAnswer::Synced(true));
             }
             engine.upkeep.wait_for_sync(request, engine.context.clock.monotonic_ms(), timeout_ms);
-            engine.wakers.sync.notify_one();
-            engine.wakers.timer.notify_one();
+            engine.wakers.sync.notify();
+            engine.wakers.timer.notify();
             return None;
         }
     })

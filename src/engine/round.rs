@@ -12,9 +12,10 @@ use crate::partition::batch::Item;
 use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
-use crate::state::effects::{Effects, KeyEvent};
+use crate::state::effects::{Effects, Events, KeyEvent};
 use crate::state::machine::{Applied, EntryRun};
 use crate::state::op::{Op, Step, codec};
+use bytes::Bytes;
 
 /// Maximum bytes of blocked reads that one entry carries; the others look at the state after it.
 const CARRIED_BYTES_MAX: usize = 256 * 1024;
@@ -123,7 +124,7 @@ impl Engine {
                     Item::Pass(tag) => self.finish_lap(*tag, Answer::Done, &mut effects),
                 }
             }
-            self.partition_mut(id).recycle(work);
+            self.partition_mut(id).recycle(work, Bytes::new());
         }
     }
 
@@ -135,7 +136,7 @@ impl Engine {
                 (Payload::Blank, _) => self.partition_mut(partition).skip(log_id.index),
                 (Payload::Entry(entry), Some(proposal)) => {
                     let work = self.partition_mut(partition).take_committed(proposal, &entry);
-                    self.apply(partition, log_id.index, &entry, proposal, work);
+                    self.apply(partition, log_id.index, entry, proposal, work);
                 }
                 (Payload::Entry(entry), None) => self.apply_foreign(partition, log_id.index, &entry),
             },
@@ -171,7 +172,7 @@ impl Engine {
         &mut self,
         id: PartitionId,
         index: LogIndex,
-        entry: &[u8],
+        entry: Bytes,
         proposal: ProposalId,
         mut work: Work<Tag>,
     ) {
@@ -179,7 +180,7 @@ impl Engine {
         let mut effects = self.effects();
         self.stopwatch.start();
         let machine = self.partition_mut(id).machine_mut();
-        let mut run = machine.begin_entry(index, entry, &mut effects).expect("the entry was written here");
+        let mut run = machine.begin_entry(index, &entry, &mut effects).expect("the entry was written here");
         let now = machine.time();
         let items = std::mem::take(&mut work.items);
         for item in &items {
@@ -206,7 +207,7 @@ impl Engine {
                 blocking::entry_applied(self, read);
             }
         }
-        self.partition_mut(id).recycle(work);
+        self.partition_mut(id).recycle(work, entry);
     }
 
     /// Finishes an item with its events, and lets the reads blocked on the affected keys look at the state.
@@ -216,11 +217,11 @@ impl Engine {
     }
 
     /// Finishes an item. Gives what it has done, for [`Engine::note_events`].
-    fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Vec<KeyEvent> {
+    fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Events {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
         let events = effects.take();
-        let heard = if self.interest.events { events.clone() } else { Vec::new() };
+        let heard = if self.interest.events { events.clone() } else { Events::NONE };
         self.finish(tag, reply, heard, nanoseconds);
         events
     }
@@ -239,7 +240,7 @@ impl Engine {
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {
             match tag {
                 Tag::Blocked(read) => blocking::wait_on(self, read),
-                _ => self.finish(tag, Answer::Refused(NOT_COMMITTED), Vec::new(), 0),
+                _ => self.finish(tag, Answer::Refused(NOT_COMMITTED), Events::NONE, 0),
             }
         }
     }
@@ -249,7 +250,7 @@ impl Engine {
     fn end_unknown(&mut self, id: PartitionId, proposal: ProposalId) {
         let work = self.partition_mut(id).take_ended(proposal);
         for tag in work.items.into_iter().map(Item::tag).chain(work.carried) {
-            self.finish(tag, Answer::Refused(UNKNOWN), Vec::new(), 0);
+            self.finish(tag, Answer::Refused(UNKNOWN), Events::NONE, 0);
         }
     }
 }
@@ -270,17 +271,17 @@ fn apply_next(
         engine.note_events(&events);
     }
     let applied = engine.partition_mut(id).machine_mut().apply_next(run, queries, effects);
-    let mut events = Vec::new();
-    match applied.expect("the entry was written here").expect("one op for each item") {
-        Applied::Answered(answer) => events = engine.end_lap(tag, answer, effects),
+    let mut events = match applied.expect("the entry was written here").expect("one op for each item") {
+        Applied::Answered(answer) => engine.end_lap(tag, answer, effects),
         Applied::Blocked(number) => {
             assert_eq!(number.0, carried.len(), "numbers follow those of the reads carried");
             carried.push(tag);
             engine.tell(effects.take(), None);
+            Events::NONE
         }
-    }
+    };
     if !run.is_quiet() {
-        events.extend(serve(engine, id, run, carried, effects));
+        events.append(serve(engine, id, run, carried, effects));
     }
     // The carried reads came first: the others look at what these have left.
     engine.note_events(&events);
@@ -293,10 +294,10 @@ fn serve(
     run: &mut EntryRun<'_>,
     carried: &[Tag],
     effects: &mut Effects,
-) -> Vec<KeyEvent> {
-    let mut events = Vec::new();
+) -> Events {
+    let mut events = Events::NONE;
     while let Some((number, answer)) = engine.partition_mut(id).machine_mut().serve_next(run, effects) {
-        events.extend(engine.end_lap(carried[number.0], answer, effects));
+        events.append(engine.end_lap(carried[number.0], answer, effects));
     }
     events
 }

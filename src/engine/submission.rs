@@ -7,7 +7,7 @@ use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
-use crate::state::effects::KeyEvent;
+use crate::state::effects::Events;
 use crate::state::keyspace::KeyVersion;
 use crate::state::op::{Step, Transaction};
 use std::borrow::Cow;
@@ -185,14 +185,14 @@ pub struct Outcome {
     pub request: Option<RequestId>,
     pub answer: EngineAnswer,
     /// The events of the op; empty unless the frontend wants them.
-    pub events: Vec<KeyEvent>,
+    pub events: Events,
     /// Time that the engine spent on it.
     pub nanoseconds: u64,
 }
 
 impl Outcome {
     pub fn of(request: RequestId, answer: impl Into<EngineAnswer>) -> Outcome {
-        Outcome { request: Some(request), answer: answer.into(), events: Vec::new(), nanoseconds: 0 }
+        Outcome { request: Some(request), answer: answer.into(), events: Events::NONE, nanoseconds: 0 }
     }
 }
 

@@ -230,7 +230,7 @@ impl Bench {
     /// Takes what the committer has to tell, if there is something. A committer that works while it is asked gets one step.
     pub fn take_events(&mut self) -> bool {
         let committer = self.committer.clone();
-        let mut events = pin!(committer.events());
+        let mut events = pin!(committer.next_events());
         match events.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(events) => {
                 for event in events.expect("the log does not fail") {

@@ -1,6 +1,7 @@
 //! An engine on its own thread: it takes a frontend's orders from one channel and puts deliveries into
 //! another.
 
+use crate::base::race::Race;
 use crate::engine::driver::Driver;
 use crate::engine::engine::{Delivery, Engine};
 use crate::engine::load::Load;
@@ -144,13 +145,14 @@ async fn run(
     load: Arc<Load>,
 ) -> Result<(), CommitError> {
     let engine = Rc::new(RefCell::new(engine));
-    let driver = Driver::new(engine.clone(), |delivery| outlet.push(delivery)).with_load(load.clone());
-    let failed = tokio::select! {
-        biased;
-        error = driver.run() => Some(error),
-        () = take_orders(&engine, &mut orders, &outlet, &load) => None,
-        () = outlet.run(&engine) => unreachable!("deliveries have no end"),
+    let driver =
+        Driver::new(engine.clone(), |delivery| outlet.push(std::mem::take(delivery))).with_load(load.clone());
+    let taken = async {
+        take_orders(&engine, &mut orders, &outlet, &load).await;
+        None
     };
+    let failed =
+        Race::new().with(async { Some(driver.run().await) }).with(taken).with(outlet.run(&engine)).await;
     match failed {
         None => {
             driver.finish().await?;
@@ -252,7 +254,7 @@ impl Outlet {
         }
     }
 
-    async fn run(&self, engine: &RefCell<Engine>) {
+    async fn run<T>(&self, engine: &RefCell<Engine>) -> T {
         loop {
             self.filled.notified().await;
             engine.borrow_mut().upkeep.is_crowded = true;

@@ -117,7 +117,7 @@ pub(super) fn tick(engine: &mut Engine) {
     if engine.upkeep.look.take_due(now_ms) {
         let limit = engine.context.config.borrow().checkpoint_journal_bytes;
         if engine.committer.is_checkpoint_due(limit) {
-            engine.wakers.checkpoint.notify_one();
+            engine.wakers.checkpoint.notify();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A client connection: its socket, its session, its output.
 
+use crate::model::limits::{OUTPUT_PAUSE_BYTES, PIPELINE_PENDING_MAX};
 use crate::model::log::PartitionId;
 use crate::model::reply::Reply;
 use crate::model::request::{ConnectionId, RequestId};
@@ -211,6 +212,7 @@ impl Connection {
         self.deferred.borrow_mut().invalidations.extend_from_slice(frame);
     }
 
+    #[inline]
     fn take_deferred(&self) -> Rope {
         if !self.has_deferred.replace(false) {
             return Rope::default();
@@ -220,7 +222,11 @@ impl Connection {
         invalidations
     }
 
+    #[inline]
     pub fn send_deferred(&self) {
+        if !self.has_deferred.get() {
+            return;
+        }
         let deferred = self.take_deferred();
         if !deferred.is_empty() {
             self.output.borrow_mut().push(|out| out.append(deferred));
@@ -234,6 +240,12 @@ impl Connection {
 
     pub fn waiting(&self) -> usize {
         self.output.borrow().waiting()
+    }
+
+    /// Whether pipeline and output are below the limits at which no more requests are executed.
+    pub fn has_room(&self) -> bool {
+        let output = self.output.borrow();
+        output.waiting() < PIPELINE_PENDING_MAX && output.unread_bytes() < OUTPUT_PAUSE_BYTES
     }
 
     /// Bytes that the client has not received yet.

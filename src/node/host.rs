@@ -1,6 +1,7 @@
 //! The host of a node's engine: the frontend's thread, or a thread of its own.
 
 use crate::base::latch::Latch;
+use crate::base::race::Race;
 use crate::config::config::Config;
 use crate::context::context::NodeContext;
 use crate::engine::driver::Driver;
@@ -89,11 +90,12 @@ async fn run_here(
     stop: impl Future<Output = ()>,
 ) -> Result<(), NodeError> {
     let driver = Driver::new(engine, |delivery| outcomes::deliver(frontend, delivery));
-    let failed = tokio::select! {
-        biased;
-        error = driver.run() => Some(error),
-        () = stop => None,
+    // This task is polled whenever a connection is.
+    let stop = async {
+        stop.await;
+        None
     };
+    let failed = Race::new().with(async { Some(driver.run().await) }).with(stop).await;
     match failed {
         Some(error) => {
             tracing::error!(%error, "nothing more is acknowledged; stopping");
@@ -125,7 +127,7 @@ async fn run_there(
             held.release_if_room();
         }
     });
-    let deliver = |delivery| outcomes::deliver(frontend, delivery);
+    let deliver = |mut delivery| outcomes::deliver(frontend, &mut delivery);
     let is_asked = tokio::select! {
         biased;
         () = stop => true,

@@ -182,19 +182,25 @@ impl Committer {
         }
     }
 
-    /// Waits for events and returns all of them: at least one, those of a partition in log order. The local
+    /// Waits for events and appends all of them to `out`: at least one, those of a partition in log order. The local
     /// committer does all its work in this call: one write and one sync for all proposals. With Raft, events
     /// also come from actions of other nodes. Waits without limit while there are no events.
     ///
     /// An error means that the disk failed or the latch was tripped: the process must stop. The future may be
     /// dropped while it waits: nothing is lost, and the next call continues. One call at a time.
-    pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
+    pub async fn events(&self, out: &mut Vec<CommitEvent>) -> Result<(), CommitError> {
         match self {
-            Committer::Local(local) => local.events().await,
-            Committer::Raft(raft) => raft.events().await,
+            Committer::Local(local) => local.events(out).await,
+            Committer::Raft(raft) => raft.events(out).await,
             #[cfg(test)]
-            Committer::Scripted(scripted) => scripted.events().await,
+            Committer::Scripted(scripted) => scripted.events(out).await,
         }
+    }
+
+    #[cfg(test)]
+    pub async fn next_events(&self) -> Result<Vec<CommitEvent>, CommitError> {
+        let mut events = Vec::new();
+        self.events(&mut events).await.map(|()| events)
     }
 
     /// The engine has handled the events of a partition up to the entry at `index` (see

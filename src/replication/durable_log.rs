@@ -40,6 +40,8 @@ pub struct DurableLog {
     /// The sync in progress on the flusher. A caller that waits for a sync waits here for its turn; a caller
     /// that stops waiting leaves the sync to the next one.
     running: Mutex<Option<Running>>,
+    /// `running` holds a sync; asked in every round.
+    is_running: Cell<bool>,
     /// [`Clock::monotonic_us`] at the start of the newest sync.
     synced_at_us: Cell<u64>,
     /// [`Journal::bytes_appended`] at the start of the newest checkpoint.
@@ -102,6 +104,7 @@ impl DurableLog {
             threads,
             flusher: RefCell::default(),
             running: Mutex::default(),
+            is_running: Cell::new(false),
             synced_at_us: Cell::new(clock.monotonic_us()),
             clock,
             checkpoint_mark: Cell::new(0),
@@ -301,8 +304,7 @@ impl DurableLog {
 
     /// Whether the flusher is syncing.
     pub fn is_syncing(&self) -> bool {
-        // A held guard belongs to a caller that waits for a sync.
-        self.running.try_lock().map_or(true, |running| running.is_some())
+        self.is_running.get()
     }
 
     /// Makes everything written so far durable. Any number of callers may wait at the same time: one sync
@@ -314,33 +316,44 @@ impl DurableLog {
             self.synced_at_us.set(self.clock.monotonic_us());
             return Ok(());
         }
-        let mut running = self.running.lock().await;
         while self.journal.borrow().durable() < target {
             self.check_latch()?;
-            let finished = match &mut *running {
-                Some(sync) => {
-                    let (finished, began_us) = ((&mut sync.done).await, sync.began_us);
-                    *running = None;
-                    let Ok(finished) = finished else {
-                        self.check_latch()?;
-                        return Err(CommitError::Stopped { reason: "the flusher thread died".into() });
-                    };
-                    (finished, began_us)
-                }
-                None => {
-                    let began_us = self.clock.monotonic_us();
-                    let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
-                    if !self.pace.get().inline {
-                        *running = Some(self.sync_elsewhere(handle, began_us)?);
-                        continue;
-                    }
-                    let outcome = handle.run();
-                    (Finished { handle, outcome, took: self.since(began_us) }, began_us)
-                }
-            };
-            self.synced(finished.0, finished.1)?;
+            if self.is_running.get() || !self.pace.get().inline {
+                self.sync_elsewhere(target).await?;
+            } else {
+                let began_us = self.clock.monotonic_us();
+                let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
+                let outcome = handle.run();
+                self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)?;
+            }
         }
         Ok(())
+    }
+
+    /// Waits for the sync on the flusher, of which there is at most one, and begins one if there is none.
+    async fn sync_elsewhere(&self, target: Position) -> Result<(), CommitError> {
+        let mut running = self.running.lock().await;
+        // Another caller's sync may have covered it.
+        if self.journal.borrow().durable() >= target {
+            return Ok(());
+        }
+        let sync = match &mut *running {
+            Some(sync) => sync,
+            none => {
+                let began_us = self.clock.monotonic_us();
+                let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
+                none.insert(self.begin_sync(handle, began_us)?)
+            }
+        };
+        self.is_running.set(true);
+        let (finished, began_us) = ((&mut sync.done).await, sync.began_us);
+        *running = None;
+        self.is_running.set(false);
+        let Ok(finished) = finished else {
+            self.check_latch()?;
+            return Err(CommitError::Stopped { reason: "the flusher thread died".into() });
+        };
+        self.synced(finished, began_us)
     }
 
     fn synced(&self, finished: Finished, began_us: u64) -> Result<(), CommitError> {
@@ -353,7 +366,7 @@ impl DurableLog {
         Ok(())
     }
 
-    fn sync_elsewhere(&self, handle: SyncHandle, began_us: u64) -> Result<Running, CommitError> {
+    fn begin_sync(&self, handle: SyncHandle, began_us: u64) -> Result<Running, CommitError> {
         let (latch, clock) = (self.latch.clone(), Arc::clone(&self.clock));
         let done = threads::run(&self.flusher()?, move || sync_once(handle, &latch, &*clock));
         Ok(Running { done, began_us })

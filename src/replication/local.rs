@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
 
+use crate::base::signal::Signal;
 use crate::model::log::{LogId, PartitionId, ProposalId, Term};
 use crate::replication::committer::{CommitError, Durability, OpenError};
 use crate::replication::durable_log::{DurableLog, Images};
@@ -21,7 +21,7 @@ pub struct LocalCommitter {
     /// Entries in the journal that are not yet committed, in journal order.
     appended: RefCell<VecDeque<Appended>>,
     proposals: RefCell<Proposals>,
-    proposed: Notify,
+    proposed: Signal,
 }
 
 struct Appended {
@@ -38,7 +38,7 @@ impl LocalCommitter {
             durable_log,
             appended: RefCell::default(),
             proposals: RefCell::default(),
-            proposed: Notify::new(),
+            proposed: Signal::default(),
         }
     }
 
@@ -67,7 +67,7 @@ impl LocalCommitter {
         let end = journal.appended();
         self.proposals.borrow_mut().begin(partition, proposal, entry);
         self.appended.borrow_mut().push_back(Appended { partition, log_id, proposal, end });
-        self.proposed.notify_one();
+        self.proposed.notify();
     }
 
     pub fn has_room(&self) -> bool {
@@ -78,7 +78,7 @@ impl LocalCommitter {
         !self.proposals.borrow().is_empty()
     }
 
-    pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
+    pub async fn events(&self, out: &mut Vec<CommitEvent>) -> Result<(), CommitError> {
         loop {
             self.durable_log.check_latch()?;
             if self.appended.borrow().is_empty() {
@@ -93,13 +93,13 @@ impl LocalCommitter {
                 }
                 Durability::Fsync | Durability::Relaxed { .. } => written,
             };
-            let events = self.take_up_to(committed);
-            assert!(!events.is_empty(), "what was written before the sync is durable after it");
-            return Ok(events);
+            self.take_up_to(committed, out);
+            assert!(!out.is_empty(), "what was written before the sync is durable after it");
+            return Ok(());
         }
     }
 
-    fn take_up_to(&self, committed: Position) -> Vec<CommitEvent> {
+    fn take_up_to(&self, committed: Position, out: &mut Vec<CommitEvent>) {
         let mut appended = self.appended.borrow_mut();
         let mut proposals = self.proposals.borrow_mut();
         let taken = appended.partition_point(|appended| appended.end <= committed);
@@ -109,7 +109,7 @@ impl LocalCommitter {
             payload: Payload::Entry(proposals.end(partition, proposal)),
             proposal: Some(proposal),
         };
-        appended.drain(..taken).map(event).collect()
+        out.extend(appended.drain(..taken).map(event));
     }
 
     pub fn images(&self, images: &dyn Fn(PartitionId) -> Machine) -> Images {

@@ -77,7 +77,7 @@ fn everything_that_is_proposed_costs_one_sync_and_comes_back_as_it_is() {
             node.committer.propose(of, ProposalId(number + 1), entry.clone());
         }
         let syncs = fs.syncs();
-        let events = node.committer.events().await.unwrap();
+        let events = node.committer.next_events().await.unwrap();
         assert_eq!((fs.syncs(), events.len()), (syncs + 1, 20));
         for (number, (event, entry)) in (0..).zip(events.iter().zip(&proposed)) {
             let CommitEvent::Committed { partition: of, log_id, payload: Payload::Entry(bytes), proposal } =
@@ -99,7 +99,7 @@ fn events_may_be_dropped_while_they_wait() {
     let node = start(&fs, &options(Durability::Fsync, FlushPolicy::Thread)).unwrap();
     run(async {
         let poll_once = async || {
-            let mut events = std::pin::pin!(node.committer.events());
+            let mut events = std::pin::pin!(node.committer.next_events());
             std::future::poll_fn(|context| Poll::Ready(events.as_mut().poll(context))).await
         };
         assert!(poll_once().await.is_pending(), "nothing is proposed");

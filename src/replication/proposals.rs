@@ -1,6 +1,6 @@
 //! The proposals in flight, by id. Asserts that each begins once and ends once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
@@ -16,7 +16,8 @@ pub struct Proposals {
 
 #[derive(Debug, Default)]
 struct InFlight {
-    entries: BTreeMap<ProposalId, Bytes>,
+    /// Oldest first.
+    entries: VecDeque<(ProposalId, Bytes)>,
     bytes: usize,
 }
 
@@ -26,7 +27,7 @@ impl Proposals {
         self.last = Some(proposal);
         let of = self.of.entry(partition).or_default();
         of.bytes += entry.len();
-        of.entries.insert(proposal, entry);
+        of.entries.push_back((proposal, entry));
     }
 
     /// Ends a proposal; returns its entry.
@@ -38,7 +39,9 @@ impl Proposals {
     /// The same for a proposal that may have ended before.
     pub fn end_if_begun(&mut self, partition: PartitionId, proposal: ProposalId) -> Option<Bytes> {
         let of = self.of.get_mut(&partition)?;
-        let entry = of.entries.remove(&proposal)?;
+        // Usually the oldest.
+        let at = of.entries.iter().position(|(id, _)| *id == proposal)?;
+        let (_, entry) = of.entries.remove(at)?;
         of.bytes -= entry.len();
         Some(entry)
     }
@@ -46,7 +49,7 @@ impl Proposals {
     /// Ends all proposals of a partition, oldest first.
     pub fn end_all(&mut self, partition: PartitionId) -> Vec<ProposalId> {
         let of = self.of.remove(&partition).unwrap_or_default();
-        of.entries.into_keys().collect()
+        of.entries.into_iter().map(|(proposal, _)| proposal).collect()
     }
 
     pub fn entries(&self, partition: PartitionId) -> usize {

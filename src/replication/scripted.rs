@@ -140,14 +140,14 @@ impl ScriptedCommitter {
         !self.proposals.borrow().is_empty()
     }
 
-    pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
+    pub async fn events(&self, out: &mut Vec<CommitEvent>) -> Result<(), CommitError> {
         loop {
             if let Some(reason) = &*self.failure.borrow() {
                 return Err(CommitError::Stopped { reason: reason.clone() });
             }
-            let events: Vec<CommitEvent> = self.ready.borrow_mut().drain(..).collect();
-            if !events.is_empty() {
-                return Ok(events);
+            out.extend(self.ready.borrow_mut().drain(..));
+            if !out.is_empty() {
+                return Ok(());
             }
             match &self.chaos {
                 Some(entropy)

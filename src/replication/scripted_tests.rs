@@ -81,7 +81,7 @@ impl Engine {
     }
 
     async fn take_next(&mut self) {
-        let events = self.committer.events().await.unwrap();
+        let events = self.committer.next_events().await.unwrap();
         self.take(events);
     }
 
@@ -99,7 +99,7 @@ fn nothing_happens_that_is_not_asked_for() {
     run(async {
         let mut engine = Engine::new(ScriptedCommitter::new(1));
         engine.propose(P);
-        let mut events = std::pin::pin!(engine.committer.events());
+        let mut events = std::pin::pin!(engine.committer.next_events());
         let polled = std::future::poll_fn(|context| Poll::Ready(events.as_mut().poll(context))).await;
         assert!(polled.is_pending());
     });
@@ -175,7 +175,7 @@ fn a_failed_group_ends_alone_and_a_failed_disk_ends_all() {
         assert_eq!((engine.committed.len(), engine.unknown.len(), engine.refused.len()), (1, 1, 1));
         engine.propose(PartitionId(1));
         engine.script().fail_disk("the disk is gone");
-        assert!(engine.committer.events().await.is_err());
+        assert!(engine.committer.next_events().await.is_err());
     });
 }
 

@@ -115,7 +115,7 @@ impl TestNode {
     /// Applies until nothing is in flight.
     pub async fn commit(&self) -> Result<(), CommitError> {
         while self.committer.has_in_flight() {
-            let events = self.committer.events().await?;
+            let events = self.committer.next_events().await?;
             self.take(events);
         }
         Ok(())

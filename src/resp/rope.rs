@@ -121,10 +121,14 @@ impl Rope {
     }
 
     /// Moves all of another rope, of which no byte was sent, behind this one.
-    pub fn append(&mut self, mut other: Rope) {
-        if other.is_empty() {
-            return;
+    #[inline]
+    pub fn append(&mut self, other: Rope) {
+        if !other.is_empty() {
+            self.append_some(other);
         }
+    }
+
+    fn append_some(&mut self, mut other: Rope) {
         assert_eq!(other.sent, 0, "a rope that is being sent cannot move");
         if let Some(mut pieces) = other.pieces.take() {
             let before = self.close_tail();

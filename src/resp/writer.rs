@@ -92,10 +92,17 @@ pub fn bulk(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Appends the header of an aggregate (`*` `%` `~` `>`) or of a bulk string.
 #[inline]
 pub fn header(out: &mut Vec<u8>, kind: u8, len: usize) {
+    let digit = |value: usize| b'0' + value as u8;
     if len < 10 {
-        out.extend_from_slice(&[kind, b'0' + len as u8, b'\r', b'\n']);
-        return;
+        return out.extend_from_slice(&[kind, digit(len), b'\r', b'\n']);
     }
+    if len < 100 {
+        return out.extend_from_slice(&[kind, digit(len / 10), digit(len % 10), b'\r', b'\n']);
+    }
+    long_header(out, kind, len);
+}
+
+fn long_header(out: &mut Vec<u8>, kind: u8, len: usize) {
     out.push(kind);
     out.extend_from_slice(itoa::Buffer::new().format(len).as_bytes());
     out.extend_from_slice(b"\r\n");

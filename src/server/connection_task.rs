@@ -7,7 +7,7 @@ use crate::engine::submission::Ending;
 use crate::frontend::frontend::Frontend;
 use crate::frontend::permissions;
 use crate::frontend::response::Why;
-use crate::model::limits::{OUTPUT_PAUSE_BYTES, PIPELINE_PENDING_MAX, UNAUTHENTICATED_OUTPUT_BYTES_MAX};
+use crate::model::limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
 use crate::model::reply::Reply;
 use crate::net::connection::{Connection, Hold};
 use crate::net::socket::ReadHalf;
@@ -23,6 +23,9 @@ pub const READ_BYTES: usize = 64 * 1024;
 
 /// Requests of one connection are executed for about this long before other connections have their turn.
 const TURN_NS: u64 = 5_000_000;
+
+/// Input of one connection after which the bytes in flight are compared with their limit again.
+const ROOM_CHECK_BYTES: usize = 4 * 1024;
 
 /// Reads before other connections have their turn.
 const READS_PER_TURN: usize = 4;
@@ -202,9 +205,7 @@ fn wants_input(frontend: &Frontend, connection: &Connection, input: &Input, sent
 
 /// Whether pipeline, output and bytes in flight are all below their limits.
 fn can_execute(frontend: &Frontend, connection: &Connection) -> bool {
-    frontend.has_room()
-        && connection.waiting() < PIPELINE_PENDING_MAX
-        && connection.output_bytes() < OUTPUT_PAUSE_BYTES
+    connection.has_room() && frontend.has_room()
 }
 
 /// Holds a connection whose request cannot be executed now, so that it is woken when that is possible.
@@ -280,6 +281,7 @@ fn execute_all(
     bytes: &[u8],
 ) -> usize {
     let mut consumed = 0;
+    let (mut has_room, mut checks_room_at) = (true, 0);
     let mut limits = request_limits(frontend, connection);
     connection.activity.resume.set(false);
     frontend.stopwatch.start();
@@ -289,7 +291,11 @@ fn execute_all(
             connection.activity.resume.set(true);
             break;
         }
-        if connection.activity.hold.get() != Hold::None || !can_execute(frontend, connection) {
+        if consumed >= checks_room_at {
+            has_room = frontend.has_room();
+            checks_room_at = consumed + ROOM_CHECK_BYTES;
+        }
+        if connection.activity.hold.get() != Hold::None || !has_room || !connection.has_room() {
             connection.activity.resume.set(true);
             hold_if_full(frontend, connection);
             break;

@@ -134,7 +134,7 @@ fn respond(frontend: &Rc<Frontend>, connection: &Rc<Connection>, response: Respo
                 Some(Outcome { answer, .. }) => reply_now(connection, &make(answer)),
                 None => {
                     let then = Completion::Ask(make);
-                    let request = connection.open_slot(Pending { then, ..Pending::default() });
+                    let request = connection.open_slot(Pending::with(then));
                     // Later requests may depend on changes that the answer makes to the connection.
                     connection.activity.hold.set(crate::net::connection::Hold::UntilDrained);
                     Executed::Pending(request)

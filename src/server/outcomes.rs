@@ -13,12 +13,12 @@ use std::rc::Rc;
 
 /// Finishes outcomes in order: for each op first its events, then its reply, then the messages of the client
 /// to itself.
-pub fn deliver(frontend: &Rc<Frontend>, delivery: Delivery) {
+pub fn deliver(frontend: &Rc<Frontend>, delivery: &mut Delivery) {
     frontend.stopwatch.start();
-    for spike in delivery.spikes {
+    for spike in delivery.spikes.drain(..) {
         frontend.note_event(spike.event, spike.nanoseconds);
     }
-    for outcome in delivery.outcomes {
+    for outcome in delivery.outcomes.drain(..) {
         finish(frontend, outcome);
     }
     if frontend.push.tracks() {
@@ -38,14 +38,13 @@ fn finish(frontend: &Rc<Frontend>, outcome: Outcome) {
         // The client is gone, or the op is the engine's own: other clients still get the events.
         return frontend.push.announce(&frontend.connections, &outcome.events, connection.as_deref());
     };
-    let Some(then) = connection.with_pending(request, |pending| std::mem::take(&mut pending.then)) else {
+    let Some(then) = connection.with_pending(request, |pending| pending.then.take()) else { return };
+    let Some(then) = then else {
+        frontend.push.announce(&frontend.connections, &outcome.events, Some(connection));
+        frontend.answer_after(connection, request, &outcome.answer.into_reply(), outcome.nanoseconds);
         return;
     };
     match then {
-        Completion::Reply => {
-            frontend.push.announce(&frontend.connections, &outcome.events, Some(connection));
-            frontend.answer_after(connection, request, &outcome.answer.into_reply(), outcome.nanoseconds);
-        }
         Completion::Tracked(keys) => {
             frontend.remember_at_its_place(connection, keys.iter().map(|key| &key[..]));
             frontend.push.announce(&frontend.connections, &outcome.events, Some(connection));

@@ -16,15 +16,18 @@ use std::rc::Rc;
 #[derive(Default)]
 pub struct Pending {
     pub stats: RequestStats,
-    pub then: Completion,
+    /// `None`: the answer is the reply, which is usual.
+    pub then: Option<Completion>,
+}
+
+impl Pending {
+    pub fn with(completion: Completion) -> Pending {
+        Pending { then: Some(completion), ..Pending::default() }
+    }
 }
 
 /// How the outcome becomes a reply.
-#[derive(Default)]
 pub enum Completion {
-    /// The answer is the reply.
-    #[default]
-    Reply,
     /// The answer is the reply, and CLIENT TRACKING remembers these keys.
     Tracked(Vec<Bytes>),
     /// The answer ends a blocked read.

@@ -3,7 +3,7 @@
 
 use crate::model::key_events::EventClasses;
 use bytes::Bytes;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Deref};
 
 /// Something that happened to a key, in the terms of Redis's keyspace events (`notify.c`, Redis 8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +195,37 @@ impl AddAssign for Lookups {
     }
 }
 
+/// What an op did, in order. Usually nothing that anybody wants to know, and then it costs nothing to pass on
+/// and to drop.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Events(Option<Vec<KeyEvent>>);
+
+impl Events {
+    pub const NONE: Events = Events(None);
+
+    /// Appends what came later.
+    pub fn append(&mut self, later: Events) {
+        match (&mut self.0, later.0) {
+            (Some(list), Some(later)) => list.extend(later),
+            (list @ None, later) => *list = later,
+            (Some(_), None) => {}
+        }
+    }
+
+    pub fn into_vec(self) -> Vec<KeyEvent> {
+        self.0.unwrap_or_default()
+    }
+}
+
+impl Deref for Events {
+    type Target = [KeyEvent];
+
+    #[inline]
+    fn deref(&self) -> &[KeyEvent] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
 /// Collects key events in order. Usually there is no listener, and then none are kept: whether events are
 /// wanted is local to a node and never changes the machine's behaviour.
 #[derive(Debug, Default)]
@@ -257,9 +288,9 @@ impl Effects {
     }
 
     /// The events since the previous call; steps count from 0 again.
-    pub fn take(&mut self) -> Vec<KeyEvent> {
+    pub fn take(&mut self) -> Events {
         self.step = 0;
-        std::mem::take(&mut self.list)
+        if self.list.is_empty() { Events::NONE } else { Events(Some(std::mem::take(&mut self.list))) }
     }
 
     pub fn note_lookup(&mut self, is_hit: bool) {

@@ -91,8 +91,9 @@ impl RaftCommitter {
         !self.outbox.proposals().borrow().is_empty()
     }
 
-    pub async fn events(&self) -> Result<Vec<CommitEvent>, CommitError> {
-        self.outbox.take().await
+    pub async fn events(&self, out: &mut Vec<CommitEvent>) -> Result<(), CommitError> {
+        out.append(&mut self.outbox.take().await?);
+        Ok(())
     }
 
     pub fn applied(&self, partition: PartitionId, index: LogIndex) {

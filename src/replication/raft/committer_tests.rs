@@ -301,7 +301,7 @@ fn events_may_be_dropped_while_they_wait() {
         let node = Node::start(&fs, Path::new("/data"), &options(Replication::Raft)).await.unwrap();
         node.propose(0, "a");
         {
-            let mut events = std::pin::pin!(node.committer.events());
+            let mut events = std::pin::pin!(node.committer.next_events());
             let polled = std::future::poll_fn(|context| Poll::Ready(events.as_mut().poll(context))).await;
             assert!(polled.is_pending());
         }

@@ -41,7 +41,7 @@ fn raft_of(node: &TestNode, partition: u16) -> Raft {
 async fn while_applying<T>(node: &TestNode, work: impl Future<Output = T>) -> T {
     let apply = async {
         loop {
-            node.take(node.committer.events().await.unwrap());
+            node.take(node.committer.next_events().await.unwrap());
         }
     };
     tokio::select! {
@@ -156,7 +156,7 @@ fn a_group_that_stops_ends_its_proposals_and_no_other_group() {
         raft_of(&node, 0).shutdown().await.unwrap();
         let end = |proposal| node.ends.borrow().iter().find(|(of, _)| *of == proposal).map(|(_, end)| *end);
         while end(lost).is_none() {
-            node.take(node.committer.events().await.unwrap());
+            node.take(node.committer.next_events().await.unwrap());
         }
         assert!(matches!(end(lost), Some("unknown" | "committed")));
         let refused = node.propose(0, "refused");

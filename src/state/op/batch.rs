@@ -23,6 +23,8 @@ const HEADER_BYTES: usize = BLOCKED_AT + 4;
 #[derive(Debug, Default)]
 pub struct BatchWriter {
     buffer: Vec<u8>,
+    /// Length of the latest batch: the next one will probably have about the same.
+    expected: usize,
 }
 
 impl BatchWriter {
@@ -75,9 +77,16 @@ impl BatchWriter {
 
     /// The sealed batch; the writer begins the next one.
     pub fn take(&mut self) -> Vec<u8> {
-        // The next one will probably have about the same length.
-        let next = Vec::with_capacity(self.buffer.len().next_power_of_two().min(BATCH_BYTES_MAX));
-        std::mem::replace(&mut self.buffer, next)
+        self.expected = self.buffer.len();
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Gives the writer memory for its next batch, unless it is much; what both hold is dropped.
+    pub fn reuse(&mut self, mut memory: Vec<u8>) {
+        memory.clear();
+        if memory.capacity() <= BATCH_BYTES_MAX {
+            self.buffer = memory;
+        }
     }
 
     pub fn clear(&mut self) {
@@ -86,6 +95,9 @@ impl BatchWriter {
 
     fn open(&mut self) {
         if self.buffer.is_empty() {
+            if self.buffer.capacity() == 0 {
+                self.buffer.reserve(self.expected.next_power_of_two().min(BATCH_BYTES_MAX));
+            }
             let mut writer = Writer::new(&mut self.buffer);
             writer.u8(FORMAT);
             writer.u64(0);
