@@ -217,3 +217,47 @@ fn log_entry(entry: &Entry, now_ms: u64) -> Reply {
         (Reply::Text("timestamp-last-updated"), Reply::Integer(entry.updated_ms as i64)),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn the_default_user_stays_whatever_else_is_deleted() {
+        let ann = Stage::new().client();
+        ann.ask("ACL SETUSER ann on");
+        assert_eq!(ann.ask("ACL DELUSER ann default"), "-ERR The 'default' user cannot be removed");
+        assert_eq!(ann.ask("ACL DELUSER ann nobody\nACL USERS"), ":1 *1 $7 default");
+    }
+
+    #[test]
+    fn a_dry_run_decides_as_the_real_one_would() {
+        let ann = Stage::new().client();
+        ann.ask("ACL SETUSER ann on ~a +get");
+        assert_eq!(ann.ask("ACL DRYRUN ann GET a"), "+OK");
+        assert!(ann.ask("ACL DRYRUN ann GET b").contains("no permissions to access the 'b' key"));
+        assert!(ann.ask("ACL DRYRUN ann SET a 1").contains("no permissions to run the 'set' command"));
+        assert_eq!(ann.ask("ACL DRYRUN bob GET a"), "-ERR User 'bob' not found");
+        assert_eq!(ann.ask("ACL DRYRUN ann NOSUCH"), "-ERR Command 'NOSUCH' not found");
+        assert!(ann.ask("ACL DRYRUN ann GET").starts_with("-ERR wrong number of arguments"));
+    }
+
+    #[test]
+    fn a_password_has_a_digit_for_each_four_bits_begun() {
+        let ann = Stage::new().client();
+        for (bits, digits) in [(1, 1), (4, 1), (5, 2), (256, 64)] {
+            let told = ann.ask(&format!("ACL GENPASS {bits}"));
+            let (length, text) = told.split_once(' ').expect("a bulk string");
+            assert_eq!((length, text.len()), (&format!("${digits}")[..], digits));
+        }
+    }
+
+    #[test]
+    fn requirepass_follows_the_default_user() {
+        let ann = Stage::new().client();
+        ann.ask("CONFIG SET requirepass secret\nACL SETUSER default >other");
+        assert_eq!(ann.ask("CONFIG GET requirepass"), "*2 $11 requirepass $6 secret");
+        ann.ask("ACL SETUSER default <secret");
+        assert_eq!(ann.ask("CONFIG GET requirepass"), "*2 $11 requirepass $0");
+    }
+}

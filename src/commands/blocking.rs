@@ -62,3 +62,61 @@ pub fn execute(
     connection.activity.hold.set(Hold::UntilDrained);
     Response::Pending(request)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn a_read_waits_for_its_own_writes_first() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.send("XADD s 1-1 f v\nXREAD BLOCK 0 STREAMS s 0");
+        assert!(ann.connection.blocked.borrow().is_none());
+        stage.commit();
+        assert!(ann.told().starts_with("$3 1-1 *1 "));
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_time_and_not_before() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("XREAD BLOCK 1000 STREAMS s $");
+        stage.pass_ms(999);
+        assert_eq!(ann.told(), "");
+        stage.pass_ms(1);
+        assert_eq!(ann.told(), "*-1");
+        assert!(ann.connection.blocked.borrow().is_none());
+    }
+
+    #[test]
+    fn the_argument_is_kept_for_those_whose_permission_may_depend_on_it() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("ACL SETUSER bob on nopass ~s +@all -get");
+        bob.ask("AUTH bob x");
+        for (client, keeps) in [(&ann, false), (&bob, true)] {
+            client.ask("XREAD BLOCK 0 STREAMS s $");
+            let blocked = client.connection.blocked.borrow();
+            assert_eq!(blocked.as_ref().unwrap().first_argument.is_some(), keeps);
+        }
+    }
+
+    #[test]
+    fn a_blocked_read_is_remembered_when_it_has_read() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("HELLO 3\nCLIENT TRACKING ON\nXREAD BLOCK 0 STREAMS s $");
+        bob.ask("XADD s 1-1 f v");
+        // The read's own look is told of, and after it the key is remembered anew.
+        assert!(ann.told().contains("1-1"));
+        bob.ask("XADD s 2-1 f v");
+        assert_eq!(ann.told(), ">2 $10 invalidate *1 $1 s");
+    }
+
+    #[test]
+    fn inside_a_transaction_nobody_waits() {
+        let ann = Stage::new().client();
+        assert_eq!(ann.ask("MULTI\nXREAD BLOCK 0 STREAMS s $\nEXEC"), "+OK +QUEUED *1 *-1");
+    }
+}

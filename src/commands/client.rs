@@ -24,14 +24,18 @@ pub fn execute<'a>(
             name if name.is_empty() => Reply::Nil,
             name => Reply::bulk(name),
         },
-        ClientCommand::SetName { name } => match check_name(name) {
-            Ok(()) => {
-                connection.session.borrow_mut().name = name.to_vec();
-                Reply::OK
+        ClientCommand::SetName { name } => {
+            connection.session.borrow_mut().name = name.to_vec();
+            Reply::OK
+        }
+        ClientCommand::SetInfo { attribute, value } => {
+            let mut session = connection.session.borrow_mut();
+            match attribute {
+                LibraryAttribute::Name => session.library_name = value.to_vec(),
+                LibraryAttribute::Version => session.library_version = value.to_vec(),
             }
-            Err(error) => error.into(),
-        },
-        ClientCommand::SetInfo { attribute, value } => set_info(connection, *attribute, value).into(),
+            Reply::OK
+        }
         ClientCommand::KillAddress { address } => {
             let is_meant = |client: &&Rc<Connection>| client.peer.to_string().as_bytes() == *address;
             let found = frontend.connections.all().values().find(is_meant).cloned();
@@ -158,31 +162,44 @@ fn reply_mode(connection: &Connection, mode: ReplyMode) -> Response<'static> {
     }
 }
 
-fn set_info(connection: &Connection, attribute: LibraryAttribute, value: &[u8]) -> Result<Reply, ReplyError> {
-    let mut session = connection.session.borrow_mut();
-    let printable = value.iter().all(|byte| (b'!'..=b'~').contains(byte));
-    let target = match attribute {
-        LibraryAttribute::Name => &mut session.library_name,
-        LibraryAttribute::Version => &mut session.library_version,
-    };
-    if !printable {
-        let name = match attribute {
-            LibraryAttribute::Name => "lib-name",
-            LibraryAttribute::Version => "lib-ver",
-        };
-        return Err(ReplyError::owned(format!(
-            "ERR {name} cannot contain spaces, newlines or special characters."
-        )));
-    }
-    *target = value.to_vec();
-    Ok(Reply::OK)
-}
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
 
-/// `!` to `~` only, so that CLIENT LIST stays one line of words.
-pub fn check_name(name: &[u8]) -> Result<(), ReplyError> {
-    if name.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
-        Ok(())
-    } else {
-        Err(ReplyError::new("ERR Client names cannot contain spaces, newlines or special characters."))
+    #[test]
+    fn kill_counts_and_spares_the_caller_unless_told_otherwise() {
+        let stage = Stage::new();
+        let (ann, bob, _cid) = (stage.client(), stage.client(), stage.client());
+        let address = bob.connection.peer.to_string();
+        assert_eq!(
+            ann.ask(&format!("CLIENT KILL {address}\nCLIENT KILL {address}")),
+            "+OK -ERR No such client"
+        );
+        assert!(bob.is_closed());
+        assert_eq!(ann.ask("CLIENT KILL TYPE normal\nCLIENT KILL TYPE normal"), ":1 :0");
+        assert_eq!(ann.ask("CLIENT KILL USER nobody"), "-ERR No such user 'nobody'");
+        assert_eq!(ann.ask("CLIENT KILL TYPE normal SKIPME no"), ":1");
+        assert!(ann.is_closed());
+    }
+
+    #[test]
+    fn unblock_ends_a_wait_as_its_caller_wants() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        let id = ann.connection.id.number;
+        assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id}")), ":0");
+        ann.ask("XREAD BLOCK 0 STREAMS s $");
+        assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id}")), ":1");
+        assert_eq!(ann.told(), "*-1");
+        ann.ask("XREAD BLOCK 0 STREAMS s $");
+        assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id} ERROR")), ":1");
+        assert_eq!(ann.told(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    }
+
+    #[test]
+    fn reply_off_silences_all_and_skip_the_next() {
+        let ann = Stage::new().client();
+        assert_eq!(ann.ask("CLIENT REPLY OFF\nPING\nSET a 1\nCLIENT REPLY SKIP\nPING\nPING"), "");
+        assert_eq!(ann.ask("CLIENT REPLY ON\nCLIENT REPLY SKIP\nSET a 2\nGET a"), "+OK $1 2");
     }
 }

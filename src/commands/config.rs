@@ -93,3 +93,33 @@ fn in_pairs<'a>(list: &ArgList<'a>) -> impl Iterator<Item = (&'a [u8], &'a [u8])
     let mut items = list.iter();
     std::iter::from_fn(move || Some((items.next()?, items.next()?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn settings_are_set_together_or_not_at_all() {
+        let ann = Stage::new().client();
+        ann.ask("CONFIG SET timeout 7");
+        assert!(ann.ask("CONFIG SET timeout 8 hz nonsense").starts_with("-ERR CONFIG SET failed"));
+        assert_eq!(ann.ask("CONFIG GET timeout"), "*2 $7 timeout $1 7");
+    }
+
+    #[test]
+    fn a_setting_works_from_its_reply_on() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("SUBSCRIBE __keyevent@0__:set");
+        ann.ask("SET a 1");
+        ann.ask("CONFIG SET notify-keyspace-events E$ slowlog-log-slower-than 0\nSET b 1");
+        assert_eq!(bob.told(), "*3 $7 message $18 __keyevent@0__:set $1 b");
+        assert!(!stage.frontend.slow.log.borrow().is_empty());
+    }
+
+    #[test]
+    fn there_is_nothing_to_rewrite_without_a_file() {
+        let ann = Stage::new().client();
+        assert_eq!(ann.ask("CONFIG REWRITE"), "-ERR The server is running without a config file");
+    }
+}

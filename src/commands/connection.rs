@@ -117,7 +117,6 @@ fn hello(
     }
     let mut session = connection.session.borrow_mut();
     if let Some(name) = hello.set_name {
-        client::check_name(name)?;
         session.name = name.to_vec();
     }
     match hello.version {
@@ -144,5 +143,60 @@ fn ping(connection: &Connection, message: Option<&[u8]>) -> Reply {
     match message {
         Some(message) => Reply::bulk(message),
         None => Reply::Status("PONG".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn replies_in_flight_keep_the_protocol_they_were_asked_in() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("DEL a");
+        ann.send("SET b 1\nGET a\nHELLO 3\nGET a");
+        stage.commit();
+        let told = ann.told();
+        assert!(told.starts_with("+OK $-1 %7 ") && told.ends_with(" _"), "{told}");
+    }
+
+    #[test]
+    fn a_kill_does_not_overtake_the_message_before_it() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("SUBSCRIBE news");
+        ann.send("SET a 1\nPUBLISH news a\nCLIENT KILL TYPE pubsub");
+        assert!(!bob.is_closed());
+        stage.commit();
+        assert_eq!(bob.told(), "*3 $7 message $4 news $1 a");
+        assert!(bob.is_closed());
+    }
+
+    #[test]
+    fn reset_ends_all_that_a_session_has_begun() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("HELLO 3\nSELECT 3\nCLIENT TRACKING ON\nSUBSCRIBE news\nMONITOR\nMULTI");
+        assert!(ann.ask("RESET").ends_with("+RESET"));
+        assert!(ann.connection.session.borrow().is_plain());
+        assert!(!stage.frontend.push.tracks() && !stage.frontend.push.monitors.is_any());
+        assert_eq!(stage.client().ask("PUBLISH news a"), ":0");
+        assert_eq!(ann.ask("GET a"), "$-1", "RESP2 again");
+    }
+
+    #[test]
+    fn hello_with_a_wrong_password_changes_nothing() {
+        let ann = Stage::new().client();
+        assert!(ann.ask("HELLO 3 AUTH nobody pw SETNAME ann").starts_with("-WRONGPASS"));
+        assert_eq!(ann.ask("CLIENT GETNAME"), "$-1", "RESP2, no name");
+    }
+
+    #[test]
+    fn only_databases_that_exist_are_selected() {
+        let ann = Stage::with(|config| config.databases = 2).client();
+        let refused = "-ERR DB index is out of range";
+        assert_eq!(ann.ask("SELECT 1\nSELECT 2\nSELECT -1"), format!("+OK {refused} {refused}"));
+        assert_eq!(ann.connection.session.borrow().database, 1);
     }
 }

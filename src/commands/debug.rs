@@ -9,7 +9,7 @@ use crate::frontend::frontend::Frontend;
 use crate::frontend::response::Response;
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::request::RequestId;
-use crate::net::connection::Connection;
+use crate::net::connection::{Connection, Hold};
 use crate::resp::writer::Protocol;
 use crate::session::pending::{Completion, Pending, PopulateRun};
 use crate::state::answer::Answer;
@@ -150,6 +150,8 @@ pub fn populate(
     let database = connection.session.borrow().database;
     let run = PopulateRun { database, next: 0, count, prefix: prefix.to_vec(), size };
     let request = connection.open_slot(Pending::default());
+    // Later requests see all the keys.
+    connection.activity.hold.set(Hold::UntilDrained);
     populate_on(frontend, connection, request, run, Outcome::of(request, Answer::Done));
     Response::Pending(request)
 }
@@ -234,5 +236,49 @@ fn protocol_sample(kind: &[u8], protocol: Protocol) -> Reply {
             "ERR Wrong protocol type name. Please use one of the following: \
              string|integer|null|array|set|map|push|verbatim",
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::config::DebugCommands;
+    use crate::node::testing::Stage;
+
+    fn stage() -> Rc<Stage> {
+        Stage::with(|config| {
+            config.enable_debug_command = DebugCommands::Local;
+            config.protected_mode = false;
+        })
+    }
+
+    #[test]
+    fn debug_is_for_those_who_are_allowed() {
+        assert!(Stage::new().client().ask("DEBUG SLEEP 0").starts_with("-ERR DEBUG command not allowed"));
+        let far = stage().client_from([192, 0, 2, 1]).unwrap();
+        assert!(far.ask("DEBUG POPULATE 1").starts_with("-ERR DEBUG command not allowed"));
+        assert_eq!(stage().client().ask("DEBUG SLEEP 0"), "+OK");
+    }
+
+    #[test]
+    fn populate_makes_every_key_over_many_rounds_and_spares_those_there() {
+        let ann = stage().client();
+        let count = 2 * POPULATE_AT_ONCE + 1;
+        ann.ask("SET key:7 mine");
+        assert_eq!(ann.ask(&format!("DEBUG POPULATE {count}\nDBSIZE")), format!("+OK :{count}"));
+        assert_eq!(ann.ask("GET key:7\nGET key:2000"), "$4 mine $10 value:2000");
+        assert_eq!(ann.ask("DEBUG POPULATE 1 p 3\nSTRLEN p:0"), "+OK :3");
+    }
+
+    #[test]
+    fn a_reload_that_is_under_way_holds_everybody_until_its_client_is_gone() {
+        let stage = stage();
+        let (ann, bob) = (stage.client(), stage.client());
+        let Response::Ask(_, make) = reload(&stage.frontend) else { panic!("the engine is asked") };
+        assert_eq!(ann.ask("PING"), "");
+        bob.connection.open_slot(Pending { then: Some(Completion::Ask(make)), ..Pending::default() });
+        stage.frontend.kill(&ann.connection, &bob.connection);
+        bob.leave();
+        assert_eq!(ann.ask("PING"), "+PONG +PONG");
     }
 }

@@ -418,3 +418,28 @@ fn cpu_seconds(path: &str) -> (f64, f64) {
         |index: usize| fields.get(index).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0) / 100.0;
     (seconds(12), seconds(11))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn a_section_is_shown_once_however_often_it_is_asked_for() {
+        let ann = Stage::new().client();
+        let sections = |request: &str| {
+            let told = ann.ask(request);
+            told.split(' ')
+                .zip(told.split(' ').skip(1))
+                .filter(|it| it.0 == "#")
+                .map(|it| it.1.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(sections("INFO keyspace CLUSTER keyspace"), ["Cluster", "Keyspace"]);
+        let by_default: Vec<_> = SECTIONS.iter().filter(|it| it.1).map(|it| it.0).collect();
+        assert_eq!(sections("INFO"), by_default);
+        assert_eq!(sections("INFO everything").len(), SECTIONS.len());
+        assert_eq!(sections("INFO streams default").len(), by_default.len() + 1);
+        assert_eq!(sections("INFO nosuch"), [""; 0]);
+    }
+}

@@ -53,10 +53,22 @@ fn escaped(name: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing::Stage;
 
     #[test]
     fn a_name_does_not_end_its_field() {
         assert_eq!(escaped(b"a b:1"), "a b:1");
         assert_eq!(escaped(b"a,b=\r\n\\"), "a\\x2cb\\x3d\\x0d\\x0a\\x5c");
+    }
+
+    #[test]
+    fn a_group_s_lag_is_told_or_unknown() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("XADD s 1-1 f v\nXADD s 2-1 f v\nXADD s 3-1 f v\nXGROUP CREATE s known 0\nXGROUP CREATE s unknown 2-1");
+        let told = ann.ask("INFO streams");
+        assert!(told.contains("stream0:name=s,db=0,length=3,"), "{told}");
+        assert!(told.contains("stream0_group0:name=known,lag=3,pending=0,consumers=0"), "{told}");
+        assert!(told.contains("stream0_group1:name=unknown,lag=unknown,"), "{told}");
     }
 }

@@ -161,3 +161,76 @@ fn route(frontend: &Frontend, data: &Data<'_>) -> Result<Route, ReplyError> {
         (Err(error), _) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::lookup;
+    use crate::command::value::Command;
+    use crate::model::args::OwnedArgs;
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn what_must_be_made_as_a_whole_is_not_queued() {
+        let queues = |request: &str| {
+            let args: OwnedArgs = request.split(' ').map(str::as_bytes).collect();
+            let row = lookup::find(args.as_args()).expect("a command");
+            match (row.parse)(args.as_args()) {
+                Ok(Command::Data(Data::Query(query))) => queued_bytes(&query) <= QUEUED_READ_BYTES_MAX,
+                other => panic!("{other:?}"),
+            }
+        };
+        for request in ["GET a", "XRANGE s - +", "XLEN s", "XINFO STREAM s", "EXISTS a", "XREAD STREAMS s 0"]
+        {
+            assert!(queues(request), "{request}");
+        }
+        for request in ["KEYS *", "SCAN 0", "DUMP a", "XPENDING s g", "XINFO STREAM s FULL"] {
+            assert!(!queues(request), "{request}");
+        }
+    }
+
+    #[test]
+    fn reads_that_would_take_too_much_wait_and_keep_their_order() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        let fits = QUEUED_READ_BYTES_MAX / COPIED_LIST_BYTES;
+        ann.send(&format!("XADD s 1-1 f v\n{}", vec!["XRANGE s - +"; fits + 10].join("\n")));
+        assert_eq!(ann.connection.waiting(), 1 + fits);
+        stage.commit();
+        assert_eq!(ann.told().matches("1-1").count(), 1 + fits + 10);
+        assert_eq!(ann.connection.activity.queued_read_bytes.get(), 0);
+    }
+
+    #[test]
+    fn databases_that_do_not_exist_are_refused_before_the_log() {
+        let stage = Stage::with(|config| config.databases = 2);
+        let ann = stage.client();
+        for request in ["COPY a b DB 2", "MOVE a 2", "SWAPDB 0 2", "SWAPDB 2 0"] {
+            assert_eq!(ann.ask(request), "-ERR DB index is out of range", "{request}");
+        }
+        assert!(stage.script().committed(PartitionId(0)).is_empty());
+    }
+
+    #[test]
+    fn a_bad_payload_is_told_after_the_key_and_never_logged() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("SET a 1");
+        let logged = || stage.script().committed(PartitionId(0)).len();
+        let before = logged();
+        assert!(ann.ask("RESTORE a 0 rubbish").starts_with("-BUSYKEY"));
+        assert!(ann.ask("RESTORE b 0 rubbish").starts_with("-ERR DUMP payload version or checksum"));
+        assert!(ann.ask("RESTORE a 0 rubbish REPLACE").starts_with("-ERR DUMP payload version or checksum"));
+        assert_eq!(logged(), before);
+    }
+
+    #[test]
+    fn only_reads_may_be_of_several_slots() {
+        let ann = Stage::with(|config| config.partitions = 4).client();
+        ann.ask("XADD a 1-1 f v\nXADD b 2-1 f v\nXADD c 3-1 f v");
+        let told = ann.ask("XREAD STREAMS a b c 0 0 0");
+        assert!(told.starts_with("*3 ") && told.contains("2-1"), "{told}");
+        assert!(ann.ask("MSET a 1 b 1").starts_with("-CROSSSLOT"));
+        assert_eq!(ann.ask("DBSIZE"), ":3");
+    }
+}

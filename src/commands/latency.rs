@@ -109,3 +109,41 @@ fn described(row: usize, histogram: &Histogram) -> (Reply, Reply) {
     ];
     (Reply::Text(TABLE[row].full_name()), Reply::Map(fields))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+    use crate::observe::latency::Event;
+
+    #[test]
+    fn reset_counts_the_series_that_there_were() {
+        let stage = Stage::with(|config| config.latency_monitor_threshold = 1);
+        let ann = stage.client();
+        stage.frontend.note_event(Event::Command, 5_000_000);
+        stage.frontend.note_event(Event::FastCommand, 999_999);
+        assert_eq!(ann.ask("LATENCY LATEST"), "*1 *4 $7 command :1000 :5 :5");
+        assert_eq!(ann.ask("LATENCY RESET fast-command nosuch\nLATENCY RESET\nLATENCY RESET"), ":0 :1 :0");
+        assert_eq!(ann.ask("LATENCY GRAPH command"), "-ERR No samples available for event 'command'");
+    }
+
+    #[test]
+    fn the_slow_log_gives_the_newest_first() {
+        let ann = Stage::with(|config| config.slowlog_log_slower_than = 0).client();
+        ann.ask("ECHO a\nECHO b");
+        let newest = ann.ask("SLOWLOG GET 1");
+        assert!(newest.starts_with("*1 ") && newest.contains("$4 ECHO $1 b"), "{newest}");
+        assert_eq!(ann.ask("SLOWLOG RESET\nSLOWLOG LEN"), "+OK :1", "the reset itself");
+    }
+
+    #[test]
+    fn a_container_has_the_histograms_of_its_subcommands() {
+        let ann = Stage::new().client();
+        ann.ask("CLIENT ID\nCLIENT GETNAME\nPING\nPING");
+        let told = ann.ask("LATENCY HISTOGRAM client nosuch get");
+        assert!(
+            told.starts_with("*4 ") && told.contains("client|id") && told.contains("client|getname"),
+            "{told}"
+        );
+        assert!(ann.ask("LATENCY HISTOGRAM ping").starts_with("*2 $4 ping *4 $5 calls :2 "));
+    }
+}

@@ -201,3 +201,52 @@ fn is_subscription(command: &PubSubCommand<'_>) -> bool {
             | PubSubCommand::ShardUnsubscribe { .. }
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn a_confirmation_does_not_pass_the_reply_before_it() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.send("SET a 1\nSUBSCRIBE news");
+        assert_eq!(ann.told(), "");
+        stage.commit();
+        assert_eq!(ann.told(), "+OK *3 $9 subscribe $4 news :1");
+    }
+
+    #[test]
+    fn channels_and_patterns_count_together_and_shard_channels_apart() {
+        let ann = Stage::new().client();
+        ann.ask("HELLO 3\nSUBSCRIBE a\nPSUBSCRIBE b*\nSSUBSCRIBE c");
+        assert_eq!(ann.ask("SUBSCRIBE a d"), ">3 $9 subscribe $1 a :2 >3 $9 subscribe $1 d :3");
+        assert_eq!(ann.ask("SUNSUBSCRIBE"), ">3 $12 sunsubscribe $1 c :0");
+        assert_eq!(ann.ask("SUNSUBSCRIBE"), ">3 $12 sunsubscribe _ :0", "there is always a confirmation");
+        assert_eq!(ann.connection.session.borrow().subscriptions, 3);
+    }
+
+    #[test]
+    fn in_a_transaction_each_subscription_has_one_place() {
+        let ann = Stage::new().client();
+        let told = ann.ask("MULTI\nSUBSCRIBE a b\nPING\nEXEC");
+        let (first, second) = ("*3 $9 subscribe $1 a :1", "*3 $9 subscribe $1 b :2");
+        assert!(told.ends_with(&format!("*2 {first} *2 $4 pong $0  {second}")), "{told}");
+        ann.ask("RESET");
+        assert!(ann.ask("MULTI\nSSUBSCRIBE a\nEXEC").contains("*1 -ERR SSUBSCRIBE isn't allowed"));
+    }
+
+    #[test]
+    fn with_several_partitions_a_message_waits_for_all_writes_before_it() {
+        let stage = Stage::with(|config| config.partitions = 4);
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("SUBSCRIBE news");
+        let [first, last] = ["a", "b"].map(|key| stage.frontend.router.of_key(key.as_bytes()));
+        assert_ne!(first, last);
+        ann.send("SET a 1\nSET b 1\nPUBLISH news x");
+        stage.script().commit(last, 1);
+        assert_eq!((ann.told(), bob.told()), (String::new(), String::new()), "a is in flight");
+        stage.commit();
+        assert_eq!((ann.told(), bob.told().is_empty()), ("+OK +OK :1".to_owned(), false));
+    }
+}

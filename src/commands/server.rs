@@ -172,3 +172,53 @@ fn synced(answer: EngineAnswer) -> Reply {
         other => other.into_reply(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn what_a_checkpoint_command_is_told() {
+        let told = |command, answer| match checkpoint_reply(command, answer) {
+            Reply::Status(text) => text.into_owned(),
+            Reply::Error(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+            other => format!("{other:?}"),
+        };
+        let background = CheckpointCommand::BackgroundSave { schedule: false };
+        assert_eq!(told(background, CheckpointAnswer::Started), "Background saving started");
+        assert_eq!(told(background, CheckpointAnswer::Scheduled), "Background saving scheduled");
+        assert!(
+            told(CheckpointCommand::Save, CheckpointAnswer::AlreadyRunning).contains("already in progress")
+        );
+        assert_eq!(told(CheckpointCommand::Save, CheckpointAnswer::Started), "OK");
+    }
+
+    #[test]
+    fn figures_include_what_the_same_client_has_sent_before() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.send("SET a 1\nINFO keyspace");
+        assert_eq!(ann.told(), "");
+        stage.commit();
+        assert!(ann.told().contains("db0:keys=1,"));
+    }
+
+    #[test]
+    fn a_monitor_is_not_made_inside_a_transaction() {
+        let stage = Stage::new();
+        let told = stage.client().ask("MULTI\nMONITOR\nEXEC");
+        assert!(!stage.frontend.push.monitors.is_any(), "{told}");
+    }
+
+    #[test]
+    fn shutdown_answers_what_came_before_it() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.send("SET a 1\nSHUTDOWN");
+        stage.commit();
+        assert_eq!(ann.told(), "+OK");
+        stage.pass_ms(1000);
+        assert!(stage.has_ended());
+    }
+}

@@ -437,3 +437,96 @@ fn execute_inside_exec<'r>(
         Err(error) => Reply::Error(error).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn replies_stand_in_the_order_of_the_requests_whoever_executes_them() {
+        let ann = Stage::new().client();
+        let told = ann.ask("MULTI\nPING\nSET a 1\nECHO x\nGET a\nINCR a b\nCLIENT ID\nINCR a\nEXEC");
+        assert!(told.ends_with("-EXECABORT Transaction discarded because of previous errors."));
+        let told = ann.ask("MULTI\nPING\nSET a 1\nECHO x\nGET a\nXLEN a\nINCR a\nEXEC");
+        let wrong = "-WRONGTYPE Operation against a key holding the wrong kind of value";
+        assert!(told.ends_with(&format!("*6 +PONG +OK $1 x $1 1 {wrong} :2")), "{told}");
+    }
+
+    #[test]
+    fn a_watched_key_that_has_changed_stops_everything() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("SET other 1\nWATCH a other\nMULTI\nSET b 1");
+        bob.ask("SET a 1");
+        assert_eq!(ann.ask("EXEC\nGET b"), "*-1 $-1");
+        // EXEC has ended the watch.
+        assert_eq!(ann.ask("MULTI\nSET b 1\nEXEC"), "+OK +QUEUED *1 +OK");
+        // Its own write before WATCH is no change.
+        assert_eq!(ann.ask("SET a 2\nWATCH a\nMULTI\nPING\nEXEC"), "+OK +OK +OK +QUEUED *1 +PONG");
+    }
+
+    #[test]
+    fn a_change_in_flight_before_the_transaction_counts() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("WATCH a\nMULTI\nSET b 1");
+        bob.send("SET a 1");
+        assert_eq!(ann.ask("EXEC"), "*-1");
+    }
+
+    #[test]
+    fn select_redirects_what_follows_it_and_the_session() {
+        let ann = Stage::new().client();
+        ann.ask("MULTI\nSET a 0\nSELECT 1\nSET a 1\nSELECT 99\nSET b 1\nEXEC");
+        assert_eq!(ann.ask("GET a\nGET b\nSELECT 0\nGET a\nGET b"), "$1 1 $1 1 +OK $1 0 $-1");
+    }
+
+    #[test]
+    fn a_login_inside_decides_for_what_follows_it() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("ACL SETUSER ann on >pw ~* +@all -get\nSET a 1");
+        let told = ann.ask("MULTI\nGET a\nAUTH ann pw\nGET a\nSET a 2\nEXEC");
+        assert!(told.contains("*4 $1 1 +OK -NOPERM ACLs rules changed") && told.ends_with(" +OK"), "{told}");
+    }
+
+    #[test]
+    fn a_login_in_a_transaction_that_is_not_executed_changes_nobody() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("ACL SETUSER ann on >pw ~* +@all");
+        ann.ask("WATCH a\nMULTI\nAUTH ann pw");
+        bob.ask("SET a 1");
+        assert_eq!(ann.ask("EXEC\nACL WHOAMI"), "*-1 $7 default");
+    }
+
+    #[test]
+    fn a_paused_write_holds_the_whole_transaction_back() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("CLIENT PAUSE 10000 WRITE");
+        assert_eq!(ann.ask("MULTI\nGET a\nEXEC\nMULTI\nSET a 1\nEXEC"), "+OK +QUEUED *1 $-1 +OK +QUEUED");
+        bob.ask("CLIENT UNPAUSE");
+        stage.commit();
+        assert_eq!(ann.told(), "*1 +OK");
+    }
+
+    #[test]
+    fn reads_before_tracking_begins_inside_are_not_remembered() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("HELLO 3\nMULTI\nGET a\nCLIENT TRACKING ON\nGET b\nEXEC");
+        bob.ask("MSET a 1 b 1");
+        assert_eq!(ann.told(), ">2 $10 invalidate *1 $1 b");
+    }
+
+    #[test]
+    fn commands_of_a_transaction_that_do_not_fit_together_are_refused() {
+        let ann = Stage::new().client();
+        assert_eq!(ann.ask("EXEC"), "-ERR EXEC without MULTI");
+        assert_eq!(ann.ask("DISCARD"), "-ERR DISCARD without MULTI");
+        assert!(ann.ask("MULTI\nMULTI").ends_with("-ERR MULTI calls can not be nested"));
+        assert!(ann.ask("WATCH a").ends_with("-ERR WATCH inside MULTI is not allowed"));
+        assert_eq!(ann.ask("DISCARD\nEXEC"), "+OK -ERR EXEC without MULTI");
+    }
+}

@@ -18,7 +18,7 @@ use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::partition::router::Router;
 use crate::state::answer::Answer;
-use crate::state::effects::Effect;
+use crate::state::effects::KeyEvent;
 use crate::state::op::Op;
 
 /// Minimum interval between timed looks of a reader with CLAIM.
@@ -76,12 +76,12 @@ fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> 
 
 /// Handles an op's events while the entry of proposal `current` is applied: the reads concerned, except those
 /// that the entry carried, look at the state in arrival order.
-pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, events: &[Effect]) {
+pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, events: &[KeyEvent]) {
     if engine.blocked.is_empty() {
         return;
     }
-    for event in events.iter().filter(|it| it.event.signals()) {
-        let ids: Vec<BlockedId> = if event.event.concerns_database() {
+    for event in events.iter().filter(|it| it.kind.signals()) {
+        let ids: Vec<BlockedId> = if event.kind.concerns_database() {
             engine.blocked.of_database(event.database).collect()
         } else {
             engine.blocked.on_key(event.database, &event.key).collect()
@@ -89,7 +89,7 @@ pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, even
         for id in ids {
             let Some(blocked) = engine.blocked.get(id) else { continue };
             match (&blocked.read, blocked.state) {
-                (AnyRead::Read(_), _) if event.event.makes_readable() => try_read(engine, id),
+                (AnyRead::Read(_), _) if event.kind.makes_readable() => try_read(engine, id),
                 (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
                 // The machine serves the reads that this entry carries.
                 (AnyRead::Group(_), BlockedState::Carried(by)) if Some(by) != current => {

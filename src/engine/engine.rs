@@ -20,7 +20,7 @@ use crate::partition::partition::Partition;
 use crate::partition::router::Router;
 use crate::replication::committer::Committer;
 use crate::state::answer::Answer;
-use crate::state::effects::{Effect, Effects, Events, Lookups};
+use crate::state::effects::{Effects, Events, KeyEvent, Lookups};
 use crate::state::machine::{Answered, Machine};
 use crate::state::op::Op;
 use std::rc::Rc;
@@ -85,7 +85,7 @@ impl Delivery {
     /// Bytes of memory, without the memory that its outcomes share with the state.
     pub fn memory(&self) -> usize {
         let events: usize = self.outcomes.iter().map(|outcome| outcome.events.len()).sum();
-        self.outcomes.len() * size_of::<Outcome>() + events * size_of::<Effect>()
+        self.outcomes.len() * size_of::<Outcome>() + events * size_of::<KeyEvent>()
     }
 }
 

@@ -26,7 +26,7 @@ pub mod remote;
 pub mod thread;
 pub mod port;
 #[cfg(test)]
-mod testing;
+pub mod testing;
 #[cfg(test)]
 mod blocking_tests;
 #[cfg(test)]

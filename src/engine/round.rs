@@ -12,7 +12,7 @@ use crate::partition::batch::Item;
 use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
-use crate::state::effects::{Effect, Effects, Events};
+use crate::state::effects::{Effects, Events, KeyEvent};
 use crate::state::machine::{Applied, EntryRun};
 use crate::state::op::{Op, Step, codec};
 use bytes::Bytes;
@@ -228,13 +228,13 @@ impl Engine {
     }
 
     #[inline]
-    fn note_events(&mut self, events: &[Effect]) {
+    fn note_events(&mut self, events: &[KeyEvent]) {
         if !events.is_empty() {
             self.note_some(events);
         }
     }
 
-    fn note_some(&mut self, events: &[Effect]) {
+    fn note_some(&mut self, events: &[KeyEvent]) {
         blocking::note_events(self, self.current, events);
         upkeep::delete_due(self, events);
     }

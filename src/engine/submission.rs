@@ -4,7 +4,7 @@ use crate::command::value::server::CheckpointCommand;
 use crate::command::value::{Data, Query, Write};
 use crate::engine::report::Report;
 use crate::model::log::PartitionId;
-use crate::model::reply::{Reply, ReplyError};
+use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
 use crate::state::effects::Events;
@@ -239,11 +239,6 @@ impl EngineAnswer {
             EngineAnswer::Machine(answer) => answer,
             other => panic!("{other:?} is no answer of a machine"),
         }
-    }
-
-    /// The reply of a command on keys, or of a transaction.
-    pub fn into_reply(self) -> Reply {
-        self.of_machine().into()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::model::request::RequestId;
 use crate::observe::latency::Event;
 use crate::state::answer::Answer;
-use crate::state::effects::{Effect, KeyEvent};
+use crate::state::effects::{EventKind, KeyEvent};
 
 /// Maximum keys that one op deletes, so that a round stays short.
 const EXPIRE_LIMIT: u32 = 1000;
@@ -141,11 +141,11 @@ fn delete_expired(engine: &mut Engine) {
 
 /// Deletes keys that reads have found due, without waiting for the tick, so that their events follow soon.
 /// Not while writes are paused.
-pub(super) fn delete_due(engine: &mut Engine, events: &[Effect]) {
+pub(super) fn delete_due(engine: &mut Engine, events: &[KeyEvent]) {
     if engine.upkeep.is_paused {
         return;
     }
-    for event in events.iter().filter(|it| it.event == KeyEvent::Due) {
+    for event in events.iter().filter(|it| it.kind == EventKind::Due) {
         let write = Write::Key(KeyWrite::DeleteIfDue { key: &event.key });
         engine.write(engine.router.of_key(&event.key), event.database, &write, Tag::Internal);
     }

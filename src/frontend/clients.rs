@@ -143,3 +143,87 @@ fn flags(
     }
     flags
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing::{Client, Stage};
+
+    fn letters(client: &Client) -> String {
+        let list = client.stage().client().ask(&format!("CLIENT LIST ID {}", client.connection.id.number));
+        let flags = list.split(' ').find_map(|field| field.strip_prefix("flags="));
+        flags.expect("it is in the list").to_owned()
+    }
+
+    #[test]
+    fn a_filter_selects_by_all_its_conditions() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        stage.pass_ms(3000);
+        let cid = stage.client();
+        ann.ask("ACL SETUSER ann on nopass +@all allchannels\nAUTH ann x\nSUBSCRIBE a");
+        let selected = |filter: &ClientFilter<'_>| {
+            let clients = stage.frontend.clients(filter);
+            clients.iter().map(|client| client.id.number).collect::<Vec<_>>()
+        };
+        let [a, b, c] = [&ann, &bob, &cid].map(|client| client.connection.id.number);
+        let address = bob.connection.peer.to_string();
+        assert_eq!(selected(&ClientFilter::default()), [a, b, c]);
+        assert_eq!(selected(&ClientFilter { user: Some(b"ann"), ..Default::default() }), [a]);
+        assert_eq!(
+            selected(&ClientFilter { class: Some(ClientClass::Normal), ..Default::default() }),
+            [b, c]
+        );
+        assert_eq!(selected(&ClientFilter { max_age_seconds: Some(3), ..Default::default() }), [a, b]);
+        let old_and_plain =
+            ClientFilter { class: Some(ClientClass::Normal), max_age_seconds: Some(3), ..Default::default() };
+        assert_eq!(selected(&old_and_plain), [b]);
+        assert_eq!(selected(&ClientFilter { address: Some(address.as_bytes()), ..Default::default() }), [b]);
+        let ids = Some([c, 999].into_iter().collect());
+        assert_eq!(selected(&ClientFilter { ids, ..Default::default() }), [c]);
+    }
+
+    #[test]
+    fn the_letters_tell_what_a_client_does() {
+        let stage = Stage::new();
+        for (requests, expected) in [
+            ("PING", "N"),
+            ("MULTI", "x"),
+            ("SUBSCRIBE a", "P"),
+            ("MONITOR", "O"),
+            ("XREAD BLOCK 0 STREAMS s $", "b"),
+            ("CLIENT TRACKING ON BCAST\nCLIENT NO-EVICT ON", "tBe"),
+            ("WATCH a\nSET a 1", "d"),
+        ] {
+            let client = stage.client();
+            client.ask(requests);
+            assert_eq!(letters(&client), expected, "{requests}");
+        }
+        let (paused, pausing) = (stage.client(), stage.client());
+        pausing.ask("CLIENT PAUSE 1000 WRITE");
+        paused.ask("SET a 1");
+        assert_eq!(letters(&paused), "b");
+    }
+
+    #[test]
+    fn what_a_client_keeps_counts_as_its_memory() {
+        let stage = Stage::new();
+        let long = "k".repeat(10_000);
+        for requests in [
+            format!("MULTI\nGET {long}"),
+            format!("WATCH {long}"),
+            format!("SUBSCRIBE {long}"),
+            format!("XREAD BLOCK 0 STREAMS {long} $"),
+            format!("CLIENT SETNAME {long}"),
+        ] {
+            let client = stage.client();
+            let before = stage.frontend.client_memory(&client.connection);
+            client.ask(&requests);
+            assert!(
+                stage.frontend.client_memory(&client.connection) >= before + 10_000,
+                "{}",
+                &requests[..12]
+            );
+        }
+    }
+}

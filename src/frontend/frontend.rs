@@ -164,3 +164,71 @@ impl Frontend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::limits::IN_FLIGHT_BYTES_MAX;
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn nothing_waits_for_a_client_that_was_removed() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("XREAD BLOCK 0 STREAMS s $");
+        bob.ask("CLIENT PAUSE 100000");
+        let cid = stage.client();
+        cid.ask("PING");
+        assert_eq!(stage.frontend.pause.held(), 1);
+        for client in [&ann, &cid] {
+            stage.frontend.remove_connection(&client.connection);
+            stage.frontend.remove_connection(&client.connection);
+        }
+        assert_eq!(stage.frontend.pause.held(), 0);
+        bob.ask("CLIENT UNPAUSE");
+        assert!(bob.ask("INFO clients").contains("blocked_clients:0"));
+    }
+
+    #[test]
+    fn a_client_that_kills_itself_is_answered_and_others_are_gone_at_once() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        stage.frontend.kill(&ann.connection, &bob.connection);
+        assert!(!stage.frontend.connections.contains(bob.connection.id));
+        ann.send("SET a 1");
+        stage.frontend.kill(&ann.connection, &ann.connection);
+        stage.commit();
+        assert_eq!(ann.told(), "+OK");
+        assert!(ann.is_closed());
+    }
+
+    #[test]
+    fn clients_that_wait_for_room_stay_while_there_is_none() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        stage.fill(IN_FLIGHT_BYTES_MAX);
+        ann.send("PING");
+        stage.frontend.release_if_room();
+        assert_eq!(ann.told(), "");
+        // A client that leaves meanwhile is not woken for nothing.
+        let bob = stage.client();
+        bob.send("PING");
+        bob.leave();
+        stage.commit();
+        assert_eq!(ann.told(), "+PONG");
+    }
+
+    #[test]
+    fn the_engine_hears_of_a_pause() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("SET a 1 PX 100\nCLIENT PAUSE 10000 WRITE");
+        stage.pass_ms(500);
+        stage.commit();
+        // Due, and for a client it is gone; but nothing is deleted.
+        assert_eq!(bob.ask("GET a\nDBSIZE"), "$-1 :1");
+        ann.ask("CLIENT UNPAUSE");
+        stage.pass_ms(500);
+        stage.commit();
+        assert_eq!(bob.ask("DBSIZE"), ":0");
+    }
+}

@@ -8,6 +8,7 @@ pub mod clients;
 pub mod frontend;
 pub mod pause;
 pub mod permissions;
+pub mod reply;
 pub mod response;
 pub mod slow_commands;
 pub mod statistics;

@@ -17,6 +17,7 @@ use crate::model::args::Args;
 use crate::model::reply::ReplyError;
 use crate::net::connection::Connection;
 use crate::pubsub::registry::Kind;
+use crate::session::pending::BlockedRequest;
 use crate::session::session::Session;
 use crate::state::op::codec;
 use std::sync::Arc;
@@ -67,12 +68,12 @@ pub fn refuse_blocked(frontend: &Frontend, connection: &Connection) -> Option<Re
     let blocked = connection.blocked.borrow();
     let blocked = blocked.as_ref()?;
     let user = connection.session.borrow().user.clone();
-    let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
-    let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
-    let denied = demand.check(&user).err()?;
-    note_denied(frontend, connection, &user, blocked.row, denied, Context::TopLevel);
-    frontend.metrics.note_rejection(blocked.row.index());
-    Some(denied.error(&user, blocked.row))
+    check_blocked(blocked, &user, |denied| {
+        note_denied(frontend, connection, &user, blocked.row, denied, Context::TopLevel);
+        frontend.metrics.note_rejection(blocked.row.index());
+        denied.error(&user, blocked.row)
+    })
+    .err()
 }
 
 /// Tells the engine whether the user of a blocked read still has the permission.
@@ -80,10 +81,19 @@ fn review_blocked(frontend: &Frontend, connection: &Connection) {
     let blocked = connection.blocked.borrow();
     let Some(blocked) = blocked.as_ref() else { return };
     let session = connection.session.borrow();
+    let forbidden = !session.unrestricted && check_blocked(blocked, &session.user, |_| ()).is_err();
+    frontend.port.notice(Notice::Forbid { request: blocked.request, forbidden });
+}
+
+/// Whether the user may wait with this read. `refusal` makes the error of what is denied.
+fn check_blocked<E>(
+    blocked: &BlockedRequest,
+    user: &User,
+    refusal: impl FnOnce(Denied<'_>) -> E,
+) -> Result<(), E> {
     let command = Command::Data(codec::decode_data(&blocked.read).expect("it was encoded here"));
     let demand = Demand::of_waiting(blocked.row, blocked.first_argument.as_deref(), &command);
-    let forbidden = !session.unrestricted && demand.check(&session.user).is_err();
-    frontend.port.notice(Notice::Forbid { request: blocked.request, forbidden });
+    demand.check(user).map_err(refusal)
 }
 
 /// Whether a queued request may be executed now, by the user that would execute it.
@@ -235,4 +245,109 @@ fn loses_channels(before: &User, after: &User) -> bool {
         .selectors()
         .iter()
         .any(|selector| selector.allows_all_channels() || !selector.channel_patterns().iter().all(stays))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    const ANN: &str = "ACL SETUSER ann on >pw allkeys allchannels +@all";
+
+    #[test]
+    fn sessions_follow_their_user() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask(ANN);
+        ann.ask("AUTH ann pw");
+        assert!(ann.connection.session.borrow().is_plain());
+        bob.ask("ACL SETUSER ann -set");
+        assert_eq!(ann.ask("SET a 1"), "-NOPERM User ann has no permissions to run the 'set' command");
+        bob.ask("ACL SETUSER ann +set");
+        assert_eq!(ann.ask("SET a 1"), "+OK");
+        assert!(ann.connection.session.borrow().is_plain());
+        bob.ask("ACL DELUSER ann");
+        assert!(ann.is_closed() && !bob.is_closed());
+    }
+
+    #[test]
+    fn a_password_for_the_default_user_is_not_asked_of_those_who_are_in() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("CONFIG SET requirepass secret");
+        assert_eq!((ann.ask("PING"), bob.ask("PING")), ("+PONG".into(), "+PONG".into()));
+        assert!(stage.client().ask("PING").starts_with("-NOAUTH"));
+    }
+
+    #[test]
+    fn only_a_subscriber_that_loses_its_channel_is_closed() {
+        let stage = Stage::new();
+        let bob = stage.client();
+        bob.ask(ANN);
+        let [news, sport] = ["news", "sport"].map(|channel| {
+            let ann = stage.client();
+            ann.ask(&format!("AUTH ann pw\nSUBSCRIBE {channel}"));
+            ann
+        });
+        bob.ask("ACL SETUSER ann resetchannels &news");
+        assert!(!news.is_closed() && sport.is_closed());
+        bob.ask("ACL SETUSER ann &more");
+        assert!(!news.is_closed());
+    }
+
+    #[test]
+    fn a_user_who_may_read_again_is_served() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask(ANN);
+        ann.ask("AUTH ann pw\nXREAD BLOCK 0 STREAMS s $");
+        bob.ask("ACL SETUSER ann resetkeys\nACL SETUSER ann ~s");
+        bob.ask("XADD s 1-1 f v");
+        assert!(ann.told().contains("1-1"));
+        ann.ask("XREAD BLOCK 0 STREAMS s $");
+        bob.ask("ACL SETUSER ann resetkeys\nXADD s 2-1 f v");
+        assert!(ann.told().starts_with("-NOPERM"));
+        assert_eq!(stage.frontend.metrics.denied_keys.get(), 1);
+    }
+
+    #[test]
+    fn a_denial_is_logged_with_its_circumstances() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("ACL SETUSER ann on >pw ~a +@all -config");
+        ann.ask("AUTH ann wrong\nAUTH ann pw\nGET b\nMULTI\nCONFIG GET x");
+        let told = bob.ask("ACL LOG");
+        let after = |label: &str| {
+            let found = told.match_indices(label).map(|(at, _)| told[at + label.len()..].split(' ').nth(2));
+            found.flatten().collect::<Vec<_>>()
+        };
+        assert_eq!(after("$6 reason"), ["command", "key", "auth"]);
+        assert_eq!(after("$7 context"), ["multi", "toplevel", "toplevel"]);
+        assert_eq!(after("$6 object"), ["config|get", "b", "AUTH"]);
+    }
+
+    #[test]
+    fn the_old_auth_means_the_default_user_and_needs_a_password_there() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        assert!(ann.ask("AUTH x").starts_with("-ERR AUTH <password> called without any password configured"));
+        bob.ask("CONFIG SET requirepass secret");
+        assert!(ann.ask("AUTH x").starts_with("-WRONGPASS"));
+        assert_eq!(stage.client().ask("AUTH secret\nPING"), "+OK +PONG");
+    }
+
+    #[test]
+    fn a_guesser_is_put_off_unheard() {
+        let stage = Stage::with(|config| {
+            config.requirepass = "secret".into();
+            config.login_failures_free = 2;
+        });
+        let ann = stage.client();
+        let told = ann.ask("AUTH a\nAUTH b\nAUTH c\nAUTH secret");
+        assert_eq!(told.matches("WRONGPASS").count(), 3);
+        assert!(told.contains("-ERR Too many failed logins from this address"), "{told}");
+        let metrics = &stage.frontend.metrics;
+        assert_eq!((metrics.denied_logins.get(), metrics.throttled_logins.get()), (4, 1));
+        stage.pass_ms(5000);
+        assert_eq!(ann.ask("AUTH secret"), "+OK");
+    }
 }

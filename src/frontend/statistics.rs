@@ -212,3 +212,90 @@ fn may_take_long(row: &Row, args: Args<'_>) -> bool {
         || args.get(2).and_then(|arg| arg.first()).is_some_and(|byte| *byte == b'*' || byte.is_ascii_digit());
     row.name != "xadd" || args.len() > SHORT_ARGS_MAX || !is_plain_add()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::lookup;
+    use crate::config::config::DebugCommands;
+    use crate::node::testing::Stage;
+
+    fn args(request: &str) -> OwnedArgs {
+        request.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[test]
+    fn only_work_counts_and_not_waiting_for_the_disk() {
+        let stage = Stage::with(|config| {
+            config.enable_debug_command = DebugCommands::Yes;
+            config.slowlog_log_slower_than = 1000;
+            config.latency_monitor_threshold = 1;
+        });
+        let ann = stage.client();
+        ann.send("SET a 1");
+        stage.pass_ms(5000);
+        stage.commit();
+        assert_eq!(ann.ask("SLOWLOG LEN"), "+OK :0");
+        ann.ask("DEBUG SLEEP 0.25");
+        let log = stage.frontend.slow.log.borrow();
+        let slow: Vec<_> = log.iter().map(|it| (it.microseconds, it.args.join(&b' '))).collect();
+        assert_eq!(slow, [(250_000, b"DEBUG SLEEP 0.25".to_vec())]);
+        let latency = stage.frontend.slow.latency.borrow();
+        let series = latency.of(Event::Command).expect("it took 250 ms");
+        assert_eq!(series.latest().milliseconds, 250);
+        assert!(latency.of(Event::FastCommand).is_none());
+    }
+
+    #[test]
+    fn a_command_is_looked_at_from_the_lower_threshold_on() {
+        let stage = Stage::new();
+        let apply = |slow_us, spike_ms, length| {
+            {
+                let mut config = stage.frontend.context.config.borrow_mut();
+                config.slowlog_log_slower_than = slow_us;
+                config.latency_monitor_threshold = spike_ms;
+                config.slowlog_max_len = length;
+            }
+            stage.frontend.apply_settings();
+            stage.frontend.slow.attention_ns.get()
+        };
+        assert_eq!(apply(10, 0, 1), 10_000);
+        assert_eq!(apply(10_000, 3, 1), 3_000_000);
+        assert_eq!(apply(0, 3, 1), 0, "0 logs every command");
+        assert_eq!(apply(-1, 0, 1), OFF);
+        assert_eq!(apply(10, 0, 0), OFF, "a log without room");
+    }
+
+    #[test]
+    fn arguments_are_kept_of_what_may_be_slow() {
+        let keeps = |request: &str, slow_us| {
+            let stage = Stage::with(|config| config.slowlog_log_slower_than = slow_us);
+            let args = args(request);
+            stage.frontend.keeps_args(lookup::find(args.as_args()).unwrap(), args.as_args())
+        };
+        let many = format!("XADD s * {}", ["f"; SHORT_ARGS_MAX].join(" "));
+        for (request, expected) in [
+            ("SET a 1", false),
+            ("XADD s * f v", false),
+            ("XADD s 1-1 f v", false),
+            ("XADD s MAXLEN 10 * f v", true),
+            (&many, true),
+            ("XTRIM s MAXLEN 10", true),
+        ] {
+            assert_eq!(keeps(request, 10_000), expected, "{request}");
+            assert!(keeps(request, 10), "{request}");
+            assert!(!keeps(request, -1), "{request}");
+        }
+    }
+
+    #[test]
+    fn a_failure_and_a_refusal_are_two_things() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("SET a x\nINCR a\nINCR a b\nMULTI\nINCR a\nEXEC");
+        let row = lookup::find(args("INCR a").as_args()).unwrap();
+        let stats = stage.frontend.metrics.call_stats();
+        let (_, incr) = stats.iter().find(|(index, _)| *index == row.index()).expect("it was called");
+        assert_eq!((incr.calls, incr.failed, incr.rejected), (2, 2, 1));
+    }
+}

@@ -144,3 +144,61 @@ impl Connections {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::config::OutputLimit;
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn a_place_is_used_again_and_the_old_id_finds_nobody() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        let old = ann.connection.id;
+        ann.leave();
+        let cid = stage.client();
+        let connections = &stage.frontend.connections;
+        assert_eq!(cid.connection.id.place, old.place);
+        assert!(connections.get(old).is_none() && !connections.contains(old) && !connections.remove(old));
+        assert!(connections.get(cid.connection.id).is_some() && connections.get(bob.connection.id).is_some());
+    }
+
+    #[test]
+    fn a_soft_limit_may_be_exceeded_for_a_time_and_a_hard_one_never() {
+        let limit = OutputLimit { hard_bytes: 1000, soft_bytes: 100, soft_seconds: 2 };
+        let stage = Stage::with(|config| config.output_limits.pubsub = limit);
+        let ann = stage.client();
+        let is_cut_off = || stage.frontend.connections.cut_off_if_over_limit(&ann.connection, true);
+        ann.connection.push(&[b'x'; 200]);
+        assert!(!is_cut_off());
+        stage.clock.advance(2000);
+        assert!(!is_cut_off());
+        // Below the limit for a moment: the time begins anew.
+        ann.connection.flush();
+        assert!(!is_cut_off());
+        ann.connection.push(&[b'x'; 200]);
+        stage.clock.advance(1);
+        assert!(!is_cut_off());
+        stage.clock.advance(2001);
+        assert!(is_cut_off());
+        let bob = stage.client();
+        bob.connection.push(&[b'x'; 1001]);
+        assert!(stage.frontend.connections.cut_off_if_over_limit(&bob.connection, true));
+        assert!(!stage.frontend.connections.cut_off_if_over_limit(&bob.connection, false), "other limits");
+        assert_eq!(stage.frontend.metrics.client_output_buffer_disconnections.get(), 2);
+    }
+
+    #[test]
+    fn queued_output_is_sent_by_the_next_flush() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        for message in [&b"+a\r\n"[..], b"+b\r\n"] {
+            ann.connection.push(message);
+            stage.frontend.connections.queue_flush(&ann.connection);
+        }
+        assert_eq!(ann.connection.output_bytes(), 8);
+        stage.frontend.connections.flush();
+        assert_eq!(ann.connection.output_bytes(), 0);
+        assert_eq!(ann.told(), "+a +b");
+    }
+}

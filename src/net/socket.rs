@@ -184,3 +184,33 @@ fn write_each(
     }
     Ok(total)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    /// Writes these buffers to a socket with room for `room` bytes. Returns the result and what it took.
+    fn written(buffers: &[&[u8]], room: usize) -> (io::Result<usize>, Vec<u8>) {
+        let slices: Vec<_> = buffers.iter().map(|bytes| IoSlice::new(bytes)).collect();
+        let mut taken = Vec::new();
+        let result = write_each(&slices, |bytes| match bytes.len().min(room - taken.len()) {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            fits => {
+                taken.extend_from_slice(&bytes[..fits]);
+                Ok(fits)
+            }
+        });
+        (result, taken)
+    }
+
+    #[test]
+    fn what_was_written_before_a_full_socket_counts() {
+        for room in 1..=5 {
+            let (result, taken) = written(&[b"ab", b"", b"cde"], room);
+            assert_eq!((result.unwrap(), &taken[..]), (room, &b"abcde"[..room]));
+        }
+        let (result, _) = written(&[b"", b"ab"], 0);
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+}

@@ -5,3 +5,5 @@ pub mod host;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod node;
 pub mod unix_socket;
+#[cfg(test)]
+pub mod testing;

@@ -139,3 +139,69 @@ impl<T> Batch<T> {
 }
 
 const RETAINED_BYTES_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::value::Data;
+    use crate::command::value::key::KeyWrite;
+    use crate::command::value::string::StringQuery;
+
+    fn get(key: &[u8]) -> Query<'_> {
+        Query::String(StringQuery::Get { key })
+    }
+
+    #[test]
+    fn queries_are_found_after_their_batch_was_absorbed() {
+        let mut batch = Batch::default();
+        batch.push_op(&Op::Write { database: 0, write: Write::Key(KeyWrite::Persist { key: b"a" }) }, 1);
+        batch.push_query(0, &get(b"first"), 2);
+        let mut later = Batch::default();
+        later.push_query(7, &get(b"second"), 3);
+        later.push_pass(4);
+        batch.absorb(later);
+        let found = batch.items.iter().filter_map(|item| match item {
+            Item::Query { tag, database, encoded } => {
+                let query =
+                    codec::decode_query(&batch.queries[encoded.clone()]).expect("it was encoded here");
+                Some((*tag, *database, query))
+            }
+            _ => None,
+        });
+        assert_eq!(found.collect::<Vec<_>>(), [(2, 0, get(b"first")), (3, 7, get(b"second"))]);
+        assert_eq!(batch.items.last(), Some(&Item::Pass(4)));
+    }
+
+    #[test]
+    fn a_transaction_that_only_reads_is_not_logged() {
+        let mut batch = Batch::default();
+        let transaction =
+            |commands: Vec<(u32, Data<'static>)>| Transaction::of_commands(Vec::new(), commands);
+        let (reads, queries) = transaction(vec![(0, Data::Query(get(b"a")))]);
+        batch.push_transaction(reads, &queries, 1);
+        assert!(batch.is_unlogged() && !batch.is_empty() && batch.bytes() > 0);
+        let persist = Data::Write(Write::Key(KeyWrite::Persist { key: b"a" }));
+        let (writes, queries) = transaction(vec![(0, Data::Query(get(b"a"))), (0, persist)]);
+        batch.push_transaction(writes, &queries, 2);
+        assert!(!batch.is_unlogged());
+        assert!(matches!(batch.items[..], [Item::ReadTransaction { .. }, Item::Transaction { .. }]));
+    }
+
+    #[test]
+    #[should_panic(expected = "a logged batch is an entry of its own")]
+    fn a_proposed_entry_does_not_grow() {
+        let mut later = Batch::default();
+        later.push_write(0, &Write::Key(KeyWrite::Persist { key: b"a" }), 1);
+        Batch::default().absorb(later);
+    }
+
+    #[test]
+    fn a_batch_that_is_used_again_holds_nothing_and_little_memory() {
+        let mut batch = Batch::default();
+        batch.push_query(0, &get(&vec![b'k'; 2 * RETAINED_BYTES_MAX]), 1);
+        batch.carried.push(2);
+        batch.reset();
+        assert!(batch.is_empty() && batch.carried.is_empty() && batch.bytes() == 0);
+        assert!(batch.queries.capacity() <= RETAINED_BYTES_MAX);
+    }
+}

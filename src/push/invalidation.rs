@@ -246,3 +246,67 @@ pub fn redirection(tracker: Option<&Tracker>) -> i64 {
 fn protocol(connection: &Connection) -> Protocol {
     connection.session.borrow().protocol
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn others_are_told_at_once_and_the_writer_behind_its_reply() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        for client in [&ann, &bob] {
+            client.ask("HELLO 3\nCLIENT TRACKING ON\nGET a");
+        }
+        assert_eq!(ann.ask("SET a 1"), "+OK >2 $10 invalidate *1 $1 a");
+        assert_eq!(bob.told(), ">2 $10 invalidate *1 $1 a");
+        assert_eq!(ann.ask("SET a 2"), "+OK", "a key is told once until it is read again");
+    }
+
+    #[test]
+    fn a_resp2_client_is_told_through_another_that_subscribes() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        let id = bob.connection.id.number;
+        ann.ask(&format!("CLIENT TRACKING ON REDIRECT {id}\nGET a"));
+        assert_eq!(ann.ask("SET a 1"), "+OK");
+        assert_eq!(bob.told(), "", "it does not subscribe");
+        bob.ask("SUBSCRIBE __redis__:invalidate");
+        assert_eq!(ann.ask("GET a\nSET a 2"), "$1 1 +OK");
+        assert_eq!(bob.told(), "*3 $7 message $20 __redis__:invalidate *1 $1 a");
+    }
+
+    #[test]
+    fn a_redirection_into_nothing_is_told_and_shown() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        let id = bob.connection.id.number;
+        ann.ask(&format!("HELLO 3\nCLIENT TRACKING ON REDIRECT {id}\nGET a"));
+        assert!(!ann.ask("CLIENT TRACKINGINFO").contains("broken_redirect"));
+        bob.leave();
+        assert_eq!(ann.ask("SET a 1"), format!("+OK >2 $21 tracking-redir-broken :{id}"));
+        assert!(ann.ask("CLIENT TRACKINGINFO").contains("broken_redirect"));
+        assert!(ann.ask("CLIENT TRACKING ON REDIRECT 999").starts_with("-ERR The client ID"));
+    }
+
+    #[test]
+    fn a_broadcast_spares_a_client_its_own_changes() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("HELLO 3\nCLIENT TRACKING ON BCAST PREFIX a NOLOOP");
+        bob.ask("HELLO 3\nCLIENT TRACKING ON BCAST PREFIX a");
+        assert_eq!(ann.ask("SET a1 x"), "+OK");
+        assert_eq!(bob.told(), ">2 $10 invalidate *1 $2 a1");
+        assert_eq!(bob.ask("MSET a1 y a2 y b1 y"), "+OK >2 $10 invalidate *2 $2 a1 $2 a2");
+        assert_eq!(ann.told(), ">2 $10 invalidate *2 $2 a1 $2 a2");
+    }
+
+    #[test]
+    fn a_key_that_leaves_the_full_table_counts_as_changed() {
+        let stage = Stage::with(|config| config.tracking_table_max_keys = 2);
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("HELLO 3\nCLIENT TRACKING ON\nGET a\nGET b");
+        bob.ask("HELLO 3\nCLIENT TRACKING ON\nGET b\nGET c");
+        assert_eq!(ann.told(), ">2 $10 invalidate *1 $1 a");
+    }
+}

@@ -71,3 +71,41 @@ fn send(
     connections.queue_flush(connection);
     1
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn a_message_to_oneself_comes_behind_the_reply() {
+        let ann = Stage::new().client();
+        ann.ask("HELLO 3\nSUBSCRIBE news");
+        assert_eq!(ann.ask("PUBLISH news a\nPING"), ":1 >3 $7 message $4 news $1 a +PONG");
+    }
+
+    #[test]
+    fn each_subscription_gets_the_message_and_counts() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("SUBSCRIBE news\nPSUBSCRIBE n*");
+        assert_eq!(bob.ask("PUBLISH news a\nSPUBLISH news a"), ":2 :0");
+        assert_eq!(ann.told(), "*3 $7 message $4 news $1 a *4 $8 pmessage $2 n* $4 news $1 a");
+    }
+
+    #[test]
+    fn a_subscriber_that_is_closing_is_not_reached() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("SUBSCRIBE news");
+        ann.connection.close_after_replies();
+        let publication = |channel: &'static [u8]| crate::session::pending::Publication {
+            channel: channel.into(),
+            message: b"a"[..].into(),
+            sharded: false,
+        };
+        let (push, connections) = (&stage.frontend.push, &stage.frontend.connections);
+        let reached = push.publish(connections, &bob.connection, &publication(b"news"));
+        assert_eq!(reached, crate::model::reply::Reply::Integer(0));
+        assert_eq!(ann.connection.output_bytes(), 0);
+    }
+}

@@ -88,6 +88,7 @@ fn line<'a>(now_micros: u64, database: u32, address: &str, args: impl Iterator<I
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::testing::Stage;
 
     #[test]
     fn a_line_is_one_line_whatever_is_in_it() {
@@ -97,5 +98,41 @@ mod tests {
             .to_owned()
             + "\r\n";
         assert_eq!(String::from_utf8(line).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_monitor_sees_what_was_executed_without_secrets() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("MONITOR");
+        bob.ask("CONFIG GET dir\nNOSUCH\nHELLO 3 AUTH default secret\nSELECT 3\nGET a");
+        let told = ann.told();
+        let seen: Vec<_> = told.split('+').skip(1).map(|line| &line[line.find(']').unwrap() + 1..]).collect();
+        let address = &bob.connection.peer.to_string();
+        let hello = r#" "HELLO" "3" "AUTH" "(redacted)" "(redacted)" "#;
+        assert_eq!(seen, [hello, r#" "SELECT" "3" "#, r#" "GET" "a""#]);
+        assert!(told.ends_with(&format!(r#"[3 {address}] "GET" "a""#)));
+    }
+
+    #[test]
+    fn a_write_is_shown_once_although_its_client_is_slow_to_hear_of_it() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("MONITOR");
+        bob.ask("MULTI\nSET a 1\nEXEC\nSET b 1");
+        let told = ann.told();
+        let names: Vec<_> = told.split('"').filter(|word| ["MULTI", "SET", "EXEC"].contains(word)).collect();
+        assert_eq!(names, ["MULTI", "SET", "EXEC", "SET"]);
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_does_not_become_a_monitor() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        let connection = ann.connection.clone();
+        ann.leave();
+        let (push, connections) = (&stage.frontend.push, &stage.frontend.connections);
+        assert_eq!(push.monitor(connections, &connection), Reply::OK);
+        assert_eq!(push.monitors.len(), 0);
     }
 }

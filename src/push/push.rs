@@ -61,3 +61,53 @@ impl Push {
         self.registry.borrow_mut().drop_subscriber(connection.subscriber());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing::Stage;
+
+    fn interest(push: &Push, classes: &str) -> (bool, bool) {
+        let Interest { events, misses } =
+            push.refresh_interest(EventClasses::parse(classes).expect("classes"));
+        (events, misses)
+    }
+
+    #[test]
+    fn the_engine_reports_what_somebody_wants() {
+        let push = Push::default();
+        assert_eq!(interest(&push, ""), (false, false));
+        assert_eq!(interest(&push, "K$"), (true, false));
+        // An event of a read: that its key is missing, or due.
+        assert_eq!((interest(&push, "Km"), interest(&push, "Kx")), ((true, true), (true, true)));
+        push.tracking.borrow_mut().enable(1, &Default::default()).expect("plain options");
+        assert_eq!(interest(&push, ""), (true, true));
+        push.tracking.borrow_mut().disable(1);
+        assert_eq!(interest(&push, ""), (false, false));
+    }
+
+    #[test]
+    fn events_are_kept_for_a_transaction_that_may_begin_to_track() {
+        let push = Push::default();
+        push.note_tracking_transaction(true);
+        push.note_tracking_transaction(true);
+        push.note_tracking_transaction(false);
+        assert_eq!(interest(&push, ""), (true, true));
+        push.note_tracking_transaction(false);
+        assert_eq!(interest(&push, ""), (false, false));
+    }
+
+    #[test]
+    fn nothing_is_registered_for_a_client_that_has_left() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("HELLO 3\nCLIENT TRACKING ON\nGET a\nSUBSCRIBE b\nPSUBSCRIBE c*\nSSUBSCRIBE d\nMONITOR");
+        let (push, subscriber) = (&stage.frontend.push, ann.connection.subscriber());
+        assert!(push.tracks() && push.monitors.is_any());
+        ann.leave();
+        assert!(!push.tracks() && !push.monitors.is_any());
+        assert_eq!(push.tracking.borrow().totals(), [0; 4]);
+        assert_eq!(push.registry.borrow().count_plain(subscriber), 0);
+        assert_eq!(stage.client().ask("PUBLISH b x\nPUBLISH c1 x\nSPUBLISH d x"), ":0 :0 :0");
+    }
+}

@@ -16,9 +16,9 @@ use crate::env::clock::Clock;
 use crate::env::fs::Fs;
 use crate::env::threads::Threads;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
-use crate::replication::disk::Disk;
+use crate::replication::durable_log::DurableLog;
 #[cfg(test)]
-use crate::replication::disk::Images;
+use crate::replication::durable_log::Images;
 use crate::replication::event::CommitEvent;
 use crate::replication::local::LocalCommitter;
 use crate::replication::raft::committer::RaftCommitter;
@@ -129,10 +129,10 @@ impl Committer {
     ) -> Result<Committer, OpenError> {
         let options = options.into();
         let replication = options.replication;
-        let disk = Disk::open(fs, clock, threads, data_dir, options, latch)?;
+        let durable_log = DurableLog::open(fs, clock, threads, data_dir, options, latch)?;
         Ok(match replication {
-            Replication::Local => Committer::Local(LocalCommitter::new(disk)),
-            Replication::Raft => Committer::Raft(RaftCommitter::new(data_dir.meta().node_id, disk)),
+            Replication::Local => Committer::Local(LocalCommitter::new(durable_log)),
+            Replication::Raft => Committer::Raft(RaftCommitter::new(data_dir.meta().node_id, durable_log)),
         })
     }
 
@@ -251,21 +251,21 @@ impl Committer {
 
     /// Time until [`Committer::sync_if_due`] has work; `None` with [`Durability::Fsync`].
     pub fn sync_due_in(&self) -> Option<Duration> {
-        self.disk().and_then(Disk::sync_due_in)
+        self.durable_log().and_then(DurableLog::sync_due_in)
     }
 
     /// Syncs written entries whose interval has passed. A timer calls this for [`Durability::Relaxed`].
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
-        match self.disk() {
-            Some(disk) => disk.sync_if_due().await,
+        match self.durable_log() {
+            Some(durable_log) => durable_log.sync_if_due().await,
             None => Ok(()),
         }
     }
 
     /// Syncs all proposed entries. A failure trips the latch.
     pub async fn sync(&self) -> Result<(), CommitError> {
-        match self.disk() {
-            Some(disk) => disk.flush().await,
+        match self.durable_log() {
+            Some(durable_log) => durable_log.flush().await,
             None => Ok(()),
         }
     }
@@ -280,7 +280,7 @@ impl Committer {
 
     /// Duration of the latest sync, if one ended since the previous call; for statistics.
     pub fn take_last_sync(&self) -> Option<Duration> {
-        self.disk().and_then(Disk::take_last_sync)
+        self.durable_log().and_then(DurableLog::take_last_sync)
     }
 
     /// Whether a checkpoint is worth its cost: since the newest one the journal has grown by
@@ -292,12 +292,12 @@ impl Committer {
 
     /// Estimated journal bytes that a restart would read after the newest checkpoint.
     pub fn bytes_since_checkpoint(&self) -> u64 {
-        self.disk().map_or(0, Disk::bytes_since_checkpoint)
+        self.durable_log().map_or(0, DurableLog::bytes_since_checkpoint)
     }
 
     /// Estimated bytes of the newest checkpoints of all partitions.
     pub fn checkpoint_bytes(&self) -> u64 {
-        self.disk().map_or(0, Disk::checkpoint_bytes)
+        self.durable_log().map_or(0, DurableLog::checkpoint_bytes)
     }
 
     pub fn name(&self) -> &'static str {
@@ -310,10 +310,10 @@ impl Committer {
     }
 
     /// `None` for a committer without files.
-    fn disk(&self) -> Option<&Disk> {
+    fn durable_log(&self) -> Option<&DurableLog> {
         match self {
-            Committer::Local(local) => Some(local.disk()),
-            Committer::Raft(raft) => Some(raft.disk()),
+            Committer::Local(local) => Some(local.durable_log()),
+            Committer::Raft(raft) => Some(raft.durable_log()),
             #[cfg(test)]
             Committer::Scripted(_) => None,
         }

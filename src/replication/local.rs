@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::base::signal::Signal;
 use crate::model::log::{LogId, PartitionId, ProposalId, Term};
 use crate::replication::committer::{CommitError, Durability, OpenError};
-use crate::replication::disk::{Disk, Images};
+use crate::replication::durable_log::{DurableLog, Images};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::replication::proposals::Proposals;
 use crate::state::machine::Machine;
@@ -17,7 +17,7 @@ use crate::storage::journal::record::RecordKind;
 
 /// Lives on the engine's thread; never borrowed across an await.
 pub struct LocalCommitter {
-    disk: Disk,
+    durable_log: DurableLog,
     /// Entries in the journal that are not yet committed, in journal order.
     appended: RefCell<VecDeque<Appended>>,
     proposals: RefCell<Proposals>,
@@ -33,33 +33,33 @@ struct Appended {
 }
 
 impl LocalCommitter {
-    pub fn new(disk: Disk) -> LocalCommitter {
+    pub fn new(durable_log: DurableLog) -> LocalCommitter {
         LocalCommitter {
-            disk,
+            durable_log,
             appended: RefCell::default(),
             proposals: RefCell::default(),
             proposed: Signal::default(),
         }
     }
 
-    pub fn disk(&self) -> &Disk {
-        &self.disk
+    pub fn durable_log(&self) -> &DurableLog {
+        &self.durable_log
     }
 
     /// The checkpoint, then the journal after it: everything in the journal is durable, and therefore
     /// committed.
     pub fn recover(&self) -> Result<Vec<Machine>, OpenError> {
         let recover = |partition| {
-            let (mut machine, _) = self.disk.load_machine(partition)?;
-            let last = self.disk.journal().borrow().log(partition).last().index;
-            self.disk.replay(partition, &mut machine, last, &mut |_| Ok(()))?;
+            let (mut machine, _) = self.durable_log.load_machine(partition)?;
+            let last = self.durable_log.journal().borrow().log(partition).last().index;
+            self.durable_log.replay(partition, &mut machine, last, &mut |_| Ok(()))?;
             Ok(machine)
         };
-        self.disk.partitions().map(recover).collect()
+        self.durable_log.partitions().map(recover).collect()
     }
 
     pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
-        let mut journal = self.disk.journal().borrow_mut();
+        let mut journal = self.durable_log.journal().borrow_mut();
         let last = journal.log(partition).last();
         // A node without a cluster stays in the term of its log.
         let log_id = LogId { term: last.term.max(Term(1)), index: last.index.next() };
@@ -71,7 +71,7 @@ impl LocalCommitter {
     }
 
     pub fn has_room(&self) -> bool {
-        !self.disk.is_syncing()
+        !self.durable_log.is_syncing()
     }
 
     pub fn has_in_flight(&self) -> bool {
@@ -80,16 +80,16 @@ impl LocalCommitter {
 
     pub async fn events(&self, out: &mut Vec<CommitEvent>) -> Result<(), CommitError> {
         loop {
-            self.disk.check_latch()?;
+            self.durable_log.check_latch()?;
             if self.appended.borrow().is_empty() {
                 self.proposed.notified().await;
                 continue;
             }
-            let written = self.disk.write()?;
-            let committed = match self.disk.durability() {
+            let written = self.durable_log.write()?;
+            let committed = match self.durable_log.durability() {
                 Durability::Fsync if !cfg!(headwater_bug = "answer_before_sync") => {
-                    self.disk.sync().await?;
-                    self.disk.journal().borrow().durable()
+                    self.durable_log.sync().await?;
+                    self.durable_log.journal().borrow().durable()
                 }
                 Durability::Fsync | Durability::Relaxed { .. } => written,
             };
@@ -113,17 +113,17 @@ impl LocalCommitter {
     }
 
     pub fn images(&self, images: &dyn Fn(PartitionId) -> Machine) -> Images {
-        self.disk.images(&|partition| Some((images(partition), Vec::new())))
+        self.durable_log.images(&|partition| Some((images(partition), Vec::new())))
     }
 
     /// One partition after the other, each image written on its own thread.
     pub async fn checkpoint(&self, images: Images) -> Result<(), CommitError> {
         for image in images.images {
             let (partition, log_id) = (image.meta.partition, image.meta.log_id);
-            self.disk.write_image(image).await?;
-            self.disk.journal().borrow_mut().purge(partition, log_id);
+            self.durable_log.write_image(image).await?;
+            self.durable_log.journal().borrow_mut().purge(partition, log_id);
         }
-        self.disk.checkpoint_done(images.begun).await
+        self.durable_log.checkpoint_done(images.begun).await
     }
 }
 

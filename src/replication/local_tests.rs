@@ -192,7 +192,7 @@ fn a_checkpoint_shortens_the_journal_and_the_restart() {
     fs.crash();
     let node = start(&fs, &options).unwrap();
     assert_eq!(node.machines.borrow().iter().map(image).collect::<Vec<_>>(), images);
-    let journal = local(&node).disk.journal().borrow();
+    let journal = local(&node).durable_log.journal().borrow();
     let entries = journal.log(PartitionId(1)).last().index.0 - journal.log(PartitionId(1)).purged().index.0;
     assert_eq!(entries, 1, "one entry stands behind the checkpoint");
     drop(journal);

@@ -1,7 +1,7 @@
 //! The committers behind one seam: `local` and `raft`.
 
 pub mod committer;
-pub mod disk;
+pub mod durable_log;
 pub mod event;
 pub mod local;
 mod pace;

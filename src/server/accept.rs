@@ -112,3 +112,38 @@ change permanent. 2) Alternatively you can just disable the protected mode by ed
 setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for \
 testing, restart it with the '--protected-mode no' option. 4) Set up an authentication password for the default user. NOTE: \
 You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing::Stage;
+    use std::io::{Error, ErrorKind};
+
+    const FAR: [u8; 4] = [192, 0, 2, 1];
+
+    #[test]
+    fn the_one_client_too_many_is_refused_until_another_leaves() {
+        let stage = Stage::with(|config| config.maxclients = 2);
+        let (ann, _bob) = (stage.client(), stage.client());
+        let refused = stage.client_from([127, 0, 0, 1]).err();
+        assert_eq!(refused.as_deref(), Some("-ERR max number of clients reached"));
+        assert_eq!(stage.frontend.metrics.rejected_connections.get(), 1);
+        ann.leave();
+        assert_eq!(stage.client().ask("PING"), "+PONG");
+    }
+
+    #[test]
+    fn protected_mode_keeps_out_who_is_far_while_there_is_no_password() {
+        let stage = Stage::with(|config| config.protected_mode = true);
+        assert!(stage.client_from(FAR).err().is_some_and(|why| why.starts_with("-DENIED ")));
+        assert_eq!(stage.client().ask("CONFIG SET requirepass secret"), "+OK");
+        assert!(stage.client_from(FAR).is_ok());
+    }
+
+    #[test]
+    fn only_errors_of_the_process_make_accepting_pause() {
+        assert!(is_of_one_connection(&ErrorKind::ConnectionAborted.into()));
+        let too_many_open_files = Error::from_raw_os_error(24);
+        assert!(!is_of_one_connection(&too_many_open_files));
+    }
+}

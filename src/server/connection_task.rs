@@ -366,3 +366,93 @@ fn cut_off_if_over_limit(frontend: &Frontend, connection: &Connection) -> bool {
     }
     over
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::model::limits::IN_FLIGHT_BYTES_MAX;
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn a_request_is_executed_when_its_last_byte_has_come() {
+        let ann = Stage::new().client();
+        for byte in "*2\r\n$4\r\nECHO\r\n$2\r\nhi\r".chars() {
+            ann.send_bytes(&byte.to_string());
+            assert_eq!(ann.told(), "");
+        }
+        ann.send_bytes("\nPING");
+        assert_eq!(ann.told(), "$2 hi");
+        ann.send_bytes("\r\n");
+        assert_eq!(ann.told(), "+PONG");
+    }
+
+    #[test]
+    fn nothing_behind_a_protocol_error_is_executed() {
+        let ann = Stage::new().client();
+        let told = ann.ask("PING\n*1\nPING");
+        assert_eq!(told, "+PONG -ERR Protocol error: expected '$', got 'P'");
+        assert!(ann.is_closed());
+    }
+
+    #[test]
+    fn replies_are_owed_to_a_client_that_sends_nothing_more() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.send("SET a 1\nGET a");
+        ann.end();
+        assert!(!ann.is_closed());
+        stage.commit();
+        assert_eq!(ann.told(), "+OK $1 1");
+        assert!(ann.is_closed());
+    }
+
+    #[test]
+    fn a_paused_request_of_a_client_that_leaves_is_not_executed() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("CLIENT PAUSE 1000");
+        ann.send("SET a 1");
+        ann.end();
+        assert!(ann.is_closed());
+        stage.pass_ms(2000);
+        assert_eq!(bob.ask("GET a"), "$-1");
+    }
+
+    #[test]
+    fn a_pipeline_waits_for_its_blocked_read() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.send("XREAD BLOCK 0 STREAMS s $\nPING");
+        assert_eq!(ann.told(), "");
+        bob.ask("XADD s 1-1 f v");
+        assert_eq!(ann.told(), "*1 *2 $1 s *1 *2 $3 1-1 *2 $1 f $1 v +PONG");
+    }
+
+    #[test]
+    fn a_pipeline_of_a_client_that_reads_nothing_stops_and_goes_on() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask(&format!("SET a {}", "x".repeat(60_000)));
+        let gets = 60;
+        ann.send(&["GET a"; 60].join("\n"));
+        assert!(ann.connection.output_bytes() < 2 * crate::model::limits::OUTPUT_PAUSE_BYTES);
+        let mut told = String::new();
+        loop {
+            match ann.told() {
+                more if more.is_empty() => break,
+                more => told.push_str(&more),
+            }
+        }
+        assert_eq!(told.matches("$60000").count(), gets);
+    }
+
+    #[test]
+    fn nobody_s_requests_are_executed_while_too_much_is_in_flight() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        stage.fill(IN_FLIGHT_BYTES_MAX);
+        ann.send("PING");
+        assert_eq!(ann.told(), "");
+        stage.commit();
+        assert_eq!(ann.told(), "+PONG");
+    }
+}

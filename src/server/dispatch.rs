@@ -278,3 +278,7 @@ fn is_exec(name: &[u8]) -> bool {
 fn reaches_keys(row: &Row) -> bool {
     is_write(row) || row.flags.contains(Flags::READONLY)
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

@@ -26,3 +26,34 @@ pub async fn say_goodbye(frontend: &Frontend) {
     };
     let _ = clock::timeout(clock, GOODBYE, gone).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn what_was_committed_is_answered_and_a_blocked_read_is_not() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.send("SET a 1");
+        bob.send("XREAD BLOCK 0 STREAMS s $");
+        stage.stop();
+        stage.commit();
+        assert_eq!((ann.told(), bob.told()), ("+OK".to_owned(), String::new()));
+        stage.pass_ms(1);
+        assert!(ann.is_closed() && bob.is_closed() && stage.has_ended());
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_holds_nobody_for_long() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask(&format!("SET a {}", "x".repeat(60_000)));
+        ann.send("GET a\nGET a\nGET a");
+        stage.stop();
+        stage.pass_ms(199);
+        assert!(!stage.has_ended());
+        stage.pass_ms(1);
+        assert!(stage.has_ended());
+    }
+}

@@ -88,3 +88,7 @@ fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: Reques
     }
     frontend.answer_late(connection, request, &reply, outcome.nanoseconds);
 }
+
+#[cfg(test)]
+#[path = "outcomes_tests.rs"]
+mod tests;

@@ -119,3 +119,77 @@ fn close_idle_connections(frontend: &Frontend) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::testing::Stage;
+
+    #[test]
+    fn idle_clients_are_closed_and_those_that_wait_are_not() {
+        let stage = Stage::with(|config| config.timeout_seconds = 5);
+        let idle = stage.client();
+        let waiting = ["SUBSCRIBE a", "MONITOR", "XREAD BLOCK 0 STREAMS s $"].map(|request| {
+            let client = stage.client();
+            client.send(request);
+            client
+        });
+        stage.pass_ms(5000);
+        assert!(!idle.is_closed());
+        stage.pass_ms(2000);
+        assert!(idle.is_closed());
+        assert!(waiting.iter().all(|client| !client.is_closed()));
+    }
+
+    #[test]
+    fn a_login_has_a_minute() {
+        let stage = Stage::with(|config| config.requirepass = "secret".into());
+        let (ann, bob) = (stage.client(), stage.client());
+        ann.ask("AUTH secret");
+        stage.pass_ms(LOGIN_TIMEOUT_MS);
+        assert!(!bob.is_closed());
+        stage.pass_ms(2 * LOOK_MS);
+        assert!(bob.is_closed() && !ann.is_closed());
+    }
+
+    #[test]
+    fn a_pause_ends_by_itself_and_what_it_held_is_executed() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        bob.ask("CLIENT PAUSE 1000 WRITE");
+        assert_eq!(ann.ask("GET a\nSET a 1"), "$-1");
+        stage.pass_ms(900);
+        stage.commit();
+        assert_eq!(ann.told(), "");
+        stage.pass_ms(200);
+        stage.commit();
+        assert_eq!(ann.told(), "+OK");
+        assert!(!stage.frontend.pause.is_begun());
+    }
+
+    #[test]
+    fn the_largest_client_goes_first_unless_it_is_exempt() {
+        let stage = Stage::new();
+        let (small, large, exempt) = (stage.client(), stage.client(), stage.client());
+        exempt.ask("CLIENT NO-EVICT ON");
+        for (client, bytes) in [(&small, 1_000), (&large, 20_000), (&exempt, 30_000)] {
+            client.ask(&format!("MULTI\nSET a {}", "x".repeat(bytes)));
+        }
+        stage.frontend.context.config.borrow_mut().maxmemory_clients = 45_000;
+        stage.pass_ms(1000);
+        assert!(large.is_closed() && !small.is_closed() && !exempt.is_closed());
+        assert_eq!(stage.frontend.metrics.evicted_clients.get(), 1);
+    }
+
+    #[test]
+    fn a_closing_client_that_reads_nothing_is_waited_for_a_while() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask(&format!("SET a {}", "x".repeat(60_000)));
+        ann.send("GET a\nGET a\nQUIT");
+        stage.pass_ms(LINGER_MS);
+        assert!(!ann.is_closed());
+        stage.pass_ms(2 * LOOK_MS);
+        assert!(ann.is_closed());
+    }
+}

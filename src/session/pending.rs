@@ -9,7 +9,7 @@ use crate::model::reply::Reply;
 use crate::model::request::RequestId;
 use crate::observe::slow_log;
 use crate::session::session::{Queue, WatchedKey};
-use crate::state::effects::Effect;
+use crate::state::effects::KeyEvent;
 use bytes::Bytes;
 use std::rc::Rc;
 
@@ -101,7 +101,7 @@ pub struct ExecRun {
     /// Answers of the machine that are not yet handed out.
     pub answers: std::vec::IntoIter<Reply>,
     /// Events of the op, in order of the machine's steps.
-    pub events: Vec<Effect>,
+    pub events: Vec<KeyEvent>,
     /// Commands of the machine whose answers were handed out.
     pub steps_done: u32,
     /// Time of the op, shared equally by its commands; and the total time so far.
@@ -198,5 +198,46 @@ fn keep(row: &Row, args: Args<'_>) -> KeptArgs {
         KeptArgs::Whole(OwnedArgs::copy(first))
     } else {
         KeptArgs::Shown(shown(row, args).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::lookup;
+
+    fn stats(request: &[&str], keeps_args: bool) -> Vec<String> {
+        let args: OwnedArgs = request.iter().map(|arg| arg.as_bytes()).collect();
+        let row = lookup::find(args.as_args()).expect("a command");
+        let shown = RequestStats::new(row, args.as_args(), 0, keeps_args).args(row);
+        shown.into_iter().map(|arg| String::from_utf8(arg).expect("a text")).collect()
+    }
+
+    #[test]
+    fn a_request_that_was_not_kept_is_known_by_its_name_and_its_length() {
+        assert_eq!(
+            stats(&["client", "setname", "ann"], false),
+            ["CLIENT", "SETNAME", "... (1 more arguments)"]
+        );
+        assert_eq!(stats(&["ping"], false), ["PING"]);
+    }
+
+    #[test]
+    fn kept_arguments_are_short_and_without_secrets_however_they_are_kept() {
+        let long = "x".repeat(WHOLE_BYTES_MAX + 1);
+        for value in ["x", &long] {
+            let shown = stats(&["CONFIG", "SET", "requirepass", "secret", "dir", value], true);
+            assert_eq!(shown[..5], ["CONFIG", "SET", "requirepass", "(redacted)", "dir"]);
+            assert!(shown[5].len() < 200);
+        }
+    }
+
+    #[test]
+    fn a_slot_without_facts_names_no_command() {
+        assert!(RequestStats::default().row().is_none());
+        let first: OwnedArgs = [TABLE[0].name.as_bytes()].into_iter().collect();
+        let stats = RequestStats::new(&TABLE[0], first.as_args(), u64::MAX, false);
+        assert_eq!(stats.row().map(Row::index), Some(0));
+        assert_eq!(stats.nanoseconds, u32::MAX);
     }
 }

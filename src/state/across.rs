@@ -3,7 +3,7 @@
 use crate::command::value::key::KeyWrite;
 use crate::model::reply::ReplyError;
 use crate::state::answer::Answer;
-use crate::state::effects::{Effects, KeyEvent};
+use crate::state::effects::{Effects, EventKind};
 use crate::state::key;
 use crate::state::machine::Machine;
 use crate::state::stream::idempotency::IdempotencyLimits;
@@ -72,7 +72,7 @@ fn copy(
     }
     target.insert_new(to, entry.value.clone());
     target.keys.set_deadline(to, entry.expires_at());
-    target.push(to, KeyEvent::CopyTo);
+    target.push(to, EventKind::CopyTo);
     if let Some(has_other_type) = overwritten {
         target.overwritten(to, has_other_type);
     }
@@ -98,8 +98,8 @@ fn move_key(
     let deadline = entry.expires_at();
     target.insert_new(key, entry.value);
     target.keys.set_deadline(key, deadline);
-    effects.push(from, key, KeyEvent::MoveFrom);
-    effects.push(to, key, KeyEvent::MoveTo);
+    effects.push(from, key, EventKind::MoveFrom);
+    effects.push(to, key, EventKind::MoveTo);
     Ok(Answer::Integer(1))
 }
 
@@ -113,7 +113,7 @@ fn swap(machine: &mut Machine, first: u32, second: u32, effects: &mut Effects) {
     machine.databases.insert(first, latter);
     machine.databases.insert(second, former);
     for database in [first, second] {
-        effects.push(database, b"", KeyEvent::Swap);
+        effects.push(database, b"", EventKind::Swap);
     }
 }
 
@@ -126,7 +126,7 @@ fn delete_expired(machine: &mut Machine, limit: u32, effects: &mut Effects) -> A
         {
             let entry = keys.remove(&key).expect("just seen");
             machine.deletions.note(*database, &key, entry.version);
-            effects.push(*database, &key, KeyEvent::Expired);
+            effects.push(*database, &key, EventKind::Expired);
             deleted += 1;
         }
     }

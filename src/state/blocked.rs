@@ -7,7 +7,7 @@
 
 use crate::base::wire::{Malformed, Reader};
 use crate::command::value::group::GroupRead;
-use crate::state::effects::Effect;
+use crate::state::effects::KeyEvent;
 use crate::state::op::codec;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -59,9 +59,9 @@ impl<'a> BlockedReads<'a> {
     }
 
     /// Handles the events of an op: the reads on the affected keys are tried before the next op.
-    pub fn signal(&mut self, signals: &[Effect]) {
+    pub fn signal(&mut self, signals: &[KeyEvent]) {
         for signal in signals {
-            if signal.event.concerns_database() {
+            if signal.kind.concerns_database() {
                 let here = self.by_key.range((signal.database, &[][..])..);
                 let here = here.take_while(|((database, _), _)| *database == signal.database);
                 let mut all: Vec<BlockedNumber> = here.flat_map(|(_, queue)| queue).copied().collect();
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::command::value::group::GroupReadFrom;
     use crate::command::value::stream::ReadLimits;
-    use crate::state::effects::KeyEvent;
+    use crate::state::effects::EventKind;
     use bytes::Bytes;
 
     fn read<'a>(keys: &[&'a str]) -> GroupRead<'a> {
@@ -125,8 +125,8 @@ mod tests {
         }
     }
 
-    fn signal(database: u32, key: &'static str, event: KeyEvent) -> Effect {
-        Effect { database, key: Bytes::from_static(key.as_bytes()), event, step: 0 }
+    fn signal(database: u32, key: &'static str, kind: EventKind) -> KeyEvent {
+        KeyEvent { database, key: Bytes::from_static(key.as_bytes()), kind, step: 0 }
     }
 
     fn tried(blocked: &mut BlockedReads<'_>) -> Vec<usize> {
@@ -139,12 +139,12 @@ mod tests {
         for (database, keys) in [(0, &["a", "b"][..]), (0, &["b"]), (1, &["a"]), (0, &["a", "a"])] {
             blocked.block(database, read(keys));
         }
-        blocked.signal(&[signal(0, "a", KeyEvent::Add)]);
+        blocked.signal(&[signal(0, "a", EventKind::Add)]);
         assert_eq!(tried(&mut blocked), [0, 3]);
         blocked.unblock(BlockedNumber(0));
-        blocked.signal(&[signal(0, "b", KeyEvent::Add), signal(0, "a", KeyEvent::Delete)]);
+        blocked.signal(&[signal(0, "b", EventKind::Add), signal(0, "a", EventKind::Delete)]);
         assert_eq!(tried(&mut blocked), [1, 3]);
-        blocked.signal(&[signal(1, "", KeyEvent::Flush)]);
+        blocked.signal(&[signal(1, "", EventKind::Flush)]);
         assert_eq!(tried(&mut blocked), [2]);
         for number in [1, 2, 3] {
             blocked.unblock(BlockedNumber(number));
@@ -156,7 +156,7 @@ mod tests {
     fn a_read_that_was_served_meanwhile_is_not_tried_again() {
         let mut blocked = BlockedReads::default();
         let number = blocked.block(0, read(&["a", "b"]));
-        blocked.signal(&[signal(0, "a", KeyEvent::Add), signal(0, "b", KeyEvent::Add)]);
+        blocked.signal(&[signal(0, "a", EventKind::Add), signal(0, "b", EventKind::Add)]);
         assert_eq!(blocked.next_due().map(|(number, ..)| number), Some(number));
         blocked.unblock(number);
         assert_eq!(tried(&mut blocked), []);

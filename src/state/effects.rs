@@ -1,4 +1,5 @@
-//! Key events: what an op did to keys, for blocked reads, client caches and notifications.
+//! The effects of ops besides their answers: key events, for blocked reads, client caches and notifications,
+//! and the lookups of reads.
 
 use crate::model::key_events::EventClasses;
 use bytes::Bytes;
@@ -6,16 +7,16 @@ use std::ops::{AddAssign, Deref};
 
 /// Something that happened to a key, in the terms of Redis's keyspace events (`notify.c`, Redis 8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effect {
+pub struct KeyEvent {
     pub database: u32,
     pub key: Bytes,
-    pub event: KeyEvent,
+    pub kind: EventKind,
     /// The command of a transaction that caused it, from 0.
     pub step: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyEvent {
+pub enum EventKind {
     Add,
     Trim,
     DeleteEntries,
@@ -47,7 +48,7 @@ pub enum KeyEvent {
     Swap,
     /// The key did not exist before.
     New,
-    /// The whole value of the key was replaced; [`KeyEvent::TypeChanged`] follows if its type changed.
+    /// The whole value of the key was replaced; [`EventKind::TypeChanged`] follows if its type changed.
     Overwritten,
     TypeChanged,
     /// A group was created together with its stream. Redis has no event for it, but it changes the key.
@@ -61,38 +62,38 @@ pub enum KeyEvent {
     Flush,
 }
 
-impl KeyEvent {
+impl EventKind {
     /// Its name and its class in `notify-keyspace-events`; `None` if Redis has no such event.
     pub fn notification(self) -> Option<(&'static str, EventClasses)> {
         Some(match self {
-            KeyEvent::Add => ("xadd", EventClasses::STREAM),
-            KeyEvent::Trim => ("xtrim", EventClasses::STREAM),
-            KeyEvent::DeleteEntries => ("xdel", EventClasses::STREAM),
-            KeyEvent::SetId => ("xsetid", EventClasses::STREAM),
-            KeyEvent::GroupCreate => ("xgroup-create", EventClasses::STREAM),
-            KeyEvent::GroupSetId => ("xgroup-setid", EventClasses::STREAM),
-            KeyEvent::GroupDestroy => ("xgroup-destroy", EventClasses::STREAM),
-            KeyEvent::ConsumerCreate => ("xgroup-createconsumer", EventClasses::STREAM),
-            KeyEvent::ConsumerDelete => ("xgroup-delconsumer", EventClasses::STREAM),
-            KeyEvent::Set => ("set", EventClasses::STRING),
-            KeyEvent::Append => ("append", EventClasses::STRING),
-            KeyEvent::Increment => ("incrby", EventClasses::STRING),
-            KeyEvent::IncrementFloat => ("incrbyfloat", EventClasses::STRING),
-            KeyEvent::Delete => ("del", EventClasses::GENERIC),
-            KeyEvent::Expire => ("expire", EventClasses::GENERIC),
-            KeyEvent::Persist => ("persist", EventClasses::GENERIC),
-            KeyEvent::Expired => ("expired", EventClasses::EXPIRED),
-            KeyEvent::RenameFrom => ("rename_from", EventClasses::GENERIC),
-            KeyEvent::RenameTo => ("rename_to", EventClasses::GENERIC),
-            KeyEvent::CopyTo => ("copy_to", EventClasses::GENERIC),
-            KeyEvent::MoveFrom => ("move_from", EventClasses::GENERIC),
-            KeyEvent::MoveTo => ("move_to", EventClasses::GENERIC),
-            KeyEvent::Restore => ("restore", EventClasses::GENERIC),
-            KeyEvent::New => ("new", EventClasses::NEW),
-            KeyEvent::Overwritten => ("overwritten", EventClasses::OVERWRITTEN),
-            KeyEvent::TypeChanged => ("type_changed", EventClasses::TYPE_CHANGED),
-            KeyEvent::Miss => ("keymiss", EventClasses::MISS),
-            KeyEvent::Claimable | KeyEvent::Made | KeyEvent::Due | KeyEvent::Swap | KeyEvent::Flush => {
+            EventKind::Add => ("xadd", EventClasses::STREAM),
+            EventKind::Trim => ("xtrim", EventClasses::STREAM),
+            EventKind::DeleteEntries => ("xdel", EventClasses::STREAM),
+            EventKind::SetId => ("xsetid", EventClasses::STREAM),
+            EventKind::GroupCreate => ("xgroup-create", EventClasses::STREAM),
+            EventKind::GroupSetId => ("xgroup-setid", EventClasses::STREAM),
+            EventKind::GroupDestroy => ("xgroup-destroy", EventClasses::STREAM),
+            EventKind::ConsumerCreate => ("xgroup-createconsumer", EventClasses::STREAM),
+            EventKind::ConsumerDelete => ("xgroup-delconsumer", EventClasses::STREAM),
+            EventKind::Set => ("set", EventClasses::STRING),
+            EventKind::Append => ("append", EventClasses::STRING),
+            EventKind::Increment => ("incrby", EventClasses::STRING),
+            EventKind::IncrementFloat => ("incrbyfloat", EventClasses::STRING),
+            EventKind::Delete => ("del", EventClasses::GENERIC),
+            EventKind::Expire => ("expire", EventClasses::GENERIC),
+            EventKind::Persist => ("persist", EventClasses::GENERIC),
+            EventKind::Expired => ("expired", EventClasses::EXPIRED),
+            EventKind::RenameFrom => ("rename_from", EventClasses::GENERIC),
+            EventKind::RenameTo => ("rename_to", EventClasses::GENERIC),
+            EventKind::CopyTo => ("copy_to", EventClasses::GENERIC),
+            EventKind::MoveFrom => ("move_from", EventClasses::GENERIC),
+            EventKind::MoveTo => ("move_to", EventClasses::GENERIC),
+            EventKind::Restore => ("restore", EventClasses::GENERIC),
+            EventKind::New => ("new", EventClasses::NEW),
+            EventKind::Overwritten => ("overwritten", EventClasses::OVERWRITTEN),
+            EventKind::TypeChanged => ("type_changed", EventClasses::TYPE_CHANGED),
+            EventKind::Miss => ("keymiss", EventClasses::MISS),
+            EventKind::Claimable | EventKind::Made | EventKind::Due | EventKind::Swap | EventKind::Flush => {
                 return None;
             }
         })
@@ -104,14 +105,14 @@ impl KeyEvent {
     pub fn signals(self) -> bool {
         matches!(
             self,
-            KeyEvent::Delete
-                | KeyEvent::Expired
-                | KeyEvent::RenameFrom
-                | KeyEvent::MoveFrom
-                | KeyEvent::Set
-                | KeyEvent::Flush
-                | KeyEvent::GroupDestroy
-                | KeyEvent::Claimable
+            EventKind::Delete
+                | EventKind::Expired
+                | EventKind::RenameFrom
+                | EventKind::MoveFrom
+                | EventKind::Set
+                | EventKind::Flush
+                | EventKind::GroupDestroy
+                | EventKind::Claimable
         ) || self.makes_readable()
     }
 
@@ -119,56 +120,56 @@ impl KeyEvent {
     pub fn makes_readable(self) -> bool {
         matches!(
             self,
-            KeyEvent::Add
-                | KeyEvent::RenameTo
-                | KeyEvent::CopyTo
-                | KeyEvent::MoveTo
-                | KeyEvent::Restore
-                | KeyEvent::Swap
+            EventKind::Add
+                | EventKind::RenameTo
+                | EventKind::CopyTo
+                | EventKind::MoveTo
+                | EventKind::Restore
+                | EventKind::Swap
         )
     }
 
     /// Whether the event concerns all keys of a database and names none.
     pub fn concerns_database(self) -> bool {
-        matches!(self, KeyEvent::Flush | KeyEvent::Swap)
+        matches!(self, EventKind::Flush | EventKind::Swap)
     }
 
     /// Whether a client's cached value of the key is stale: Redis's `signalModifiedKey`. Groups, consumers
     /// and the last id do not count. (A new or overwritten key is covered by a later event.)
     pub fn modifies(self) -> bool {
         match self {
-            KeyEvent::SetId
-            | KeyEvent::GroupCreate
-            | KeyEvent::GroupSetId
-            | KeyEvent::GroupDestroy
-            | KeyEvent::ConsumerCreate
-            | KeyEvent::ConsumerDelete
-            | KeyEvent::Claimable
-            | KeyEvent::New
-            | KeyEvent::Overwritten
-            | KeyEvent::TypeChanged
-            | KeyEvent::Miss
-            | KeyEvent::Due => false,
-            KeyEvent::Add
-            | KeyEvent::Trim
-            | KeyEvent::DeleteEntries
-            | KeyEvent::Set
-            | KeyEvent::Append
-            | KeyEvent::Increment
-            | KeyEvent::IncrementFloat
-            | KeyEvent::Delete
-            | KeyEvent::Expire
-            | KeyEvent::Persist
-            | KeyEvent::Expired
-            | KeyEvent::RenameFrom
-            | KeyEvent::RenameTo
-            | KeyEvent::CopyTo
-            | KeyEvent::MoveFrom
-            | KeyEvent::MoveTo
-            | KeyEvent::Restore
-            | KeyEvent::Swap
-            | KeyEvent::Made
-            | KeyEvent::Flush => true,
+            EventKind::SetId
+            | EventKind::GroupCreate
+            | EventKind::GroupSetId
+            | EventKind::GroupDestroy
+            | EventKind::ConsumerCreate
+            | EventKind::ConsumerDelete
+            | EventKind::Claimable
+            | EventKind::New
+            | EventKind::Overwritten
+            | EventKind::TypeChanged
+            | EventKind::Miss
+            | EventKind::Due => false,
+            EventKind::Add
+            | EventKind::Trim
+            | EventKind::DeleteEntries
+            | EventKind::Set
+            | EventKind::Append
+            | EventKind::Increment
+            | EventKind::IncrementFloat
+            | EventKind::Delete
+            | EventKind::Expire
+            | EventKind::Persist
+            | EventKind::Expired
+            | EventKind::RenameFrom
+            | EventKind::RenameTo
+            | EventKind::CopyTo
+            | EventKind::MoveFrom
+            | EventKind::MoveTo
+            | EventKind::Restore
+            | EventKind::Swap
+            | EventKind::Made
+            | EventKind::Flush => true,
         }
     }
 }
@@ -197,7 +198,7 @@ impl AddAssign for Lookups {
 /// What an op did, in order. Usually nothing that anybody wants to know, and then it costs nothing to pass on
 /// and to drop.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Events(Option<Vec<Effect>>);
+pub struct Events(Option<Vec<KeyEvent>>);
 
 impl Events {
     pub const NONE: Events = Events(None);
@@ -211,16 +212,16 @@ impl Events {
         }
     }
 
-    pub fn into_vec(self) -> Vec<Effect> {
+    pub fn into_vec(self) -> Vec<KeyEvent> {
         self.0.unwrap_or_default()
     }
 }
 
 impl Deref for Events {
-    type Target = [Effect];
+    type Target = [KeyEvent];
 
     #[inline]
-    fn deref(&self) -> &[Effect] {
+    fn deref(&self) -> &[KeyEvent] {
         self.0.as_deref().unwrap_or_default()
     }
 }
@@ -233,10 +234,10 @@ pub struct Effects {
     /// Whether misses of reads are wanted too.
     misses_wanted: bool,
     step: u32,
-    list: Vec<Effect>,
+    list: Vec<KeyEvent>,
     /// Whether blocked reads need signals: the machine's own need, independent of other listeners.
     signals_wanted: bool,
-    signals: Vec<Effect>,
+    signals: Vec<KeyEvent>,
     /// Counted whether events are wanted or not; a replay drops the counts.
     lookups: Lookups,
 }
@@ -246,7 +247,7 @@ impl Effects {
         Effects { wanted: true, ..Effects::default() }
     }
 
-    /// Including events of reads: [`KeyEvent::Miss`] and [`KeyEvent::Due`].
+    /// Including events of reads: [`EventKind::Miss`] and [`EventKind::Due`].
     pub fn wanted_with_misses() -> Self {
         Effects { wanted: true, misses_wanted: true, ..Effects::default() }
     }
@@ -265,19 +266,19 @@ impl Effects {
     }
 
     #[inline]
-    pub fn push(&mut self, database: u32, key: &[u8], event: KeyEvent) {
+    pub fn push(&mut self, database: u32, key: &[u8], kind: EventKind) {
         if self.wanted || self.signals_wanted {
-            self.push_wanted(database, key, event);
+            self.push_wanted(database, key, kind);
         }
     }
 
-    fn push_wanted(&mut self, database: u32, key: &[u8], event: KeyEvent) {
-        let effect = Effect { database, key: Bytes::copy_from_slice(key), event, step: self.step };
-        if self.signals_wanted && event.signals() {
-            self.signals.push(effect.clone());
+    fn push_wanted(&mut self, database: u32, key: &[u8], kind: EventKind) {
+        let event = KeyEvent { database, key: Bytes::copy_from_slice(key), kind, step: self.step };
+        if self.signals_wanted && kind.signals() {
+            self.signals.push(event.clone());
         }
         if self.wanted {
-            self.list.push(effect);
+            self.list.push(event);
         }
     }
 
@@ -286,7 +287,7 @@ impl Effects {
         self.signals_wanted = wanted;
     }
 
-    pub(in crate::state) fn take_signals(&mut self) -> Vec<Effect> {
+    pub(in crate::state) fn take_signals(&mut self) -> Vec<KeyEvent> {
         std::mem::take(&mut self.signals)
     }
 
@@ -309,7 +310,7 @@ impl Effects {
         std::mem::take(&mut self.lookups)
     }
 
-    pub fn drain(&mut self) -> std::vec::Drain<'_, Effect> {
+    pub fn drain(&mut self) -> std::vec::Drain<'_, KeyEvent> {
         self.list.drain(..)
     }
 

@@ -5,7 +5,7 @@ use crate::command::value::key::{Deadline, ExpireCondition, KeyWrite};
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
-use crate::state::effects::KeyEvent;
+use crate::state::effects::EventKind;
 use crate::state::rdb::payload;
 use crate::state::scope::Scope;
 use crate::state::string::expire_at;
@@ -29,7 +29,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answe
                 scope.expire_if_due(key);
                 if scope.remove(key).is_some() {
                     deleted += 1;
-                    scope.push(key, KeyEvent::Delete);
+                    scope.push(key, EventKind::Delete);
                 }
             }
             Ok(Answer::Integer(deleted))
@@ -41,7 +41,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answe
             let found = expiring.map(|entry| entry.version = version).is_some();
             if found {
                 scope.keys.set_deadline(key, None);
-                scope.push(key, KeyEvent::Persist);
+                scope.push(key, EventKind::Persist);
             }
             Ok(Answer::flag(found))
         }
@@ -70,7 +70,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answe
 
 pub fn flush(scope: &mut Scope<'_>) {
     // Pushed even if the database was empty, as Redis does: clients may cache keys that are long gone.
-    scope.push(b"", KeyEvent::Flush);
+    scope.push(b"", EventKind::Flush);
     scope.clear();
 }
 
@@ -112,14 +112,14 @@ fn restore(
     if at.is_some_and(|at| at <= scope.time) {
         if exists {
             scope.remove(key);
-            scope.push(key, KeyEvent::Delete);
+            scope.push(key, EventKind::Delete);
         }
         return Ok(Answer::Done);
     }
     let overwritten = scope.keys.get_mut(key).map(|before| !before.value.is_like(&value));
     scope.insert_new(key, value);
     scope.keys.set_deadline(key, at);
-    scope.push(key, KeyEvent::Restore);
+    scope.push(key, EventKind::Restore);
     if let Some(has_other_type) = overwritten {
         scope.overwritten(key, has_other_type);
     }
@@ -143,8 +143,8 @@ fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -
     // As in Redis, the destination key is deleted, and the value arrives as a new key.
     scope.insert_new(to, entry.value);
     scope.keys.set_deadline(to, deadline);
-    scope.push(from, KeyEvent::RenameFrom);
-    scope.push(to, KeyEvent::RenameTo);
+    scope.push(from, EventKind::RenameFrom);
+    scope.push(to, EventKind::RenameTo);
     if let Some(has_other_type) = overwritten {
         scope.overwritten(to, has_other_type);
     }

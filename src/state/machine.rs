@@ -18,7 +18,7 @@ use crate::state::answer::Answer;
 use crate::state::blocked::{BlockedNumber, BlockedReads};
 use crate::state::checkpoint;
 use crate::state::deletion_versions::DeletionVersions;
-use crate::state::effects::{Effects, KeyEvent, Lookups};
+use crate::state::effects::{Effects, EventKind, Lookups};
 use crate::state::group;
 use crate::state::key;
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
@@ -320,9 +320,9 @@ impl Machine {
         let view = self.view(database, now);
         if effects.are_misses_wanted() && view.entry(key).is_none() {
             if view.keys.is_some_and(|keys| keys.get_due_too(key).is_some()) {
-                effects.push(database, key, KeyEvent::Due);
+                effects.push(database, key, EventKind::Due);
             }
-            effects.push(database, key, KeyEvent::Miss);
+            effects.push(database, key, EventKind::Miss);
         }
     }
 
@@ -397,7 +397,7 @@ impl Machine {
                 let is_hit = self.view(database, self.time).entry(key).is_some();
                 lookups.note(is_hit);
                 if !is_hit && effects.are_misses_wanted() {
-                    effects.push(database, key, KeyEvent::Miss);
+                    effects.push(database, key, EventKind::Miss);
                 }
             }
             effects.add_lookups(lookups);

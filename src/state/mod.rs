@@ -7,7 +7,6 @@
 pub mod effects;
 pub mod blocked;
 pub mod answer;
-pub mod reply;
 pub mod id_map;
 pub mod keyspace;
 pub mod deletion_versions;
@@ -26,8 +25,16 @@ pub mod checkpoint;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
+mod machine_bench;
+#[cfg(test)]
+mod event_tests;
+#[cfg(test)]
+mod group_tests;
+#[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod machine_property_tests;
 #[cfg(test)]
-mod machine_tests;
-#[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod stream_tests;

@@ -3,7 +3,7 @@
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::deletion_versions::DeletionVersions;
-use crate::state::effects::{Effects, KeyEvent};
+use crate::state::effects::{Effects, EventKind};
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
@@ -24,7 +24,7 @@ pub struct Scope<'m> {
 }
 
 impl Scope<'_> {
-    pub fn push(&mut self, key: &[u8], event: KeyEvent) {
+    pub fn push(&mut self, key: &[u8], event: EventKind) {
         self.effects.push(self.database, key, event);
     }
 
@@ -32,7 +32,7 @@ impl Scope<'_> {
     pub fn expire_if_due(&mut self, key: &[u8]) {
         if let Some(entry) = self.keys.remove_if_due(key, self.time) {
             self.deletions.note(self.database, key, entry.version);
-            self.push(key, KeyEvent::Expired);
+            self.push(key, EventKind::Expired);
         }
     }
 
@@ -116,15 +116,15 @@ impl Scope<'_> {
     }
 
     pub fn overwritten(&mut self, key: &[u8], has_other_type: bool) {
-        self.push(key, KeyEvent::Overwritten);
+        self.push(key, EventKind::Overwritten);
         if has_other_type {
-            self.push(key, KeyEvent::TypeChanged);
+            self.push(key, EventKind::TypeChanged);
         }
     }
 
     /// Inserts a value for an absent key.
     pub fn insert_new(&mut self, key: &[u8], value: Value) {
         self.keys.insert(key, value, self.version);
-        self.push(key, KeyEvent::New);
+        self.push(key, EventKind::New);
     }
 }

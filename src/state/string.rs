@@ -7,7 +7,7 @@ use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
 use crate::state::decimal::{self, NoSum};
-use crate::state::effects::KeyEvent;
+use crate::state::effects::EventKind;
 use crate::state::key::moment;
 use crate::state::keyspace::Text;
 use crate::state::scope::Scope;
@@ -28,7 +28,7 @@ pub fn write(scope: &mut Scope<'_>, write: &StringWrite<'_>) -> Result<Answer, R
             let Some(text) = scope.text(key)? else { return Ok(Answer::Nil) };
             let value = text.bytes.clone();
             scope.remove(key);
-            scope.push(key, KeyEvent::Delete);
+            scope.push(key, EventKind::Delete);
             Ok(Answer::Bulk(value))
         }
         StringWrite::GetExpire { key, expiry } => get_expire(scope, key, *expiry),
@@ -60,10 +60,10 @@ fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Answer, ReplyError> {
     };
     if happens {
         scope.overwrite_text(set.key, Text::new(set.value), set.expiry == Expiry::Keep);
-        scope.push(set.key, KeyEvent::Set);
+        scope.push(set.key, EventKind::Set);
         if let Expiry::At(deadline) = set.expiry {
             scope.keys.set_deadline(set.key, Some(moment(deadline, scope.time)));
-            scope.push(set.key, KeyEvent::Expire);
+            scope.push(set.key, EventKind::Expire);
         }
     }
     Ok(match (set.get, before) {
@@ -76,7 +76,7 @@ fn set_one(scope: &mut Scope<'_>, set: &Set<'_>) -> Result<Answer, ReplyError> {
 
 fn put(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) {
     scope.overwrite_text(key, Text::new(value), false);
-    scope.push(key, KeyEvent::Set);
+    scope.push(key, EventKind::Set);
 }
 
 fn put_pairs(scope: &mut Scope<'_>, pairs: &ArgList<'_>) {
@@ -98,7 +98,7 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Answe
             if entry.expires_at().is_some() {
                 entry.version = version;
                 scope.keys.set_deadline(key, None);
-                scope.push(key, KeyEvent::Persist);
+                scope.push(key, EventKind::Persist);
             }
         }
         Expiry::At(deadline) => {
@@ -113,10 +113,10 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Answe
 pub fn expire_at(scope: &mut Scope<'_>, key: &[u8], at: TimeMs) {
     if at <= scope.time {
         scope.remove(key);
-        scope.push(key, KeyEvent::Delete);
+        scope.push(key, EventKind::Delete);
     } else {
         scope.keys.set_deadline(key, Some(at));
-        scope.push(key, KeyEvent::Expire);
+        scope.push(key, EventKind::Expire);
     }
 }
 
@@ -132,7 +132,7 @@ fn append(scope: &mut Scope<'_>, key: &[u8], value: &[u8]) -> Result<Answer, Rep
     };
     let length = text.bytes.len();
     scope.put_text(key, text, true);
-    scope.push(key, KeyEvent::Append);
+    scope.push(key, EventKind::Append);
     Ok(Answer::count(length))
 }
 
@@ -143,7 +143,7 @@ fn increment(scope: &mut Scope<'_>, key: &[u8], by: i64) -> Result<Answer, Reply
     };
     let after = before.checked_add(by).ok_or(ReplyError::new("ERR increment or decrement would overflow"))?;
     scope.put_text(key, Text::new(itoa::Buffer::new().format(after).as_bytes()), true);
-    scope.push(key, KeyEvent::Increment);
+    scope.push(key, EventKind::Increment);
     Ok(Answer::Integer(after))
 }
 
@@ -154,7 +154,7 @@ fn increment_float(scope: &mut Scope<'_>, key: &[u8], by: &[u8]) -> Result<Answe
         NoSum::NotFinite => ReplyError::new("ERR increment would produce NaN or Infinity"),
     })?;
     scope.put_text(key, Text::new(after.as_bytes()), true);
-    scope.push(key, KeyEvent::IncrementFloat);
+    scope.push(key, EventKind::IncrementFloat);
     Ok(Answer::Bulk(after.into()))
 }
 

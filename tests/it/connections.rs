@@ -1,5 +1,5 @@
 //! Connections from their first byte to their end, in every state: the replies owed to a client, and the
-//! traces it leaves.
+//! traces it leaves. Codes such as P11 are those of docs/reliability.md.
 
 use crate::support::client::{Client, PATIENCE};
 use crate::support::notation::{encode, split};

@@ -1,5 +1,5 @@
 //! Unusable data directories: the server names the directory and the reason, exits non-zero, and changes
-//! nothing.
+//! nothing. Codes such as P11 are those of docs/reliability.md.
 
 use crate::support::reference::is_root;
 use crate::support::server::{Server, free_port, start_and_expect_exit};

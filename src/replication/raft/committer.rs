@@ -10,7 +10,7 @@ use openraft::errors::Fatal;
 
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::replication::committer::{CommitError, OpenError};
-use crate::replication::disk::{Disk, Image, Images};
+use crate::replication::durable_log::{DurableLog, Image, Images};
 use crate::replication::event::CommitEvent;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::group::Group;
@@ -29,29 +29,29 @@ const BYTES_IN_FLIGHT_MAX: usize = 16 << 20;
 /// One per engine. Every function except [`RaftCommitter::new`] must run inside the engine's `LocalSet`.
 pub struct RaftCommitter {
     node: u64,
-    disk: Rc<Disk>,
+    durable_log: Rc<DurableLog>,
     outbox: Rc<Outbox>,
     /// In partition order; empty until [`RaftCommitter::start`].
     groups: OnceCell<Vec<Group>>,
 }
 
 impl RaftCommitter {
-    pub fn new(node: u64, disk: Disk) -> RaftCommitter {
-        let outbox = Rc::new(Outbox::new(disk.latch().clone()));
-        RaftCommitter { node, disk: Rc::new(disk), outbox, groups: OnceCell::new() }
+    pub fn new(node: u64, durable_log: DurableLog) -> RaftCommitter {
+        let outbox = Rc::new(Outbox::new(durable_log.latch().clone()));
+        RaftCommitter { node, durable_log: Rc::new(durable_log), outbox, groups: OnceCell::new() }
     }
 
-    pub fn disk(&self) -> &Disk {
-        &self.disk
+    pub fn durable_log(&self) -> &DurableLog {
+        &self.durable_log
     }
 
     /// Opens every partition's group and recovers its machine up to the last entry known as committed. When
     /// this returns, the node leads all of them and may serve. Call it once.
     pub async fn start(&self) -> Result<Vec<Machine>, OpenError> {
-        let flushes = Flushes::start(Rc::clone(&self.disk), Rc::clone(&self.outbox));
+        let flushes = Flushes::start(Rc::clone(&self.durable_log), Rc::clone(&self.outbox));
         let mut groups = Vec::new();
         let mut machines = Vec::new();
-        for partition in self.disk.partitions() {
+        for partition in self.durable_log.partitions() {
             let (group, machine) = Group::open(self.node, partition, &flushes, &self.outbox).await?;
             groups.push(group);
             machines.push(machine);
@@ -101,7 +101,7 @@ impl RaftCommitter {
     }
 
     pub fn images(&self, images: &dyn Fn(PartitionId) -> Machine) -> Images {
-        self.disk.images(&|partition| {
+        self.durable_log.images(&|partition| {
             if self.outbox.has_failed(partition) {
                 return None;
             }
@@ -118,11 +118,11 @@ impl RaftCommitter {
         for image in images.images {
             let partition = image.meta.partition;
             if let Err(fatal) = self.checkpoint_group(image).await? {
-                self.disk.check_latch()?;
+                self.durable_log.check_latch()?;
                 tracing::warn!(partition = partition.0, %fatal, "a Raft group stopped during its checkpoint");
             }
         }
-        self.disk.checkpoint_done(images.begun).await
+        self.durable_log.checkpoint_done(images.begun).await
     }
 
     async fn checkpoint_group(
@@ -131,7 +131,7 @@ impl RaftCommitter {
     ) -> Result<Result<(), Fatal<super::types::Types>>, CommitError> {
         let Group { raft, applied } = self.group(image.meta.partition);
         let meta = snapshot::snapshot_meta(&image.meta).expect("the membership was encoded here");
-        self.disk.write_image(image).await?;
+        self.durable_log.write_image(image).await?;
         let told = async {
             // The engine may be ahead of openraft's view of it.
             let heard = raft.watch_apply_progress().wait_until_ge(&meta.last_log_id).await;
@@ -155,8 +155,8 @@ impl RaftCommitter {
     pub fn rebuild(&self) -> Result<Vec<Machine>, OpenError> {
         let rebuild = |group: &Group| {
             let partition = group.applied.partition();
-            let (mut machine, _) = self.disk.load_machine(partition)?;
-            self.disk.replay(partition, &mut machine, group.applied.engine(), &mut |_| Ok(()))?;
+            let (mut machine, _) = self.durable_log.load_machine(partition)?;
+            self.durable_log.replay(partition, &mut machine, group.applied.engine(), &mut |_| Ok(()))?;
             Ok(machine)
         };
         self.groups().iter().map(rebuild).collect()

@@ -239,8 +239,8 @@ fn a_vote_that_is_not_won_is_won_by_an_election() {
         node.committer.stop().await.unwrap();
         let raft = raft(&node);
         let vote = record::encode_vote(&Vote::new(4, node.dir.meta().node_id));
-        raft.disk().journal().borrow_mut().append_vote(PartitionId(1), &vote);
-        raft.disk().journal().borrow_mut().flush().unwrap();
+        raft.durable_log().journal().borrow_mut().append_vote(PartitionId(1), &vote);
+        raft.durable_log().journal().borrow_mut().flush().unwrap();
         drop(node);
         let node = Node::start(&fs, path, &options(Replication::Raft)).await.unwrap();
         assert_eq!(node.names(1), ["0.1"]);
@@ -268,7 +268,7 @@ fn a_group_with_other_members_is_refused() {
         let members = Membership::new_with_defaults(vec![BTreeSet::from([1, 2, 3])], []);
         let log_id = LogId { term: Term(1), index: LogIndex(1) };
         let payload = record::encode_membership(&members);
-        let journal = local.disk().journal();
+        let journal = local.durable_log().journal();
         journal.borrow_mut().append(PartitionId(0), log_id, RecordKind::Membership, &payload);
         journal.borrow_mut().flush().unwrap();
         drop(node);

@@ -10,14 +10,14 @@ use openraft::storage::IOFlushed;
 use tokio::sync::Notify;
 
 use crate::replication::committer::{CommitError, Durability};
-use crate::replication::disk::Disk;
+use crate::replication::durable_log::DurableLog;
 use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::types::{Types, io_error};
 use crate::storage::journal::index::Position;
 use crate::storage::journal::journal::Journal;
 
 pub struct Flushes {
-    disk: Rc<Disk>,
+    durable_log: Rc<DurableLog>,
     outbox: Rc<Outbox>,
     /// Callbacks that wait for the journal up to a position, oldest first.
     waiting: RefCell<Vec<Waiting>>,
@@ -39,24 +39,25 @@ impl fmt::Debug for Flushes {
 
 impl Flushes {
     /// Starts the flush task; it ends when the last handle is dropped. Must run inside a `LocalSet`.
-    pub fn start(disk: Rc<Disk>, outbox: Rc<Outbox>) -> Rc<Flushes> {
+    pub fn start(durable_log: Rc<DurableLog>, outbox: Rc<Outbox>) -> Rc<Flushes> {
         let wake = Rc::new(Notify::new());
-        let flushes = Rc::new(Flushes { disk, outbox, waiting: RefCell::default(), wake: Rc::clone(&wake) });
+        let flushes =
+            Rc::new(Flushes { durable_log, outbox, waiting: RefCell::default(), wake: Rc::clone(&wake) });
         tokio::task::spawn_local(run(Rc::downgrade(&flushes), wake));
         flushes
     }
 
-    pub fn disk(&self) -> &Rc<Disk> {
-        &self.disk
+    pub fn durable_log(&self) -> &Rc<DurableLog> {
+        &self.durable_log
     }
 
     pub fn journal(&self) -> &RefCell<Journal> {
-        self.disk.journal()
+        self.durable_log.journal()
     }
 
     /// An error once the journal has failed: no more entries are accepted.
     pub fn check(&self) -> Result<(), io::Error> {
-        self.disk.check_latch().map_err(io_error)
+        self.durable_log.check_latch().map_err(io_error)
     }
 
     /// Completes `callback` when everything appended so far has the required durability.
@@ -68,14 +69,14 @@ impl Flushes {
 
     /// One write, and one sync unless no callback needs it.
     async fn flush(&self) -> Result<(), CommitError> {
-        let written = self.disk.write()?;
-        if matches!(self.disk.durability(), Durability::Relaxed { .. })
+        let written = self.durable_log.write()?;
+        if matches!(self.durable_log.durability(), Durability::Relaxed { .. })
             && !self.waiting.borrow().iter().any(|waiting| waiting.must_sync)
         {
             self.complete(written);
             return Ok(());
         }
-        self.disk.sync().await?;
+        self.durable_log.sync().await?;
         let durable = self.journal().borrow().durable();
         self.complete(durable);
         Ok(())
@@ -94,7 +95,7 @@ impl Flushes {
 
     fn fail(&self, error: &CommitError) {
         let reason = error.to_string();
-        self.disk.latch().trip(reason.clone());
+        self.durable_log.latch().trip(reason.clone());
         self.outbox.wake();
         for waiting in self.waiting.borrow_mut().drain(..).rev() {
             waiting.callback.io_completed(Err(io_error(reason.clone())));

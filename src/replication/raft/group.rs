@@ -10,7 +10,7 @@ use openraft::{Config, EntryPayload, SnapshotPolicy};
 
 use crate::model::log::{LogId, PartitionId, Term};
 use crate::replication::committer::OpenError;
-use crate::replication::disk::Disk;
+use crate::replication::durable_log::DurableLog;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::log_store::{GroupLog, LogStore, is_sole_voter};
 use crate::replication::raft::network::NoPeers;
@@ -41,7 +41,7 @@ impl Group {
     ) -> Result<(Group, Machine), OpenError> {
         let log = GroupLog::new(node, partition, Rc::clone(flushes));
         let applied = Applied::new(Rc::clone(&log), Rc::clone(outbox));
-        let recovery = Recovery { node, disk: flushes.disk(), applied: &applied };
+        let recovery = Recovery { node, durable_log: flushes.durable_log(), applied: &applied };
         let mut recovered = recovery.recover()?;
         recovery.check_members(&recovered.membership)?;
         recovery.found(&mut recovered)?;
@@ -106,7 +106,7 @@ async fn watch(raft: Raft, applied: Rc<Applied>, outbox: Rc<Outbox>) {
 /// Recovery before openraft opens the files.
 struct Recovery<'a> {
     node: u64,
-    disk: &'a Rc<Disk>,
+    durable_log: &'a Rc<DurableLog>,
     applied: &'a Rc<Applied>,
 }
 
@@ -125,7 +125,7 @@ impl Recovery<'_> {
     /// another leader may have replaced them.
     fn recover(&self) -> Result<Recovered, OpenError> {
         let partition = self.applied.partition();
-        let (mut machine, checkpoint) = self.disk.load_machine(partition)?;
+        let (mut machine, checkpoint) = self.durable_log.load_machine(partition)?;
         let index = machine.applied();
         let malformed = |source| OpenError::Image { partition, index, source };
         let mut in_force = StoredMembership::default();
@@ -138,14 +138,14 @@ impl Recovery<'_> {
         let is_alone =
             membership == StoredMembership::default() || is_sole_voter(self.node, membership.membership());
         let upto = if is_alone { self.last() } else { self.committed() };
-        self.disk.replay(partition, &mut machine, upto.index, &mut |log_record| {
+        self.durable_log.replay(partition, &mut machine, upto.index, &mut |log_record| {
             let entry = record::decode_entry(log_record)?;
             if let EntryPayload::Membership(members) = entry.payload {
                 in_force = StoredMembership::new(Some(entry.log_id), members);
             }
             Ok(())
         })?;
-        let journal = self.disk.journal().borrow();
+        let journal = self.durable_log.journal().borrow();
         let applied = journal.log(partition).log_id(machine.applied()).unwrap_or_default();
         self.applied.recovered(record::to_raft(applied), in_force);
         Ok(Recovered { machine, membership })
@@ -154,7 +154,7 @@ impl Recovery<'_> {
     /// The newest membership after the checkpoint.
     fn newest_membership(&self) -> Result<Option<StoredMembership>, OpenError> {
         let partition = self.applied.partition();
-        let journal = self.disk.journal().borrow();
+        let journal = self.durable_log.journal().borrow();
         let Some(index) = journal.log(partition).last_membership() else { return Ok(None) };
         let records = journal.read(partition, index..index.next(), 0)?;
         let malformed = |source| OpenError::Entry { partition, index, source };
@@ -166,15 +166,15 @@ impl Recovery<'_> {
     }
 
     fn last(&self) -> LogId {
-        self.disk.journal().borrow().log(self.applied.partition()).last()
+        self.durable_log.journal().borrow().log(self.applied.partition()).last()
     }
 
     fn committed(&self) -> LogId {
-        self.disk.journal().borrow().log(self.applied.partition()).committed()
+        self.durable_log.journal().borrow().log(self.applied.partition()).committed()
     }
 
     fn vote(&self) -> Result<Option<Vote>, OpenError> {
-        let journal = self.disk.journal().borrow();
+        let journal = self.durable_log.journal().borrow();
         let vote = journal.log(self.applied.partition()).vote().map(record::decode_vote).transpose();
         vote.map_err(|source| self.refused(format!("the vote does not decode: {source}")))
     }
@@ -211,7 +211,7 @@ impl Recovery<'_> {
         let last = self.last();
         let term = Term(last.term.0.max(1));
         let vote = self.vote()?;
-        let mut journal = self.disk.journal().borrow_mut();
+        let mut journal = self.durable_log.journal().borrow_mut();
         // Without a vote, or with a vote older than its entries, the node wrote alone.
         if vote.is_none_or(|vote| vote.leader_id.term < last.term.0) {
             let vote = Vote::new_committed(term.0, self.node);

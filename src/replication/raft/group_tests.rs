@@ -29,7 +29,7 @@ const NODE: u64 = 1;
 
 /// The parts of a partition, as in [`Group::open`].
 struct Parts {
-    disk: Rc<Disk>,
+    durable_log: Rc<DurableLog>,
     outbox: Rc<Outbox>,
     applied: Rc<Applied>,
     store: LogStore,
@@ -44,22 +44,26 @@ fn parts(sim: &SimFs) -> Parts {
         DataDir::open_with(Arc::clone(&fs), Path::new("/data"), 1, &SeededEntropy::new(1), journal).unwrap();
     let latch = Latch::new();
     let clock = Arc::new(SystemClock::new());
-    let disk = Disk::open(fs, clock, Arc::new(RealThreads), &dir, CommitterOptions::default(), latch.clone())
-        .unwrap();
-    let (disk, outbox) = (Rc::new(disk), Rc::new(Outbox::new(latch)));
-    let flushes = Flushes::start(Rc::clone(&disk), Rc::clone(&outbox));
+    let durable_log =
+        DurableLog::open(fs, clock, Arc::new(RealThreads), &dir, CommitterOptions::default(), latch.clone())
+            .unwrap();
+    let (durable_log, outbox) = (Rc::new(durable_log), Rc::new(Outbox::new(latch)));
+    let flushes = Flushes::start(Rc::clone(&durable_log), Rc::clone(&outbox));
     let log = GroupLog::new(NODE, P, flushes);
     let applied = Applied::new(Rc::clone(&log), Rc::clone(&outbox));
-    Parts { disk, outbox, applied, store: LogStore::new(Rc::clone(&log)), log, _dir: dir }
+    Parts { durable_log, outbox, applied, store: LogStore::new(Rc::clone(&log)), log, _dir: dir }
 }
 
 impl Parts {
     fn recover(&self) -> Machine {
-        Recovery { node: NODE, disk: &self.disk, applied: &self.applied }.recover().unwrap().machine
+        Recovery { node: NODE, durable_log: &self.durable_log, applied: &self.applied }
+            .recover()
+            .unwrap()
+            .machine
     }
 
     fn append(&self, term: u64, kind: RecordKind, payload: &[u8]) -> LogId {
-        let mut journal = self.disk.journal().borrow_mut();
+        let mut journal = self.durable_log.journal().borrow_mut();
         let log_id = LogId { term: Term(term), index: journal.log(P).last().index.next() };
         journal.append(P, log_id, kind, payload);
         log_id
@@ -77,7 +81,7 @@ impl Parts {
     }
 
     fn flush(&self) {
-        self.disk.journal().borrow_mut().flush().unwrap();
+        self.durable_log.journal().borrow_mut().flush().unwrap();
     }
 }
 
@@ -101,7 +105,7 @@ fn a_restart_applies_what_is_known_as_committed() {
             let index = if committed == 3 { 1 } else { committed.max(1) - 1 };
             if committed > 0 {
                 let committed = LogId { term: Term(1), index: LogIndex(index) };
-                parts.disk.journal().borrow_mut().append_committed(P, committed);
+                parts.durable_log.journal().borrow_mut().append_committed(P, committed);
             }
             parts.flush();
             drop(parts);
@@ -187,7 +191,7 @@ fn a_crash_within_an_install_leaves_one_history() {
                     last_membership: StoredMembership::default(),
                 };
                 let checkpoint = snapshot::checkpoint_meta(P, &meta);
-                other.disk.write_checkpoint(checkpoint, machine).await.unwrap();
+                other.durable_log.write_checkpoint(checkpoint, machine).await.unwrap();
 
                 let sim = SimFs::new(crash_at);
                 let mut parts = self::parts(&sim);
@@ -204,7 +208,7 @@ fn a_crash_within_an_install_leaves_one_history() {
                     parts.store.truncate_after(Some(keep)).await.unwrap();
                 }
                 let mut state_machine = StateMachine::new(Rc::clone(&parts.applied));
-                let data = SnapshotData::new(other.disk.checkpoints(), P);
+                let data = SnapshotData::new(other.durable_log.checkpoints(), P);
                 let apply = async {
                     for event in parts.outbox.take().await.unwrap_or_default() {
                         let index = event.applied().unwrap();
@@ -229,7 +233,7 @@ fn a_crash_within_an_install_leaves_one_history() {
                 let found = names(&parts.recover());
                 assert!(found == new || found.is_empty(), "crash at {crash_at}: {found:?}");
                 assert!(failed || found == new);
-                let last = parts.disk.journal().borrow().log(P).last();
+                let last = parts.durable_log.journal().borrow().log(P).last();
                 assert_eq!(last.term, Term(if found.is_empty() { 1 } else { 2 }), "crash at {crash_at}");
                 seen.insert(found.len());
                 failed

@@ -14,7 +14,7 @@ use openraft::type_config::TypeConfigExt;
 use openraft::{EntryPayload, LogState, RaftLogReader};
 
 use crate::model::log::{LogId, LogIndex, PartitionId};
-use crate::replication::disk::Disk;
+use crate::replication::durable_log::DurableLog;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::record;
 use crate::replication::raft::types::{Entry, Membership, RaftLogId, Types, Vote, io_error};
@@ -58,8 +58,8 @@ impl GroupLog {
         self.partition
     }
 
-    pub fn disk(&self) -> &Rc<Disk> {
-        self.flushes.disk()
+    pub fn durable_log(&self) -> &Rc<DurableLog> {
+        self.flushes.durable_log()
     }
 
     /// The newest membership of the log has changed. When the node ceases to be the sole voter, it records

@@ -84,6 +84,9 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let partition = self.applied.partition();
         let meta = self.applied.snapshot();
         let meta = meta.ok_or(SnapshotError::None { partition: partition.0 }).map_err(io_error)?;
-        Ok(Snapshot { meta, snapshot: SnapshotData::new(self.applied.disk().checkpoints(), partition) })
+        Ok(Snapshot {
+            meta,
+            snapshot: SnapshotData::new(self.applied.durable_log().checkpoints(), partition),
+        })
     }
 }

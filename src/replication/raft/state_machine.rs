@@ -13,7 +13,7 @@ use openraft::{EntryPayload, Snapshot};
 use tokio::sync::Notify;
 
 use crate::model::log::{LogIndex, PartitionId};
-use crate::replication::disk::Disk;
+use crate::replication::durable_log::DurableLog;
 use crate::replication::event::Payload;
 use crate::replication::raft::log_store::GroupLog;
 use crate::replication::raft::outbox::Outbox;
@@ -66,8 +66,8 @@ impl Applied {
         self.is_closed.get()
     }
 
-    pub fn disk(&self) -> &Rc<Disk> {
-        self.log.disk()
+    pub fn durable_log(&self) -> &Rc<DurableLog> {
+        self.log.durable_log()
     }
 
     pub fn last(&self) -> Option<RaftLogId> {
@@ -244,16 +244,16 @@ impl RaftStateMachine<Types> for StateMachine {
     /// it.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, data: SnapshotData) -> Result<(), io::Error> {
         let partition = self.applied.partition();
-        let disk = self.applied.disk();
+        let durable_log = self.applied.durable_log();
         let machine: Machine = data.load_exactly(meta).map_err(io_error)?;
         let checkpoint = snapshot::checkpoint_meta(partition, meta);
         let log_id = checkpoint.log_id;
         let last = record::from_raft_option(self.applied.last().as_ref());
         assert!(log_id.index > last.index, "a snapshot of {log_id:?} comes when {last:?} was handed out");
-        disk.flush().await.map_err(io_error)?;
-        disk.write_checkpoint(checkpoint, machine.clone()).await.map_err(io_error)?;
-        disk.journal().borrow_mut().purge(partition, log_id);
-        disk.flush().await.map_err(io_error)?;
+        durable_log.flush().await.map_err(io_error)?;
+        durable_log.write_checkpoint(checkpoint, machine.clone()).await.map_err(io_error)?;
+        durable_log.journal().borrow_mut().purge(partition, log_id);
+        durable_log.flush().await.map_err(io_error)?;
         self.applied.last.set(meta.last_log_id);
         *self.applied.memberships.borrow_mut() = VecDeque::from([meta.last_membership.clone()]);
         self.applied.set_snapshot(meta.clone());
@@ -264,7 +264,7 @@ impl RaftStateMachine<Types> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<RaftSnapshot>, io::Error> {
-        let data = SnapshotData::new(self.applied.disk().checkpoints(), self.applied.partition());
+        let data = SnapshotData::new(self.applied.durable_log().checkpoints(), self.applied.partition());
         Ok(self.applied.snapshot().map(|meta| Snapshot { meta, snapshot: data }))
     }
 }

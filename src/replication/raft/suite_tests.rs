@@ -18,7 +18,7 @@ use crate::env::fs::{Fs, RealFs};
 use crate::env::threads::RealThreads;
 use crate::model::log::PartitionId;
 use crate::replication::committer::CommitterOptions;
-use crate::replication::disk::Disk;
+use crate::replication::durable_log::DurableLog;
 use crate::replication::event::CommitEvent;
 use crate::replication::raft::flushes::Flushes;
 use crate::replication::raft::log_store::{GroupLog, LogStore};
@@ -144,7 +144,7 @@ impl RaftStateMachine<Types> for WithEngine {
         let meta = SnapshotMeta { last_log_id: self.applied.last(), last_membership };
         let checkpoint = snapshot::checkpoint_meta(self.applied.partition(), &meta);
         assert_eq!(record::from_raft_option(meta.last_log_id.as_ref()).index, self.machine.applied());
-        self.applied.disk().write_checkpoint(checkpoint, self.machine.clone()).await.unwrap();
+        self.applied.durable_log().write_checkpoint(checkpoint, self.machine.clone()).await.unwrap();
         self.applied.tell_snapshot(meta);
         self.inner.try_create_snapshot_builder(force).await
     }
@@ -178,7 +178,7 @@ impl StoreBuilder<Types, MiddleStart, WithEngine, Guard> for Builder {
         let data_dir = DataDir::open(Arc::clone(&fs), &dir.path().join("data"), 1, &SystemEntropy).unwrap();
         let latch = Latch::new();
         let clock = Arc::new(SystemClock::new());
-        let disk = Disk::open(
+        let durable_log = DurableLog::open(
             fs,
             clock,
             Arc::new(RealThreads),
@@ -188,7 +188,7 @@ impl StoreBuilder<Types, MiddleStart, WithEngine, Guard> for Builder {
         )
         .unwrap();
         let outbox = Rc::new(Outbox::new(latch));
-        let flushes = Flushes::start(Rc::new(disk), Rc::clone(&outbox));
+        let flushes = Flushes::start(Rc::new(durable_log), Rc::clone(&outbox));
         let log = GroupLog::new(1, PartitionId(0), flushes);
         let applied = Applied::new(Rc::clone(&log), Rc::clone(&outbox));
         let inner = StateMachine::new(Rc::clone(&applied));

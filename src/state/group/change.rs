@@ -6,7 +6,7 @@ use crate::command::value::stream::References;
 use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
 use crate::state::answer::Answer;
-use crate::state::effects::KeyEvent;
+use crate::state::effects::EventKind;
 use crate::state::group::claim::check_group;
 use crate::state::group::pending::Pending;
 use crate::state::group::{DELIVERIES_MAX, Group};
@@ -48,14 +48,14 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Answer,
             let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
             found.last_id = last_id;
             found.entries_read = entries_read;
-            scope.push(key, KeyEvent::GroupSetId);
+            scope.push(key, EventKind::GroupSetId);
             Ok(Answer::Done)
         }
         GroupChange::Destroy { key, group } => {
             let stream = existing(scope, key)?;
             let destroyed = stream.groups.remove(*group).is_some();
             if destroyed {
-                scope.push(key, KeyEvent::GroupDestroy);
+                scope.push(key, EventKind::GroupDestroy);
             }
             Ok(Answer::flag(destroyed))
         }
@@ -65,7 +65,7 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Answer,
             let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
             let (_, created) = found.ensure_consumer(consumer, now);
             if created {
-                scope.push(key, KeyEvent::ConsumerCreate);
+                scope.push(key, EventKind::ConsumerCreate);
             }
             Ok(Answer::flag(created))
         }
@@ -74,7 +74,7 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Answer,
             let found = stream.group_mut(group).ok_or_else(|| no_such_group(key, group))?;
             let dropped = found.delete_consumer(consumer);
             if dropped.is_some() {
-                scope.push(key, KeyEvent::ConsumerDelete);
+                scope.push(key, EventKind::ConsumerDelete);
             }
             Ok(Answer::count(dropped.unwrap_or(0)))
         }
@@ -126,7 +126,7 @@ fn acknowledge_and_delete(
     let outcomes = Answer::Integers(outcomes.collect());
     if stream.log.len() < length {
         *key_version = version;
-        scope.push(key, KeyEvent::DeleteEntries);
+        scope.push(key, EventKind::DeleteEntries);
     }
     Ok(outcomes)
 }
@@ -154,7 +154,7 @@ fn negative_acknowledge(
         released += 1;
     }
     if released > 0 {
-        scope.push(key, KeyEvent::Claimable);
+        scope.push(key, EventKind::Claimable);
     }
     Ok(Answer::count(released))
 }
@@ -174,7 +174,7 @@ fn create(
         }
         let stream = Stream::new(scope.idempotency);
         scope.insert_new(key, Value::Stream(Arc::new(stream)));
-        scope.push(key, KeyEvent::Made);
+        scope.push(key, EventKind::Made);
     }
     let (stream, _) = scope.stream(key)?.expect("just made");
     if stream.group(group).is_some() {
@@ -182,7 +182,7 @@ fn create(
     }
     let (last_id, entries_read) = start(&stream.log, from, entries_read);
     stream.groups.insert(Bytes::copy_from_slice(group), Arc::new(Group::new(last_id, entries_read)));
-    scope.push(key, KeyEvent::GroupCreate);
+    scope.push(key, EventKind::GroupCreate);
     Ok(Answer::Done)
 }
 

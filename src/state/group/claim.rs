@@ -6,7 +6,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::{Answer, AutoClaimed, Claimed};
-use crate::state::effects::KeyEvent;
+use crate::state::effects::EventKind;
 use crate::state::group::pending::Pending;
 use crate::state::group::read::no_group;
 use crate::state::group::{DELIVERIES_MAX, more_deliveries};
@@ -69,10 +69,10 @@ pub fn claim(scope: &mut Scope<'_>, claim: &Claim<'_>) -> Result<Answer, ReplyEr
         claimed.push(log, *id);
     }
     if created {
-        scope.push(claim.key, KeyEvent::ConsumerCreate);
+        scope.push(claim.key, EventKind::ConsumerCreate);
     }
     if claim.delivered != DeliveredAt::Now {
-        scope.push(claim.key, KeyEvent::Claimable);
+        scope.push(claim.key, EventKind::Claimable);
     }
     Ok(claimed.into())
 }
@@ -117,7 +117,7 @@ pub fn auto_claim(scope: &mut Scope<'_>, claim: &AutoClaim<'_>) -> Result<Answer
         left -= 1;
     }
     if created {
-        scope.push(claim.key, KeyEvent::ConsumerCreate);
+        scope.push(claim.key, EventKind::ConsumerCreate);
     }
     Ok(Answer::AutoClaimed(Box::new(AutoClaimed { cursor, claimed, deleted })))
 }

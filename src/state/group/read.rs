@@ -6,7 +6,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
-use crate::state::effects::KeyEvent;
+use crate::state::effects::EventKind;
 use crate::state::group::pending::Pending;
 use crate::state::group::{ConsumerNumber, Group, more_deliveries};
 use crate::state::keyspace::{KeyEntry, Value};
@@ -49,7 +49,7 @@ pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Answer, Reply
             GroupReadFrom::Refused(_) => unreachable!("validated above"),
         };
         if created {
-            scope.push(key, KeyEvent::ConsumerCreate);
+            scope.push(key, EventKind::ConsumerCreate);
         }
         if let Some(list) = list {
             budget.close(key, &list);

@@ -5,7 +5,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
-use crate::state::effects::KeyEvent;
+use crate::state::effects::EventKind;
 use crate::state::keyspace::Value;
 use crate::state::scope::Scope;
 use crate::state::stream::Stream;
@@ -83,9 +83,9 @@ fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
             (id, trimmed)
         }
     };
-    scope.push(add.key, KeyEvent::Add);
+    scope.push(add.key, EventKind::Add);
     if trimmed > 0 {
-        scope.push(add.key, KeyEvent::Trim);
+        scope.push(add.key, EventKind::Trim);
     }
     Ok(Answer::Id(id))
 }
@@ -126,7 +126,7 @@ fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Answer,
     let trimmed = stream.trim(trim, limits);
     if trimmed > 0 {
         *key_version = version;
-        scope.push(key, KeyEvent::Trim);
+        scope.push(key, EventKind::Trim);
     }
     Ok(Answer::Integer(trimmed as i64))
 }
@@ -138,7 +138,7 @@ fn delete(scope: &mut Scope<'_>, key: &[u8], ids: &[EntryId]) -> Result<Answer, 
     let deleted = ids.iter().filter(|id| stream.log.delete(**id)).count();
     if deleted > 0 {
         *key_version = version;
-        scope.push(key, KeyEvent::DeleteEntries);
+        scope.push(key, EventKind::DeleteEntries);
     }
     Ok(Answer::count(deleted))
 }
@@ -157,7 +157,7 @@ fn delete_each(
     let outcomes: Vec<Deleted> = ids.iter().map(|id| stream.delete(*id, references)).collect();
     if outcomes.contains(&Deleted::Gone) {
         *key_version = version;
-        scope.push(key, KeyEvent::DeleteEntries);
+        scope.push(key, EventKind::DeleteEntries);
     }
     Ok(Answer::Integers(outcomes.into_iter().map(Deleted::number).collect()))
 }
@@ -235,7 +235,7 @@ fn set_id(
             log.max_deleted_id = counters.max_deleted_id;
         }
     }
-    scope.push(key, KeyEvent::SetId);
+    scope.push(key, EventKind::SetId);
     Ok(Answer::Done)
 }
 

@@ -1,4 +1,4 @@
-//! Bytes that are not requests, or not yet.
+//! Bytes that are not requests, or not yet. Codes such as P11 are those of docs/reliability.md.
 
 use super::assert_grew_less;
 use super::probe::Probe;

@@ -1,4 +1,4 @@
-//! Clients that request much and read nothing.
+//! Clients that request much and read nothing. Codes such as P11 are those of docs/reliability.md.
 
 use super::assert_grew_less;
 use super::probe::Probe;

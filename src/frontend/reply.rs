@@ -1,5 +1,6 @@
-//! Answers as replies: the only file of this room that knows replies.
+//! Answers of the machine as replies: what a client reads of them. The rooms below know no replies.
 
+use crate::engine::submission::EngineAnswer;
 use crate::model::entries::EntryList;
 use crate::model::reply::Reply;
 use crate::state::answer::{
@@ -7,6 +8,13 @@ use crate::state::answer::{
     PendingSummary, StreamDetail, StreamInfo,
 };
 use crate::state::query::Page;
+
+impl EngineAnswer {
+    /// The reply of a command on keys, or of a transaction.
+    pub fn into_reply(self) -> Reply {
+        self.of_machine().into()
+    }
+}
 
 impl From<Answer> for Reply {
     fn from(answer: Answer) -> Reply {

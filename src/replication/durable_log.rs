@@ -1,5 +1,5 @@
-//! The disk work of both committers: recovery, writes and syncs of the journal by the flush policy,
-//! checkpoints.
+//! The journal and the checkpoints together, as both committers use them: recovery, writes and syncs of the
+//! journal by the flush policy, checkpoints and the purge behind them.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::storage::journal::journal::{Journal, JournalOptions, LogRecord, SyncH
 use crate::storage::journal::record::RecordKind;
 
 /// Lives on the engine's thread; never borrowed across an await.
-pub struct Disk {
+pub struct DurableLog {
     journal: RefCell<Journal>,
     checkpoints: CheckpointStore,
     clock: Arc<dyn Clock>,
@@ -53,7 +53,7 @@ pub struct Disk {
 /// The images of a checkpoint of all partitions.
 #[derive(Default)]
 pub struct Images {
-    /// For [`Disk::checkpoint_done`].
+    /// For [`DurableLog::checkpoint_done`].
     pub begun: u64,
     /// The partitions that have changed since their newest checkpoint.
     pub images: Vec<Image>,
@@ -72,7 +72,7 @@ const RECOVERY_BYTES: usize = 4 << 20;
 /// and for every follower.
 const TAIL_BYTES_MAX: usize = 16 << 20;
 
-impl Disk {
+impl DurableLog {
     pub fn open(
         fs: Arc<dyn Fs>,
         clock: Arc<dyn Clock>,
@@ -80,7 +80,7 @@ impl Disk {
         data_dir: &DataDir,
         options: CommitterOptions,
         latch: Latch,
-    ) -> Result<Disk, OpenError> {
+    ) -> Result<DurableLog, OpenError> {
         let tail_bytes_max = match options.replication {
             Replication::Local => options.journal.tail_bytes_max,
             Replication::Raft => options.journal.tail_bytes_max.max(TAIL_BYTES_MAX),
@@ -94,7 +94,7 @@ impl Disk {
         tracing::info!(records = recovered.records, bytes = recovered.bytes, "read the journal");
         let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
         checkpoints.remove_leftovers()?;
-        Ok(Disk {
+        Ok(DurableLog {
             journal: RefCell::new(journal),
             checkpoints,
             latch,
@@ -192,7 +192,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Time until [`Disk::sync_if_due`] has work; `None` if every commit syncs.
+    /// Time until [`DurableLog::sync_if_due`] has work; `None` if every commit syncs.
     pub fn sync_due_in(&self) -> Option<Duration> {
         match self.durability {
             Durability::Fsync => None,
