@@ -22,7 +22,6 @@ use crate::replication::committer::Committer;
 use crate::state::answer::Answer;
 use crate::state::effects::{Effect, Effects, Events, Lookups};
 use crate::state::machine::{Answered, Machine};
-use crate::state::op::Op;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,8 +36,10 @@ pub(super) enum Tag {
     },
     /// One stream of a read that goes from partition to partition.
     Link(ChainId),
-    /// A blocked read in flight.
+    /// A blocked read that an entry carries.
     Blocked(BlockedId),
+    /// The op that shows the consumer of a blocked read.
+    Shown(BlockedId),
     /// The engine's own ops: deleting due keys, forgetting idempotent ids, or others.
     Expired,
     Forgotten,
@@ -172,7 +173,7 @@ impl Engine {
     pub fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::Interest(interest) => self.interest = interest,
-            Notice::Forbid { request, forbidden } => self.blocked.forbid(request, forbidden),
+            Notice::Forbid { request, forbidden } => blocking::forbid(self, request, forbidden),
             Notice::EndWait { request, ending } => blocking::end_wait(self, request, ending),
             Notice::Paused(paused) => self.upkeep.is_paused = paused,
             Notice::ExpiresActively(on) => self.upkeep.expires_actively = on,
@@ -194,7 +195,7 @@ impl Engine {
 
     /// Nothing is gathered or in flight in any partition.
     pub fn is_idle(&self) -> bool {
-        self.partitions.iter().all(Partition::is_idle)
+        self.partitions.iter().all(Partition::is_idle) && !self.blocked.is_any_asking()
     }
 
     pub(super) fn partition(&self, id: PartitionId) -> &Partition<Tag> {
@@ -227,12 +228,6 @@ impl Engine {
     /// Adds a write to the open batch of its partition.
     pub(super) fn write(&mut self, partition: PartitionId, database: u32, write: &Write<'_>, tag: Tag) {
         if let Err(error) = self.put(partition, |at, notes_keys| at.write(database, write, notes_keys, tag)) {
-            self.finish(tag, Answer::Refused(error), Events::NONE, 0);
-        }
-    }
-
-    pub(super) fn write_op(&mut self, partition: PartitionId, op: &Op<'_>, tag: Tag) {
-        if let Err(error) = self.put(partition, |at, notes_keys| at.write_op(op, notes_keys, tag)) {
             self.finish(tag, Answer::Refused(error), Events::NONE, 0);
         }
     }
@@ -277,6 +272,10 @@ impl Engine {
             Tag::Blocked(id) => {
                 self.tell(events, None);
                 blocking::served(self, id, reply);
+            }
+            Tag::Shown(id) => {
+                self.tell(events, None);
+                blocking::shown(self, id, reply);
             }
             Tag::Expired => {
                 upkeep::expired(self, &reply, nanoseconds);
@@ -394,6 +393,9 @@ impl Engine {
             for tag in self.partitions[at].abandon() {
                 self.finish(tag, Answer::Refused(error.clone()), Events::NONE, 0);
             }
+        }
+        for id in self.blocked.take_asking() {
+            blocking::served(self, id, Answer::Refused(error.clone()));
         }
         self.checkpoints.abandon(error).into_iter().for_each(|outcome| self.deliver(outcome));
     }

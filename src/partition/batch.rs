@@ -78,11 +78,6 @@ impl<T> Batch<T> {
         self.items.push(Item::Op(tag));
     }
 
-    pub fn push_op(&mut self, op: &Op<'_>, tag: T) {
-        self.ops.push(op);
-        self.items.push(Item::Op(tag));
-    }
-
     pub fn push_query(&mut self, database: u32, query: &Query<'_>, tag: T) {
         let start = self.queries.len();
         codec::encode_query(query, &mut self.queries);
