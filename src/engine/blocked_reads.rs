@@ -10,7 +10,7 @@
 use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::command::value::stream::{Read, ReadFrom, ReadLimits};
 use crate::engine::submission::Ending;
-use crate::model::log::{PartitionId, ProposalId};
+use crate::model::log::PartitionId;
 use crate::model::request::RequestId;
 use crate::state::op::batch::BatchWriter;
 use ahash::AHashMap;
@@ -34,8 +34,8 @@ pub struct BlockedRead {
     pub state: BlockedState,
     /// The state knows its consumer, or an op that shows it is on its way.
     pub is_seen: bool,
-    /// There may be something that the read has not seen: an event concerned it while an unapplied entry
-    /// carried it, or its entry was refused. It looks at the state after that entry.
+    /// There may be something that the read has not seen: the state has changed without events while an entry
+    /// carried it, or that entry was refused. It looks at the state when it comes back.
     pub has_missed: bool,
     /// How the read ends if it comes back from an entry without entries.
     pub ended: Option<Ending>,
@@ -50,7 +50,7 @@ pub enum BlockedState {
     /// The read is spread over several partitions, an op in each: their application ends it or brings it back.
     InFlight,
     /// An entry carries the read: its application serves the read or brings it back.
-    Carried(ProposalId),
+    Carried,
 }
 
 /// A blocked read in owned memory.
@@ -342,10 +342,10 @@ impl BlockedReads {
     }
 
     /// An entry carries the read.
-    pub fn carry(&mut self, id: BlockedId, by: ProposalId) {
+    pub fn carry(&mut self, id: BlockedId) {
         self.stop_asking(id);
         let read = self.reads.get_mut(&id).expect("only a blocked read is carried");
-        read.state = BlockedState::Carried(by);
+        read.state = BlockedState::Carried;
         read.has_missed = false;
     }
 

@@ -16,7 +16,7 @@ use crate::engine::engine::{Engine, Tag};
 use crate::engine::scatter::{self, Target};
 use crate::engine::several;
 use crate::engine::submission::{Ending, EngineAnswer, NOT_COMMITTED, Outcome, STOPPED, UNKNOWN};
-use crate::model::log::{PartitionId, ProposalId};
+use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::partition::router::Router;
@@ -74,9 +74,9 @@ fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> 
     Read { streams: streams.collect(), ..*read }
 }
 
-/// Handles an op's events while the entry of proposal `current` is applied: the reads concerned, except those
-/// that the entry carried, look at the state in arrival order.
-pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, events: &[Effect]) {
+/// Handles an op's events: the reads concerned look at the state in arrival order. The machine tries those
+/// that an entry carries, this one or a later one.
+pub(super) fn note_events(engine: &mut Engine, events: &[Effect]) {
     if engine.blocked.is_empty() {
         return;
     }
@@ -90,10 +90,10 @@ pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, even
             let Some(blocked) = engine.blocked.get(id) else { continue };
             match (&blocked.read, blocked.state) {
                 (AnyRead::Read(_), _) if event.event.makes_readable() => try_read(engine, id),
-                (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
-                // The machine serves the reads that this entry carries.
-                (AnyRead::Group(_), BlockedState::Carried(by)) if Some(by) != current => {
-                    engine.blocked.get_mut(id).expect("looked up just now").has_missed = true;
+                (AnyRead::Group(_), BlockedState::Waiting)
+                    if !cfg!(headwater_bug = "missed_event_is_forgotten") =>
+                {
+                    look(engine, id);
                 }
                 _ => {}
             }
@@ -311,8 +311,7 @@ pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
         return;
     }
     blocked.state = BlockedState::Waiting;
-    let has_missed =
-        std::mem::take(&mut blocked.has_missed) && !cfg!(headwater_bug = "missed_event_is_forgotten");
+    let has_missed = std::mem::take(&mut blocked.has_missed);
     match blocked.ended {
         Some(ending) => end(engine, id, ending_reply(ending).into()),
         None if has_missed || !blocked.is_seen => look(engine, id),

@@ -162,7 +162,6 @@ mod tests {
     use crate::command::value::stream::{Add, NewId, ReadLimits};
     use crate::engine::blocked_reads::{AnyRead, OwnedGroupRead};
     use crate::model::args::ArgList;
-    use crate::model::log::ProposalId;
     use crate::model::request::{ConnectionId, RequestId};
 
     const P: PartitionId = PartitionId(0);
@@ -233,7 +232,7 @@ mod tests {
         table.blocked.ask(second);
         table.add("s");
         assert_eq!(table.chosen(), [(first, true), (second, true), (third, true)]);
-        table.blocked.carry(first, ProposalId(1));
+        table.blocked.carry(first);
         assert_eq!(table.chosen(), []);
         table.blocked.get_mut(first).unwrap().state = BlockedState::Waiting;
         assert_eq!(table.chosen(), [(first, true), (second, true), (third, true)]);

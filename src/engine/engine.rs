@@ -12,7 +12,7 @@ use crate::engine::statistics::{EngineStatistics, Spike};
 use crate::engine::submission::{EngineAnswer, Interest, Notice, Outcome, Position, Question, STOPPED, Work};
 use crate::engine::upkeep::Upkeep;
 use crate::engine::{blocking, questions, scatter, several, upkeep};
-use crate::model::log::{PartitionId, ProposalId};
+use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::observe::stopwatch::Stopwatch;
@@ -109,8 +109,6 @@ pub struct Engine {
     pub(super) stopwatch: Stopwatch,
     pub(super) wakers: Rc<Wakers>,
     pub(super) next_proposal: u64,
-    /// The proposal of the entry that is being applied.
-    pub(super) current: Option<ProposalId>,
 }
 
 impl Engine {
@@ -133,7 +131,6 @@ impl Engine {
             stopwatch: Stopwatch::new(context.clock.clone()),
             wakers: Rc::default(),
             next_proposal: 1,
-            current: None,
             context,
         };
         upkeep::log_stream_settings(&mut engine);

@@ -45,7 +45,7 @@ impl Engine {
                     Sealed::Entry(entry) => {
                         self.next_proposal += 1;
                         bytes += entry.len() as u64;
-                        carried.iter().for_each(|it| self.blocked.carry(it.id, proposal));
+                        carried.iter().for_each(|it| self.blocked.carry(it.id));
                         self.committer.propose(id, proposal, entry);
                     }
                     Sealed::Unlogged => self.finish_unlogged(id, now),
@@ -93,7 +93,7 @@ impl Engine {
                 (Payload::Blank, _) => self.partition_mut(partition).skip(log_id.index),
                 (Payload::Entry(entry), Some(proposal)) => {
                     let work = self.partition_mut(partition).take_committed(proposal, &entry);
-                    self.apply(partition, log_id.index, entry, proposal, work);
+                    self.apply(partition, log_id.index, entry, work);
                 }
                 (Payload::Entry(entry), None) => self.apply_foreign(partition, log_id.index, &entry),
             },
@@ -125,15 +125,7 @@ impl Engine {
     }
 
     /// Applies a local entry op by op; after each op, serves the blocked reads that it made readable.
-    fn apply(
-        &mut self,
-        id: PartitionId,
-        index: LogIndex,
-        entry: Bytes,
-        proposal: ProposalId,
-        mut work: Work<Tag>,
-    ) {
-        self.current = Some(proposal);
+    fn apply(&mut self, id: PartitionId, index: LogIndex, entry: Bytes, mut work: Work<Tag>) {
         let mut effects = self.effects();
         self.stopwatch.start();
         let machine = self.partition_mut(id).machine_mut();
@@ -160,7 +152,6 @@ impl Engine {
             }
         }
         work.items = items;
-        self.current = None;
         for tag in work.carried.drain(..) {
             if let Tag::Blocked(read) = tag {
                 blocking::entry_applied(self, read);
@@ -187,7 +178,7 @@ impl Engine {
 
     fn note_events(&mut self, events: &[Effect]) {
         if !events.is_empty() {
-            blocking::note_events(self, self.current, events);
+            blocking::note_events(self, events);
             upkeep::delete_due(self, events);
         }
     }
