@@ -318,10 +318,6 @@ impl BlockedReads {
         self.asking.contains_key(&home)
     }
 
-    pub fn is_any_asking(&self) -> bool {
-        !self.asking.is_empty()
-    }
-
     pub fn is_asking(&self, id: BlockedId) -> bool {
         let home = self.reads.get(&id).and_then(|read| read.home);
         home.and_then(|home| self.asking.get(&home)).is_some_and(|ids| ids.contains(&id))
@@ -445,7 +441,9 @@ mod tests {
         assert_eq!(blocked.first_overdue(5), Some(id));
         assert_eq!(blocked.of_request(request(1)), Some(id));
         blocked.remove(id).unwrap();
-        assert!(blocked.is_empty() && blocked.next_due_ms().is_none() && !blocked.is_any_asking());
+        assert!(
+            blocked.is_empty() && blocked.next_due_ms().is_none() && !blocked.is_asking_in(PartitionId(0))
+        );
         assert_eq!(blocked.counts(), BlockedCounts::default());
         assert!(blocked.on_key(3, b"s").next().is_none() && blocked.of_request(request(1)).is_none());
     }

@@ -192,7 +192,7 @@ impl Engine {
 
     /// Nothing is gathered or in flight in any partition.
     pub fn is_idle(&self) -> bool {
-        self.partitions.iter().all(Partition::is_idle) && !self.blocked.is_any_asking()
+        self.partitions.iter().all(Partition::is_idle)
     }
 
     pub(super) fn partition(&self, id: PartitionId) -> &Partition<Tag> {
