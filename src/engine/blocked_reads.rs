@@ -10,7 +10,7 @@
 use crate::command::value::group::{GroupRead, GroupReadFrom};
 use crate::command::value::stream::{Read, ReadFrom, ReadLimits};
 use crate::engine::submission::Ending;
-use crate::model::log::ProposalId;
+use crate::model::log::PartitionId;
 use crate::model::request::RequestId;
 use crate::state::op::batch::BatchWriter;
 use ahash::AHashMap;
@@ -24,16 +24,18 @@ pub struct BlockedRead {
     pub request: RequestId,
     pub database: u32,
     pub read: AnyRead,
+    /// The partition of all its streams, if they share one and it is a group read: its entries may carry it.
+    pub home: Option<PartitionId>,
     /// Milliseconds of the monotonic clock; `None`: no timeout.
     deadline_ms: Option<u64>,
     /// Time of the next look at the state without an event, because a pending entry may have become
     /// claimable. Monotonic clock.
     wake_ms: Option<u64>,
     pub state: BlockedState,
-    /// The state knows its consumer. From then on only entries are a reason to write the read to the log.
+    /// The state knows its consumer, or an op that shows it is on its way.
     pub is_seen: bool,
-    /// An event concerned the read while an unapplied entry carried it. The read looks at the state after
-    /// that entry.
+    /// There may be something that the read has not seen: the state has changed without events while an entry
+    /// carried it, or that entry was refused. It looks at the state when it comes back.
     pub has_missed: bool,
     /// How the read ends if it comes back from an entry without entries.
     pub ended: Option<Ending>,
@@ -45,10 +47,10 @@ pub struct BlockedRead {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockedState {
     Waiting,
-    /// The read is an op of one or more entries: their application ends it or brings it back.
+    /// The read is spread over several partitions, an op in each: their application ends it or brings it back.
     InFlight,
     /// An entry carries the read: its application serves the read or brings it back.
-    Carried(ProposalId),
+    Carried,
 }
 
 /// A blocked read in owned memory.
@@ -140,8 +142,16 @@ pub struct BlockedReads {
     by_request: AHashMap<RequestId, BlockedId>,
     by_deadline: BTreeSet<(u64, BlockedId)>,
     by_wake: BTreeSet<(u64, BlockedId)>,
-    /// Reads that are ops of batches which are not sealed yet.
-    unsealed: BTreeSet<BlockedId>,
+    /// Waiting reads of one partition that have to look at the state, in its next entry.
+    asking: BTreeMap<PartitionId, BTreeSet<BlockedId>>,
+}
+
+/// The queue of a group on a key of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Queue<'a> {
+    pub database: u32,
+    pub key: &'a [u8],
+    pub group: &'a [u8],
 }
 
 /// The reads that are blocked on one key.
@@ -182,6 +192,7 @@ impl BlockedReads {
         request: RequestId,
         database: u32,
         read: AnyRead,
+        home: Option<PartitionId>,
         deadline_ms: Option<u64>,
     ) -> BlockedId {
         self.next_id += 1;
@@ -203,6 +214,7 @@ impl BlockedReads {
             request,
             database,
             read,
+            home,
             deadline_ms,
             wake_ms: None,
             state: BlockedState::Waiting,
@@ -259,7 +271,9 @@ impl BlockedReads {
             self.by_wake.remove(&(wake, id));
         }
         self.by_request.remove(&blocked.request);
-        self.unsealed.remove(&id);
+        if let Some(home) = blocked.home {
+            remove_asking(&mut self.asking, home, id);
+        }
         Some(blocked)
     }
 
@@ -277,44 +291,58 @@ impl BlockedReads {
         self.reads.iter().filter(move |(_, read)| read.database == database).map(|(id, _)| *id)
     }
 
-    /// For each group with reads blocked on the key: the first `reads_max` waiting reads. A read that is an op
-    /// of its own in the log must be served before the reads that came later, so these are left out.
-    pub fn first_of_groups(
-        &self,
-        database: u32,
-        key: &[u8],
-        reads_max: usize,
-    ) -> impl Iterator<Item = BlockedId> + '_ {
-        let groups = self.at(database, key).into_iter().flat_map(|on_key| on_key.by_group.values());
-        groups.flat_map(move |ids| {
-            let is_no_op = |id: &&BlockedId| self.reads[*id].state != BlockedState::InFlight;
-            let may_go = |id: &&BlockedId| self.reads[*id].may_be_carried();
-            ids.iter().take_while(is_no_op).filter(may_go).take(reads_max).copied()
-        })
+    /// The queues on a key.
+    pub fn queues<'a>(&'a self, database: u32, key: &'a [u8]) -> impl Iterator<Item = Queue<'a>> {
+        let groups = self.at(database, key).into_iter().flat_map(|on_key| on_key.by_group.keys());
+        groups.map(move |group| Queue { database, key, group })
     }
 
-    /// The read has become an op of a batch.
-    pub fn note_op(&mut self, id: BlockedId) {
-        self.unsealed.insert(id);
+    /// The group reads in a queue, in arrival order.
+    pub fn in_queue(&self, queue: Queue<'_>) -> impl Iterator<Item = (BlockedId, &BlockedRead)> {
+        let ids = self.at(queue.database, queue.key).and_then(|on_key| on_key.by_group.get(queue.group));
+        ids.into_iter().flatten().map(|id| (*id, &self.reads[id]))
     }
 
-    /// Batches were sealed: all with reads for which this is true.
-    pub fn note_sealed(&mut self, is_in_one: impl Fn(&BlockedRead) -> bool) {
-        let reads = &self.reads;
-        self.unsealed.retain(|id| reads.get(id).is_some_and(|read| !is_in_one(read)));
+    /// The read is carried by the next entry of its home, and tried at its beginning.
+    pub fn ask(&mut self, id: BlockedId) {
+        self.set_wake(id, None);
+        let home = self.reads.get(&id).and_then(|read| read.home).expect("a read of one partition asks");
+        self.asking.entry(home).or_default().insert(id);
     }
 
-    /// Whether a read of the same group that came later is an op of a batch which is not sealed yet. That batch
-    /// carries this read, and so it comes first.
-    pub fn is_before_an_op(&self, id: BlockedId) -> bool {
-        let Some(read) = self.reads.get(&id) else { return false };
-        let Some(group) = read.read.group() else { return false };
-        let later =
-            self.unsealed.range(id..).filter(|later| **later != id).filter_map(|id| self.reads.get(id));
-        later.filter(|it| it.database == read.database).filter_map(|it| it.read.group()).any(|it| {
-            it.group == group.group
-                && it.streams.iter().any(|(key, _)| group.streams.iter().any(|(k, _)| k == key))
-        })
+    pub fn asking_in(&self, home: PartitionId) -> impl Iterator<Item = BlockedId> + '_ {
+        self.asking.get(&home).into_iter().flatten().copied()
+    }
+
+    pub fn is_asking_in(&self, home: PartitionId) -> bool {
+        self.asking.contains_key(&home)
+    }
+
+    pub fn is_asking(&self, id: BlockedId) -> bool {
+        let home = self.reads.get(&id).and_then(|read| read.home);
+        home.and_then(|home| self.asking.get(&home)).is_some_and(|ids| ids.contains(&id))
+    }
+
+    /// All reads that ask; none does so any more.
+    pub fn take_asking(&mut self) -> Vec<BlockedId> {
+        std::mem::take(&mut self.asking).into_values().flatten().collect()
+    }
+
+    /// Whether the read asked; it does so no more.
+    pub fn stop_asking(&mut self, id: BlockedId) -> bool {
+        let is_asking = self.is_asking(id);
+        if let Some(home) = self.reads.get(&id).and_then(|read| read.home).filter(|_| is_asking) {
+            remove_asking(&mut self.asking, home, id);
+        }
+        is_asking
+    }
+
+    /// An entry carries the read.
+    pub fn carry(&mut self, id: BlockedId) {
+        self.stop_asking(id);
+        let read = self.reads.get_mut(&id).expect("only a blocked read is carried");
+        read.state = BlockedState::Carried;
+        read.has_missed = false;
     }
 
     fn at(&self, database: u32, key: &[u8]) -> Option<&OnKey> {
@@ -357,9 +385,26 @@ impl BlockedReads {
 }
 
 impl BlockedRead {
-    /// Whether an entry may carry the read: a waiting group read whose user still has the permission.
-    pub fn may_be_carried(&self) -> bool {
-        self.state == BlockedState::Waiting && !self.is_forbidden && self.read.group().is_some()
+    /// Whether an entry of the partition may carry the read: it waits, and its user still has the permission.
+    pub fn may_be_carried_in(&self, partition: PartitionId) -> bool {
+        self.state == BlockedState::Waiting && !self.is_forbidden && self.home == Some(partition)
+    }
+
+    /// The queues of a group read.
+    pub fn queues(&self) -> impl Iterator<Item = Queue<'_>> {
+        self.read.group().into_iter().flat_map(|read| {
+            let keys = read.streams.iter().map(|(key, _)| key);
+            keys.map(|key| Queue { database: self.database, key, group: &read.group })
+        })
+    }
+}
+
+fn remove_asking(asking: &mut BTreeMap<PartitionId, BTreeSet<BlockedId>>, home: PartitionId, id: BlockedId) {
+    if let Some(ids) = asking.get_mut(&home)
+        && ids.remove(&id)
+        && ids.is_empty()
+    {
+        asking.remove(&home);
     }
 }
 
@@ -385,33 +430,20 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_carries_the_first_of_each_group() {
-        let mut blocked = BlockedReads::default();
-        let first = blocked.register(request(1), 0, group_read("g", &["s"]), None);
-        let second = blocked.register(request(2), 0, group_read("g", &["s", "t"]), None);
-        let other = blocked.register(request(3), 0, group_read("h", &["s"]), None);
-        let carried = |blocked: &BlockedReads, max| blocked.first_of_groups(0, b"s", max).collect::<Vec<_>>();
-        assert_eq!(carried(&blocked, 1), [first, other]);
-        assert_eq!(carried(&blocked, 9), [first, second, other]);
-        blocked.get_mut(first).unwrap().state = BlockedState::Carried(ProposalId(1));
-        blocked.forbid(request(3), true);
-        assert_eq!(carried(&blocked, 1), [second]);
-        blocked.get_mut(first).unwrap().state = BlockedState::InFlight;
-        assert_eq!(carried(&blocked, 1), [], "the first one goes by itself");
-        assert_eq!(blocked.counts(), BlockedCounts { keys: 2, keys_of_groups: 2, deadlines: 0 });
-    }
-
-    #[test]
     fn a_read_leaves_every_list() {
         let mut blocked = BlockedReads::default();
-        let id = blocked.register(request(1), 3, group_read("g", &["s", "s"]), Some(5));
+        let id = blocked.register(request(1), 3, group_read("g", &["s", "s"]), Some(PartitionId(0)), Some(5));
+        blocked.ask(id);
+        assert!(blocked.is_asking(id) && blocked.is_asking_in(PartitionId(0)));
         blocked.set_wake(id, Some(2));
         assert_eq!((blocked.next_due_ms(), blocked.first_to_wake(2)), (Some(2), Some(id)));
         assert_eq!(blocked.first_overdue(4), None);
         assert_eq!(blocked.first_overdue(5), Some(id));
         assert_eq!(blocked.of_request(request(1)), Some(id));
         blocked.remove(id).unwrap();
-        assert!(blocked.is_empty() && blocked.next_due_ms().is_none());
+        assert!(
+            blocked.is_empty() && blocked.next_due_ms().is_none() && !blocked.is_asking_in(PartitionId(0))
+        );
         assert_eq!(blocked.counts(), BlockedCounts::default());
         assert!(blocked.on_key(3, b"s").next().is_none() && blocked.of_request(request(1)).is_none());
     }

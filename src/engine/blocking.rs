@@ -1,9 +1,12 @@
 //! Blocked reads at work: register, look again, wait, serve.
 //!
-//! The machine serves group reads while it applies the entry that carries them (`state::blocked`). Reads
-//! without a group change nothing, so the engine answers them here, between the same ops. Nothing is
-//! predicted: an entry carries the reads blocked on the keys that its ops name, and the other reads look at
-//! the state when an event concerns them.
+//! The machine serves group reads while it applies the entry that carries them (`state::blocked`): those
+//! blocked on the keys that its ops name, and those that ask, because they saw something to read. A read is
+//! never an op of its own, so the machine alone decides the order. Reads without a group change nothing, so
+//! the engine answers them here, between the same ops. Nothing is predicted: the reads that an entry does not
+//! carry look at the state when an event concerns them.
+//!
+//! A group read over several partitions cannot be carried. It goes through `engine::scatter`, an op in each.
 
 use crate::command::value::group::GroupRead;
 use crate::command::value::stream::{Read, ReadFrom, StreamQuery};
@@ -12,21 +15,17 @@ use crate::engine::blocked_reads::{AnyRead, BlockedId, BlockedState, OwnedGroupR
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::scatter::{self, Target};
 use crate::engine::several;
-use crate::engine::submission::{Ending, EngineAnswer, NOT_COMMITTED, Outcome};
-use crate::model::log::{PartitionId, ProposalId};
+use crate::engine::submission::{Ending, EngineAnswer, NOT_COMMITTED, Outcome, STOPPED, UNKNOWN};
+use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::partition::router::Router;
 use crate::state::answer::Answer;
 use crate::state::effects::KeyEvent;
-use crate::state::op::Op;
 
 /// Minimum interval between timed looks of a reader with CLAIM.
 const CLAIM_LOOK_MS_MIN: u64 = 5;
 const CLAIM_LOOK_MS_MAX: u64 = 3_600_000;
-
-/// Delay before a read that an entry should carry looks again, in case the entry had no room for it.
-const PASSED_OVER_LOOK_MS: u64 = 5;
 
 /// Delay before a read looks again after its entry was refused: there may be a leader by then.
 const REFUSED_LOOK_MS: u64 = 100;
@@ -49,11 +48,12 @@ pub(super) fn block(
                 return Some(Outcome::of(request, reply));
             }
             let read = AnyRead::Read(OwnedRead::new(&resolved));
-            engine.blocked.register(request, database, read, deadline_ms);
+            engine.blocked.register(request, database, read, None, deadline_ms);
         }
         Data::Write(Write::GroupRead(read)) => {
             let owned = AnyRead::Group(OwnedGroupRead::new(database, read));
-            let id = engine.blocked.register(request, database, owned, deadline_ms);
+            let home = single_partition(&engine.router, read);
+            let id = engine.blocked.register(request, database, owned, home, deadline_ms);
             look(engine, id);
         }
         other => panic!("{other:?} does not block"),
@@ -74,9 +74,9 @@ fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> 
     Read { streams: streams.collect(), ..*read }
 }
 
-/// Handles an op's events while the entry of proposal `current` is applied: the reads concerned, except those
-/// that the entry carried, look at the state in arrival order.
-pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, events: &[KeyEvent]) {
+/// Handles an op's events: the reads concerned look at the state in arrival order. The machine tries those
+/// that an entry carries, this one or a later one.
+pub(super) fn note_events(engine: &mut Engine, events: &[KeyEvent]) {
     if engine.blocked.is_empty() {
         return;
     }
@@ -90,10 +90,10 @@ pub(super) fn note_events(engine: &mut Engine, current: Option<ProposalId>, even
             let Some(blocked) = engine.blocked.get(id) else { continue };
             match (&blocked.read, blocked.state) {
                 (AnyRead::Read(_), _) if event.kind.makes_readable() => try_read(engine, id),
-                (AnyRead::Group(_), BlockedState::Waiting) => look(engine, id),
-                // The machine serves the reads that this entry carries.
-                (AnyRead::Group(_), BlockedState::Carried(by)) if Some(by) != current => {
-                    engine.blocked.get_mut(id).expect("looked up just now").has_missed = true;
+                (AnyRead::Group(_), BlockedState::Waiting)
+                    if !cfg!(headwater_bug = "missed_event_is_forgotten") =>
+                {
+                    look(engine, id);
                 }
                 _ => {}
             }
@@ -112,21 +112,25 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-/// Looks at the state for a waiting group read. A refused read ends. A read that would find entries goes into
-/// an entry, and so does, once, a read that would only leave a trace of its consumer. A read with CLAIM that
-/// finds nothing looks again when time may have changed the answer.
+/// Looks at the state for a waiting group read. A refused read ends. A read that would find entries asks the
+/// next entry to carry it. A new read that finds nothing shows its consumer, in an op that delivers nothing. A
+/// read with CLAIM that finds nothing looks again when time may have changed the answer.
 fn look(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };
+    if engine.blocked.is_asking(id) {
+        return;
+    }
     let (database, now, is_forbidden) = (blocked.database, engine.context.now(), blocked.is_forbidden);
     let read = owned.as_read();
     let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
     let home = |key: &[u8]| engine.home(key).read();
-    let is_seen = blocked.is_seen;
-    let is_due = read.streams.iter().any(|stream| {
-        let (machine, one) = (home(stream.0), of_stream(*stream));
-        machine.would_change(database, now, &one, is_seen)
-    });
+    let would_change = |is_seen| {
+        let mut streams = read.streams.iter();
+        streams.any(|it| home(it.0).would_change(database, now, &of_stream(*it), is_seen))
+    };
+    let is_due = would_change(blocked.is_seen);
+    let finds = is_due && (blocked.is_seen || would_change(true));
     if is_due && is_forbidden {
         return end(engine, id, EngineAnswer::Forbidden);
     }
@@ -138,18 +142,29 @@ fn look(engine: &mut Engine, id: BlockedId) {
         if let Some(refusal) = refusals.next() {
             return end(engine, id, refusal.into());
         }
-        let partition = single_partition(&engine.router, &read);
-        if partition.is_some() && engine.blocked.is_before_an_op(id) {
-            // The entry is about to be sealed; if it has no room for the read, the read looks again.
-            let at_ms = engine.context.clock.monotonic_ms().saturating_add(PASSED_OVER_LOOK_MS);
-            engine.blocked.set_wake(id, Some(at_ms));
-            engine.wakers.timer.notify();
-            return;
+        if engine.context.latch.is_tripped() {
+            return end(engine, id, STOPPED.into());
         }
-        let owned = owned.clone();
-        return send(engine, id, database, &owned, partition);
     }
-    engine.blocked.get_mut(id).expect("looked up just now").is_seen = true;
+    match blocked.home {
+        None if is_due => {
+            let owned = owned.clone();
+            return spread(engine, id, database, &owned);
+        }
+        Some(_) if finds => {
+            engine.blocked.ask(id);
+            return engine.request_round();
+        }
+        Some(home) if is_due => {
+            let owned = owned.clone();
+            let show = Write::GroupRead(owned.as_read().without_entries());
+            engine.write(home, database, &show, Tag::Shown(id));
+        }
+        _ => {}
+    }
+    let blocked = engine.blocked.get_mut(id).expect("looked up just now");
+    blocked.is_seen = true;
+    blocked.has_missed = false;
     wait_for_claimable(engine, id);
 }
 
@@ -174,32 +189,41 @@ fn wait_for_claimable(engine: &mut Engine, id: BlockedId) {
     }
 }
 
-fn send(
-    engine: &mut Engine,
-    id: BlockedId,
-    database: u32,
-    owned: &OwnedGroupRead,
-    partition: Option<PartitionId>,
-) {
+/// An op in each of several partitions.
+fn spread(engine: &mut Engine, id: BlockedId, database: u32, owned: &OwnedGroupRead) {
     engine.blocked.set_wake(id, None);
     let blocked = engine.blocked.get_mut(id).expect("looked up just now");
     blocked.state = BlockedState::InFlight;
     blocked.has_missed = false;
-    let read = owned.as_read();
-    match partition {
-        Some(partition) => {
-            engine.blocked.note_op(id);
-            engine.write_op(partition, &Op::BlockingRead { database, read }, Tag::Blocked(id));
-        }
-        None => scatter::group_read_per_stream(engine, database, &read, Target::Blocked(id)),
+    scatter::group_read_per_stream(engine, database, &owned.as_read(), Target::Blocked(id));
+}
+
+/// The op that shows the consumer of a read was applied, or is not in the log for certain.
+pub(super) fn shown(engine: &mut Engine, id: BlockedId, reply: Answer) {
+    let is_lost = matches!(&reply, Answer::Refused(error) if *error == NOT_COMMITTED || *error == UNKNOWN);
+    if let Some(blocked) = engine.blocked.get_mut(id).filter(|_| is_lost) {
+        blocked.is_seen = false;
+        look_later(engine, id);
     }
 }
 
 /// The partition of all streams, if they share one.
-pub(super) fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<PartitionId> {
+fn single_partition(router: &Router, read: &GroupRead<'_>) -> Option<PartitionId> {
     let mut ids = read.streams.iter().map(|(key, _)| router.of_key(key));
     let first = ids.next()?;
     ids.all(|id| id == first).then_some(first)
+}
+
+/// The permission of the user for a blocked read has changed. A read that is in an entry already is served.
+pub(super) fn forbid(engine: &mut Engine, request: RequestId, forbidden: bool) {
+    engine.blocked.forbid(request, forbidden);
+    let id = engine.blocked.of_request(request).filter(|_| forbidden);
+    if let Some(id) = id
+        && engine.blocked.stop_asking(id)
+    {
+        look(engine, id);
+        engine.request_round();
+    }
 }
 
 /// Finishes a group read in flight that was served or refused. Permissions were checked when it was
@@ -287,12 +311,10 @@ pub(super) fn entry_applied(engine: &mut Engine, id: BlockedId) {
         return;
     }
     blocked.state = BlockedState::Waiting;
-    blocked.is_seen = true;
-    let has_missed =
-        std::mem::take(&mut blocked.has_missed) && !cfg!(headwater_bug = "missed_event_is_forgotten");
+    let has_missed = std::mem::take(&mut blocked.has_missed);
     match blocked.ended {
         Some(ending) => end(engine, id, ending_reply(ending).into()),
-        None if has_missed => look(engine, id),
+        None if has_missed || !blocked.is_seen => look(engine, id),
         None => wait_for_claimable(engine, id),
     }
 }
@@ -311,9 +333,14 @@ pub(super) fn look_again(engine: &mut Engine, id: BlockedId) {
 pub(super) fn wait_on(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get_mut(id) else { return };
     blocked.state = BlockedState::Waiting;
+    blocked.has_missed = true;
     if let Some(ending) = blocked.ended {
         return end(engine, id, ending_reply(ending).into());
     }
+    look_later(engine, id);
+}
+
+fn look_later(engine: &mut Engine, id: BlockedId) {
     let at_ms = engine.context.clock.monotonic_ms().saturating_add(REFUSED_LOOK_MS);
     engine.blocked.set_wake(id, Some(at_ms));
     engine.wakers.timer.notify();

@@ -179,6 +179,107 @@ fn a_reader_is_not_overtaken_by_a_later_one_while_an_entry_is_in_flight() {
     assert_eq!(told(&bench, &[later, first, last]), ["s[2-0]", "-", "-"]);
 }
 
+/// The first reader is in an entry that does not serve it when the entry for the next one is sealed.
+#[test]
+fn a_reader_is_not_overtaken_by_a_later_one_when_its_entry_is_in_vain() {
+    for is_refused in [true, false] {
+        let mut bench = bench(&["s"]);
+        bench.run(1, "XSETID s 1-0");
+        let readers = [2, 3].map(|connection| wait(&mut bench, connection, "", "s"));
+        if is_refused {
+            bench.script().refuse(P, 1);
+        }
+        bench.send(1, if is_refused { "XADD s 1-1 a 1" } else { "XADD s 1-0 a 1" });
+        bench.propose();
+        bench.send(1, "XADD s 2-0 a 1");
+        bench.propose();
+        bench.settle();
+        assert_eq!(told(&bench, &readers), ["s[2-0]", "-"], "refused: {is_refused}");
+        bench.run(1, "XADD s 3-0 a 1");
+        assert_eq!(bench.told(readers[1]), "s[3-0]");
+    }
+}
+
+/// The first reader, which is known, is carried with the second one, which finds nothing any more.
+#[test]
+fn a_reader_that_comes_too_late_shows_its_consumer_all_the_same() {
+    let mut bench = bench(&["s"]);
+    bench.run(2, "XGROUP CREATECONSUMER s g c2");
+    bench.run(1, "XADD s 1-0 a 1");
+    let entries = bench.entries(0);
+    let first = bench.send(2, "XREADGROUP GROUP g c2 BLOCK 0 STREAMS s >");
+    let second = bench.send(3, "XREADGROUP GROUP g c3 BLOCK 0 STREAMS s >");
+    bench.settle();
+    assert_eq!(told(&bench, &[first, second]), ["s[1-0]", "-"]);
+    assert_eq!(bench.entries(0), entries + 2, "one for both, and one for the consumer");
+    assert!(bench.run(1, "XINFO CONSUMERS s g").contains("c3"));
+    bench.run(1, "XADD s 2-0 a 1");
+    assert_eq!(bench.told(second), "s[2-0]");
+}
+
+#[test]
+fn a_read_that_finds_something_at_once_is_one_entry_with_the_ops_of_its_round() {
+    let mut bench = bench(&["s"]);
+    for id in 1..=3 {
+        bench.run(1, &format!("XADD s {id}-0 a 1"));
+    }
+    let entries = bench.entries(0);
+    let reads = [2, 3].map(|connection| {
+        let command = format!("XREADGROUP GROUP g c{connection} COUNT 1 BLOCK 0 STREAMS s >");
+        bench.send(connection, &command)
+    });
+    let add = bench.send(1, "XADD s 4-0 a 1");
+    let plain = bench.send(4, "XREADGROUP GROUP g c4 STREAMS s >");
+    bench.settle();
+    assert_eq!(told(&bench, &reads), ["s[1-0]", "s[2-0]"]);
+    assert_eq!(told(&bench, &[add, plain]), ["4-0", "s[3-0 4-0]"]);
+    assert_eq!(bench.entries(0), entries + 1);
+}
+
+#[test]
+fn a_read_that_asks_may_still_end_otherwise() {
+    for ending in [Some(Ending::TimedOut), Some(Ending::Unblocked), None] {
+        let mut bench = bench(&["s"]);
+        bench.run(1, "XADD s 1-0 a 1");
+        let reader = bench.send(2, "XREADGROUP GROUP g c2 BLOCK 0 STREAMS s >");
+        assert!(bench.engine.has_open_work());
+        match ending {
+            Some(ending) => bench.unblock(reader, ending),
+            None => bench.forbid(reader),
+        }
+        bench.take_delivery();
+        assert!(!bench.engine.has_open_work() && bench.engine.blocked.is_empty());
+        let expected = match ending {
+            Some(Ending::Unblocked) => "UNBLOCKED",
+            Some(_) => "nil array",
+            None => "Forbidden",
+        };
+        assert!(bench.told(reader).starts_with(expected), "{}", bench.told(reader));
+        assert_eq!(bench.run(1, "XREADGROUP GROUP g c1 STREAMS s >"), "s[1-0]", "nothing was delivered");
+    }
+}
+
+#[test]
+fn a_read_that_asks_hears_what_happens_to_its_stream_first() {
+    for (command, error) in
+        [("DEL s", "NOGROUP"), ("XGROUP DESTROY s g", "NOGROUP"), ("SET s a", "WRONGTYPE")]
+    {
+        let mut bench = bench(&["s"]);
+        bench.send(1, command);
+        bench.propose();
+        let reader = bench.send(2, "XREADGROUP GROUP g c2 BLOCK 0 STREAMS s >");
+        bench.settle();
+        assert!(bench.told(reader).starts_with(error), "{command}: {}", bench.told(reader));
+    }
+    // It goes with the entry that removes its stream, and is tried before.
+    let mut bench = bench(&["s"]);
+    bench.run(1, "XADD s 1-0 a 1");
+    let reader = bench.send(2, "XREADGROUP GROUP g c2 BLOCK 0 STREAMS s >");
+    bench.send(1, "DEL s");
+    bench.settle();
+    assert_eq!(bench.told(reader), "s[1-0]");
+}
+
 #[test]
 fn setting_the_id_of_a_group_wakes_no_reader() {
     let mut bench = bench(&["s"]);
@@ -509,17 +610,19 @@ fn a_partition_without_leader_stops_only_itself() {
 
 #[test]
 fn everything_that_is_in_flight_ends_when_the_log_fails() {
-    let mut bench = bench(&["s"]);
+    let mut bench = bench(&["s", "t"]);
+    bench.run(1, "XADD t 1-0 a 1");
     let reader = wait(&mut bench, 2, "", "s");
     let add = bench.send(1, "XADD s 1-0 a 1");
     let length = bench.send(1, "XLEN s");
     bench.propose();
     let open = bench.send(3, "XADD s 2-0 a 1");
+    let asks = bench.send(4, "XREADGROUP GROUP g c4 BLOCK 0 STREAMS t >");
     let carried = bench.engine.blocked.of_request(reader).and_then(|id| bench.engine.blocked.get(id));
-    assert!(matches!(carried.unwrap().state, BlockedState::Carried(_)));
+    assert!(carried.unwrap().state == BlockedState::Carried);
     bench.engine.fail_everything(&UNKNOWN);
     bench.take_delivery();
-    for request in [reader, add, length, open] {
+    for request in [reader, add, length, open, asks] {
         assert!(bench.told(request).starts_with("UNKNOWN"), "{}", bench.told(request));
     }
     assert!(bench.engine.is_idle());

@@ -12,7 +12,7 @@ use crate::engine::statistics::{EngineStatistics, Spike};
 use crate::engine::submission::{EngineAnswer, Interest, Notice, Outcome, Position, Question, STOPPED, Work};
 use crate::engine::upkeep::Upkeep;
 use crate::engine::{blocking, questions, scatter, several, upkeep};
-use crate::model::log::{PartitionId, ProposalId};
+use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::observe::stopwatch::Stopwatch;
@@ -22,7 +22,6 @@ use crate::replication::committer::Committer;
 use crate::state::answer::Answer;
 use crate::state::effects::{Effects, Events, KeyEvent, Lookups};
 use crate::state::machine::{Answered, Machine};
-use crate::state::op::Op;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -37,8 +36,10 @@ pub(super) enum Tag {
     },
     /// One stream of a read that goes from partition to partition.
     Link(ChainId),
-    /// A blocked read in flight.
+    /// A blocked read that an entry carries.
     Blocked(BlockedId),
+    /// The op that shows the consumer of a blocked read.
+    Shown(BlockedId),
     /// The engine's own ops: deleting due keys, forgetting idempotent ids, or others.
     Expired,
     Forgotten,
@@ -108,8 +109,6 @@ pub struct Engine {
     pub(super) stopwatch: Stopwatch,
     pub(super) wakers: Rc<Wakers>,
     pub(super) next_proposal: u64,
-    /// The proposal of the entry that is being applied.
-    pub(super) current: Option<ProposalId>,
 }
 
 impl Engine {
@@ -132,7 +131,6 @@ impl Engine {
             stopwatch: Stopwatch::new(context.clock.clone()),
             wakers: Rc::default(),
             next_proposal: 1,
-            current: None,
             context,
         };
         upkeep::log_stream_settings(&mut engine);
@@ -181,7 +179,7 @@ impl Engine {
     pub fn notice(&mut self, notice: Notice) {
         match notice {
             Notice::Interest(interest) => self.interest = interest,
-            Notice::Forbid { request, forbidden } => self.blocked.forbid(request, forbidden),
+            Notice::Forbid { request, forbidden } => blocking::forbid(self, request, forbidden),
             Notice::EndWait { request, ending } => blocking::end_wait(self, request, ending),
             Notice::Paused(paused) => self.upkeep.is_paused = paused,
             Notice::ExpiresActively(on) => self.upkeep.expires_actively = on,
@@ -240,12 +238,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn write_op(&mut self, partition: PartitionId, op: &Op<'_>, tag: Tag) {
-        if let Err(error) = self.put(partition, |at, notes_keys| at.write_op(op, notes_keys, tag)) {
-            self.finish(tag, Answer::Refused(error), Events::NONE, 0);
-        }
-    }
-
     /// Puts something into an open batch, unless all writes are refused. `put` is told whether the batch has to
     /// note its keys, because reads are blocked.
     fn put(
@@ -294,6 +286,10 @@ impl Engine {
             Tag::Blocked(id) => {
                 self.tell(events, None);
                 blocking::served(self, id, reply);
+            }
+            Tag::Shown(id) => {
+                self.tell(events, None);
+                blocking::shown(self, id, reply);
             }
             Tag::Expired => {
                 upkeep::expired(self, &reply, nanoseconds);
@@ -411,6 +407,9 @@ impl Engine {
             for tag in self.partitions[at].abandon() {
                 self.finish(tag, Answer::Refused(error.clone()), Events::NONE, 0);
             }
+        }
+        for id in self.blocked.take_asking() {
+            blocking::served(self, id, Answer::Refused(error.clone()));
         }
         self.checkpoints.abandon(error).into_iter().for_each(|outcome| self.deliver(outcome));
     }

@@ -9,6 +9,7 @@
 pub mod submission;
 pub mod statistics;
 mod blocked_reads;
+mod carried;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod engine;
 mod blocking;

@@ -2,10 +2,10 @@
 
 use crate::base::wire::Reader;
 use crate::command::value::Query;
-use crate::engine::blocked_reads::{BlockedId, BlockedState};
+use crate::engine::blocked_reads::BlockedId;
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::submission::{NOT_COMMITTED, UNKNOWN};
-use crate::engine::{blocking, upkeep};
+use crate::engine::{blocking, carried, upkeep};
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::model::time::TimeMs;
 use crate::partition::batch::Item;
@@ -13,17 +13,17 @@ use crate::partition::partition::{Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
 use crate::state::effects::{Effects, Events, KeyEvent};
-use crate::state::machine::{Applied, EntryRun};
+use crate::state::machine::EntryRun;
+use crate::state::op::batch::CarriedRead;
 use crate::state::op::{Op, Step, codec};
 use bytes::Bytes;
-
-/// Maximum bytes of blocked reads that one entry carries; the others look at the state after it.
-const CARRIED_BYTES_MAX: usize = 256 * 1024;
 
 impl Engine {
     /// Whether there is work to seal and the committer has room for it.
     pub fn has_open_work(&self) -> bool {
-        self.partitions.iter().any(|it| it.has_open_work() && self.committer.has_room(it.id()))
+        self.partitions.iter().any(|it| {
+            (it.has_open_work() || self.blocked.is_asking_in(it.id())) && self.committer.has_room(it.id())
+        })
     }
 
     /// Seals the open batches, stamps them with the time (the only clock read of a round) and proposes them.
@@ -34,28 +34,18 @@ impl Engine {
         for id in self.ids() {
             while self.committer.has_room(id) {
                 let proposal = ProposalId(self.next_proposal);
-                let carried = self.carried(id);
+                let carried = carried::choose(&self.blocked, self.partition(id));
                 let blocked = &self.blocked;
-                let encoded = carried.iter().map(|read| {
-                    let group = blocked.get(*read).and_then(|it| it.read.group());
-                    (Tag::Blocked(*read), &group.expect("only group reads are carried").encoded[..])
+                let encoded = carried.iter().map(|it| {
+                    let group = blocked.get(it.id).and_then(|read| read.read.group());
+                    let encoded = &group.expect("only group reads are carried").encoded;
+                    (Tag::Blocked(it.id), CarriedRead { encoded, looks: it.looks })
                 });
                 match self.partitions[usize::from(id.0)].seal(now, proposal, encoded) {
                     Sealed::Entry(entry) => {
                         self.next_proposal += 1;
                         bytes += entry.len() as u64;
-                        for read in carried {
-                            self.blocked.get_mut(read).expect("carried just now").state =
-                                BlockedState::Carried(proposal);
-                        }
-                        if !self.partition(id).has_open_work() {
-                            let router = self.router;
-                            self.blocked.note_sealed(|it| {
-                                let group = it.read.group();
-                                group.and_then(|it| blocking::single_partition(&router, &it.as_read()))
-                                    == Some(id)
-                            });
-                        }
+                        carried.iter().for_each(|it| self.blocked.carry(it.id));
                         self.committer.propose(id, proposal, entry);
                     }
                     Sealed::Unlogged => self.finish_unlogged(id, now),
@@ -64,39 +54,6 @@ impl Engine {
             }
         }
         bytes
-    }
-
-    /// The blocked group reads that go with the next sealed batch: those on the keys that it names, in
-    /// arrival order.
-    fn carried(&self, id: PartitionId) -> Vec<BlockedId> {
-        let touched = self.partition(id).touched();
-        if self.blocked.is_empty() || touched.is_empty() {
-            return Vec::new();
-        }
-        let mut found: Vec<BlockedId> = Vec::new();
-        for (database, key, reads_max) in touched.keys() {
-            found.extend(self.blocked.first_of_groups(database, key, reads_max));
-        }
-        if touched.is_any_database() {
-            let all = self.blocked.all().filter(|(_, read)| touched.is_database(read.database));
-            found.extend(all.filter(|(_, read)| read.may_be_carried()).map(|(id, _)| id));
-        }
-        found.sort_unstable();
-        found.dedup();
-        if cfg!(headwater_bug = "later_reader_first") {
-            found.reverse();
-        }
-        let mut bytes = 0;
-        found.retain(|read| {
-            let group = self.blocked.get(*read).and_then(|it| it.read.group());
-            let Some(group) = group else { return false };
-            let is_here = blocking::single_partition(&self.router, &group.as_read()) == Some(id);
-            if is_here {
-                bytes += group.encoded.len();
-            }
-            is_here && bytes <= CARRIED_BYTES_MAX
-        });
-        found
     }
 
     fn finish_unlogged(&mut self, id: PartitionId, now: TimeMs) {
@@ -136,7 +93,7 @@ impl Engine {
                 (Payload::Blank, _) => self.partition_mut(partition).skip(log_id.index),
                 (Payload::Entry(entry), Some(proposal)) => {
                     let work = self.partition_mut(partition).take_committed(proposal, &entry);
-                    self.apply(partition, log_id.index, entry, proposal, work);
+                    self.apply(partition, log_id.index, entry, work);
                 }
                 (Payload::Entry(entry), None) => self.apply_foreign(partition, log_id.index, &entry),
             },
@@ -168,27 +125,21 @@ impl Engine {
     }
 
     /// Applies a local entry op by op; after each op, serves the blocked reads that it made readable.
-    fn apply(
-        &mut self,
-        id: PartitionId,
-        index: LogIndex,
-        entry: Bytes,
-        proposal: ProposalId,
-        mut work: Work<Tag>,
-    ) {
-        self.current = Some(proposal);
+    fn apply(&mut self, id: PartitionId, index: LogIndex, entry: Bytes, mut work: Work<Tag>) {
         let mut effects = self.effects();
         self.stopwatch.start();
         let machine = self.partition_mut(id).machine_mut();
         let mut run = machine.begin_entry(index, &entry, &mut effects).expect("the entry was written here");
         let now = machine.time();
+        let events = serve(self, id, &mut run, &work.carried, &mut effects);
+        self.note_events(&events);
         let items = std::mem::take(&mut work.items);
         for item in &items {
             match item {
-                Item::Op(tag) => apply_next(self, id, &mut run, *tag, &[], &mut work.carried, &mut effects),
+                Item::Op(tag) => apply_next(self, id, &mut run, *tag, &[], &work.carried, &mut effects),
                 Item::Transaction { tag, queries } => {
                     let queries = queries_of(&work.queries[queries.clone()]);
-                    apply_next(self, id, &mut run, *tag, &queries, &mut work.carried, &mut effects);
+                    apply_next(self, id, &mut run, *tag, &queries, &work.carried, &mut effects);
                 }
                 Item::Query { tag, database, encoded } => {
                     let encoded = &work.queries[encoded.clone()];
@@ -201,7 +152,6 @@ impl Engine {
             }
         }
         work.items = items;
-        self.current = None;
         for tag in work.carried.drain(..) {
             if let Tag::Blocked(read) = tag {
                 blocking::entry_applied(self, read);
@@ -235,7 +185,7 @@ impl Engine {
     }
 
     fn note_some(&mut self, events: &[KeyEvent]) {
-        blocking::note_events(self, self.current, events);
+        blocking::note_events(self, events);
         upkeep::delete_due(self, events);
     }
 
@@ -268,24 +218,12 @@ fn apply_next(
     run: &mut EntryRun<'_>,
     tag: Tag,
     queries: &[Step<Query<'_>>],
-    carried: &mut Vec<Tag>,
+    carried: &[Tag],
     effects: &mut Effects,
 ) {
-    if !run.is_quiet() {
-        run.look_ahead();
-        let events = serve(engine, id, run, carried, effects);
-        engine.note_events(&events);
-    }
-    let applied = engine.partition_mut(id).machine_mut().apply_next(run, queries, effects);
-    let mut events = match applied.expect("the entry was written here").expect("one op for each item") {
-        Applied::Answered(answer) => engine.end_lap(tag, answer, effects),
-        Applied::Blocked(number) => {
-            assert_eq!(number.0, carried.len(), "numbers follow those of the reads carried");
-            carried.push(tag);
-            engine.tell(effects.take(), None);
-            Events::NONE
-        }
-    };
+    let answer = engine.partition_mut(id).machine_mut().apply_next(run, queries, effects);
+    let answer = answer.expect("the entry was written here").expect("one op for each item");
+    let mut events = engine.end_lap(tag, answer, effects);
     if !run.is_quiet() {
         events.append(serve(engine, id, run, carried, effects));
     }

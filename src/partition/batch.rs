@@ -78,11 +78,6 @@ impl<T> Batch<T> {
         self.items.push(Item::Op(tag));
     }
 
-    pub fn push_op(&mut self, op: &Op<'_>, tag: T) {
-        self.ops.push(op);
-        self.items.push(Item::Op(tag));
-    }
-
     pub fn push_query(&mut self, database: u32, query: &Query<'_>, tag: T) {
         let start = self.queries.len();
         codec::encode_query(query, &mut self.queries);
@@ -154,7 +149,7 @@ mod tests {
     #[test]
     fn queries_are_found_after_their_batch_was_absorbed() {
         let mut batch = Batch::default();
-        batch.push_op(&Op::Write { database: 0, write: Write::Key(KeyWrite::Persist { key: b"a" }) }, 1);
+        batch.push_write(0, &Write::Key(KeyWrite::Persist { key: b"a" }), 1);
         batch.push_query(0, &get(b"first"), 2);
         let mut later = Batch::default();
         later.push_query(7, &get(b"second"), 3);

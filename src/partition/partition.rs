@@ -10,7 +10,8 @@ use crate::partition::touched::Touched;
 use crate::state::answer::Answer;
 use crate::state::effects::Effects;
 use crate::state::machine::{Answered, Machine};
-use crate::state::op::{Op, Step, Transaction};
+use crate::state::op::batch::CarriedRead;
+use crate::state::op::{Step, Transaction};
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -106,15 +107,6 @@ impl<T> Partition<T> {
         self.close_if_full();
     }
 
-    /// Adds any other op to the open batch.
-    pub fn write_op(&mut self, op: &Op<'_>, notes_keys: bool, tag: T) {
-        self.open.push_op(op, tag);
-        if notes_keys {
-            self.open.touched.note_op(op);
-        }
-        self.close_if_full();
-    }
-
     fn close_if_full(&mut self) {
         if self.open.bytes() >= BATCH_BYTES_MAX {
             let next = self.spare.pop().unwrap_or_default();
@@ -157,8 +149,12 @@ impl<T> Partition<T> {
         !self.open.is_empty() || !self.full.is_empty()
     }
 
+    pub fn has_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     pub fn is_idle(&self) -> bool {
-        !self.has_open_work() && self.in_flight.is_empty()
+        !self.has_open_work() && !self.has_in_flight()
     }
 
     /// The keys named by the batch that is sealed next.
@@ -167,22 +163,24 @@ impl<T> Partition<T> {
     }
 
     /// Closes the oldest open batch. Its ops are stamped with `now`; `carried` are the blocked reads that go
-    /// with them, each with its encoding.
+    /// with them. They are reason enough for an entry: it may have no ops.
     pub fn seal<'b>(
         &mut self,
         now: TimeMs,
         proposal: ProposalId,
-        carried: impl Iterator<Item = (T, &'b [u8])>,
+        carried: impl Iterator<Item = (T, CarriedRead<'b>)>,
     ) -> Sealed {
+        let mut carried = carried.peekable();
+        let carries = carried.peek().is_some();
         let mut batch = match self.full.pop_front() {
             Some(full) => {
                 self.closed_bytes -= full.bytes();
                 full
             }
-            None if self.open.is_empty() => return Sealed::Nothing,
+            None if self.open.is_empty() && !carries => return Sealed::Nothing,
             None => std::mem::replace(&mut self.open, self.spare.pop().unwrap_or_default()),
         };
-        if batch.is_unlogged() {
+        if batch.is_unlogged() && !carries {
             self.closed_bytes += batch.bytes();
             match self.in_flight.back_mut() {
                 Some(last) => last.batch.absorb(batch),
@@ -193,9 +191,9 @@ impl<T> Partition<T> {
         let Batch { ops, carried: tags, .. } = &mut batch;
         ops.seal(
             now,
-            carried.map(|(tag, encoded)| {
+            carried.map(|(tag, read)| {
                 tags.push(tag);
-                encoded
+                read
             }),
         );
         let entry = Bytes::from(ops.take());
@@ -356,6 +354,17 @@ mod tests {
         let work = partition.take_committed(ProposalId(1), &entry);
         assert_eq!(work.items, [Item::Op(2), Item::Pass(3)]);
         assert_eq!((partition.bytes(), partition.is_idle()), (0, true));
+    }
+
+    #[test]
+    fn blocked_reads_alone_make_an_entry() {
+        let mut partition = partition();
+        let read = CarriedRead { encoded: b"", looks: true };
+        let sealed = partition.seal(TimeMs(1), ProposalId(1), [(7, read)].into_iter());
+        let Sealed::Entry(entry) = sealed else { panic!("there is a read to carry") };
+        let work = partition.take_committed(ProposalId(1), &entry);
+        assert_eq!((work.items, work.carried), (vec![], vec![7]));
+        assert!(partition.is_idle());
     }
 
     #[test]

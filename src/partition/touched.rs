@@ -2,7 +2,6 @@
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
-use crate::state::op::Op;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,21 +44,6 @@ impl Touched {
         self.everything || !self.databases.is_empty()
     }
 
-    pub fn note_op(&mut self, op: &Op<'_>) {
-        match op {
-            Op::Write { database, write } => self.note_write(*database, write),
-            Op::Transaction(transaction) => {
-                for write in &transaction.writes {
-                    self.note_write(write.database, &write.command);
-                }
-            }
-            // The reads that wait already come first.
-            Op::BlockingRead { database, read } => {
-                read.streams.iter().for_each(|(key, _)| self.note_key(*database, key, CARRIED_READS_MAX));
-            }
-        }
-    }
-
     pub fn note_write(&mut self, database: u32, write: &Write<'_>) {
         match write {
             Write::Add(add) => self.note_key(database, add.key, 1),
@@ -87,11 +71,9 @@ impl Touched {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::value::Data;
     use crate::command::value::group::{GroupRead, GroupReadFrom};
     use crate::command::value::stream::{Add, NewId, ReadLimits};
     use crate::model::args::ArgList;
-    use crate::state::op::Transaction;
 
     fn keys(touched: &Touched) -> Vec<(u32, &[u8], usize)> {
         touched.keys().collect()
@@ -143,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_touch_nothing_unless_they_block_and_transactions_what_their_writes_do() {
+    fn reads_touch_nothing() {
         let read = GroupRead {
             group: b"g",
             consumer: b"c",
@@ -153,14 +135,7 @@ mod tests {
             streams: vec![(b"s", GroupReadFrom::New)],
         };
         let mut touched = Touched::default();
-        touched.note_write(0, &Write::GroupRead(read.clone()));
+        touched.note_write(0, &Write::GroupRead(read));
         assert!(touched.is_empty());
-        touched.note_op(&Op::BlockingRead { database: 0, read: read.clone() });
-        assert_eq!(keys(&touched), [(0, &b"s"[..], CARRIED_READS_MAX)]);
-        touched.clear();
-        let persist = Write::Key(KeyWrite::Persist { key: b"s" });
-        let commands = [(0, Data::Write(Write::GroupRead(read))), (7, Data::Write(persist))];
-        touched.note_op(&Op::Transaction(Transaction::of_commands(Vec::new(), commands).0));
-        assert_eq!(keys(&touched), [(7, &b"s"[..], CARRIED_READS_MAX)]);
     }
 }

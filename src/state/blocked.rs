@@ -1,9 +1,10 @@
 //! Group reads that are blocked while an entry is applied; the machine serves them between two of its ops.
 //!
-//! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, in arrival
-//! order. After each op the machine serves the reads whose key became readable, as Redis does between two
-//! commands (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the
-//! same reads. A read that finds nothing stays blocked and changes no state.
+//! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, and those
+//! that had to look at the state, in arrival order. Before the first op the machine tries the reads that look;
+//! after each op it serves the reads whose key became readable, as Redis does between two commands
+//! (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the same
+//! reads. A read that finds nothing stays blocked and changes no state.
 
 use crate::base::wire::{Malformed, Reader};
 use crate::command::value::group::GroupRead;
@@ -11,8 +12,7 @@ use crate::state::effects::KeyEvent;
 use crate::state::op::codec;
 use std::collections::{BTreeMap, VecDeque};
 
-/// The position of a blocked read in its entry: first the carried ones from 0 on, then the blocking reads
-/// among its ops, in the order in which they found nothing.
+/// The position of a blocked read among those that its entry carries, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockedNumber(pub usize);
 
@@ -30,13 +30,16 @@ pub struct BlockedReads<'a> {
 }
 
 impl<'a> BlockedReads<'a> {
-    /// Reads the list that an entry carries.
+    /// Reads the list that an entry carries. The reads that look are due.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut blocked = BlockedReads::default();
         let mut reader = Reader::new(bytes);
         while !reader.is_empty() {
-            let (database, read) = codec::decode_blocked(&mut reader)?;
-            blocked.block(database, read);
+            let (looks, database, read) = codec::decode_carried(&mut reader)?;
+            let number = blocked.block(database, read);
+            if looks {
+                blocked.due.push_back(number);
+            }
         }
         Ok(blocked)
     }
@@ -74,8 +77,9 @@ impl<'a> BlockedReads<'a> {
         }
     }
 
-    /// A read that is an op comes next: the reads that wait on its keys came before it and are tried first.
-    /// An entry before this one may have made them readable after their last look at the state.
+    /// [`Op::BlockingRead`] comes next: the reads that wait on its keys came before it and are tried first.
+    ///
+    /// [`Op::BlockingRead`]: crate::state::op::Op::BlockingRead
     pub fn precede(&mut self, database: u32, later: &GroupRead<'_>) {
         for (key, _) in &later.streams {
             self.due.extend(self.by_key.get(&(database, *key)).into_iter().flatten());

@@ -65,22 +65,6 @@ impl EntryRun<'_> {
     pub fn is_quiet(&self) -> bool {
         self.blocked.is_empty()
     }
-
-    /// Call before [`Machine::serve_next`] and [`Machine::apply_next`]: the reads that wait come before a read
-    /// that is the next op.
-    pub fn look_ahead(&mut self) {
-        if let Ok(Some(Op::BlockingRead { database, read })) = self.ops.clone().next() {
-            self.blocked.precede(database, &read);
-        }
-    }
-}
-
-/// The result of an op of an entry.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Applied {
-    Answered(Answer),
-    /// A blocking read found nothing and is blocked.
-    Blocked(BlockedNumber),
 }
 
 impl Default for Machine {
@@ -147,8 +131,8 @@ impl Machine {
         }
     }
 
-    /// Begins the entry at `index`, which must be the next one; call [`Machine::apply_next`] and
-    /// [`Machine::serve_next`] in turn.
+    /// Begins the entry at `index`, which must be the next one; call [`Machine::serve_next`] until it gives
+    /// nothing, and then [`Machine::apply_next`], in turn.
     pub fn begin_entry<'e>(
         &mut self,
         index: LogIndex,
@@ -169,13 +153,17 @@ impl Machine {
         run: &mut EntryRun<'_>,
         queries: &[Step<Query<'_>>],
         effects: &mut Effects,
-    ) -> Result<Option<Applied>, Malformed> {
+    ) -> Result<Option<Answer>, Malformed> {
         // By reference: an op is large.
         let next = run.ops.next()?;
         let Some(op) = &next else {
             effects.want_signals(false);
             return Ok(None);
         };
+        if let Op::BlockingRead { database, read } = op {
+            run.blocked.precede(*database, read);
+            while self.serve_next(run, effects).is_some() {}
+        }
         let answer = match op {
             Op::Transaction(transaction) => self.apply_transaction(transaction, queries, effects),
             op => self.apply(op, effects),
@@ -183,19 +171,17 @@ impl Machine {
         if !run.blocked.is_empty() {
             run.blocked.signal(&effects.take_signals());
         }
-        if !matches!(answer, Answer::NilArray) {
-            return Ok(Some(Applied::Answered(answer)));
+        if matches!(answer, Answer::NilArray)
+            && let Some(Op::BlockingRead { database, read }) = next
+        {
+            effects.want_signals(true);
+            run.blocked.block(database, read);
         }
-        Ok(Some(match next {
-            Some(Op::BlockingRead { database, read }) => {
-                effects.want_signals(true);
-                Applied::Blocked(run.blocked.block(database, read))
-            }
-            _ => Applied::Answered(answer),
-        }))
+        Ok(Some(answer))
     }
 
-    /// Serves the next blocked read that the last op made readable, in order; `None` when none is left.
+    /// Serves the next blocked read that looks or that the last op made readable, in order; `None` when none
+    /// is left.
     pub fn serve_next(
         &mut self,
         run: &mut EntryRun<'_>,
@@ -223,14 +209,10 @@ impl Machine {
         let mut effects = Effects::unwanted();
         let mut run = self.begin_entry(index, entry, &mut effects)?;
         loop {
-            if !run.is_quiet() {
-                run.look_ahead();
-                while self.serve_next(&mut run, &mut effects).is_some() {}
-            }
+            while self.serve_next(&mut run, &mut effects).is_some() {}
             if self.apply_next(&mut run, &[], &mut effects)?.is_none() {
                 return Ok(());
             }
-            while self.serve_next(&mut run, &mut effects).is_some() {}
         }
     }
 

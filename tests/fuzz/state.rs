@@ -4,13 +4,13 @@ use crate::commands::{each_request, transcribed};
 use crate::engine::{Subject, outcome};
 use headwater::base::wire::Reader;
 use headwater::command::lookup;
-use headwater::command::value::{Command, Data};
+use headwater::command::value::{Command, Data, Write};
 use headwater::model::time::TimeMs;
 use headwater::state::blocked::BlockedReads;
 use headwater::state::checkpoint;
 use headwater::state::effects::Effects;
 use headwater::state::machine::Machine;
-use headwater::state::op::batch::{BatchReader, BatchWriter};
+use headwater::state::op::batch::{BatchReader, BatchWriter, CarriedRead};
 use headwater::state::op::{Op, Transaction, codec};
 
 const NOW: TimeMs = TimeMs(1_700_000_000_000);
@@ -71,7 +71,15 @@ fn ops() {
     writes(|ops| {
         let mut batch = BatchWriter::default();
         ops.iter().for_each(|op| batch.push(op));
-        batch.seal(NOW, std::iter::empty());
+        let reads = ops.iter().filter_map(|op| match op {
+            Op::Write { database, write: Write::GroupRead(read) } => {
+                Some(BatchWriter::encode_blocked(*database, read))
+            }
+            _ => None,
+        });
+        let reads: Vec<Vec<u8>> = reads.collect();
+        let carried = |looks| reads.iter().map(move |encoded| CarriedRead { encoded, looks });
+        batch.seal(NOW, carried(true).chain(carried(false)));
         seeds.push(batch.as_bytes().to_vec());
     });
     Subject { name: "ops", seeds, tokens: &[], check: &check_ops }.run();

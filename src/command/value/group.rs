@@ -17,6 +17,13 @@ pub struct GroupRead<'a> {
     pub streams: Vec<(&'a [u8], GroupReadFrom)>,
 }
 
+impl<'a> GroupRead<'a> {
+    /// The same read without room for an entry: it shows its consumer and delivers nothing.
+    pub fn without_entries(&self) -> GroupRead<'a> {
+        GroupRead { limits: ReadLimits { count: Some(0), ..self.limits }, ..self.clone() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GroupReadFrom {
     /// `>`: entries that were delivered to no consumer of the group.

@@ -155,7 +155,8 @@ pub struct Read<'a> {
 /// The limits of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ReadLimits {
-    /// Entries per stream; `None`: all (COUNT absent or ≤ 0).
+    /// Entries per stream; `None`: all (COUNT absent or ≤ 0). No client's read has 0, see
+    /// [`GroupRead::without_entries`](crate::command::value::group::GroupRead::without_entries).
     pub count: Option<u64>,
     /// MAXCOUNT (Redis 8.10): entries of all streams together; at least 1.
     pub max_count: Option<u64>,

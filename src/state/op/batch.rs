@@ -1,8 +1,9 @@
 //! A batch: the ops of one log entry, the leader's time, and the group reads blocked on keys of the ops.
 //!
 //! Format 2: version (u8), time (u64), start of the blocked reads (u32, from the start of the batch), then
-//! the ops up to there, then the blocked reads to the end. Time and start have fixed lengths, so that sealing
-//! can fill them in. Format 1, which is still read, has no start and no blocked reads.
+//! the ops up to there, then the blocked reads to the end, those that look at the state at the beginning with
+//! a mark ([`codec::encode_look`]). Time and start have fixed lengths, so that sealing can fill them in.
+//! Format 1, which is still read, has no start and no blocked reads.
 
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::command::value::Write;
@@ -19,8 +20,17 @@ const TIME_AT: usize = 1;
 const BLOCKED_AT: usize = TIME_AT + 8;
 const HEADER_BYTES: usize = BLOCKED_AT + 4;
 
+/// A blocked read on its way into an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct CarriedRead<'a> {
+    /// The encoding of [`BatchWriter::encode_blocked`].
+    pub encoded: &'a [u8],
+    /// The read is tried when the entry begins, and not only after an op that concerns it.
+    pub looks: bool,
+}
+
 /// Collects ops; keeps its buffer from batch to batch.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct BatchWriter {
     buffer: Vec<u8>,
     /// Length of the latest batch: the next one will probably have about the same.
@@ -54,14 +64,18 @@ impl BatchWriter {
         self.buffer.len()
     }
 
-    /// Stamps the time and appends the blocked reads, each in the encoding of
-    /// [`BatchWriter::encode_blocked`]. No op may be pushed after it.
-    pub fn seal<'b>(&mut self, now: TimeMs, blocked: impl Iterator<Item = &'b [u8]>) {
+    /// Stamps the time and appends the blocked reads. No op may be pushed after it.
+    pub fn seal<'b>(&mut self, now: TimeMs, blocked: impl Iterator<Item = CarriedRead<'b>>) {
         self.open();
         let place = u32::try_from(self.buffer.len()).expect("a batch is below 4 GiB");
         self.buffer[TIME_AT..BLOCKED_AT].copy_from_slice(&now.0.to_le_bytes());
         self.buffer[BLOCKED_AT..HEADER_BYTES].copy_from_slice(&place.to_le_bytes());
-        blocked.for_each(|read| self.buffer.extend_from_slice(read));
+        for read in blocked {
+            if read.looks {
+                codec::encode_look(&mut self.buffer);
+            }
+            self.buffer.extend_from_slice(read.encoded);
+        }
     }
 
     /// The encoding of a group read for [`BatchWriter::seal`].
@@ -169,7 +183,7 @@ mod tests {
             assert!(batch.is_empty());
             ops.iter().for_each(|op| batch.push(op));
             let read = b"\x00";
-            batch.seal(TimeMs(seed), [&read[..]].into_iter());
+            batch.seal(TimeMs(seed), [CarriedRead { encoded: read, looks: false }].into_iter());
             let blocked_bytes = 1;
             assert_eq!(batch.bytes() == HEADER_BYTES + blocked_bytes, ops.is_empty());
             let mut reader = BatchReader::new(batch.as_bytes()).unwrap();

@@ -51,6 +51,25 @@ pub fn encode_write(database: u32, write: &Write<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// Stands before a blocked read that looks at the state when its entry begins. It is no database: they end
+/// below it.
+const LOOKS: u64 = 1 << 32;
+
+/// The mark of a blocked read that looks, before [`encode_blocked`].
+pub fn encode_look(out: &mut Vec<u8>) {
+    Writer::new(out).varint(LOOKS);
+}
+
+/// Reads one blocked read of an entry from the front, and whether it looks.
+pub fn decode_carried<'a>(reader: &mut Reader<'a>) -> Result<(bool, u32, GroupRead<'a>), Malformed> {
+    let looks = reader.clone().varint()? == LOOKS;
+    if looks {
+        reader.varint()?;
+    }
+    let (database, read) = decode_blocked(reader)?;
+    Ok((looks, database, read))
+}
+
 /// A group read that is blocked, with its database.
 pub fn encode_blocked(database: u32, read: &GroupRead<'_>, out: &mut Vec<u8>) {
     let mut writer = Writer::new(out);
@@ -58,8 +77,7 @@ pub fn encode_blocked(database: u32, read: &GroupRead<'_>, out: &mut Vec<u8>) {
     write_group_read(&mut writer, read);
 }
 
-/// Reads one blocked group read from the front.
-pub fn decode_blocked<'a>(reader: &mut Reader<'a>) -> Result<(u32, GroupRead<'a>), Malformed> {
+fn decode_blocked<'a>(reader: &mut Reader<'a>) -> Result<(u32, GroupRead<'a>), Malformed> {
     Ok((read_database(reader)?, read_group_read(reader)?))
 }
 

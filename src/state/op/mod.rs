@@ -21,7 +21,8 @@ pub enum Op<'a> {
         write: Write<'a>,
     },
     Transaction(Transaction<'a>),
-    /// XREADGROUP with BLOCK: a read that finds nothing is blocked for the rest of the entry.
+    /// XREADGROUP with BLOCK: a read that finds nothing is blocked for the rest of the entry. Read, not
+    /// written: blocked reads are no ops any more.
     BlockingRead {
         database: u32,
         read: GroupRead<'a>,
