@@ -8,11 +8,17 @@
 
 mod bounds;
 mod client;
+mod clients;
 mod counters;
+mod inspector;
 mod knowledge;
+mod load;
 mod process;
+mod rest;
 mod run;
 mod settings;
+mod trace;
+mod workload;
 #[path = "../support/notation.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 pub mod notation;
@@ -38,7 +44,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs a seed. What fails is told with the seed and the last of what happened.
 fn try_seed(seed: u64) -> Result<run::Report, String> {
-    let trace = run::Trace::default();
+    let trace = trace::Trace::default();
     let told = trace.clone();
     let run = AssertUnwindSafe(|| run::run(seed, told));
     let why = match catch_unwind(run) {
@@ -103,7 +109,7 @@ fn every_seed_keeps_the_promises() {
 #[test]
 fn one_seed() {
     let Some(seed) = number("HEADWATER_SIM_SEED") else { return };
-    let trace = run::Trace::default();
+    let trace = trace::Trace::default();
     trace.print();
     match run::run(seed, trace) {
         Ok(report) => println!("{}", report.counters),

@@ -1,0 +1,167 @@
+//! The commands that clients send.
+
+use super::client::{Id, Op};
+use super::knowledge::{self, CHANNELS, JOBS, LOGS, TRIMMED};
+use super::run::Run;
+use super::value::Value;
+use headwater::env::entropy::Entropy;
+
+/// Streams that come and go, with groups that come and go.
+pub const SIDE: [&str; 2] = ["{side}a", "{side}b"];
+
+impl Run {
+    pub(super) fn compose(&mut self, at: usize) {
+        let side = SIDE[self.below(2) as usize];
+        let jobs = JOBS[self.below(2) as usize];
+        let log = LOGS[self.below(2) as usize];
+        if self.settings.is_crowded && self.random.chance(80) {
+            if at == 0 {
+                return self.add(at, JOBS[0]);
+            }
+            let words = format!("XREADGROUP GROUP g c{at} COUNT 1 BLOCK 0 STREAMS {} >", JOBS[0]);
+            return self.send(at, Op::GroupRead { stream: JOBS[0], is_blocking: true }, words, None);
+        }
+        match self.below(100) {
+            0..14 => self.add(at, log),
+            14..28 => self.add(at, jobs),
+            28..31 => self.add(at, TRIMMED),
+            31..33 => {
+                let words = format!("XTRIM {TRIMMED} MAXLEN {}", self.below(10));
+                self.send(at, Op::Anything, words, None);
+            }
+            33..36 => {
+                let choice = self.random.u64();
+                if let Some(id) = self.knowledge.begin_delete(log, choice) {
+                    self.send(at, Op::Delete { stream: log, id }, format!("XDEL {log} {id}"), None);
+                }
+            }
+            36..42 => {
+                let after = if self.random.chance(50) { self.knowledge.greatest(log) } else { Id::default() };
+                let (block, timeout_ms, is_blocking) = self.draw_block();
+                let words = format!("XREAD COUNT {} {block}STREAMS {log} {after}", 1 + self.below(5));
+                self.send(at, Op::Read { stream: log, after, is_blocking }, words, timeout_ms);
+            }
+            42..56 => {
+                let (block, timeout_ms, is_blocking) = self.draw_block();
+                let count = if self.random.chance(70) {
+                    format!("COUNT {} ", 1 + self.below(3))
+                } else {
+                    String::new()
+                };
+                let words = format!("XREADGROUP GROUP g c{at} {count}{block}STREAMS {jobs} >");
+                self.send(at, Op::GroupRead { stream: jobs, is_blocking }, words, timeout_ms);
+            }
+            56..63 => {
+                let choice = self.random.u64();
+                if let Some(id) = self.knowledge.begin_acknowledge(jobs, at, choice) {
+                    self.send(at, Op::Acknowledge { stream: jobs, id }, format!("XACK {jobs} g {id}"), None);
+                }
+            }
+            63..66 => {
+                let words = format!("XREADGROUP GROUP g c{at} STREAMS {jobs} 0");
+                self.send(at, Op::History { stream: jobs }, words, None);
+            }
+            66..70 => {
+                let value = self.random.u64() >> 1;
+                let asker = self.asker(at);
+                let value = self.clients[at].own_value.map_or(value >> 20, |before| before + 1);
+                self.clients[at].own_value = Some(value);
+                let key = knowledge::value_key(&asker);
+                self.knowledge.begin_set(key.clone(), value);
+                self.send(at, Op::Set { value }, format!("SET {key} {value}"), None);
+            }
+            70..75 => {
+                let key = knowledge::value_key(&self.asker(at));
+                self.send(at, Op::Get { value: self.clients[at].own_value }, format!("GET {key}"), None);
+            }
+            75..78 => {
+                let key = knowledge::counter_key(&self.asker(at));
+                self.clients[at].increments += 1;
+                self.knowledge.begin_increment(key.clone());
+                let value = self.clients[at].increments;
+                self.send(at, Op::Increment { value }, format!("INCR {key}"), None);
+            }
+            78..81 => {
+                let token = self.knowledge.begin_transaction(at);
+                let queued = || Op::Exactly(Value::Simple(b"QUEUED".to_vec()));
+                self.send(at, Op::Exactly(Value::ok()), "MULTI".to_owned(), None);
+                self.send(at, queued(), format!("XADD {{t{at}}}left * t {token}"), None);
+                self.send(at, queued(), format!("XADD {{t{at}}}right * t {token}"), None);
+                self.send(at, queued(), format!("INCR {{t{at}}}both"), None);
+                self.send(at, Op::Execute { token }, "EXEC".to_owned(), None);
+            }
+            81..84 => {
+                let channel = self.below(CHANNELS as u64) as usize;
+                let number = self.knowledge.next_publication(channel);
+                // Two publishers may overtake each other on the way: one channel has one publisher.
+                let mut words = format!("PUBLISH channel{channel} {number}");
+                if at != channel {
+                    words = format!("PUBLISH elsewhere{channel} {number}");
+                }
+                self.send(at, Op::Publish, words, None);
+            }
+            84..88 => {
+                let text = format!("echo{}", self.below(1_000_000));
+                self.send(at, Op::Exactly(Value::bulk(&text)), format!("ECHO {text}"), None);
+            }
+            88..90 => {
+                let words = format!("SET {{c{at}}}x{} 1 PX {}", self.below(3), 1 + self.below(2000));
+                self.send(at, Op::Exactly(Value::ok()), words, None);
+            }
+            90..92 => {
+                let words = if self.random.chance(60) { "SAVE" } else { "BGSAVE" };
+                self.counters.checkpoints += 1;
+                self.send(at, Op::Anything, words.to_owned(), None);
+            }
+            92 if self.random.chance(50) => {
+                self.send(at, Op::Anything, "DEBUG RELOAD".to_owned(), None);
+            }
+            _ => self.compose_side(at, side),
+        }
+    }
+
+    fn compose_side(&mut self, at: usize, side: &'static str) {
+        let other = SIDE[usize::from(side == SIDE[0])];
+        let words = match self.below(10) {
+            0..3 => format!("XADD {side} * t 1"),
+            3 => format!("XGROUP CREATE {side} g 0 MKSTREAM"),
+            4 => format!("XGROUP DESTROY {side} g"),
+            5 => format!("DEL {side}"),
+            6 => format!("RENAME {side} {other}"),
+            7 => format!("XADD {side} MAXLEN 1 * t 1"),
+            _ => {
+                let (block, timeout_ms, is_blocking) = self.draw_block();
+                let words = format!("XREADGROUP GROUP g c{at} {block}STREAMS {side} >");
+                return self.send(at, Op::SideRead { key: side, is_blocking }, words, timeout_ms);
+            }
+        };
+        self.send(at, Op::Anything, words, None);
+    }
+
+    /// `BLOCK n `, or nothing; the timeout, if there is one; whether it blocks.
+    fn draw_block(&self) -> (String, Option<u64>, bool) {
+        match self.below(4) {
+            0 => (String::new(), None, false),
+            1 => {
+                let ms = 1 + self.below(2000);
+                (format!("BLOCK {ms} "), Some(ms), true)
+            }
+            _ => ("BLOCK 0 ".to_owned(), None, true),
+        }
+    }
+
+    fn add(&mut self, at: usize, stream: &'static str) {
+        let token = self.knowledge.new_token(stream);
+        let floor = self.knowledge.greatest(stream);
+        // A clock that steps by an hour lets ids be forgotten.
+        let is_idempotent = self.random.chance(15) && !self.settings.steps_clock;
+        let idempotent = if is_idempotent { format!("IDMP p{at} {token} ") } else { String::new() };
+        let words = format!("XADD {stream} {idempotent}* t {token}");
+        let op = Op::Add { stream, token, floor, is_idempotent };
+        self.send(at, op.clone(), words.clone(), None);
+        if is_idempotent && self.random.chance(50) {
+            // Sent again, as by a producer that has lost its reply.
+            self.send(at, op, words, None);
+        }
+    }
+}
