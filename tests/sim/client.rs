@@ -38,13 +38,13 @@ pub enum Op {
         stream: &'static str,
         id: Id,
     },
+    /// From each stream what comes after an id.
     Read {
-        stream: &'static str,
-        after: Id,
+        streams: Vec<(&'static str, Id)>,
         is_blocking: bool,
     },
     GroupRead {
-        stream: &'static str,
+        streams: Vec<&'static str>,
         is_blocking: bool,
     },
     History {

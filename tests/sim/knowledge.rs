@@ -10,6 +10,15 @@ pub const TRIMMED: &str = "trimmed";
 pub const JOBS: [&str; 2] = ["jobs0", "jobs1"];
 pub const CHANNELS: usize = 2;
 
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)*) => {
+        if !$holds {
+            return Err(format!($($why)*));
+        }
+    };
+}
+pub(crate) use ensure;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
     None,
@@ -86,14 +95,24 @@ fn entries_of(value: &Value) -> Vec<(Id, u64)> {
     value.elements().iter().map(entry).collect()
 }
 
-macro_rules! ensure {
-    ($holds:expr, $($why:tt)*) => {
-        if !$holds {
-            return Err(format!($($why)*));
-        }
-    };
+/// What a read found: the place of each stream among those that it asked for, and its entries.
+fn parts_of<'n>(
+    reply: &Value,
+    asked: impl Iterator<Item = &'n str>,
+) -> Result<Vec<(usize, Vec<(Id, u64)>)>, String> {
+    let asked: Vec<&str> = asked.collect();
+    let mut parts = Vec::new();
+    for part in reply.elements() {
+        let name = part.elements()[0].text();
+        let at = asked.iter().position(|it| *it == name).ok_or(format!("{name} was not asked for"))?;
+        let found = entries_of(&part.elements()[1]);
+        ensure!(!found.is_empty(), "{name}: a read was served with nothing");
+        ensure!(parts.last().is_none_or(|(before, _)| *before < at), "{name} comes twice, or too late");
+        parts.push((at, found));
+    }
+    ensure!(!parts.is_empty() || reply.is_null(), "a read was served with nothing");
+    Ok(parts)
 }
-pub(crate) use ensure;
 
 impl Knowledge {
     fn stream(&mut self, name: &'static str) -> &mut Stream {
@@ -107,8 +126,8 @@ impl Knowledge {
         token
     }
 
-    pub fn greatest(&mut self, stream: &'static str) -> Id {
-        self.stream(stream).greatest
+    pub fn greatest(&self, stream: &str) -> Id {
+        self.streams.get(stream).map_or(Id::default(), |it| it.greatest)
     }
 
     pub fn next_publication(&mut self, channel: usize) -> u64 {
@@ -198,34 +217,33 @@ impl Knowledge {
                 self.stream(stream).entries.get_mut(&id).expect("known").deletion = Progress::Done;
                 Ok(())
             }
-            Op::Read { stream, after, .. } => {
-                let Some(found) = reply.elements().first().map(|it| entries_of(&it.elements()[1])) else {
-                    return Ok(());
-                };
-                let mut before = after;
-                for &(id, token) in &found {
-                    ensure!(id > before, "{stream}: {id} was read behind {before}");
-                    before = id;
-                    self.learn(stream, id, token, asker.now_ms)?;
+            Op::Read { streams, .. } => {
+                let parts = parts_of(reply, streams.iter().map(|it| it.0))?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                for (at, found) in parts {
+                    let (stream, after) = streams[at];
+                    let mut before = after;
+                    for &(id, token) in &found {
+                        ensure!(id > before, "{stream}: {id} was read behind {before}");
+                        before = id;
+                        self.learn(stream, id, token, asker.now_ms)?;
+                    }
+                    self.stream(stream).reads.push((after, found.iter().map(|it| it.0).collect()));
                 }
-                self.served += u64::from(asker.blocked_since.is_some());
-                self.stream(stream).reads.push((after, found.iter().map(|it| it.0).collect()));
                 Ok(())
             }
-            Op::GroupRead { stream, .. } => {
-                let Some(found) = reply.elements().first().map(|it| entries_of(&it.elements()[1])) else {
-                    return Ok(());
-                };
-                ensure!(!found.is_empty(), "{stream}: a read for the group was served with nothing");
-                for &(id, token) in &found {
-                    self.learn(stream, id, token, asker.now_ms)?;
-                    let job = Job { owner: asker.client, acknowledgement: Progress::None };
-                    let before = self.stream(stream).jobs.insert(id, job);
-                    ensure!(before.is_none(), "{stream}: {id} was delivered twice as new: {before:?}");
-                }
-                if let Some(since) = asker.blocked_since {
-                    self.woken.push((stream, since));
-                    self.served += 1;
+            Op::GroupRead { streams, .. } => {
+                let parts = parts_of(reply, streams.iter().copied())?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                for (at, found) in parts {
+                    let stream = streams[at];
+                    for &(id, token) in &found {
+                        self.learn(stream, id, token, asker.now_ms)?;
+                        let job = Job { owner: asker.client, acknowledgement: Progress::None };
+                        let before = self.stream(stream).jobs.insert(id, job);
+                        ensure!(before.is_none(), "{stream}: {id} was delivered twice as new: {before:?}");
+                    }
+                    self.woken.extend(asker.blocked_since.map(|since| (stream, since)));
                 }
                 Ok(())
             }

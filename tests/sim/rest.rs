@@ -1,6 +1,6 @@
 //! What must hold between two steps, and once nothing fails any more.
 
-use super::client::{Client, Op};
+use super::client::{Client, Id, Op};
 use super::knowledge::ensure;
 use super::run::Run;
 
@@ -21,10 +21,18 @@ impl Run {
                 break;
             }
         }
+        // A read of several partitions is one read in each of them, and in none when it is in the log of another.
+        let has_partitions = self.settings.partitions > 1;
+        let is_first_at = |op: &Op, stream| match op {
+            Op::GroupRead { streams, .. } => {
+                streams.contains(&stream) && !(has_partitions && streams.len() > 1)
+            }
+            _ => false,
+        };
         for (stream, since) in std::mem::take(&mut self.knowledge.woken) {
             let waits = |client: &&Client| {
                 client.blocked_since.is_some_and(|earlier| earlier < since)
-                    && matches!(client.waiting.front().map(|it| &it.op), Some(Op::GroupRead { stream: its, .. }) if *its == stream)
+                    && client.waiting.front().is_some_and(|it| is_first_at(&it.op, stream))
             };
             if let Some(client) = self.clients.iter().find(waits) {
                 return Err(format!(
@@ -89,21 +97,39 @@ impl Run {
             let Some(sent) = self.clients[at].waiting.front() else { continue };
             let (op, words) = (sent.op.clone(), sent.words.clone());
             match op {
-                Op::Read { stream, after, .. } => {
-                    let found = self.ask(&mut inspector, &format!("XRANGE {stream} ({after} + COUNT 1"))?;
-                    ensure!(found.elements().is_empty(), "client {at} waits: {words}, and there is {found}");
+                Op::Read { streams, .. } => {
+                    for (stream, after) in streams {
+                        self.nothing_after(&mut inspector, stream, after, &words)?;
+                    }
                 }
-                Op::GroupRead { stream: key, .. } | Op::SideRead { key, .. } => {
-                    let Some(delivered) = self.delivered(&mut inspector, key)? else {
-                        return Err(format!("client {at} waits: {words}, and the group is gone"));
-                    };
-                    let found = self.ask(&mut inspector, &format!("XRANGE {key} ({delivered} + COUNT 1"))?;
-                    ensure!(found.elements().is_empty(), "client {at} waits: {words}, and there is {found}");
+                Op::GroupRead { streams, .. } => {
+                    for stream in streams {
+                        self.nothing_new(&mut inspector, stream, &words)?;
+                    }
                 }
+                Op::SideRead { key, .. } => self.nothing_new(&mut inspector, key, &words)?,
                 _ => {}
             }
         }
         self.hang_up(inspector);
+        Ok(())
+    }
+
+    fn nothing_new(&mut self, inspector: &mut Client, key: &str, waiting: &str) -> Result<(), String> {
+        let delivered = self.delivered(inspector, key)?;
+        let delivered = delivered.ok_or(format!("this waits, and the group is gone: {waiting}"))?;
+        self.nothing_after(inspector, key, delivered, waiting)
+    }
+
+    fn nothing_after(
+        &mut self,
+        inspector: &mut Client,
+        key: &str,
+        after: Id,
+        waiting: &str,
+    ) -> Result<(), String> {
+        let found = self.ask(inspector, &format!("XRANGE {key} ({after} + COUNT 1"))?;
+        ensure!(found.elements().is_empty(), "this waits, and there is {found}: {waiting}");
         Ok(())
     }
 }

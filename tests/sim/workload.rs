@@ -19,7 +19,7 @@ impl Run {
                 return self.add(at, JOBS[0]);
             }
             let words = format!("XREADGROUP GROUP g c{at} COUNT 1 BLOCK 0 STREAMS {} >", JOBS[0]);
-            return self.send(at, Op::GroupRead { stream: JOBS[0], is_blocking: true }, words, None);
+            return self.send(at, Op::GroupRead { streams: vec![JOBS[0]], is_blocking: true }, words, None);
         }
         match self.below(100) {
             0..14 => self.add(at, log),
@@ -36,10 +36,16 @@ impl Run {
                 }
             }
             36..42 => {
-                let after = if self.random.chance(50) { self.knowledge.greatest(log) } else { Id::default() };
+                let names = if self.random.chance(30) { LOGS.to_vec() } else { vec![log] };
+                let after = |name| {
+                    if self.random.chance(50) { self.knowledge.greatest(name) } else { Id::default() }
+                };
+                let streams: Vec<_> = names.iter().map(|name| (*name, after(name))).collect();
+                let ids: Vec<_> = streams.iter().map(|it| it.1.to_string()).collect();
                 let (block, timeout_ms, is_blocking) = self.draw_block();
-                let words = format!("XREAD COUNT {} {block}STREAMS {log} {after}", 1 + self.below(5));
-                self.send(at, Op::Read { stream: log, after, is_blocking }, words, timeout_ms);
+                let (names, ids) = (names.join(" "), ids.join(" "));
+                let words = format!("XREAD COUNT {} {block}STREAMS {names} {ids}", 1 + self.below(5));
+                self.send(at, Op::Read { streams, is_blocking }, words, timeout_ms);
             }
             42..56 => {
                 let (block, timeout_ms, is_blocking) = self.draw_block();
@@ -48,8 +54,11 @@ impl Run {
                 } else {
                     String::new()
                 };
-                let words = format!("XREADGROUP GROUP g c{at} {count}{block}STREAMS {jobs} >");
-                self.send(at, Op::GroupRead { stream: jobs, is_blocking }, words, timeout_ms);
+                let streams = if self.random.chance(30) { JOBS.to_vec() } else { vec![jobs] };
+                let ids = vec![">"; streams.len()].join(" ");
+                let names = streams.join(" ");
+                let words = format!("XREADGROUP GROUP g c{at} {count}{block}STREAMS {names} {ids}");
+                self.send(at, Op::GroupRead { streams, is_blocking }, words, timeout_ms);
             }
             56..63 => {
                 let choice = self.random.u64();
