@@ -68,7 +68,10 @@ pub enum Op {
     Execute {
         token: u64,
     },
-    Publish,
+    /// To a channel that is listened to, with this number; or elsewhere.
+    Publish {
+        message: Option<(usize, u64)>,
+    },
     Subscribe,
     /// A read for a group that may go, on a key that may go.
     SideRead {

@@ -1,7 +1,8 @@
 //! The clients of a run: their connections, what they send, and what becomes of each reply.
 
+use super::channels::CHANNELS;
 use super::client::{Arrival, Op};
-use super::knowledge::{Asker, CHANNELS, ensure};
+use super::knowledge::{Asker, ensure};
 use super::run::Run;
 use super::value::Value;
 use headwater::env::clock::Clock;
@@ -40,6 +41,7 @@ impl Run {
         let client = &mut self.clients[at];
         if client.is_connected() {
             client.disconnect(is_broken);
+            self.knowledge.channels.disconnected(self.clients[at].connection);
             self.note(format!("c{at} disconnects"));
         }
         for sent in std::mem::take(&mut self.clients[at].waiting) {
@@ -89,14 +91,15 @@ impl Run {
     pub(super) fn take_reply(&mut self, at: usize, reply: &Value) -> Result<(), String> {
         if self.clients[at].is_subscriber {
             let parts = reply.elements();
+            let connection = self.clients[at].connection;
+            let channels = &mut self.knowledge.channels;
             return match parts[0].text().as_str() {
-                "message" => {
-                    self.knowledge.heard(self.clients[at].connection, &parts[1].text(), &parts[2].text())
-                }
-                _ => {
+                "message" => channels.heard(connection, &parts[1].text(), &parts[2].text()),
+                "subscribe" => {
                     let _ = self.clients[at].waiting.pop_front();
-                    Ok(())
+                    channels.subscribed(connection, &parts[1].text())
                 }
+                other => Err(format!("a subscriber was told {other}")),
             };
         }
         let Some(sent) = self.clients[at].waiting.pop_front() else {

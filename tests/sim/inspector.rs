@@ -98,6 +98,7 @@ impl Run {
         }
         self.hang_up(inspector);
         self.counters.entries = self.knowledge.acknowledged;
+        self.counters.messages = self.knowledge.channels.heard;
         self.counters.blocked = self.knowledge.served;
         Ok(())
     }

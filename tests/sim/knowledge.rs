@@ -1,5 +1,6 @@
 //! What the clients know of the server's data over all its lives, and the checks of every reply against it.
 
+use super::channels::Channels;
 use super::client::{Id, Op};
 use super::value::Value;
 use std::collections::btree_map::Entry::Vacant;
@@ -8,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const LOGS: [&str; 2] = ["log0", "log1"];
 pub const TRIMMED: &str = "trimmed";
 pub const JOBS: [&str; 2] = ["jobs0", "jobs1"];
-pub const CHANNELS: usize = 2;
 
 macro_rules! ensure {
     ($holds:expr, $($why:tt)*) => {
@@ -62,9 +62,7 @@ pub struct Knowledge {
     values: BTreeMap<String, (Option<u64>, Vec<u64>)>,
     counters: BTreeMap<String, (i64, i64)>,
     transactions: BTreeMap<usize, (BTreeSet<u64>, BTreeSet<u64>)>,
-    published: [u64; CHANNELS],
-    /// By connection and channel: the last number that came.
-    heard: BTreeMap<(u64, usize), u64>,
+    pub channels: Channels,
     pub acknowledged: u64,
     pub served: u64,
     /// Reads of a group that were blocked and served since the last look around: stream, and since when.
@@ -128,11 +126,6 @@ impl Knowledge {
 
     pub fn greatest(&self, stream: &str) -> Id {
         self.streams.get(stream).map_or(Id::default(), |it| it.greatest)
-    }
-
-    pub fn next_publication(&mut self, channel: usize) -> u64 {
-        self.published[channel] += 1;
-        self.published[channel]
     }
 
     /// An entry that nobody else deletes.
@@ -280,8 +273,11 @@ impl Knowledge {
                 self.transactions.entry(asker.client).or_default().0.insert(token);
                 Ok(())
             }
-            Op::Publish => {
+            Op::Publish { message } => {
                 ensure!(reply.integer() >= 0, "PUBLISH: {reply}");
+                if let Some((channel, number)) = message {
+                    self.channels.published(channel, number);
+                }
                 Ok(())
             }
             Op::Anything | Op::Inspect | Op::Subscribe | Op::SideRead { .. } => unreachable!("above"),
@@ -318,17 +314,6 @@ impl Knowledge {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// A message came to a subscriber.
-    pub fn heard(&mut self, connection: u64, channel: &str, text: &str) -> Result<(), String> {
-        let channel: usize =
-            channel.trim_start_matches("channel").parse().map_err(|_| format!("a channel {channel}"))?;
-        let number: u64 = text.parse().map_err(|_| format!("a message {text}"))?;
-        let before = self.heard.insert((connection, channel), number);
-        ensure!(before.is_none_or(|before| before < number), "message {number} came behind {before:?}");
-        ensure!(number <= self.published[channel], "message {number} was never published");
         Ok(())
     }
 

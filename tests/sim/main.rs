@@ -7,6 +7,7 @@
 //! ```
 
 mod bounds;
+mod channels;
 mod client;
 mod clients;
 mod counters;

@@ -41,6 +41,9 @@ impl Run {
                 ));
             }
         }
+        for client in self.clients.iter().filter(|client| client.is_subscriber && client.is_connected()) {
+            self.knowledge.channels.verify(client.connection)?;
+        }
         self.looks += 1;
         for client in &mut self.clients {
             let is_blocked = client.waiting.len() == 1

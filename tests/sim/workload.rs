@@ -1,7 +1,8 @@
 //! The commands that clients send.
 
+use super::channels::CHANNELS;
 use super::client::{Id, Op};
-use super::knowledge::{self, CHANNELS, JOBS, LOGS, TRIMMED};
+use super::knowledge::{self, JOBS, LOGS, TRIMMED};
 use super::run::Run;
 use super::value::Value;
 use headwater::env::entropy::Entropy;
@@ -101,13 +102,20 @@ impl Run {
             }
             81..84 => {
                 let channel = self.below(CHANNELS as u64) as usize;
-                let number = self.knowledge.next_publication(channel);
                 // Two publishers may overtake each other on the way: one channel has one publisher.
-                let mut words = format!("PUBLISH channel{channel} {number}");
-                if at != channel {
-                    words = format!("PUBLISH elsewhere{channel} {number}");
+                if at == channel {
+                    let number = self.knowledge.channels.next_number(channel);
+                    let message = Some((channel, number));
+                    self.send(
+                        at,
+                        Op::Publish { message },
+                        format!("PUBLISH channel{channel} {number}"),
+                        None,
+                    );
+                } else {
+                    let words = format!("PUBLISH elsewhere{channel} 0");
+                    self.send(at, Op::Publish { message: None }, words, None);
                 }
-                self.send(at, Op::Publish, words, None);
             }
             84..88 => {
                 let text = format!("echo{}", self.below(1_000_000));
