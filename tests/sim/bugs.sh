@@ -8,6 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 SECONDS_MAX=300
+KILOBYTES_MAX=4000000
 
 # build <log>: prints the path of the test binary.
 build() {
@@ -17,7 +18,8 @@ build() {
 
 # run <binary> <log>: all seeds. Fails if one of them fails.
 run() {
-    timeout "$SECONDS_MAX" "$1" every_seed --nocapture >"$2" 2>&1
+    # A fault may loop, and fill memory meanwhile.
+    (ulimit -v "$KILOBYTES_MAX" && exec timeout "$SECONDS_MAX" "$1" every_seed --nocapture >"$2" 2>&1)
 }
 
 bugs=("$@")
