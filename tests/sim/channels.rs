@@ -1,14 +1,14 @@
-//! What subscribers hear: every message of a channel in its order, from their subscription on.
+//! What subscribers hear: every message of a channel once, from their subscription on, and those of one publisher in order.
 
 use super::knowledge::ensure;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const CHANNELS: usize = 2;
 
-/// Each channel has one publisher, which numbers its messages from 1.
 #[derive(Default)]
 pub struct Channels {
-    published: [u64; CHANNELS],
+    /// By channel and number, from 1: the connection that has published it.
+    published: [Vec<u64>; CHANNELS],
     /// Numbers of messages whose PUBLISH was answered.
     answered: [BTreeSet<u64>; CHANNELS],
     subscriptions: BTreeMap<(u64, usize), Subscription>,
@@ -23,9 +23,10 @@ struct Subscription {
 }
 
 impl Channels {
-    pub fn next_number(&mut self, channel: usize) -> u64 {
-        self.published[channel] += 1;
-        self.published[channel]
+    /// The number of a message that this connection publishes.
+    pub fn next_number(&mut self, channel: usize, publisher: u64) -> u64 {
+        self.published[channel].push(publisher);
+        self.published[channel].len() as u64
     }
 
     pub fn published(&mut self, channel: usize, number: u64) {
@@ -34,7 +35,8 @@ impl Channels {
 
     pub fn subscribed(&mut self, connection: u64, name: &str) -> Result<(), String> {
         let channel = channel_of(name)?;
-        let subscription = Subscription { after: self.published[channel], heard: BTreeSet::new() };
+        let subscription =
+            Subscription { after: self.published[channel].len() as u64, heard: BTreeSet::new() };
         let before = self.subscriptions.insert((connection, channel), subscription);
         ensure!(before.is_none(), "a subscription to {name} was confirmed twice");
         Ok(())
@@ -43,11 +45,12 @@ impl Channels {
     pub fn heard(&mut self, connection: u64, name: &str, text: &str) -> Result<(), String> {
         let channel = channel_of(name)?;
         let number: u64 = text.parse().map_err(|_| format!("a message {text}"))?;
-        ensure!(number <= self.published[channel], "message {number} was never published");
+        let publisher = |number: u64| self.published[channel].get(number as usize - 1);
+        ensure!(publisher(number).is_some(), "message {number} was never published");
         let subscription = self.subscriptions.get_mut(&(connection, channel));
         let subscription = subscription.ok_or(format!("message {number} came before its subscription"))?;
-        let before = subscription.heard.last();
-        ensure!(before.is_none_or(|before| *before < number), "message {number} came behind {before:?}");
+        let later = subscription.heard.range(number..).find(|later| publisher(**later) == publisher(number));
+        ensure!(later.is_none(), "message {number} came behind {later:?} of the same publisher");
         subscription.heard.insert(number);
         self.heard += 1;
         Ok(())

@@ -56,13 +56,14 @@ impl Run {
             connection: client.connection,
             blocked_since: client.blocked_since,
             now_ms: self.world.clock.monotonic_ms(),
+            is_exact: !self.settings.steps_clock,
         }
     }
 
     pub(super) fn send(&mut self, at: usize, op: Op, words: String, timeout_ms: Option<u64>) {
         self.note(format!("c{at} > {words}"));
-        let deadline_ms = timeout_ms.map(|timeout_ms| self.now_ms() + timeout_ms);
-        self.clients[at].send(op, words, deadline_ms);
+        let now_ms = self.now_ms();
+        self.clients[at].send(op, words, timeout_ms, now_ms);
         self.counters.commands += 1;
     }
 
@@ -107,6 +108,7 @@ impl Run {
         };
         let asker = self.asker(at);
         self.clients[at].blocked_since = None;
+        self.clients[at].blocked_ms = None;
         // Once a sync has failed nothing more is written, and reads do not see what was refused.
         let is_refused = reply.is_error() || matches!(sent.op, Op::Get { .. } | Op::Increment { .. });
         let is_stopping =

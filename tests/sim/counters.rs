@@ -37,6 +37,7 @@ counters! {
     commands: "commands",
     entries: "acknowledged entries",
     blocked: "reads that were blocked and served",
+    claims: "claims",
     messages: "messages heard",
     starts: "starts",
     kills: "kills",

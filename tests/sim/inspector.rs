@@ -2,6 +2,7 @@
 
 use super::client::{Arrival, Client, Id, Op};
 use super::knowledge::{JOBS, LOGS, TRIMMED, ensure};
+use super::leases::LEASED;
 use super::rest::REST_MS;
 use super::run::Run;
 use super::value::Value;
@@ -21,7 +22,7 @@ impl Run {
     }
 
     pub(super) fn ask(&mut self, inspector: &mut Client, words: &str) -> Result<Value, String> {
-        inspector.send(Op::Inspect, words.to_owned(), None);
+        inspector.send(Op::Inspect, words.to_owned(), None, self.now_ms());
         let end_ms = self.now_ms() + REST_MS;
         loop {
             inspector.flush(usize::MAX);
@@ -44,13 +45,20 @@ impl Run {
     }
 
     /// `None`: there is no such group.
-    pub(super) fn delivered(&mut self, inspector: &mut Client, stream: &str) -> Result<Option<Id>, String> {
+    pub(super) fn delivered(
+        &mut self,
+        inspector: &mut Client,
+        stream: &str,
+        group: &str,
+    ) -> Result<Option<Id>, String> {
         let groups = self.ask(inspector, &format!("XINFO GROUPS {stream}"))?;
         if groups.is_error() {
             return Ok(None);
         }
-        let group =
-            groups.elements().into_iter().find(|it| it.field("name").is_some_and(|name| name.text() == "g"));
+        let group = groups
+            .elements()
+            .into_iter()
+            .find(|it| it.field("name").is_some_and(|name| name.text() == group));
         Ok(group.and_then(|it| it.field("last-delivered-id")).map(|id| Id::parse(&id.text())))
     }
 
@@ -68,7 +76,7 @@ impl Run {
         let mut inspector = self.inspector();
         let has_lost = lost_before_ms.is_some();
         let now_ms = self.now_ms();
-        for stream in LOGS.into_iter().chain(JOBS).chain([TRIMMED]) {
+        for stream in LOGS.into_iter().chain(JOBS).chain([TRIMMED, LEASED]) {
             let found = self.ask(&mut inspector, &format!("XRANGE {stream} - +"))?;
             let last = self.last_id(&mut inspector, stream)?;
             self.knowledge.verify_stream(stream, &found, last, lost_before_ms, now_ms)?;
@@ -76,8 +84,20 @@ impl Run {
         for stream in JOBS {
             let rows = self.ask(&mut inspector, &format!("XPENDING {stream} g - + 1000000"))?;
             let delivered =
-                self.delivered(&mut inspector, stream)?.ok_or(format!("{stream}: the group is gone"))?;
+                self.delivered(&mut inspector, stream, "g")?.ok_or(format!("{stream}: the group is gone"))?;
             self.knowledge.verify_group(stream, delivered, &rows, has_lost, is_restarted)?;
+        }
+        let ids = self.knowledge.ids(LEASED);
+        let now = (self.knowledge.next_moment(), now_ms);
+        for group in ["g", "n"] {
+            let rows = self.ask(&mut inspector, &format!("XPENDING {LEASED} {group} - + 1000000"))?;
+            let delivered = self.delivered(&mut inspector, LEASED, group)?;
+            let delivered = delivered.ok_or(format!("{LEASED}: the group {group} is gone"))?;
+            if group == "g" {
+                self.knowledge.leases.verify(&ids, delivered, &rows, has_lost, now)?;
+            } else {
+                self.knowledge.unacknowledged.verify(&ids, delivered, &rows, has_lost)?;
+            }
         }
         if is_restarted {
             self.knowledge.nothing_is_loose();
@@ -98,6 +118,7 @@ impl Run {
         }
         self.hang_up(inspector);
         self.counters.entries = self.knowledge.acknowledged;
+        self.counters.claims = self.knowledge.leases.claims;
         self.counters.messages = self.knowledge.channels.heard;
         self.counters.blocked = self.knowledge.served;
         Ok(())
@@ -107,7 +128,7 @@ impl Run {
     pub(super) fn photograph(&mut self) -> Result<String, String> {
         let mut inspector = self.inspector();
         let mut text = String::new();
-        for stream in LOGS.into_iter().chain(JOBS).chain([TRIMMED]).chain(SIDE) {
+        for stream in LOGS.into_iter().chain(JOBS).chain([TRIMMED, LEASED]).chain(SIDE) {
             text += &self.ask(&mut inspector, &format!("XINFO STREAM {stream} FULL COUNT 0"))?.to_string();
             text += "\n";
         }

@@ -1,7 +1,9 @@
 //! What the clients know of the server's data over all its lives, and the checks of every reply against it.
 
 use super::channels::Channels;
-use super::client::{Id, Op};
+use super::client::{Asked, Id, Op};
+use super::leases::{Hand, How, LEASED, Leases, Moment};
+use super::unacknowledged::Unacknowledged;
 use super::value::Value;
 use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +22,7 @@ macro_rules! ensure {
 pub(crate) use ensure;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub enum Progress {
     None,
     Unknown,
     Done,
@@ -63,10 +65,19 @@ pub struct Knowledge {
     counters: BTreeMap<String, (i64, i64)>,
     transactions: BTreeMap<usize, (BTreeSet<u64>, BTreeSet<u64>)>,
     pub channels: Channels,
+    pub leases: Leases,
+    pub unacknowledged: Unacknowledged,
+    moment: Moment,
     pub acknowledged: u64,
     pub served: u64,
-    /// Reads of a group that were blocked and served since the last look around: stream, and since when.
-    pub woken: Vec<(&'static str, u64)>,
+    /// Reads that were blocked and were served with what is new to a group, since the last look around.
+    pub woken: Vec<Woken>,
+}
+
+pub struct Woken {
+    pub stream: &'static str,
+    pub group: &'static str,
+    pub blocked_since: u64,
 }
 
 /// Who is answered, and when.
@@ -75,6 +86,8 @@ pub struct Asker {
     pub connection: u64,
     pub blocked_since: Option<u64>,
     pub now_ms: u64,
+    /// The wall clock goes as the monotonic one.
+    pub is_exact: bool,
 }
 
 pub fn value_key(asker: &Asker) -> String {
@@ -169,8 +182,11 @@ impl Knowledge {
 
     /// The connection is over, and this was not answered.
     pub fn never_answered(&mut self, client: usize, op: &Op) {
-        if let Op::GroupRead { .. } = op {
-            self.loose.insert(client);
+        match op {
+            Op::GroupRead { .. } => _ = self.loose.insert(client),
+            Op::LeaseRead { .. } | Op::Claim { .. } => self.leases.never_answered(client),
+            Op::UnacknowledgedRead { .. } => self.unacknowledged.never_answered(),
+            _ => {}
         }
     }
 
@@ -195,10 +211,18 @@ impl Knowledge {
         match op {
             Op::Anything | Op::Inspect | Op::Subscribe => return Ok(()),
             Op::SideRead { .. } => return Ok(()),
+            Op::Add { is_explicit: true, .. } if reply.is_error() => {
+                let text = reply.text();
+                ensure!(
+                    text.contains("equal or smaller than the target stream top item"),
+                    "an error: {text}"
+                );
+                return Ok(());
+            }
             _ => ensure!(!reply.is_error(), "an error: {reply}"),
         }
         match op.clone() {
-            Op::Add { stream, token, floor, is_idempotent } => {
+            Op::Add { stream, token, floor, is_idempotent, .. } => {
                 let id = Id::parse(&reply.text());
                 // One that was sent twice is there once: `learn` sees to it.
                 ensure!(is_idempotent || id > floor, "{stream}: {id} was given after {floor}");
@@ -236,7 +260,54 @@ impl Knowledge {
                         let before = self.stream(stream).jobs.insert(id, job);
                         ensure!(before.is_none(), "{stream}: {id} was delivered twice as new: {before:?}");
                     }
-                    self.woken.extend(asker.blocked_since.map(|since| (stream, since)));
+                    self.note_woken(asker, stream, "g");
+                }
+                Ok(())
+            }
+            Op::LeaseRead { claim_ms, asked, .. } => {
+                let parts = parts_of(reply, [LEASED].into_iter())?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                let rows = reply.elements().first().map(|it| it.elements()[1].elements()).unwrap_or_default();
+                let mut is_new = claim_ms.is_none();
+                for (row, (id, token)) in rows.iter().zip(parts.into_iter().flat_map(|it| it.1)) {
+                    if let Some(claim_ms) = claim_ms {
+                        let row = row.elements();
+                        let (idle_ms, deliveries) = (row[2].integer() as u64, row[3].integer());
+                        ensure!(deliveries == 0 || !is_new, "{LEASED}: {id} was claimed behind what is new");
+                        ensure!(
+                            deliveries == 0 || idle_ms >= claim_ms,
+                            "{LEASED}: {id} was idle for {idle_ms} ms"
+                        );
+                        is_new = deliveries == 0;
+                    }
+                    let how = if is_new { How::New } else { How::Claimed(claim_ms.expect("not new")) };
+                    self.take_lease(asker, asked, how, id, token)?;
+                }
+                if is_new && !rows.is_empty() {
+                    self.note_woken(asker, LEASED, "g");
+                }
+                Ok(())
+            }
+            Op::Claim { idle_ms, is_auto, asked } => {
+                let rows = if is_auto { reply.elements()[1].clone() } else { reply.clone() };
+                for (id, token) in entries_of(&rows) {
+                    self.take_lease(asker, asked, How::Claimed(idle_ms), id, token)?;
+                }
+                Ok(())
+            }
+            Op::Release { id } => {
+                ensure!(reply.integer() == 1, "{LEASED}: {id} was pending, and there is none to acknowledge");
+                let moment = self.next_moment();
+                self.leases.acknowledged(id, moment);
+                Ok(())
+            }
+            Op::UnacknowledgedRead { .. } => {
+                let parts = parts_of(reply, [LEASED].into_iter())?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                for (id, token) in parts.into_iter().flat_map(|it| it.1) {
+                    self.learn(LEASED, id, token, asker.now_ms)?;
+                    self.unacknowledged.delivered(id)?;
+                    self.note_woken(asker, LEASED, "n");
                 }
                 Ok(())
             }
@@ -282,6 +353,42 @@ impl Knowledge {
             }
             Op::Anything | Op::Inspect | Op::Subscribe | Op::SideRead { .. } => unreachable!("above"),
         }
+    }
+
+    pub fn next_moment(&mut self) -> Moment {
+        self.moment += 1;
+        self.moment
+    }
+
+    fn note_woken(&mut self, asker: &Asker, stream: &'static str, group: &'static str) {
+        let woken = |blocked_since| Woken { stream, group, blocked_since };
+        self.woken.extend(asker.blocked_since.map(woken));
+    }
+
+    fn take_lease(
+        &mut self,
+        asker: &Asker,
+        asked: Asked,
+        how: How,
+        id: Id,
+        token: u64,
+    ) -> Result<(), String> {
+        self.learn(LEASED, id, token, asker.now_ms)?;
+        let hand = Hand {
+            client: asker.client,
+            how,
+            sent: asked.moment,
+            sent_ms: asked.ms,
+            answered: self.next_moment(),
+            answered_ms: asker.now_ms,
+        };
+        self.leases.delivered(id, hand, asker.is_exact)
+    }
+
+    /// The ids of a stream that are known to be there.
+    pub fn ids(&self, stream: &str) -> Vec<Id> {
+        let entries = self.streams.get(stream).into_iter().flat_map(|it| &it.entries);
+        entries.filter(|(_, entry)| entry.deletion == Progress::None).map(|(id, _)| *id).collect()
     }
 
     fn check_history(&mut self, name: &'static str, asker: &Asker, reply: &Value) -> Result<(), String> {

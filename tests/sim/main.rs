@@ -13,12 +13,14 @@ mod clients;
 mod counters;
 mod inspector;
 mod knowledge;
+mod leases;
 mod load;
 mod process;
 mod rest;
 mod run;
 mod settings;
 mod trace;
+mod unacknowledged;
 mod workload;
 #[path = "../support/notation.rs"]
 #[allow(dead_code, reason = "shared with other tests")]

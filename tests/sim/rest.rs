@@ -1,11 +1,18 @@
 //! What must hold between two steps, and once nothing fails any more.
 
 use super::client::{Client, Id, Op};
-use super::knowledge::ensure;
+use super::knowledge::{Woken, ensure};
+use super::leases::LEASED;
 use super::run::Run;
 
 /// How long everything has to come to rest once nothing fails any more.
 pub const REST_MS: u64 = 20_000;
+
+/// A read that times out is answered after this time at the latest.
+const TIMEOUT_LATE_MS: u64 = 1;
+
+/// A read with CLAIM has what is claimable after this time at the latest.
+const CLAIM_LATE_MS: u64 = 100;
 
 impl Run {
     /// Lets everything happen that happens without time, and looks at who was served.
@@ -21,20 +28,16 @@ impl Run {
                 break;
             }
         }
-        // A read of several partitions is one read in each of them, and in none when it is in the log of another.
-        let has_partitions = self.settings.partitions > 1;
-        let is_first_at = |op: &Op, stream| match op {
-            Op::GroupRead { streams, .. } => {
-                streams.contains(&stream) && !(has_partitions && streams.len() > 1)
-            }
-            _ => false,
+        let waits_at = |op: &Op, stream, group| {
+            op.queue().is_some_and(|(streams, its)| its == group && streams.contains(&stream))
         };
-        for (stream, since) in std::mem::take(&mut self.knowledge.woken) {
+        for Woken { stream, group, blocked_since: since } in std::mem::take(&mut self.knowledge.woken) {
             let waits = |client: &&Client| {
                 client.blocked_since.is_some_and(|earlier| earlier < since)
-                    && client.waiting.front().is_some_and(|it| is_first_at(&it.op, stream))
+                    && client.waiting.front().is_some_and(|it| waits_at(&it.op, stream, group))
             };
-            if let Some(client) = self.clients.iter().find(waits) {
+            if let Some(client) = self.clients.iter().find(waits).filter(|_| self.settings.serves_in_order())
+            {
                 return Err(format!(
                     "client {} waits on {stream}, and one that came later was served",
                     client.number
@@ -45,6 +48,7 @@ impl Run {
             self.knowledge.channels.verify(client.connection)?;
         }
         self.looks += 1;
+        let (now_ms, is_under_way) = (self.now_ms(), self.is_anything_under_way());
         for client in &mut self.clients {
             let is_blocked = client.waiting.len() == 1
                 && client.is_connected()
@@ -53,8 +57,22 @@ impl Run {
             if is_blocked && client.blocked_since.is_none() {
                 client.blocked_since = Some(self.looks);
             }
+            if is_blocked && !is_under_way {
+                let since_ms = *client.blocked_ms.get_or_insert(now_ms);
+                let timeout_ms = client.waiting[0].timeout_ms;
+                ensure!(
+                    timeout_ms.is_none_or(|timeout_ms| now_ms <= since_ms + timeout_ms + TIMEOUT_LATE_MS),
+                    "client {} has waited since {since_ms} ms: {}",
+                    client.number,
+                    client.waiting[0].words
+                );
+            }
         }
         Ok(())
+    }
+
+    fn is_anything_under_way(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.bytes_in_flight() > 0)
     }
 
     /// Lets time pass until nobody waits but reads that may.
@@ -79,9 +97,12 @@ impl Run {
             }
         }
         // Reads behind those that wait, and time for what looks at the state by the clock.
-        for _ in 0..50 {
+        let mut turns = 0;
+        while turns < 50 || self.is_anything_under_way() {
             self.world.clock.advance_to_next_timer();
             self.settle()?;
+            turns += 1;
+            ensure!(turns < 10_000, "what was sent to the log is never applied");
         }
         for client in &self.clients {
             if let Some(sent) = client.waiting.front() {
@@ -100,26 +121,37 @@ impl Run {
             let Some(sent) = self.clients[at].waiting.front() else { continue };
             let (op, words) = (sent.op.clone(), sent.words.clone());
             match op {
-                Op::Read { streams, .. } => {
-                    for (stream, after) in streams {
+                Op::Read { ref streams, .. } => {
+                    for &(stream, after) in streams {
                         self.nothing_after(&mut inspector, stream, after, &words)?;
                     }
                 }
-                Op::GroupRead { streams, .. } => {
+                Op::SideRead { key, .. } => self.nothing_new(&mut inspector, key, "g", &words)?,
+                ref op => {
+                    let Some((streams, group)) = op.queue() else { continue };
                     for stream in streams {
-                        self.nothing_new(&mut inspector, stream, &words)?;
+                        self.nothing_new(&mut inspector, stream, group, &words)?;
                     }
                 }
-                Op::SideRead { key, .. } => self.nothing_new(&mut inspector, key, &words)?,
-                _ => {}
+            }
+            if let Op::LeaseRead { claim_ms: Some(claim_ms), .. } = op {
+                let idle_ms = claim_ms + CLAIM_LATE_MS;
+                let found = self.ask(&mut inspector, &format!("XPENDING {LEASED} g IDLE {idle_ms} - + 1"))?;
+                ensure!(found.elements().is_empty(), "this waits, and there is {found}: {words}");
             }
         }
         self.hang_up(inspector);
         Ok(())
     }
 
-    fn nothing_new(&mut self, inspector: &mut Client, key: &str, waiting: &str) -> Result<(), String> {
-        let delivered = self.delivered(inspector, key)?;
+    fn nothing_new(
+        &mut self,
+        inspector: &mut Client,
+        key: &str,
+        group: &str,
+        waiting: &str,
+    ) -> Result<(), String> {
+        let delivered = self.delivered(inspector, key, group)?;
         let delivered = delivered.ok_or(format!("this waits, and the group is gone: {waiting}"))?;
         self.nothing_after(inspector, key, delivered, waiting)
     }

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::counters::Counters;
 use super::knowledge::{JOBS, Knowledge, ensure};
+use super::leases::LEASED;
 use super::process::{Process, World};
 use super::settings::Settings;
 use super::trace::Trace;
@@ -20,7 +21,7 @@ pub struct Report {
     pub trace: Vec<String>,
 }
 
-const START_MS: u64 = 1_700_000_000_000;
+pub const START_MS: u64 = 1_700_000_000_000;
 
 /// Nothing that was acknowledged so long before a power cut is lost with relaxed durability, beyond its interval: a sync may
 /// be slow, and one may be under way before it.
@@ -148,8 +149,8 @@ impl Run {
 
     fn set_up(&mut self) -> Result<(), String> {
         let mut inspector = self.inspector();
-        for stream in JOBS {
-            let reply = self.ask(&mut inspector, &format!("XGROUP CREATE {stream} g 0 MKSTREAM"))?;
+        for (stream, group) in [(JOBS[0], "g"), (JOBS[1], "g"), (LEASED, "g"), (LEASED, "n")] {
+            let reply = self.ask(&mut inspector, &format!("XGROUP CREATE {stream} {group} 0 MKSTREAM"))?;
             ensure!(reply == Value::ok(), "XGROUP CREATE: {reply}");
         }
         self.hang_up(inspector);
@@ -210,7 +211,18 @@ impl Run {
         self.verify(lost_before_ms, true)?;
         if let Some(before) = photograph.filter(|_| lost_before_ms.is_none()) {
             let after = self.photograph()?;
-            ensure!(before == after, "what was at rest is not what came back:\n{before}\n{after}");
+            let differs = before.lines().zip(after.lines()).position(|(before, after)| before != after);
+            if let Some(at) = differs {
+                let around = |text: &str| {
+                    text.lines().skip(at.saturating_sub(20)).take(25).collect::<Vec<_>>().join("\n")
+                };
+                return Err(format!(
+                    "what was at rest:\n{}\nis not what came back:\n{}",
+                    around(&before),
+                    around(&after)
+                ));
+            }
+            ensure!(before.len() == after.len(), "what was at rest is not what came back");
         }
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! The commands that clients send.
 
 use super::channels::CHANNELS;
-use super::client::{Id, Op};
+use super::client::{Asked, Id, Op};
 use super::knowledge::{self, JOBS, LOGS, TRIMMED};
-use super::run::Run;
+use super::leases::LEASED;
+use super::run::{Run, START_MS};
 use super::value::Value;
 use headwater::env::entropy::Entropy;
 
@@ -22,6 +23,15 @@ impl Run {
             let words = format!("XREADGROUP GROUP g c{at} COUNT 1 BLOCK 0 STREAMS {} >", JOBS[0]);
             return self.send(at, Op::GroupRead { streams: vec![JOBS[0]], is_blocking: true }, words, None);
         }
+        if self.random.chance(15) {
+            return self.compose_lease(at);
+        }
+        if self.random.chance(8) {
+            let channel = self.below(CHANNELS as u64) as usize;
+            let number = self.knowledge.channels.next_number(channel, self.clients[at].connection);
+            let op = Op::Publish { message: Some((channel, number)) };
+            return self.send(at, op, format!("PUBLISH channel{channel} {number}"), None);
+        }
         match self.below(100) {
             0..14 => self.add(at, log),
             14..28 => self.add(at, jobs),
@@ -37,7 +47,7 @@ impl Run {
                 }
             }
             36..42 => {
-                let names = if self.random.chance(30) { LOGS.to_vec() } else { vec![log] };
+                let names = if self.reads_several() { LOGS.to_vec() } else { vec![log] };
                 let after = |name| {
                     if self.random.chance(50) { self.knowledge.greatest(name) } else { Id::default() }
                 };
@@ -55,7 +65,7 @@ impl Run {
                 } else {
                     String::new()
                 };
-                let streams = if self.random.chance(30) { JOBS.to_vec() } else { vec![jobs] };
+                let streams = if self.reads_several() { JOBS.to_vec() } else { vec![jobs] };
                 let ids = vec![">"; streams.len()].join(" ");
                 let names = streams.join(" ");
                 let words = format!("XREADGROUP GROUP g c{at} {count}{block}STREAMS {names} {ids}");
@@ -101,21 +111,7 @@ impl Run {
                 self.send(at, Op::Execute { token }, "EXEC".to_owned(), None);
             }
             81..84 => {
-                let channel = self.below(CHANNELS as u64) as usize;
-                // Two publishers may overtake each other on the way: one channel has one publisher.
-                if at == channel {
-                    let number = self.knowledge.channels.next_number(channel);
-                    let message = Some((channel, number));
-                    self.send(
-                        at,
-                        Op::Publish { message },
-                        format!("PUBLISH channel{channel} {number}"),
-                        None,
-                    );
-                } else {
-                    let words = format!("PUBLISH elsewhere{channel} 0");
-                    self.send(at, Op::Publish { message: None }, words, None);
-                }
+                self.send(at, Op::Publish { message: None }, format!("PUBLISH elsewhere{at} 0"), None);
             }
             84..88 => {
                 let text = format!("echo{}", self.below(1_000_000));
@@ -137,6 +133,47 @@ impl Run {
         }
     }
 
+    fn compose_lease(&mut self, at: usize) {
+        let idle_ms = [0, 10, 100, 1000, 5000][self.below(5) as usize];
+        let asked = Asked { moment: self.knowledge.next_moment(), ms: self.now_ms() };
+        let count = 1 + self.below(3);
+        match self.below(20) {
+            0..6 => self.add(at, LEASED),
+            6..11 => {
+                let (block, timeout_ms, is_blocking) = self.draw_block();
+                let claim_ms = self.random.chance(60).then_some(idle_ms);
+                let claim = claim_ms.map_or(String::new(), |idle_ms| format!("CLAIM {idle_ms} "));
+                let words =
+                    format!("XREADGROUP GROUP g c{at} COUNT {count} {block}{claim}STREAMS {LEASED} >");
+                self.send(at, Op::LeaseRead { claim_ms, asked, is_blocking }, words, timeout_ms);
+            }
+            11..13 => {
+                let pending = self.knowledge.leases.pending();
+                let from = self.below(pending.len() as u64 + 1) as usize;
+                let ids: Vec<_> = pending[from..].iter().take(count as usize).map(Id::to_string).collect();
+                if !ids.is_empty() {
+                    let words = format!("XCLAIM {LEASED} g c{at} {idle_ms} {}", ids.join(" "));
+                    self.send(at, Op::Claim { idle_ms, is_auto: false, asked }, words, None);
+                }
+            }
+            13..15 => {
+                let words = format!("XAUTOCLAIM {LEASED} g c{at} {idle_ms} 0 COUNT {count}");
+                self.send(at, Op::Claim { idle_ms, is_auto: true, asked }, words, None);
+            }
+            15..17 => {
+                let choice = self.random.u64();
+                if let Some(id) = self.knowledge.leases.begin_acknowledge(at, choice) {
+                    self.send(at, Op::Release { id }, format!("XACK {LEASED} g {id}"), None);
+                }
+            }
+            _ => {
+                let (block, timeout_ms, is_blocking) = self.draw_block();
+                let words = format!("XREADGROUP GROUP n c{at} COUNT {count} {block}NOACK STREAMS {LEASED} >");
+                self.send(at, Op::UnacknowledgedRead { is_blocking }, words, timeout_ms);
+            }
+        }
+    }
+
     fn compose_side(&mut self, at: usize, side: &'static str) {
         let other = SIDE[usize::from(side == SIDE[0])];
         let words = match self.below(10) {
@@ -153,6 +190,10 @@ impl Run {
             }
         };
         self.send(at, Op::Anything, words, None);
+    }
+
+    fn reads_several(&self) -> bool {
+        self.settings.reads_several && self.random.chance(50)
     }
 
     /// `BLOCK n `, or nothing; the timeout, if there is one; whether it blocks.
@@ -173,8 +214,14 @@ impl Run {
         // A clock that steps by an hour lets ids be forgotten.
         let is_idempotent = self.random.chance(15) && !self.settings.steps_clock;
         let idempotent = if is_idempotent { format!("IDMP p{at} {token} ") } else { String::new() };
-        let words = format!("XADD {stream} {idempotent}* t {token}");
-        let op = Op::Add { stream, token, floor, is_idempotent };
+        // Ahead of the clock: those that follow must not be behind it.
+        let is_explicit = !is_idempotent && self.random.chance(3);
+        let id = match is_explicit {
+            true => format!("{}-{}", floor.0.max(START_MS) + self.below(10_000), self.below(3)),
+            false => "*".to_owned(),
+        };
+        let words = format!("XADD {stream} {idempotent}{id} t {token}");
+        let op = Op::Add { stream, token, floor, is_idempotent, is_explicit };
         self.send(at, op.clone(), words.clone(), None);
         if is_idempotent && self.random.chance(50) {
             // Sent again, as by a producer that has lost its reply.
