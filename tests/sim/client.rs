@@ -88,6 +88,14 @@ pub enum Op {
     },
     /// This reply and no other.
     Exactly(Value),
+    /// GET of a value that is watched. `least`: what was there when this was sent.
+    GetWatched {
+        least: u64,
+    },
+    /// EXEC, if nobody else has changed the value since.
+    ExecuteWatched {
+        value: u64,
+    },
     Execute {
         token: u64,
     },
@@ -160,6 +168,10 @@ pub struct Client {
     pub blocked_since: Option<u64>,
     /// When it was first found blocked and nothing was under way: it is blocked by then, at the latest.
     pub blocked_ms: Option<u64>,
+    /// It has sent WATCH, and no EXEC since.
+    pub is_watching: bool,
+    /// What it has found behind its WATCH.
+    pub watched: Option<u64>,
     pub own_value: Option<u64>,
     pub increments: i64,
 }
@@ -183,6 +195,8 @@ impl Client {
             is_subscriber: false,
             blocked_since: None,
             blocked_ms: None,
+            is_watching: false,
+            watched: None,
             own_value: None,
             increments: 0,
         }

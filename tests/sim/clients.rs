@@ -107,6 +107,11 @@ impl Run {
             return Err(format!("client {at} was sent {reply}, and has asked for nothing"));
         };
         let asker = self.asker(at);
+        if let Op::GetWatched { .. } = sent.op
+            && !reply.is_error()
+        {
+            self.clients[at].watched = Some(if reply.is_null() { 0 } else { reply.integer() as u64 });
+        }
         self.clients[at].blocked_since = None;
         self.clients[at].blocked_ms = None;
         // Once a sync has failed nothing more is written, and reads do not see what was refused.

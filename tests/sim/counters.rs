@@ -38,6 +38,7 @@ counters! {
     entries: "acknowledged entries",
     blocked: "reads that were blocked and served",
     claims: "claims",
+    raised: "transactions behind WATCH",
     messages: "messages heard",
     starts: "starts",
     kills: "kills",

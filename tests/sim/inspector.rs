@@ -6,6 +6,7 @@ use super::leases::LEASED;
 use super::rest::REST_MS;
 use super::run::Run;
 use super::value::Value;
+use super::watched::{STEPS, VALUE};
 use super::workload::SIDE;
 
 impl Run {
@@ -110,6 +111,9 @@ impl Run {
                 "{key} is {found:?}, expected one of {expected:?}"
             );
         }
+        let value = self.ask(&mut inspector, &format!("GET {VALUE}"))?;
+        let steps = self.ask(&mut inspector, &format!("XRANGE {STEPS} - +"))?;
+        self.knowledge.watched.verify(&value, &steps, has_lost)?;
         for client in self.knowledge.transacting() {
             let left = self.ask(&mut inspector, &format!("XRANGE {{t{client}}}left - +"))?;
             let right = self.ask(&mut inspector, &format!("XRANGE {{t{client}}}right - +"))?;
@@ -118,6 +122,7 @@ impl Run {
         }
         self.hang_up(inspector);
         self.counters.entries = self.knowledge.acknowledged;
+        self.counters.raised = self.knowledge.raised;
         self.counters.claims = self.knowledge.leases.claims;
         self.counters.messages = self.knowledge.channels.heard;
         self.counters.blocked = self.knowledge.served;

@@ -5,6 +5,7 @@ use super::client::{Asked, Id, Op};
 use super::leases::{Hand, How, LEASED, Leases, Moment};
 use super::unacknowledged::Unacknowledged;
 use super::value::Value;
+use super::watched::Watched;
 use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,9 +68,11 @@ pub struct Knowledge {
     pub channels: Channels,
     pub leases: Leases,
     pub unacknowledged: Unacknowledged,
+    pub watched: Watched,
     moment: Moment,
     pub acknowledged: u64,
     pub served: u64,
+    pub raised: u64,
     /// Reads that were blocked and were served with what is new to a group, since the last look around.
     pub woken: Vec<Woken>,
 }
@@ -333,6 +336,12 @@ impl Knowledge {
             Op::Increment { value } => {
                 ensure!(reply.integer() == value, "INCR: {reply} instead of {value}");
                 self.counters.get_mut(&counter_key(asker)).expect("sent").0 = value;
+                Ok(())
+            }
+            // The client takes the value: see `Run::take_reply`.
+            Op::GetWatched { least } => self.watched.found(reply, least).map(|_| ()),
+            Op::ExecuteWatched { value } => {
+                self.raised += u64::from(self.watched.executed(value, reply)?);
                 Ok(())
             }
             Op::Exactly(expected) => {

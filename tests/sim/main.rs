@@ -21,6 +21,7 @@ mod run;
 mod settings;
 mod trace;
 mod unacknowledged;
+mod watched;
 mod workload;
 #[path = "../support/notation.rs"]
 #[allow(dead_code, reason = "shared with other tests")]

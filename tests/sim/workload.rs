@@ -6,6 +6,7 @@ use super::knowledge::{self, JOBS, LOGS, TRIMMED};
 use super::leases::LEASED;
 use super::run::{Run, START_MS};
 use super::value::Value;
+use super::watched::{STEPS, VALUE};
 use headwater::env::entropy::Entropy;
 
 /// Streams that come and go, with groups that come and go.
@@ -25,6 +26,9 @@ impl Run {
         }
         if self.random.chance(15) {
             return self.compose_lease(at);
+        }
+        if self.random.chance(8) && self.compose_watched(at) {
+            return;
         }
         if self.random.chance(8) {
             let channel = self.below(CHANNELS as u64) as usize;
@@ -101,7 +105,7 @@ impl Run {
                 let value = self.clients[at].increments;
                 self.send(at, Op::Increment { value }, format!("INCR {key}"), None);
             }
-            78..81 => {
+            78..81 if !self.clients[at].is_watching => {
                 let token = self.knowledge.begin_transaction(at);
                 let queued = || Op::Exactly(Value::Simple(b"QUEUED".to_vec()));
                 self.send(at, Op::Exactly(Value::ok()), "MULTI".to_owned(), None);
@@ -172,6 +176,29 @@ impl Run {
                 self.send(at, Op::UnacknowledgedRead { is_blocking }, words, timeout_ms);
             }
         }
+    }
+
+    /// Begins to raise the value, or ends it. Returns whether it could do either.
+    fn compose_watched(&mut self, at: usize) -> bool {
+        if let Some(found) = self.clients[at].watched.take() {
+            let value = found + 1;
+            self.clients[at].is_watching = false;
+            self.knowledge.watched.begin(value);
+            let queued = || Op::Exactly(Value::Simple(b"QUEUED".to_vec()));
+            self.send(at, Op::Exactly(Value::ok()), "MULTI".to_owned(), None);
+            self.send(at, queued(), format!("SET {VALUE} {value}"), None);
+            self.send(at, queued(), format!("XADD {STEPS} * t {value}"), None);
+            self.send(at, Op::ExecuteWatched { value }, "EXEC".to_owned(), None);
+            return true;
+        }
+        if self.clients[at].is_watching {
+            return false;
+        }
+        self.clients[at].is_watching = true;
+        let least = self.knowledge.watched.least();
+        self.send(at, Op::Exactly(Value::ok()), format!("WATCH {VALUE}"), None);
+        self.send(at, Op::GetWatched { least }, format!("GET {VALUE}"), None);
+        true
     }
 
     fn compose_side(&mut self, at: usize, side: &'static str) {
