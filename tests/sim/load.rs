@@ -2,7 +2,7 @@
 
 use super::knowledge::ensure;
 use super::run::Run;
-use headwater::env::sim_fs::{Faults, SyncScript};
+use headwater::env::sim_fs::SyncScript;
 use std::time::Duration;
 
 impl Run {
@@ -81,9 +81,18 @@ impl Run {
             98 if self.random.chance(20) => {
                 let nth = self.world.disk.syncs() + 1 + self.below(3);
                 self.note(format!("sync {nth} will fail"));
-                self.world.disk.set_faults(Faults { fail_sync: Some(nth), ..Faults::default() });
+                self.faults.fail_sync = Some(nth);
+                self.world.disk.set_faults(self.faults);
                 self.may_stop = true;
                 self.counters.failed_syncs += 1;
+            }
+            99 if self.random.chance(15) => {
+                let nth = self.world.disk.writes() + 1 + self.below(10);
+                self.note(format!("write {nth} will find the disk full"));
+                self.faults.full_at_write = Some(nth);
+                self.world.disk.set_faults(self.faults);
+                self.may_stop = true;
+                self.counters.full_disks += 1;
             }
             _ => {}
         }

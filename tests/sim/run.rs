@@ -38,7 +38,9 @@ pub struct Run {
     pub(super) counters: Counters,
     pub(super) trace: Trace,
     pub(super) looks: u64,
-    /// A sync was told to fail: the server may stop.
+    /// Of this life.
+    pub(super) faults: Faults,
+    /// A sync was told to fail, or a write to find no space: the server may stop.
     pub(super) may_stop: bool,
 }
 
@@ -63,6 +65,7 @@ pub fn run(seed: u64, trace: Trace) -> Result<Report, String> {
         counters: Counters { seeds: 1, ..Counters::default() },
         trace,
         looks: 0,
+        faults: Faults::default(),
         may_stop: false,
     };
     let result = run.lives();
@@ -116,14 +119,21 @@ impl Run {
             // A start that is cut short: the next one begins from what that one has done.
             let is_cut = attempt < 2 && self.counters.starts > 0 && self.random.chance(15);
             if is_cut {
-                let at = self.world.disk.operations() + 1 + self.below(20);
-                self.world.disk.set_faults(Faults { crash_at_operation: Some(at), ..Faults::default() });
+                let after = 1 + self.below(20);
+                self.world.disk.set_faults(if self.random.chance(70) {
+                    let at = self.world.disk.operations() + after;
+                    Faults { crash_at_operation: Some(at), ..Faults::default() }
+                } else {
+                    let at = self.world.disk.writes() + after;
+                    Faults { full_at_write: Some(at), ..Faults::default() }
+                });
             }
             match Process::start(&self.world, seed) {
                 Ok(process) if is_cut => {
                     // The fault would have come later: it is a kill, then.
                     self.note("killed right behind its start".to_owned());
                     process.kill(&self.world, false);
+                    self.world.disk.set_faults(Faults::default());
                 }
                 Ok(process) => {
                     self.note("started".to_owned());
@@ -139,6 +149,7 @@ impl Run {
                         self.world.disk.crash();
                     } else {
                         self.world.disk.kill();
+                        self.world.disk.set_faults(Faults::default());
                     }
                 }
                 Err(why) => return Err(format!("the server does not start: {why}")),
@@ -164,7 +175,7 @@ impl Run {
 
     /// Ends a life and begins the next one. `is_ended`: it has ended by itself.
     pub(super) fn end(&mut self, is_ended: bool) -> Result<(), String> {
-        let is_power_cut = is_ended || self.random.chance(50);
+        let is_power_cut = self.random.chance(50);
         let mut photograph = None;
         if !is_ended {
             match self.below(4) {
@@ -198,8 +209,10 @@ impl Run {
             self.counters.power_cuts += 1;
         } else {
             self.counters.kills += 1;
+            self.counters.kills_after_faults += u64::from(is_ended);
             self.world.disk.set_faults(Faults::default());
         }
+        self.faults = Faults::default();
         self.may_stop = false;
         // What had been sent arrives.
         self.read_all()?;
@@ -242,6 +255,7 @@ impl Run {
     pub(super) fn heal(&mut self) {
         self.note("healed".to_owned());
         self.world.disk.set_sync_time(Duration::ZERO);
-        self.world.disk.set_faults(Faults::default());
+        self.faults = Faults::default();
+        self.world.disk.set_faults(self.faults);
     }
 }
