@@ -52,5 +52,6 @@ counters! {
     disconnects: "disconnects",
     clock_steps: "clock steps",
     checkpoints: "checkpoints asked for",
+    looks: "looks at blocked readers",
     verifications: "verifications",
 }

@@ -56,7 +56,8 @@ impl Run {
             82..86 => {
                 self.world.clock.advance(self.below(50));
             }
-            86..93 => self.settle()?,
+            86..92 => self.settle()?,
+            92 => self.look_at_readers()?,
             93..95 => {
                 let is_connected = self.clients[at].is_connected();
                 if is_connected {

@@ -11,6 +11,9 @@ pub const REST_MS: u64 = 20_000;
 /// A read that times out is answered after this time at the latest.
 const TIMEOUT_LATE_MS: u64 = 1;
 
+/// A read that an entry had no room for looks at the state once more within this time.
+const LOOK_MS: u64 = 10;
+
 /// A read with CLAIM has what is claimable after this time at the latest.
 const CLAIM_LATE_MS: u64 = 100;
 
@@ -112,6 +115,25 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Comes to rest for a moment, if it can, and looks whether whoever is blocked has nothing to be served with.
+    pub(super) fn look_at_readers(&mut self) -> Result<(), String> {
+        for _ in 0..100 {
+            self.settle()?;
+            if !self.is_anything_under_way() {
+                break;
+            }
+            self.world.clock.advance_to_next_timer();
+        }
+        self.world.clock.advance(LOOK_MS);
+        self.settle()?;
+        let has_ended = self.process.as_ref().is_none_or(|process| process.has_ended().is_some());
+        if self.may_stop || has_ended || self.is_anything_under_way() {
+            return Ok(());
+        }
+        self.counters.looks += 1;
+        self.verify_liveness()
     }
 
     /// Whoever is still blocked has nothing to be served with.

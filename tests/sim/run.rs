@@ -178,6 +178,7 @@ impl Run {
         let is_power_cut = self.random.chance(50);
         let mut photograph = None;
         if !is_ended {
+            self.look_at_readers()?;
             match self.below(4) {
                 0 => {
                     self.note("asked to stop".to_owned());

@@ -18,11 +18,7 @@ impl Run {
         let jobs = JOBS[self.below(2) as usize];
         let log = LOGS[self.below(2) as usize];
         if self.settings.is_crowded && self.random.chance(80) {
-            if at == 0 {
-                return self.add(at, JOBS[0]);
-            }
-            let words = format!("XREADGROUP GROUP g c{at} COUNT 1 BLOCK 0 STREAMS {} >", JOBS[0]);
-            return self.send(at, Op::GroupRead { streams: vec![JOBS[0]], is_blocking: true }, words, None);
+            return self.compose_crowd(at);
         }
         if self.random.chance(15) {
             return self.compose_lease(at);
@@ -134,6 +130,28 @@ impl Run {
                 self.send(at, Op::Anything, "DEBUG RELOAD".to_owned(), None);
             }
             _ => self.compose_side(at, side),
+        }
+    }
+
+    /// One client adds what all others wait for.
+    fn compose_crowd(&mut self, at: usize) {
+        if at > 0 {
+            let streams = match self.settings.reads_several {
+                true if self.random.chance(40) => JOBS.to_vec(),
+                true => vec![JOBS[self.below(2) as usize]],
+                false => vec![JOBS[0]],
+            };
+            let ids = vec![">"; streams.len()].join(" ");
+            let names = streams.join(" ");
+            let words = format!("XREADGROUP GROUP g c{at} COUNT 1 BLOCK 0 STREAMS {names} {ids}");
+            return self.send(at, Op::GroupRead { streams, is_blocking: true }, words, None);
+        }
+        self.add(at, JOBS[0]);
+        if self.settings.reads_several && self.random.chance(50) {
+            self.add(at, JOBS[1]);
+            // Names the stream, so that readers go with the entry, and has nothing for them.
+            let words = format!("XACK {} g 0-1", JOBS[1]);
+            self.send(at, Op::Exactly(Value::Integer(0)), words, None);
         }
     }
 
