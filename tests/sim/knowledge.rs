@@ -101,7 +101,10 @@ pub fn counter_key(asker: &Asker) -> String {
     format!("{{c{}}}n{}", asker.client, asker.connection)
 }
 
-fn entries_of(value: &Value) -> Vec<(Id, u64)> {
+/// Ids with their tokens.
+type Entries = Vec<(Id, u64)>;
+
+fn entries_of(value: &Value) -> Entries {
     let entry = |value: &Value| {
         let parts = value.elements();
         (Id::parse(&parts[0].text()), parts[1].elements()[1].text().parse().expect("a token"))
@@ -113,7 +116,7 @@ fn entries_of(value: &Value) -> Vec<(Id, u64)> {
 fn parts_of<'n>(
     reply: &Value,
     asked: impl Iterator<Item = &'n str>,
-) -> Result<Vec<(usize, Vec<(Id, u64)>)>, String> {
+) -> Result<Vec<(usize, Entries)>, String> {
     let asked: Vec<&str> = asked.collect();
     let mut parts = Vec::new();
     for part in reply.elements() {

@@ -53,6 +53,7 @@ impl Run {
             72..82 => {
                 self.world.clock.advance_to_next_timer();
             }
+            82..86 if self.settings.is_crowded => self.look_at_readers()?,
             82..86 => {
                 self.world.clock.advance(self.below(50));
             }

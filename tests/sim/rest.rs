@@ -60,7 +60,8 @@ impl Run {
             if is_blocked && client.blocked_since.is_none() {
                 client.blocked_since = Some(self.looks);
             }
-            if is_blocked && !is_under_way {
+            // A server that stops after a fault ends no reads.
+            if is_blocked && !is_under_way && !self.may_stop {
                 let since_ms = *client.blocked_ms.get_or_insert(now_ms);
                 let timeout_ms = client.waiting[0].timeout_ms;
                 ensure!(
@@ -129,7 +130,8 @@ impl Run {
         self.world.clock.advance(LOOK_MS);
         self.settle()?;
         let has_ended = self.process.as_ref().is_none_or(|process| process.has_ended().is_some());
-        if self.may_stop || has_ended || self.is_anything_under_way() {
+        let is_asking = |client: &Client| client.waiting.front().is_some_and(|it| !it.op.may_wait());
+        if self.may_stop || has_ended || self.is_anything_under_way() || self.clients.iter().any(is_asking) {
             return Ok(());
         }
         self.counters.looks += 1;

@@ -54,7 +54,7 @@ impl Settings {
             sync_us: pick(&[0, 100, 2000, 20_000]),
             is_fifo: random.chance(20),
             pipe_bytes: pick(&[64, 4096, 65536]) as usize,
-            batch_bytes: pick(&[64, 512, 1 << 20]) as usize,
+            batch_bytes: pick(&[100, 512, 1 << 20]) as usize,
             steps_clock: random.chance(50),
             events: random.chance(20),
             reads_several: random.chance(50),

@@ -148,8 +148,9 @@ impl Run {
         }
         self.add(at, JOBS[0]);
         if self.settings.reads_several && self.random.chance(50) {
-            self.add(at, JOBS[1]);
-            // Names the stream, so that readers go with the entry, and has nothing for them.
+            // It fills an entry of the log. The next one takes readers along, for its op names their stream, and has nothing
+            // for them.
+            self.add_with(at, JOBS[1], &format!(" more {}", "m".repeat(512)));
             let words = format!("XACK {} g 0-1", JOBS[1]);
             self.send(at, Op::Exactly(Value::Integer(0)), words, None);
         }
@@ -254,6 +255,11 @@ impl Run {
     }
 
     fn add(&mut self, at: usize, stream: &'static str) {
+        self.add_with(at, stream, "");
+    }
+
+    /// `more`: fields behind the token.
+    fn add_with(&mut self, at: usize, stream: &'static str, more: &str) {
         let token = self.knowledge.new_token(stream);
         let floor = self.knowledge.greatest(stream);
         // A clock that steps by an hour lets ids be forgotten.
@@ -265,7 +271,7 @@ impl Run {
             true => format!("{}-{}", floor.0.max(START_MS) + self.below(10_000), self.below(3)),
             false => "*".to_owned(),
         };
-        let words = format!("XADD {stream} {idempotent}{id} t {token}");
+        let words = format!("XADD {stream} {idempotent}{id} t {token}{more}");
         let op = Op::Add { stream, token, floor, is_idempotent, is_explicit };
         self.send(at, op.clone(), words.clone(), None);
         if is_idempotent && self.random.chance(50) {
