@@ -14,7 +14,7 @@ pub struct Id(pub u64, pub u64);
 
 impl Id {
     pub fn parse(text: &str) -> Id {
-        let (ms, sequence) = text.split_once('-').unwrap_or_else(|| panic!("{text} is no entry id"));
+        let (ms, sequence) = text.split_once('-').unwrap_or_else(|| panic!("{text:?} is no entry id"));
         Id(ms.parse().expect("milliseconds"), sequence.parse().expect("a sequence"))
     }
 }
