@@ -272,6 +272,7 @@ fn end(engine: &mut Engine, id: BlockedId, answer: EngineAnswer) {
     {
         blocked.state = BlockedState::Waiting;
         let outcome = Outcome::of(blocked.request, answer);
+        engine.blocked.forget_deadline(id);
         return engine.deliver(outcome);
     }
     if let Some(blocked) = engine.blocked.remove(id) {

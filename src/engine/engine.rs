@@ -137,6 +137,11 @@ impl Engine {
         engine
     }
 
+    /// For tests: see [`Partition::set_batch_bytes_max`].
+    pub fn set_batch_bytes_max(&mut self, bytes: usize) {
+        self.partitions.iter_mut().for_each(|it| it.set_batch_bytes_max(bytes));
+    }
+
     /// Accepts work of a request. Returns an immediate outcome, or sends the outcome once with a later
     /// delivery.
     #[inline]

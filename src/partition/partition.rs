@@ -62,6 +62,8 @@ pub struct Partition<T> {
     closed_bytes: usize,
     /// Empty batches, kept for their memory.
     spare: Vec<Batch<T>>,
+    /// From this size on a batch takes in nothing more.
+    batch_bytes_max: usize,
 }
 
 impl<T> Partition<T> {
@@ -74,7 +76,13 @@ impl<T> Partition<T> {
             in_flight: VecDeque::new(),
             closed_bytes: 0,
             spare: Vec::new(),
+            batch_bytes_max: BATCH_BYTES_MAX,
         }
+    }
+
+    /// For tests: small batches, so that a round makes several entries.
+    pub fn set_batch_bytes_max(&mut self, bytes: usize) {
+        self.batch_bytes_max = bytes;
     }
 
     pub fn id(&self) -> PartitionId {
@@ -108,7 +116,7 @@ impl<T> Partition<T> {
     }
 
     fn close_if_full(&mut self) {
-        if self.open.bytes() >= BATCH_BYTES_MAX {
+        if self.open.bytes() >= self.batch_bytes_max {
             let next = self.spare.pop().unwrap_or_default();
             self.closed_bytes += self.open.bytes();
             self.full.push_back(std::mem::replace(&mut self.open, next));

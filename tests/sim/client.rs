@@ -1,5 +1,6 @@
 //! A scripted client: what it has sent and not been answered, and the bytes on their way.
 
+use super::leases::{LEASED, Moment};
 use super::notation;
 use super::value::Value;
 use headwater::env::sim_pipe::{SimLink, SimSocket};
@@ -13,7 +14,7 @@ pub struct Id(pub u64, pub u64);
 
 impl Id {
     pub fn parse(text: &str) -> Id {
-        let (ms, sequence) = text.split_once('-').unwrap_or_else(|| panic!("entry id {text}"));
+        let (ms, sequence) = text.split_once('-').unwrap_or_else(|| panic!("{text:?} is no entry id"));
         Id(ms.parse().expect("milliseconds"), sequence.parse().expect("a sequence"))
     }
 }
@@ -33,18 +34,40 @@ pub enum Op {
         token: u64,
         floor: Id,
         is_idempotent: bool,
+        /// It names an id, for which it may be too late.
+        is_explicit: bool,
     },
     Delete {
         stream: &'static str,
         id: Id,
     },
+    /// From each stream what comes after an id.
     Read {
-        stream: &'static str,
-        after: Id,
+        streams: Vec<(&'static str, Id)>,
         is_blocking: bool,
     },
     GroupRead {
-        stream: &'static str,
+        streams: Vec<&'static str>,
+        is_blocking: bool,
+    },
+    /// A read of `LEASED` for the group `g`, with CLAIM or without.
+    LeaseRead {
+        claim_ms: Option<u64>,
+        asked: Asked,
+        is_blocking: bool,
+    },
+    /// XCLAIM, or XAUTOCLAIM.
+    Claim {
+        idle_ms: u64,
+        is_auto: bool,
+        asked: Asked,
+    },
+    /// XACK of one of `LEASED`.
+    Release {
+        id: Id,
+    },
+    /// A read of `LEASED` for the group `n`, with NOACK.
+    UnacknowledgedRead {
         is_blocking: bool,
     },
     History {
@@ -65,10 +88,21 @@ pub enum Op {
     },
     /// This reply and no other.
     Exactly(Value),
+    /// GET of a value that is watched. `least`: what was there when this was sent.
+    GetWatched {
+        least: u64,
+    },
+    /// EXEC, if nobody else has changed the value since.
+    ExecuteWatched {
+        value: u64,
+    },
     Execute {
         token: u64,
     },
-    Publish,
+    /// To a channel that is listened to, with this number; or elsewhere.
+    Publish {
+        message: Option<(usize, u64)>,
+    },
     Subscribe,
     /// A read for a group that may go, on a key that may go.
     SideRead {
@@ -80,11 +114,30 @@ pub enum Op {
     Inspect,
 }
 
+/// When a question was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    pub moment: Moment,
+    pub ms: u64,
+}
+
 impl Op {
+    /// The streams and the group of a read that takes what is new to the group.
+    pub fn queue(&self) -> Option<(Vec<&'static str>, &'static str)> {
+        match self {
+            Op::GroupRead { streams, .. } => Some((streams.clone(), "g")),
+            Op::LeaseRead { .. } => Some((vec![LEASED], "g")),
+            Op::UnacknowledgedRead { .. } => Some((vec![LEASED], "n")),
+            _ => None,
+        }
+    }
+
     pub fn may_wait(&self) -> bool {
         match self {
             Op::Read { is_blocking, .. }
             | Op::GroupRead { is_blocking, .. }
+            | Op::LeaseRead { is_blocking, .. }
+            | Op::UnacknowledgedRead { is_blocking }
             | Op::SideRead { is_blocking, .. } => *is_blocking,
             _ => false,
         }
@@ -94,7 +147,9 @@ impl Op {
 pub struct Sent {
     pub op: Op,
     pub words: String,
-    /// By the monotonic clock; for reads that block for a time only.
+    /// For reads that block for a time only.
+    pub timeout_ms: Option<u64>,
+    /// By the monotonic clock, if it was executed when it was sent.
     pub deadline_ms: Option<u64>,
 }
 
@@ -111,6 +166,12 @@ pub struct Client {
     pub is_subscriber: bool,
     /// At which look around it was found blocked.
     pub blocked_since: Option<u64>,
+    /// When it was first found blocked and nothing was under way: it is blocked by then, at the latest.
+    pub blocked_ms: Option<u64>,
+    /// It has sent WATCH, and no EXEC since.
+    pub is_watching: bool,
+    /// What it has found behind its WATCH.
+    pub watched: Option<u64>,
     pub own_value: Option<u64>,
     pub increments: i64,
 }
@@ -133,6 +194,9 @@ impl Client {
             waiting: VecDeque::new(),
             is_subscriber: false,
             blocked_since: None,
+            blocked_ms: None,
+            is_watching: false,
+            watched: None,
             own_value: None,
             increments: 0,
         }
@@ -148,9 +212,10 @@ impl Client {
     }
 
     /// Queues a command.
-    pub fn send(&mut self, op: Op, words: String, deadline_ms: Option<u64>) {
+    pub fn send(&mut self, op: Op, words: String, timeout_ms: Option<u64>, now_ms: u64) {
         notation::encode(&notation::split(&words), &mut self.out);
-        self.waiting.push_back(Sent { op, words, deadline_ms });
+        let deadline_ms = timeout_ms.map(|timeout_ms| now_ms + timeout_ms);
+        self.waiting.push_back(Sent { op, words, timeout_ms, deadline_ms });
     }
 
     pub fn has_unsent(&self) -> bool {

@@ -1,17 +1,29 @@
 //! What the clients know of the server's data over all its lives, and the checks of every reply against it.
 
-use super::client::{Id, Op};
+use super::channels::Channels;
+use super::client::{Asked, Id, Op};
+use super::leases::{Hand, How, LEASED, Leases, Moment};
+use super::unacknowledged::Unacknowledged;
 use super::value::Value;
+use super::watched::Watched;
 use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub const LOGS: [&str; 2] = ["log0", "log1"];
 pub const TRIMMED: &str = "trimmed";
 pub const JOBS: [&str; 2] = ["jobs0", "jobs1"];
-pub const CHANNELS: usize = 2;
+
+macro_rules! ensure {
+    ($holds:expr, $($why:tt)*) => {
+        if !$holds {
+            return Err(format!($($why)*));
+        }
+    };
+}
+pub(crate) use ensure;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub enum Progress {
     None,
     Unknown,
     Done,
@@ -53,13 +65,22 @@ pub struct Knowledge {
     values: BTreeMap<String, (Option<u64>, Vec<u64>)>,
     counters: BTreeMap<String, (i64, i64)>,
     transactions: BTreeMap<usize, (BTreeSet<u64>, BTreeSet<u64>)>,
-    published: [u64; CHANNELS],
-    /// By connection and channel: the last number that came.
-    heard: BTreeMap<(u64, usize), u64>,
+    pub channels: Channels,
+    pub leases: Leases,
+    pub unacknowledged: Unacknowledged,
+    pub watched: Watched,
+    moment: Moment,
     pub acknowledged: u64,
     pub served: u64,
-    /// Reads of a group that were blocked and served since the last look around: stream, and since when.
-    pub woken: Vec<(&'static str, u64)>,
+    pub raised: u64,
+    /// Reads that were blocked and were served with what is new to a group, since the last look around.
+    pub woken: Vec<Woken>,
+}
+
+pub struct Woken {
+    pub stream: &'static str,
+    pub group: &'static str,
+    pub blocked_since: u64,
 }
 
 /// Who is answered, and when.
@@ -68,6 +89,8 @@ pub struct Asker {
     pub connection: u64,
     pub blocked_since: Option<u64>,
     pub now_ms: u64,
+    /// The wall clock goes as the monotonic one.
+    pub is_exact: bool,
 }
 
 pub fn value_key(asker: &Asker) -> String {
@@ -78,7 +101,10 @@ pub fn counter_key(asker: &Asker) -> String {
     format!("{{c{}}}n{}", asker.client, asker.connection)
 }
 
-fn entries_of(value: &Value) -> Vec<(Id, u64)> {
+/// Ids with their tokens.
+type Entries = Vec<(Id, u64)>;
+
+fn entries_of(value: &Value) -> Entries {
     let entry = |value: &Value| {
         let parts = value.elements();
         (Id::parse(&parts[0].text()), parts[1].elements()[1].text().parse().expect("a token"))
@@ -86,14 +112,24 @@ fn entries_of(value: &Value) -> Vec<(Id, u64)> {
     value.elements().iter().map(entry).collect()
 }
 
-macro_rules! ensure {
-    ($holds:expr, $($why:tt)*) => {
-        if !$holds {
-            return Err(format!($($why)*));
-        }
-    };
+/// What a read found: the place of each stream among those that it asked for, and its entries.
+fn parts_of<'n>(
+    reply: &Value,
+    asked: impl Iterator<Item = &'n str>,
+) -> Result<Vec<(usize, Entries)>, String> {
+    let asked: Vec<&str> = asked.collect();
+    let mut parts = Vec::new();
+    for part in reply.elements() {
+        let name = part.elements()[0].text();
+        let at = asked.iter().position(|it| *it == name).ok_or(format!("{name} was not asked for"))?;
+        let found = entries_of(&part.elements()[1]);
+        ensure!(!found.is_empty(), "{name}: a read was served with nothing");
+        ensure!(parts.last().is_none_or(|(before, _)| *before < at), "{name} comes twice, or too late");
+        parts.push((at, found));
+    }
+    ensure!(!parts.is_empty() || reply.is_null(), "a read was served with nothing");
+    Ok(parts)
 }
-pub(crate) use ensure;
 
 impl Knowledge {
     fn stream(&mut self, name: &'static str) -> &mut Stream {
@@ -107,13 +143,8 @@ impl Knowledge {
         token
     }
 
-    pub fn greatest(&mut self, stream: &'static str) -> Id {
-        self.stream(stream).greatest
-    }
-
-    pub fn next_publication(&mut self, channel: usize) -> u64 {
-        self.published[channel] += 1;
-        self.published[channel]
+    pub fn greatest(&self, stream: &str) -> Id {
+        self.streams.get(stream).map_or(Id::default(), |it| it.greatest)
     }
 
     /// An entry that nobody else deletes.
@@ -157,8 +188,11 @@ impl Knowledge {
 
     /// The connection is over, and this was not answered.
     pub fn never_answered(&mut self, client: usize, op: &Op) {
-        if let Op::GroupRead { .. } = op {
-            self.loose.insert(client);
+        match op {
+            Op::GroupRead { .. } => _ = self.loose.insert(client),
+            Op::LeaseRead { .. } | Op::Claim { .. } => self.leases.never_answered(client),
+            Op::UnacknowledgedRead { .. } => self.unacknowledged.never_answered(),
+            _ => {}
         }
     }
 
@@ -183,10 +217,18 @@ impl Knowledge {
         match op {
             Op::Anything | Op::Inspect | Op::Subscribe => return Ok(()),
             Op::SideRead { .. } => return Ok(()),
+            Op::Add { is_explicit: true, .. } if reply.is_error() => {
+                let text = reply.text();
+                ensure!(
+                    text.contains("equal or smaller than the target stream top item"),
+                    "an error: {text}"
+                );
+                return Ok(());
+            }
             _ => ensure!(!reply.is_error(), "an error: {reply}"),
         }
         match op.clone() {
-            Op::Add { stream, token, floor, is_idempotent } => {
+            Op::Add { stream, token, floor, is_idempotent, .. } => {
                 let id = Id::parse(&reply.text());
                 // One that was sent twice is there once: `learn` sees to it.
                 ensure!(is_idempotent || id > floor, "{stream}: {id} was given after {floor}");
@@ -198,34 +240,80 @@ impl Knowledge {
                 self.stream(stream).entries.get_mut(&id).expect("known").deletion = Progress::Done;
                 Ok(())
             }
-            Op::Read { stream, after, .. } => {
-                let Some(found) = reply.elements().first().map(|it| entries_of(&it.elements()[1])) else {
-                    return Ok(());
-                };
-                let mut before = after;
-                for &(id, token) in &found {
-                    ensure!(id > before, "{stream}: {id} was read behind {before}");
-                    before = id;
-                    self.learn(stream, id, token, asker.now_ms)?;
+            Op::Read { streams, .. } => {
+                let parts = parts_of(reply, streams.iter().map(|it| it.0))?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                for (at, found) in parts {
+                    let (stream, after) = streams[at];
+                    let mut before = after;
+                    for &(id, token) in &found {
+                        ensure!(id > before, "{stream}: {id} was read behind {before}");
+                        before = id;
+                        self.learn(stream, id, token, asker.now_ms)?;
+                    }
+                    self.stream(stream).reads.push((after, found.iter().map(|it| it.0).collect()));
                 }
-                self.served += u64::from(asker.blocked_since.is_some());
-                self.stream(stream).reads.push((after, found.iter().map(|it| it.0).collect()));
                 Ok(())
             }
-            Op::GroupRead { stream, .. } => {
-                let Some(found) = reply.elements().first().map(|it| entries_of(&it.elements()[1])) else {
-                    return Ok(());
-                };
-                ensure!(!found.is_empty(), "{stream}: a read for the group was served with nothing");
-                for &(id, token) in &found {
-                    self.learn(stream, id, token, asker.now_ms)?;
-                    let job = Job { owner: asker.client, acknowledgement: Progress::None };
-                    let before = self.stream(stream).jobs.insert(id, job);
-                    ensure!(before.is_none(), "{stream}: {id} was delivered twice as new: {before:?}");
+            Op::GroupRead { streams, .. } => {
+                let parts = parts_of(reply, streams.iter().copied())?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                for (at, found) in parts {
+                    let stream = streams[at];
+                    for &(id, token) in &found {
+                        self.learn(stream, id, token, asker.now_ms)?;
+                        let job = Job { owner: asker.client, acknowledgement: Progress::None };
+                        let before = self.stream(stream).jobs.insert(id, job);
+                        ensure!(before.is_none(), "{stream}: {id} was delivered twice as new: {before:?}");
+                    }
+                    self.note_woken(asker, stream, "g");
                 }
-                if let Some(since) = asker.blocked_since {
-                    self.woken.push((stream, since));
-                    self.served += 1;
+                Ok(())
+            }
+            Op::LeaseRead { claim_ms, asked, .. } => {
+                let parts = parts_of(reply, [LEASED].into_iter())?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                let rows = reply.elements().first().map(|it| it.elements()[1].elements()).unwrap_or_default();
+                let mut is_new = claim_ms.is_none();
+                for (row, (id, token)) in rows.iter().zip(parts.into_iter().flat_map(|it| it.1)) {
+                    if let Some(claim_ms) = claim_ms {
+                        let row = row.elements();
+                        let (idle_ms, deliveries) = (row[2].integer() as u64, row[3].integer());
+                        ensure!(deliveries == 0 || !is_new, "{LEASED}: {id} was claimed behind what is new");
+                        ensure!(
+                            deliveries == 0 || idle_ms >= claim_ms,
+                            "{LEASED}: {id} was idle for {idle_ms} ms"
+                        );
+                        is_new = deliveries == 0;
+                    }
+                    let how = if is_new { How::New } else { How::Claimed(claim_ms.expect("not new")) };
+                    self.take_lease(asker, asked, how, id, token)?;
+                }
+                if is_new && !rows.is_empty() {
+                    self.note_woken(asker, LEASED, "g");
+                }
+                Ok(())
+            }
+            Op::Claim { idle_ms, is_auto, asked } => {
+                let rows = if is_auto { reply.elements()[1].clone() } else { reply.clone() };
+                for (id, token) in entries_of(&rows) {
+                    self.take_lease(asker, asked, How::Claimed(idle_ms), id, token)?;
+                }
+                Ok(())
+            }
+            Op::Release { id } => {
+                ensure!(reply.integer() == 1, "{LEASED}: {id} was pending, and there is none to acknowledge");
+                let moment = self.next_moment();
+                self.leases.acknowledged(id, moment);
+                Ok(())
+            }
+            Op::UnacknowledgedRead { .. } => {
+                let parts = parts_of(reply, [LEASED].into_iter())?;
+                self.served += u64::from(asker.blocked_since.is_some() && !parts.is_empty());
+                for (id, token) in parts.into_iter().flat_map(|it| it.1) {
+                    self.learn(LEASED, id, token, asker.now_ms)?;
+                    self.unacknowledged.delivered(id)?;
+                    self.note_woken(asker, LEASED, "n");
                 }
                 Ok(())
             }
@@ -253,6 +341,12 @@ impl Knowledge {
                 self.counters.get_mut(&counter_key(asker)).expect("sent").0 = value;
                 Ok(())
             }
+            // The client takes the value: see `Run::take_reply`.
+            Op::GetWatched { least } => self.watched.found(reply, least).map(|_| ()),
+            Op::ExecuteWatched { value } => {
+                self.raised += u64::from(self.watched.executed(value, reply)?);
+                Ok(())
+            }
             Op::Exactly(expected) => {
                 ensure!(*reply == expected, "{reply} instead of {expected}");
                 Ok(())
@@ -262,12 +356,51 @@ impl Knowledge {
                 self.transactions.entry(asker.client).or_default().0.insert(token);
                 Ok(())
             }
-            Op::Publish => {
+            Op::Publish { message } => {
                 ensure!(reply.integer() >= 0, "PUBLISH: {reply}");
+                if let Some((channel, number)) = message {
+                    self.channels.published(channel, number);
+                }
                 Ok(())
             }
             Op::Anything | Op::Inspect | Op::Subscribe | Op::SideRead { .. } => unreachable!("above"),
         }
+    }
+
+    pub fn next_moment(&mut self) -> Moment {
+        self.moment += 1;
+        self.moment
+    }
+
+    fn note_woken(&mut self, asker: &Asker, stream: &'static str, group: &'static str) {
+        let woken = |blocked_since| Woken { stream, group, blocked_since };
+        self.woken.extend(asker.blocked_since.map(woken));
+    }
+
+    fn take_lease(
+        &mut self,
+        asker: &Asker,
+        asked: Asked,
+        how: How,
+        id: Id,
+        token: u64,
+    ) -> Result<(), String> {
+        self.learn(LEASED, id, token, asker.now_ms)?;
+        let hand = Hand {
+            client: asker.client,
+            how,
+            sent: asked.moment,
+            sent_ms: asked.ms,
+            answered: self.next_moment(),
+            answered_ms: asker.now_ms,
+        };
+        self.leases.delivered(id, hand, asker.is_exact)
+    }
+
+    /// The ids of a stream that are known to be there.
+    pub fn ids(&self, stream: &str) -> Vec<Id> {
+        let entries = self.streams.get(stream).into_iter().flat_map(|it| &it.entries);
+        entries.filter(|(_, entry)| entry.deletion == Progress::None).map(|(id, _)| *id).collect()
     }
 
     fn check_history(&mut self, name: &'static str, asker: &Asker, reply: &Value) -> Result<(), String> {
@@ -300,17 +433,6 @@ impl Knowledge {
                 }
             }
         }
-        Ok(())
-    }
-
-    /// A message came to a subscriber.
-    pub fn heard(&mut self, connection: u64, channel: &str, text: &str) -> Result<(), String> {
-        let channel: usize =
-            channel.trim_start_matches("channel").parse().map_err(|_| format!("a channel {channel}"))?;
-        let number: u64 = text.parse().map_err(|_| format!("a message {text}"))?;
-        let before = self.heard.insert((connection, channel), number);
-        ensure!(before.is_none_or(|before| before < number), "message {number} came behind {before:?}");
-        ensure!(number <= self.published[channel], "message {number} was never published");
         Ok(())
     }
 

@@ -7,12 +7,22 @@
 //! ```
 
 mod bounds;
+mod channels;
 mod client;
+mod clients;
 mod counters;
+mod inspector;
 mod knowledge;
+mod leases;
+mod load;
 mod process;
+mod rest;
 mod run;
 mod settings;
+mod trace;
+mod unacknowledged;
+mod watched;
+mod workload;
 #[path = "../support/notation.rs"]
 #[allow(dead_code, reason = "shared with other tests")]
 pub mod notation;
@@ -38,7 +48,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// Runs a seed. What fails is told with the seed and the last of what happened.
 fn try_seed(seed: u64) -> Result<run::Report, String> {
-    let trace = run::Trace::default();
+    let trace = trace::Trace::default();
     let told = trace.clone();
     let run = AssertUnwindSafe(|| run::run(seed, told));
     let why = match catch_unwind(run) {
@@ -103,7 +113,7 @@ fn every_seed_keeps_the_promises() {
 #[test]
 fn one_seed() {
     let Some(seed) = number("HEADWATER_SIM_SEED") else { return };
-    let trace = run::Trace::default();
+    let trace = trace::Trace::default();
     trace.print();
     match run::run(seed, trace) {
         Ok(report) => println!("{}", report.counters),

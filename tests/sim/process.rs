@@ -175,7 +175,9 @@ async fn boot(
         stop: Notify::new(),
     });
     let machines = committer.recover().await.map_err(|error| failed(&error))?;
-    let engine = Rc::new(RefCell::new(Engine::new(context.clone(), Rc::new(committer), machines)));
+    let mut engine = Engine::new(context.clone(), Rc::new(committer), machines);
+    engine.set_batch_bytes_max(settings.batch_bytes);
+    let engine = Rc::new(RefCell::new(engine));
     let frontend = Rc::new(Frontend::new(context, Port::Here(engine.clone()), None));
     Ok((frontend, engine, data_dir))
 }

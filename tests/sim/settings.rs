@@ -22,8 +22,12 @@ pub struct Settings {
     pub sync_us: u64,
     pub is_fifo: bool,
     pub pipe_bytes: usize,
+    /// What is in the log as one entry. A small one makes several of what came together.
+    pub batch_bytes: usize,
     pub steps_clock: bool,
     pub events: bool,
+    /// Reads name several streams.
+    pub reads_several: bool,
     /// Most clients are blocked on one group.
     pub is_crowded: bool,
 }
@@ -50,10 +54,18 @@ impl Settings {
             sync_us: pick(&[0, 100, 2000, 20_000]),
             is_fifo: random.chance(20),
             pipe_bytes: pick(&[64, 4096, 65536]) as usize,
+            batch_bytes: pick(&[100, 512, 1 << 20]) as usize,
             steps_clock: random.chance(50),
             events: random.chance(20),
+            reads_several: random.chance(50),
             is_crowded: random.chance(30),
         }
+    }
+
+    /// Whether readers of a group are served in the order in which they came. A read of several partitions is one in
+    /// each of them: it has no place in the order, and who came behind it may overtake others.
+    pub fn serves_in_order(&self) -> bool {
+        self.partitions == 1 || !self.reads_several
     }
 
     pub fn config(&self) -> Config {

@@ -301,6 +301,38 @@ fn crash_at_every_operation(first_file_bytes: u64) {
     assert!(crashes > 500 && cuts > 10, "{crashes} crashes, {cuts} cuts");
 }
 
+/// A start on a full disk must not leave the journal in a state that looks like damage.
+#[test]
+fn a_cut_that_is_cut_short_is_made_again() {
+    let mut cuts = 0;
+    for seed in 0..300 {
+        let fs = new_disk(seed);
+        let (mut journal, _) = open(&fs).unwrap();
+        append(&mut journal, 0, &[b'a'; 100]);
+        journal.flush().unwrap();
+        for _ in 0..1 + seed % 3 {
+            append(&mut journal, 1, &vec![b'b'; 20 + seed as usize * 2]);
+        }
+        fs.set_faults(Faults { crash_at_operation: Some(fs.operations() + 1), ..Faults::default() });
+        journal.write().unwrap_err();
+        drop(journal);
+        fs.kill();
+        for write in 0..4 {
+            fs.set_faults(Faults { full_at_write: Some(fs.writes() + 1 + write), ..Faults::default() });
+            if let Err(error) = open(&fs) {
+                assert!(matches!(error, JournalError::Io { .. }), "seed {seed}, write {write}: {error}");
+                cuts += 1;
+            }
+            fs.kill();
+        }
+        fs.set_faults(Faults::default());
+        let (journal, _) = open(&fs).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let found = read_back(&journal).unwrap();
+        assert_eq!(found[0].entries.len(), 1, "seed {seed}: what was acknowledged is there");
+    }
+    assert!(cuts > 300, "{cuts} cuts were cut short");
+}
+
 /// A journal of two files, everything acknowledged; the last flush holds three records.
 fn sample() -> (SimFs, Vec<Model>) {
     let fs = new_disk(1);

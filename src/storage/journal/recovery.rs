@@ -291,25 +291,39 @@ fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Res
 /// did not sync exist in memory only, and after a failed sync even look clean (S2); so they are written
 /// again, not just synced.
 fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), JournalError> {
-    const PIECE: u64 = 1 << 20;
     let mut reader = JournalReader::new(file);
     let mut offset = stop.synced;
     while offset < stop.offset {
-        let bytes = reader.bytes(offset, (stop.offset - offset).min(PIECE) as usize)?;
+        let bytes = reader.bytes(offset, (stop.offset - offset).min(PIECE_BYTES) as usize)?;
         file.file.write_at(bytes, offset).map_err(JournalError::io(&file.path, offset, "write again"))?;
         offset += bytes.len() as u64;
     }
-    let mut left = torn;
-    while left > 0 {
-        // Backwards, so that the start of the torn write stays detectable while any part of it remains.
-        let piece = left.min(PIECE);
-        left -= piece;
-        let zeros = vec![0; piece as usize];
-        file.file.write_at(&zeros, stop.offset + left).map_err(JournalError::io(
-            &file.path,
-            stop.offset + left,
-            "cut a torn write",
-        ))?;
+    if torn > 0 {
+        // This may be cut short at any byte, and what is left must look like a torn write again. So the head goes
+        // last, and its last byte before the others: a payload that is missing, and a head that ends early, are proof.
+        let end = stop.offset + torn;
+        let head_end = end.min(stop.offset + HEAD_BYTES as u64);
+        zero(file, head_end, end)?;
+        zero(file, head_end - 1, head_end)?;
+        zero(file, stop.offset, head_end)?;
     }
     file.file.sync_data().map_err(JournalError::io(&file.path, stop.offset, "sync"))
 }
+
+/// Zeros a part of a torn write, backwards.
+fn zero(file: &JournalFile, from: u64, to: u64) -> Result<(), JournalError> {
+    let mut left = to - from;
+    while left > 0 {
+        let piece = left.min(PIECE_BYTES);
+        left -= piece;
+        let zeros = vec![0; piece as usize];
+        file.file.write_at(&zeros, from + left).map_err(JournalError::io(
+            &file.path,
+            from + left,
+            "cut a torn write",
+        ))?;
+    }
+    Ok(())
+}
+
+const PIECE_BYTES: u64 = 1 << 20;
