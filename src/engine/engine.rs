@@ -9,7 +9,7 @@ use crate::engine::checkpoints::Checkpoints;
 use crate::engine::report::Survey;
 use crate::engine::scatter::{ChainId, GatherId, Scatter};
 use crate::engine::statistics::{EngineStatistics, Spike};
-use crate::engine::submission::{EngineAnswer, Interest, Notice, Outcome, Position, Question, STOPPED, Work};
+use crate::engine::submission::{EngineAnswer, Interest, Notice, Outcome, Position, STOPPED, Work};
 use crate::engine::upkeep::Upkeep;
 use crate::engine::{blocking, questions, scatter, several, upkeep};
 use crate::model::log::PartitionId;
@@ -177,7 +177,9 @@ impl Engine {
                 scatter::fill(self, request, database, &writes);
                 self.take_immediate(request)
             }
-            Work::Question(question) => self.question(request, question),
+            Work::Question(question) => {
+                questions::answer(self, request, question).map(|answer| Outcome::of(request, answer))
+            }
         }
     }
 
@@ -400,10 +402,6 @@ impl Engine {
     pub(super) fn take_immediate(&mut self, request: RequestId) -> Option<Outcome> {
         let is_its = |outcome: &Outcome| outcome.request == Some(request);
         if self.delivery.outcomes.last().is_some_and(is_its) { self.delivery.outcomes.pop() } else { None }
-    }
-
-    fn question(&mut self, request: RequestId, question: Question<'_>) -> Option<Outcome> {
-        questions::answer(self, request, question).map(|answer| Outcome::of(request, answer))
     }
 
     /// Ends everything open or in flight after the log has failed; none of it is known to be durable.

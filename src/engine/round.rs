@@ -19,11 +19,9 @@ use crate::state::op::{Op, Step, codec};
 use bytes::Bytes;
 
 impl Engine {
-    /// Whether there is work to seal and the committer has room for it.
+    /// Whether there is work to seal, or a blocked read asks for an entry.
     pub fn has_open_work(&self) -> bool {
-        self.partitions.iter().any(|it| {
-            (it.has_open_work() || self.blocked.is_asking_in(it.id())) && self.committer.has_room(it.id())
-        })
+        self.partitions.iter().any(|it| it.has_open_work() || self.blocked.is_asking_in(it.id()))
     }
 
     /// Seals the open batches, stamps them with the time (the only clock read of a round) and proposes them.

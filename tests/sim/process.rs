@@ -117,6 +117,17 @@ impl Process {
         }
     }
 
+    /// Nothing is gathered or on its way through the log, and no blocked read asks to go there.
+    pub fn is_idle(&self) -> bool {
+        match &self.frontend.port {
+            Port::Here(engine) => {
+                let engine = engine.borrow();
+                engine.is_idle() && !engine.has_open_work()
+            }
+            Port::There(_) => panic!("the engine is on this thread"),
+        }
+    }
+
     /// An orderly stop begins.
     pub fn ask_to_stop(&self) {
         self.frontend.context.stop.notify_one();

@@ -76,7 +76,7 @@ impl Run {
     }
 
     fn is_anything_under_way(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.bytes_in_flight() > 0)
+        self.process.as_ref().is_some_and(|process| !process.is_idle())
     }
 
     /// Lets time pass until nobody waits but reads that may.
