@@ -304,6 +304,8 @@ fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), Journa
         let end = stop.offset + torn;
         let head_end = end.min(stop.offset + HEAD_BYTES as u64);
         zero(file, head_end, end)?;
+        // A power cut may keep a later write and lose an earlier one, in another sector.
+        file.file.sync_data().map_err(JournalError::io(&file.path, stop.offset, "sync"))?;
         zero(file, head_end - 1, head_end)?;
         zero(file, stop.offset, head_end)?;
     }
