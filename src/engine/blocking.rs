@@ -22,6 +22,7 @@ use crate::model::request::RequestId;
 use crate::partition::router::Router;
 use crate::state::answer::Answer;
 use crate::state::effects::KeyEvent;
+use std::collections::BTreeSet;
 
 /// Minimum interval between timed looks of a reader with CLAIM.
 const CLAIM_LOOK_MS_MIN: u64 = 5;
@@ -80,7 +81,13 @@ pub(super) fn note_events(engine: &mut Engine, events: &[KeyEvent]) {
     if engine.blocked.is_empty() {
         return;
     }
+    // A transaction may touch a key a thousand times: who waits there looks once at what it has left.
+    let mut noted = BTreeSet::new();
     for event in events.iter().filter(|it| it.kind.signals()) {
+        let kind = (event.kind.concerns_database(), event.kind.makes_readable());
+        if !noted.insert((event.database, &event.key[..], kind)) {
+            continue;
+        }
         let ids: Vec<BlockedId> = if event.kind.concerns_database() {
             engine.blocked.of_database(event.database).collect()
         } else {
@@ -123,11 +130,11 @@ fn look(engine: &mut Engine, id: BlockedId) {
     }
     let (database, now, is_forbidden) = (blocked.database, engine.context.now(), blocked.is_forbidden);
     let read = owned.as_read();
-    let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
+    let of_stream = |stream| scatter::of_stream(&read, stream);
     let home = |key: &[u8]| engine.home(key).read();
     let would_change = |is_seen| {
         let mut streams = read.streams.iter();
-        streams.any(|it| home(it.0).would_change(database, now, &of_stream(*it), is_seen))
+        streams.any(|it| home(it.0).would_change(database, now, &of_stream(it), is_seen))
     };
     let is_due = would_change(blocked.is_seen);
     let finds = is_due && (blocked.is_seen || would_change(true));
@@ -138,7 +145,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
         let mut refusals = read
             .streams
             .iter()
-            .filter_map(|stream| home(stream.0).group_read_refusal(database, now, &of_stream(*stream)));
+            .filter_map(|stream| home(stream.0).group_read_refusal(database, now, &of_stream(stream)));
         if let Some(refusal) = refusals.next() {
             return end(engine, id, refusal.into());
         }
@@ -173,13 +180,13 @@ fn wait_for_claimable(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };
     let (database, now, read) = (blocked.database, engine.context.now(), owned.as_read());
-    let of_stream = |stream| GroupRead { streams: vec![stream], ..read.clone() };
+    let of_stream = |stream| scatter::of_stream(&read, stream);
     let home = |key: &[u8]| engine.home(key).read();
     if let Some(min_idle_ms) = read.claim {
         let claimable = read
             .streams
             .iter()
-            .filter_map(|stream| home(stream.0).next_claimable_at(database, now, &of_stream(*stream)));
+            .filter_map(|stream| home(stream.0).next_claimable_at(database, now, &of_stream(stream)));
         // Entries delivered from now on are not claimable before that either.
         let unknown_ms = min_idle_ms.clamp(CLAIM_LOOK_MS_MIN, CLAIM_LOOK_MS_MAX);
         let in_ms = claimable.min().map_or(unknown_ms, |at| at.since(now).clamp(1, unknown_ms));

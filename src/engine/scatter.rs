@@ -11,6 +11,7 @@ use crate::model::request::RequestId;
 use crate::state::answer::Answer;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GatherId(u64);
@@ -46,7 +47,7 @@ struct Gather {
 /// bounds. It costs one commit per stream and returns what one partition would return.
 struct Chain {
     database: u32,
-    read: OwnedGroupRead,
+    read: Rc<OwnedGroupRead>,
     /// The next stream to read.
     next: usize,
     found: Vec<(Bytes, EntryList)>,
@@ -166,7 +167,7 @@ pub(super) fn group_read_per_stream(
     }
     if read.limits.span_streams() {
         let id = ChainId(engine.scatter.next_id());
-        let read = OwnedGroupRead::new(database, read);
+        let read = Rc::new(OwnedGroupRead::new(database, read));
         engine.scatter.chains.insert(id, Chain { database, read, next: 0, found: Vec::new(), target });
         return continue_chain(engine, id);
     }
@@ -180,7 +181,7 @@ pub(super) fn group_read_per_stream(
 /// Reads the next stream of a chain, or ends the chain.
 fn continue_chain(engine: &mut Engine, id: ChainId) {
     let chain = engine.scatter.chains.get_mut(&id).expect("a chain stays until its end");
-    let read = chain.read.clone();
+    let read = Rc::clone(&chain.read);
     let read = read.as_read();
     let left = read.limits.after(&chain.found);
     match read.streams.get(chain.next).zip(left) {
@@ -224,7 +225,8 @@ pub(super) fn finish_gathered(engine: &mut Engine, target: Target, reply: Answer
     }
 }
 
-fn of_stream<'a>(read: &GroupRead<'a>, stream: &(&'a [u8], GroupReadFrom)) -> GroupRead<'a> {
+/// The same read of one of its streams.
+pub(super) fn of_stream<'a>(read: &GroupRead<'a>, stream: &(&'a [u8], GroupReadFrom)) -> GroupRead<'a> {
     GroupRead { streams: vec![*stream], ..*read }
 }
 

@@ -10,7 +10,7 @@ use crate::base::wire::{Malformed, Reader};
 use crate::command::value::group::GroupRead;
 use crate::state::effects::KeyEvent;
 use crate::state::op::codec;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The position of a blocked read among those that its entry carries, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +63,11 @@ impl<'a> BlockedReads<'a> {
 
     /// Handles the events of an op: the reads on the affected keys are tried before the next op.
     pub fn signal(&mut self, signals: &[KeyEvent]) {
+        let mut tried = BTreeSet::new();
         for signal in signals {
+            if !tried.insert((signal.database, &signal.key[..], signal.kind.concerns_database())) {
+                continue;
+            }
             if signal.kind.concerns_database() {
                 let here = self.by_key.range((signal.database, &[][..])..);
                 let here = here.take_while(|((database, _), _)| *database == signal.database);
@@ -145,6 +149,8 @@ mod tests {
         }
         blocked.signal(&[signal(0, "a", EventKind::Add)]);
         assert_eq!(tried(&mut blocked), [0, 3]);
+        blocked.signal(&[signal(0, "a", EventKind::Add), signal(0, "a", EventKind::Add)]);
+        assert_eq!(tried(&mut blocked), [0, 3], "once for all events of a key");
         blocked.unblock(BlockedNumber(0));
         blocked.signal(&[signal(0, "b", EventKind::Add), signal(0, "a", EventKind::Delete)]);
         assert_eq!(tried(&mut blocked), [1, 3]);
