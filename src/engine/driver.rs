@@ -85,6 +85,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
                     Err(error) => return error,
                 },
                 () = self.wakers.work.notified() => {}
+                () = self.committer.room_made() => {}
             }
         }
     }
@@ -216,7 +217,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
                 result => checkpoints::note_end(&mut self.engine.borrow_mut(), &result),
             }
             self.deliver();
-            // A reload may wait for this, and the sync at its end held the committer.
+            // A reload may wait for this.
             self.wakers.work.notify();
         }
     }
@@ -226,7 +227,10 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
         loop {
             let is_awaited = self.engine.borrow().upkeep.is_sync_awaited();
             let result = match self.committer.sync_due_in() {
-                _ if is_awaited => self.committer.sync().await,
+                _ if is_awaited => {
+                    self.engine.borrow_mut().upkeep.begin_sync();
+                    self.committer.sync().await
+                }
                 Some(wait) => {
                     let asked = clock::timeout(&*self.clock, wait, self.wakers.sync.notified()).await;
                     if asked.is_some() { continue } else { self.committer.sync_if_due().await }
@@ -234,8 +238,6 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
                 // Every commit syncs.
                 None => std::future::pending().await,
             };
-            // The sync held the committer.
-            self.wakers.work.notify();
             if is_awaited {
                 let is_synced = result.is_ok();
                 let mut engine = self.engine.borrow_mut();

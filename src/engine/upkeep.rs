@@ -34,8 +34,13 @@ pub struct Upkeep {
     pub is_crowded: bool,
     look: Every,
     /// WAITAOF: requests that wait for the next sync, each with its deadline by the monotonic clock.
-    syncs: Vec<(RequestId, Option<u64>)>,
+    syncs: Vec<SyncWait>,
+    /// Those that wait for the sync in progress: what was written before it covers them.
+    syncing: Vec<SyncWait>,
 }
+
+/// A request, and its deadline in milliseconds of the monotonic clock.
+type SyncWait = (RequestId, Option<u64>);
 
 impl Default for Upkeep {
     fn default() -> Upkeep {
@@ -48,6 +53,7 @@ impl Default for Upkeep {
             is_crowded: false,
             look: Every::new(LOOK_MS),
             syncs: Vec::new(),
+            syncing: Vec::new(),
         }
     }
 }
@@ -62,22 +68,28 @@ impl Upkeep {
         !self.syncs.is_empty()
     }
 
-    /// Everything written is synced: returns the requests that waited for it.
+    /// A sync begins. Requests that come while it runs wait for the next one.
+    pub fn begin_sync(&mut self) {
+        self.syncing.append(&mut self.syncs);
+    }
+
+    /// The sync has ended: returns the requests that waited for it.
     pub fn take_synced(&mut self) -> Vec<RequestId> {
-        self.syncs.drain(..).map(|(request, _)| request).collect()
+        self.syncing.drain(..).map(|(request, _)| request).collect()
     }
 
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.syncs.iter().filter_map(|(_, deadline_ms)| *deadline_ms).min()
+        self.syncs.iter().chain(&self.syncing).filter_map(|(_, deadline_ms)| *deadline_ms).min()
     }
 }
 
 /// Ends waits for a sync that have timed out.
 pub(super) fn end_overdue_syncs(engine: &mut Engine) {
     let now_ms = engine.context.clock.monotonic_ms();
-    let is_over = |it: &(RequestId, Option<u64>)| it.1.is_some_and(|at| at <= now_ms);
-    let (over, waiting): (Vec<_>, Vec<_>) = engine.upkeep.syncs.drain(..).partition(is_over);
-    engine.upkeep.syncs = waiting;
+    let upkeep = &mut engine.upkeep;
+    let is_over = |it: &mut SyncWait| it.1.is_some_and(|at| at <= now_ms);
+    let mut over: Vec<SyncWait> = upkeep.syncs.extract_if(.., is_over).collect();
+    over.extend(upkeep.syncing.extract_if(.., is_over));
     for (request, _) in over {
         engine.deliver(Outcome::of(request, EngineAnswer::Synced(false)));
     }

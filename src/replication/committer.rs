@@ -173,6 +173,16 @@ impl Committer {
     }
 
     /// Whether any proposal has not ended.
+    /// Waits until there may be room again without an event: another task's sync has ended.
+    pub async fn room_made(&self) {
+        match self {
+            Committer::Local(local) => local.room_made().await,
+            Committer::Raft(_) => std::future::pending().await,
+            #[cfg(test)]
+            Committer::Scripted(_) => std::future::pending().await,
+        }
+    }
+
     pub fn has_in_flight(&self) -> bool {
         match self {
             Committer::Local(local) => local.has_in_flight(),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use crate::base::latch::Latch;
+use crate::base::signal::Signal;
 use crate::base::wire::Malformed;
 use crate::config::config::Replication;
 use crate::env::clock::Clock;
@@ -42,6 +43,8 @@ pub struct DurableLog {
     running: Mutex<Option<Running>>,
     /// `running` holds a sync; asked in every round.
     is_running: Cell<bool>,
+    /// A sync on the flusher has ended.
+    sync_ended: Signal,
     /// [`Clock::monotonic_us`] at the start of the newest sync.
     synced_at_us: Cell<u64>,
     /// [`Journal::bytes_appended`] at the start of the newest checkpoint.
@@ -105,6 +108,7 @@ impl DurableLog {
             flusher: RefCell::default(),
             running: Mutex::default(),
             is_running: Cell::new(false),
+            sync_ended: Signal::default(),
             synced_at_us: Cell::new(clock.monotonic_us()),
             clock,
             checkpoint_mark: Cell::new(0),
@@ -307,16 +311,21 @@ impl DurableLog {
         self.is_running.get()
     }
 
+    /// Waits for the end of a sync on the flusher.
+    pub async fn sync_ended(&self) {
+        self.sync_ended.notified().await;
+    }
+
     /// Makes everything written so far durable. Any number of callers may wait at the same time: one sync
     /// serves all callers whose bytes were written when it began.
     pub async fn sync(&self) -> Result<(), CommitError> {
         self.check_latch()?;
         let target = self.journal.borrow().written();
-        if self.journal.borrow().durable() >= target {
+        if self.journal.borrow().durable() >= target && !self.is_running.get() {
             self.synced_at_us.set(self.clock.monotonic_us());
             return Ok(());
         }
-        while self.journal.borrow().durable() < target {
+        while self.journal.borrow().durable() < target || self.is_running.get() {
             self.check_latch()?;
             if self.is_running.get() || !self.pace.get().inline {
                 self.sync_elsewhere(target).await?;
@@ -333,8 +342,9 @@ impl DurableLog {
     /// Waits for the sync on the flusher, of which there is at most one, and begins one if there is none.
     async fn sync_elsewhere(&self, target: Position) -> Result<(), CommitError> {
         let mut running = self.running.lock().await;
-        // Another caller's sync may have covered it.
-        if self.journal.borrow().durable() >= target {
+        // Another caller's sync may have covered it. One that still runs may fail, and has to be heard: the error of
+        // a disk is told once (docs/reliability.md S2).
+        if running.is_none() && self.journal.borrow().durable() >= target {
             return Ok(());
         }
         let sync = match &mut *running {
@@ -349,6 +359,7 @@ impl DurableLog {
         let (finished, began_us) = ((&mut sync.done).await, sync.began_us);
         *running = None;
         self.is_running.set(false);
+        self.sync_ended.notify();
         let Ok(finished) = finished else {
             self.check_latch()?;
             return Err(CommitError::Stopped { reason: "the flusher thread died".into() });

@@ -74,6 +74,11 @@ impl LocalCommitter {
         !self.durable_log.is_syncing()
     }
 
+    /// Waits for the end of a sync on the flusher: there may be room again.
+    pub async fn room_made(&self) {
+        self.durable_log.sync_ended().await;
+    }
+
     pub fn has_in_flight(&self) -> bool {
         !self.proposals.borrow().is_empty()
     }

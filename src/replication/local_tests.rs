@@ -92,6 +92,23 @@ fn everything_that_is_proposed_costs_one_sync_and_comes_back_as_it_is() {
     });
 }
 
+/// Somebody else's sync kept the proposals out: its end has to be heard.
+#[test]
+fn the_end_of_a_sync_makes_room() {
+    let node = start(&SimFs::new(1), &options(Durability::Fsync, FlushPolicy::Thread)).unwrap();
+    run(async {
+        node.propose(0, "a");
+        let mut events = std::pin::pin!(node.committer.next_events());
+        let polled = std::future::poll_fn(|context| Poll::Ready(events.as_mut().poll(context))).await;
+        assert!(polled.is_pending() && !node.committer.has_room(PartitionId(0)));
+        let (room, events) = (node.committer.room_made(), events);
+        let both = async { tokio::join!(room, events) };
+        let ((), events) = tokio::time::timeout(Duration::from_secs(60), both).await.expect("room is told");
+        node.take(events.unwrap());
+        assert!(node.committer.has_room(PartitionId(0)));
+    });
+}
+
 /// Dropped while the flusher syncs: the sync continues, and the next call gets its outcome.
 #[test]
 fn events_may_be_dropped_while_they_wait() {
