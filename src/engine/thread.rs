@@ -185,8 +185,10 @@ async fn take_orders(
     outlet: &Outlet,
     load: &Load,
 ) {
-    while let Some(batch) = orders.recv().await {
+    loop {
+        // First this: who stops waiting here holds no batch.
         outlet.ready().await;
+        let Some(batch) = orders.recv().await else { return };
         let bytes = batch.memory();
         let mut is_stopping = false;
         let mut taker = engine.borrow_mut();
