@@ -75,6 +75,7 @@ impl Frontend {
     /// settings.
     pub fn apply_settings(&self) {
         self.apply_statistics_settings();
+        self.connections.apply_settings();
         self.refresh_interest();
         self.port.notice(Notice::StreamSettings);
     }

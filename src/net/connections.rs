@@ -1,5 +1,6 @@
 //! The connections of a frontend, and those with output to send.
 
+use crate::config::config::OutputLimits;
 use crate::context::context::NodeContext;
 use crate::model::request::ConnectionId;
 use crate::net::connection::Connection;
@@ -19,6 +20,9 @@ pub struct Connections {
     free_places: RefCell<Vec<u32>>,
     next_number: Cell<u64>,
     to_flush: RefCell<Vec<Rc<Connection>>>,
+    /// `client-output-buffer-limit`, which is checked with every message. A read of the configuration takes a
+    /// lock.
+    limits: Cell<OutputLimits>,
     pub flush_due: Notify,
 }
 
@@ -32,6 +36,7 @@ impl Connections {
             free_places: RefCell::default(),
             next_number: Cell::new(1),
             to_flush: RefCell::default(),
+            limits: Cell::default(),
             flush_due: Notify::new(),
         }
     }
@@ -107,6 +112,11 @@ impl Connections {
         }
     }
 
+    /// Applies the settings on hot paths.
+    pub fn apply_settings(&self) {
+        self.limits.set(self.context.config.borrow().output_limits);
+    }
+
     /// Closes the connection if its unread output exceeds the limit of its class.
     pub fn cut_off_if_over_limit(&self, connection: &Connection, subscribed: bool) -> bool {
         let over = self.note_output_limit(connection, subscribed);
@@ -120,9 +130,8 @@ impl Connections {
     /// (`client-output-buffer-limit`). Returns whether that is too long, or the hard limit is exceeded.
     fn note_output_limit(&self, connection: &Connection, subscribed: bool) -> bool {
         let bytes = connection.output_bytes() as u64;
-        let config = self.context.config.borrow();
-        let limits = &config.output_limits;
-        let limit = if subscribed { &limits.pubsub } else { &limits.normal };
+        let limits = self.limits.get();
+        let limit = if subscribed { limits.pubsub } else { limits.normal };
         if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
             return true;
         }
