@@ -146,8 +146,15 @@ impl Run {
             let (op, words, left) = (sent.op.clone(), sent.words.clone(), self.clients[at].waiting.len());
             let judged = self.nothing_for(&mut inspector, &op, &words);
             if judged.is_err() {
-                // What a client has left behind may have been executed since the last look.
-                self.settle()?;
+                // What a client has left behind may have been executed since the last look, and a reply may be behind
+                // a sync that the server makes itself.
+                for _ in 0..10 {
+                    self.settle()?;
+                    if self.clients[at].waiting.len() < left {
+                        break;
+                    }
+                    self.world.clock.advance(100);
+                }
                 if self.clients[at].waiting.len() == left {
                     return judged;
                 }
