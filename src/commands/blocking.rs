@@ -55,6 +55,7 @@ pub fn execute(
         read: encoded,
         is_remembered,
         is_leaving: false,
+        is_ending: false,
     };
     connection.blocked.replace(Some(blocked));
     // Invalidations for the request are sent now, because its reply may never come.

@@ -194,6 +194,9 @@ mod tests {
         ann.ask("XREAD BLOCK 0 STREAMS s $");
         assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id} ERROR")), ":1");
         assert_eq!(ann.told(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        ann.ask("XREAD BLOCK 0 STREAMS s $");
+        assert_eq!(bob.ask(&format!("CLIENT UNBLOCK {id}\nCLIENT UNBLOCK {id} ERROR")), ":1 :0");
+        assert_eq!(ann.told(), "*-1");
     }
 
     #[test]

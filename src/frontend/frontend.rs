@@ -106,13 +106,13 @@ impl Frontend {
     }
 
     /// Ends the blocked read of this connection without entries, unless it is in flight and finds some.
-    /// Returns whether it was blocked.
+    /// Returns whether it was blocked, and was not asked before.
     pub fn end_wait(&self, connection: &Connection, ending: Ending) -> bool {
-        let request = connection.blocked.borrow().as_ref().map(|blocked| blocked.request);
-        if let Some(request) = request {
-            self.port.notice(Notice::EndWait { request, ending });
-        }
-        request.is_some()
+        let mut blocked = connection.blocked.borrow_mut();
+        let Some(blocked) = blocked.as_mut().filter(|blocked| !blocked.is_ending) else { return false };
+        blocked.is_ending = true;
+        self.port.notice(Notice::EndWait { request: blocked.request, ending });
+        true
     }
 
     /// Closes a client; the caller itself only after its reply. Later commands no longer see it.

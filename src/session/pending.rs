@@ -72,6 +72,8 @@ pub struct BlockedRequest {
     pub is_remembered: bool,
     /// The client has closed its side: it is owed entries found at once, but no empty reply.
     pub is_leaving: bool,
+    /// The engine was asked to end the wait.
+    pub is_ending: bool,
 }
 
 /// Estimated bytes per key of a blocked read, besides the key's name.
