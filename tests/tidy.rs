@@ -544,6 +544,15 @@ fn circles_are_few_and_stay_in_their_room() {
 }
 
 /// Says how large the house is, whatever the test runner captures.
+/// A panic that unwinds in a task would leave the server running without it.
+#[test]
+fn a_panic_ends_the_released_process() {
+    let manifest = fs::read_to_string("Cargo.toml").unwrap();
+    let (_, profile) = manifest.split_once("[profile.release]").unwrap();
+    let profile = profile.split("\n[").next().unwrap();
+    assert!(profile.lines().any(|line| line == "panic = \"abort\""), "{profile}");
+}
+
 #[test]
 fn the_largest_are_told() {
     let mut text = String::from("\nlargest types (methods, fields, pub fields):\n");

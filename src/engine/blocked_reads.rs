@@ -47,7 +47,8 @@ pub struct BlockedRead {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockedState {
     Waiting,
-    /// The read is spread over several partitions, an op in each: their application ends it or brings it back.
+    /// The read is spread over several partitions, an op in each: their application ends it or brings it
+    /// back.
     InFlight,
     /// An entry carries the read: its application serves the read or brings it back.
     Carried,

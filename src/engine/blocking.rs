@@ -120,8 +120,8 @@ fn try_read(engine: &mut Engine, id: BlockedId) {
 }
 
 /// Looks at the state for a waiting group read. A refused read ends. A read that would find entries asks the
-/// next entry to carry it. A new read that finds nothing shows its consumer, in an op that delivers nothing. A
-/// read with CLAIM that finds nothing looks again when time may have changed the answer.
+/// next entry to carry it. A new read that finds nothing shows its consumer, in an op that delivers nothing.
+/// A read with CLAIM that finds nothing looks again when time may have changed the answer.
 fn look(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };

@@ -245,8 +245,8 @@ impl Engine {
         }
     }
 
-    /// Puts something into an open batch, unless all writes are refused. `put` is told whether the batch has to
-    /// note its keys, because reads are blocked.
+    /// Puts something into an open batch, unless all writes are refused. `put` is told whether the batch has
+    /// to note its keys, because reads are blocked.
     fn put(
         &mut self,
         partition: PartitionId,

@@ -234,6 +234,7 @@ impl Connection {
         self.output.borrow().is_drained()
     }
 
+    #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.output.borrow().waiting()
     }

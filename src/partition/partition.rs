@@ -261,8 +261,8 @@ impl<T> Partition<T> {
         work
     }
 
-    /// Keeps the memory of finished work for the next batch: that of its entry too, unless somebody else still
-    /// refers to it.
+    /// Keeps the memory of finished work for the next batch: that of its entry too, unless somebody else
+    /// still refers to it.
     pub fn recycle(&mut self, work: Work<T>, mut entry: Bytes) {
         if let Some(spare) = self.spare.last_mut() {
             (spare.items, spare.queries, spare.carried) = (work.items, work.queries, work.carried);

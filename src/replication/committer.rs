@@ -192,9 +192,9 @@ impl Committer {
         }
     }
 
-    /// Waits for events and appends all of them to `out`: at least one, those of a partition in log order. The local
-    /// committer does all its work in this call: one write and one sync for all proposals. With Raft, events
-    /// also come from actions of other nodes. Waits without limit while there are no events.
+    /// Waits for events and appends all of them to `out`: at least one, those of a partition in log order.
+    /// The local committer does all its work in this call: one write and one sync for all proposals. With
+    /// Raft, events also come from actions of other nodes. Waits without limit while there are no events.
     ///
     /// An error means that the disk failed or the latch was tripped: the process must stop. The future may be
     /// dropped while it waits: nothing is lost, and the next call continues. One call at a time.

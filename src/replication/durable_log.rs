@@ -342,8 +342,8 @@ impl DurableLog {
     /// Waits for the sync on the flusher, of which there is at most one, and begins one if there is none.
     async fn sync_elsewhere(&self, target: Position) -> Result<(), CommitError> {
         let mut running = self.running.lock().await;
-        // Another caller's sync may have covered it. One that still runs may fail, and has to be heard: the error of
-        // a disk is told once (docs/reliability.md S2).
+        // Another caller's sync may have covered it. One that still runs may fail, and has to be heard: the
+        // error of a disk is told once (docs/reliability.md S2).
         if running.is_none() && self.journal.borrow().durable() >= target {
             return Ok(());
         }

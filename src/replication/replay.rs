@@ -76,7 +76,8 @@ mod tests {
         assert_eq!(owner_of(&[batch.as_bytes(), alone(false).as_bytes()]), None);
     }
 
-    /// A log of before blocked reads were carried alone: a read is an op, and blocked for the rest of its entry.
+    /// A log of before blocked reads were carried alone: a read is an op, and blocked for the rest of its
+    /// entry.
     #[test]
     fn a_blocking_read_among_the_ops_is_served_again() {
         let (key, group) = (&b"s"[..], &b"g"[..]);

@@ -1,8 +1,8 @@
 //! Group reads that are blocked while an entry is applied; the machine serves them between two of its ops.
 //!
 //! An entry carries the group reads that were blocked on the keys of its ops when it was sealed, and those
-//! that had to look at the state, in arrival order. Before the first op the machine tries the reads that look;
-//! after each op it serves the reads whose key became readable, as Redis does between two commands
+//! that had to look at the state, in arrival order. Before the first op the machine tries the reads that
+//! look; after each op it serves the reads whose key became readable, as Redis does between two commands
 //! (`handleClientsBlockedOnKeys`, Redis 7.2). The list is in the entry, so every replica serves the same
 //! reads. A read that finds nothing stays blocked and changes no state.
 

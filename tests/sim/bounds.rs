@@ -20,8 +20,8 @@ const CLIENTS: usize = 50;
 const REQUESTS: usize = 40;
 const VALUE_BYTES: usize = 100_000;
 
-/// 50 clients send 200 MB together while a sync takes a second: what is in flight stays below its bound, comes near it, and
-/// every request is answered.
+/// 50 clients send 200 MB together while a sync takes a second: what is in flight stays below its bound,
+/// comes near it, and every request is answered.
 #[test]
 fn a_slow_disk_holds_clients_back_and_not_their_bytes() {
     let settings = Settings {

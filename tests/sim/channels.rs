@@ -1,4 +1,5 @@
-//! What subscribers hear: every message of a channel once, from their subscription on, and those of one publisher in order.
+//! What subscribers hear: every message of a channel once, from their subscription on, and those of one
+//! publisher in order.
 
 use super::knowledge::ensure;
 use std::collections::{BTreeMap, BTreeSet};

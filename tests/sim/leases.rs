@@ -1,5 +1,5 @@
-//! A stream whose pending entries go from hand to hand: XCLAIM, XAUTOCLAIM and reads with CLAIM. An entry that has not been
-//! idle for as long as somebody asks is not his.
+//! A stream whose pending entries go from hand to hand: XCLAIM, XAUTOCLAIM and reads with CLAIM. An entry
+//! that has not been idle for as long as somebody asks is not his.
 
 use super::client::Id;
 use super::knowledge::{Progress, ensure};
@@ -112,7 +112,8 @@ impl Leases {
     ) -> Result<(), String> {
         let rows: BTreeMap<Id, Row> = rows.elements().iter().map(Row::parse).collect();
         if has_lost {
-            // Everything may be as it was before: what is pending is in one hand, and the rest was acknowledged.
+            // Everything may be as it was before: what is pending is in one hand, and the rest was
+            // acknowledged.
             self.leases.clear();
         } else {
             self.compare(ids, last_delivered, &rows)?;

@@ -118,7 +118,8 @@ impl Run {
         Ok(())
     }
 
-    /// Comes to rest for a moment, if it can, and looks whether whoever is blocked has nothing to be served with.
+    /// Comes to rest for a moment, if it can, and looks whether whoever is blocked has nothing to be served
+    /// with.
     pub(super) fn look_at_readers(&mut self) -> Result<(), String> {
         for _ in 0..100 {
             self.settle()?;
@@ -146,8 +147,8 @@ impl Run {
             let (op, words, left) = (sent.op.clone(), sent.words.clone(), self.clients[at].waiting.len());
             let judged = self.nothing_for(&mut inspector, &op, &words);
             if judged.is_err() {
-                // What a client has left behind may have been executed since the last look, and a reply may be behind
-                // a sync that the server makes itself.
+                // What a client has left behind may have been executed since the last look, and a reply may
+                // be behind a sync that the server makes itself.
                 for _ in 0..10 {
                     self.settle()?;
                     if self.clients[at].waiting.len() < left {
@@ -179,8 +180,8 @@ impl Run {
                 }
             }
         }
-        // A step of the wall clock makes entries claimable, and nobody is told: the reader looks when as much time
-        // has passed.
+        // A step of the wall clock makes entries claimable, and nobody is told: the reader looks when as much
+        // time has passed.
         if let Op::LeaseRead { claim_ms: Some(claim_ms), .. } = op
             && !self.settings.steps_clock
         {

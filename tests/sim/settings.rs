@@ -62,8 +62,8 @@ impl Settings {
         }
     }
 
-    /// Whether readers of a group are served in the order in which they came. A read of several partitions is one in
-    /// each of them: it has no place in the order, and who came behind it may overtake others.
+    /// Whether readers of a group are served in the order in which they came. A read of several partitions is
+    /// one in each of them: it has no place in the order, and who came behind it may overtake others.
     pub fn serves_in_order(&self) -> bool {
         self.partitions == 1 || !self.reads_several
     }

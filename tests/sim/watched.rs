@@ -1,5 +1,5 @@
-//! A value that all clients raise by one with WATCH, GET and EXEC, and a stream to which the same transaction adds the value:
-//! no step is lost, and none is made twice.
+//! A value that all clients raise by one with WATCH, GET and EXEC, and a stream to which the same transaction
+//! adds the value: no step is lost, and none is made twice.
 
 use super::knowledge::ensure;
 use super::value::Value;

@@ -148,8 +148,8 @@ impl Run {
         }
         self.add(at, JOBS[0]);
         if self.settings.reads_several && self.random.chance(50) {
-            // It fills an entry of the log. The next one takes readers along, for its op names their stream, and has nothing
-            // for them.
+            // It fills an entry of the log. The next one takes readers along, for its op names their stream,
+            // and has nothing for them.
             self.add_with(at, JOBS[1], &format!(" more {}", "m".repeat(512)));
             let words = format!("XACK {} g 0-1", JOBS[1]);
             self.send(at, Op::Exactly(Value::Integer(0)), words, None);

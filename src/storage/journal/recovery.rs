@@ -299,8 +299,9 @@ fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), Journa
         offset += bytes.len() as u64;
     }
     if torn > 0 {
-        // This may be cut short at any byte, and what is left must look like a torn write again. So the head goes
-        // last, and its last byte before the others: a payload that is missing, and a head that ends early, are proof.
+        // This may be cut short at any byte, and what is left must look like a torn write again. So the head
+        // goes last, and its last byte before the others: a payload that is missing, and a head that ends
+        // early, are proof.
         let end = stop.offset + torn;
         let head_end = end.min(stop.offset + HEAD_BYTES as u64);
         zero(file, head_end, end)?;
