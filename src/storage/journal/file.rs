@@ -46,6 +46,9 @@ pub struct JournalFile {
     pub file: Arc<dyn File>,
     /// Length of the file, zeros included.
     pub len: u64,
+    /// Records and zeros of this process are written up to here. Behind it zeros may be read that a failed
+    /// sync of an earlier process left in memory only (S2).
+    pub own_len: u64,
 }
 
 impl JournalFile {
@@ -76,7 +79,8 @@ impl JournalFile {
         let file =
             fs.open(&temporary, OpenMode::CreateNew).map_err(JournalError::io(&temporary, 0, "create"))?;
         let version = FORMAT_VERSION;
-        let mut made = JournalFile { path: temporary.clone(), sequence, version, salt, file, len: 0 };
+        let mut made =
+            JournalFile { path: temporary.clone(), sequence, version, salt, file, len: 0, own_len: 0 };
         // In steps: a concurrent sync of the current file waits for no more than one of them.
         const STEP_BYTES: u64 = 4 << 20;
         while made.len + STEP_BYTES < len {
@@ -111,21 +115,23 @@ impl JournalFile {
         }
         let (version, salt) =
             decode_header(&header, sequence).map_err(|reason| JournalError::damaged(&path, 0, reason))?;
-        Ok(JournalFile { path, sequence, version, salt, file, len })
+        Ok(JournalFile { path, sequence, version, salt, file, len, own_len: HEADER_BYTES })
     }
 
-    /// Writes zeros up to `len`. They must be synced before a record is written onto them.
+    /// Writes zeros from [`JournalFile::own_len`] up to `len`. They must be synced before a record is written
+    /// onto them.
     pub fn extend(&mut self, len: u64) -> Result<(), JournalError> {
         const PIECE: usize = 1 << 20;
-        let zeros = vec![0; PIECE.min(usize::try_from(len.saturating_sub(self.len)).unwrap_or(PIECE))];
-        while self.len < len {
-            let piece = &zeros[..zeros.len().min(usize::try_from(len - self.len).unwrap_or(PIECE))];
-            self.file.write_at(piece, self.len).map_err(JournalError::io(
+        let zeros = vec![0; PIECE.min(usize::try_from(len.saturating_sub(self.own_len)).unwrap_or(PIECE))];
+        while self.own_len < len {
+            let piece = &zeros[..zeros.len().min(usize::try_from(len - self.own_len).unwrap_or(PIECE))];
+            self.file.write_at(piece, self.own_len).map_err(JournalError::io(
                 &self.path,
-                self.len,
+                self.own_len,
                 "write zeros ahead",
             ))?;
-            self.len += piece.len() as u64;
+            self.own_len += piece.len() as u64;
+            self.len = self.len.max(self.own_len);
         }
         Ok(())
     }

@@ -523,10 +523,10 @@ impl Journal {
     /// Zeros the current file to beyond `end`.
     fn make_room(&mut self, sequence: u64, end: u64) -> Result<(), JournalError> {
         let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
-        if file.len >= end + END_BYTES {
+        if file.own_len >= end + END_BYTES {
             return Ok(());
         }
-        let ahead = (file.len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
+        let ahead = (file.own_len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
         file.extend(ahead.max(end + END_BYTES))?;
         // Zeros are durable before records overwrite them: a sync of records then changes no metadata,
         // and a file whose records reach its end was cut by something else.

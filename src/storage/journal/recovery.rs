@@ -91,7 +91,7 @@ pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recove
     let used = files.len() - usize::from(unused.is_some());
     let mut end = Position { sequence: sequences[used - 1], offset: HEADER_BYTES };
     let mut is_continued = false;
-    for (&sequence, file) in files.iter().take(used) {
+    for (&sequence, file) in files.iter_mut().take(used) {
         let stop = walk.file(file)?;
         let is_last = sequence == end.sequence;
         is_continued = stop.is_continued;
@@ -290,7 +290,7 @@ fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Res
 /// Makes everything that was read durable, and zeros the torn tail. Bytes that the previous process wrote but
 /// did not sync exist in memory only, and after a failed sync even look clean (S2); so they are written
 /// again, not just synced.
-fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), JournalError> {
+fn make_durable(file: &mut JournalFile, stop: &Stop, torn: u64) -> Result<(), JournalError> {
     let mut reader = JournalReader::new(file);
     let mut offset = stop.synced;
     while offset < stop.offset {
@@ -310,6 +310,10 @@ fn make_durable(file: &JournalFile, stop: &Stop, torn: u64) -> Result<(), Journa
         zero(file, head_end - 1, head_end)?;
         zero(file, stop.offset, head_end)?;
     }
+    // The zeros behind are as little to be trusted. Up to the end of a sector, because a sector without a
+    // byte is proof of a torn write should an earlier cut come back.
+    file.own_len = (stop.offset + END_BYTES).next_multiple_of(SECTOR_BYTES).min(file.len);
+    zero(file, stop.offset, file.own_len)?;
     file.file.sync_data().map_err(JournalError::io(&file.path, stop.offset, "sync"))
 }
 
