@@ -149,8 +149,6 @@ pub struct Sent {
     pub words: String,
     /// For reads that block for a time only.
     pub timeout_ms: Option<u64>,
-    /// By the monotonic clock, if it was executed when it was sent.
-    pub deadline_ms: Option<u64>,
 }
 
 pub struct Client {
@@ -212,10 +210,9 @@ impl Client {
     }
 
     /// Queues a command.
-    pub fn send(&mut self, op: Op, words: String, timeout_ms: Option<u64>, now_ms: u64) {
+    pub fn send(&mut self, op: Op, words: String, timeout_ms: Option<u64>) {
         notation::encode(&notation::split(&words), &mut self.out);
-        let deadline_ms = timeout_ms.map(|timeout_ms| now_ms + timeout_ms);
-        self.waiting.push_back(Sent { op, words, timeout_ms, deadline_ms });
+        self.waiting.push_back(Sent { op, words, timeout_ms });
     }
 
     pub fn has_unsent(&self) -> bool {

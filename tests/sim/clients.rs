@@ -62,8 +62,7 @@ impl Run {
 
     pub(super) fn send(&mut self, at: usize, op: Op, words: String, timeout_ms: Option<u64>) {
         self.note(format!("c{at} > {words}"));
-        let now_ms = self.now_ms();
-        self.clients[at].send(op, words, timeout_ms, now_ms);
+        self.clients[at].send(op, words, timeout_ms);
         self.counters.commands += 1;
     }
 

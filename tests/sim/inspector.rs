@@ -23,7 +23,7 @@ impl Run {
     }
 
     pub(super) fn ask(&mut self, inspector: &mut Client, words: &str) -> Result<Value, String> {
-        inspector.send(Op::Inspect, words.to_owned(), None, self.now_ms());
+        inspector.send(Op::Inspect, words.to_owned(), None);
         let end_ms = self.now_ms() + REST_MS;
         loop {
             inspector.flush(usize::MAX);

@@ -122,10 +122,15 @@ impl Process {
         match &self.frontend.port {
             Port::Here(engine) => {
                 let engine = engine.borrow();
-                engine.is_idle() && !engine.has_open_work()
+                engine.is_idle() && !engine.has_open_work() && !self.holds_clients()
             }
             Port::There(_) => panic!("the engine is on this thread"),
         }
+    }
+
+    /// DEBUG RELOAD waits, and everybody with it.
+    pub fn holds_clients(&self) -> bool {
+        self.frontend.pause.is_begun()
     }
 
     /// An orderly stop begins.
