@@ -33,6 +33,7 @@ pub struct Disk {
     pub capacity_bytes: Option<u64>,
     /// Whether a new directory must be synced into its parent.
     pub has_directory_durability: bool,
+    pub fails_removals: bool,
     inodes: BTreeMap<u64, Inode>,
     inodes_made: u64,
     live: Names,
@@ -177,6 +178,7 @@ impl Disk {
             clock: None,
             capacity_bytes: None,
             has_directory_durability: false,
+            fails_removals: false,
             inodes: BTreeMap::new(),
             inodes_made: 0,
             live: Names::new(),

@@ -118,6 +118,11 @@ impl SimFs {
         self.disk().capacity_bytes = bytes;
     }
 
+    /// From now on no file can be removed (EIO).
+    pub fn fail_removals(&self, fails: bool) {
+        self.disk().fails_removals = fails;
+    }
+
     /// Operations that changed the disk, since it was made.
     pub fn operations(&self) -> u64 {
         self.disk().operations
@@ -224,6 +229,9 @@ impl Fs for SimFs {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.own_disk()?;
         disk.operate(|| format!("remove {}", path.display()))?;
+        if disk.fails_removals {
+            return Err(sim_disk::failed());
+        }
         disk.remove(path)
     }
 

@@ -85,9 +85,6 @@ impl DataDir {
             refuse_foreign(&*fs, path)?;
         } else {
             fs.create_dir_all(path).map_err(io_error(path, "create the data directory"))?;
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                fs.sync_dir(parent).map_err(io_error(parent, "sync the directory"))?;
-            }
         }
         let lock = fs.lock(&path.join(LOCK)).map_err(|error| match error {
             LockError::Held { pid } => DataDirError::InUse { path: path.to_owned(), pid },
@@ -95,6 +92,10 @@ impl DataDir {
                 DataDirError::Io { path: path.join(LOCK), doing: "lock the data directory", source }
             }
         })?;
+        // An earlier process may have died between a change of names and its sync. What this one acknowledges
+        // stands in files whose names it has found, so they must be durable first (S3).
+        sync_parents(&*fs, path)?;
+        fs.sync_dir(path).map_err(io_error(path, "sync the directory"))?;
         let meta_path = path.join(META);
         let is_new = !fs.exists(&meta_path).map_err(io_error(&meta_path, "look for it"))?;
         let meta = if is_new {
@@ -111,6 +112,8 @@ impl DataDir {
             {
                 return Err(DataDirError::NoMeta { path: path.to_owned() });
             }
+            // A directory with `meta` has the others.
+            fs.sync_dir(path).map_err(io_error(path, "sync the directory"))?;
             write_meta(&*fs, path, &meta)?;
             meta
         } else {
@@ -162,6 +165,24 @@ const CHECKPOINT: &str = "checkpoint";
 fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> DataDirError {
     let path = path.to_owned();
     move |source| DataDirError::Io { path, doing, source }
+}
+
+/// Makes the names of the directory and of those above it durable: any of them may be new.
+fn sync_parents(fs: &dyn Fs, path: &Path) -> Result<(), DataDirError> {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    for parent in path.ancestors().skip(1) {
+        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        match fs.sync_dir(parent) {
+            // Nobody makes directories in one like this.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    PermissionDenied | InvalidInput | Unsupported | ReadOnlyFilesystem
+                ) => {}
+            result => result.map_err(io_error(parent, "sync the directory"))?,
+        }
+    }
+    Ok(())
 }
 
 /// Without `meta`, the directory may hold only leftovers of an interrupted creation, and the file system's
@@ -335,16 +356,23 @@ mod tests {
 
     #[test]
     fn making_a_directory_may_be_interrupted_anywhere() {
-        let path = Path::new("/data");
-        for seed in 0..3 {
-            for crash_at in 1..30 {
-                let sim = SimFs::new(seed * 100 + crash_at);
+        let path = Path::new("/srv/headwater/data");
+        for seed in 0..6 {
+            for crash_at in 1..40 {
+                let sim = SimFs::new(seed * 100 + crash_at).with_directory_durability();
                 sim.set_faults(Faults { crash_at_operation: Some(crash_at), ..Faults::default() });
                 let fs: Arc<dyn Fs> = Arc::new(sim.clone());
-                let made = open(&fs, path, 2).map(|dir| dir.meta());
+                let mut made = open(&fs, path, 2).map(|dir| dir.meta()).ok();
+                if seed % 2 == 1 {
+                    // The process is killed, and the next one serves for a while.
+                    sim.kill();
+                    let next =
+                        open(&fs, path, 2).unwrap_or_else(|error| panic!("kill at {crash_at}: {error}"));
+                    made = Some(next.meta());
+                }
                 sim.crash();
                 let found = open(&fs, path, 2).unwrap_or_else(|error| panic!("crash at {crash_at}: {error}"));
-                if let Ok(meta) = made {
+                if let Some(meta) = made {
                     assert_eq!(found.meta(), meta, "crash at {crash_at}");
                 }
                 let options = found.journal_options(JournalOptions::default());

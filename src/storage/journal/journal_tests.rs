@@ -301,6 +301,42 @@ fn crash_at_every_operation(first_file_bytes: u64) {
     assert!(crashes > 500 && cuts > 10, "{crashes} crashes, {cuts} cuts");
 }
 
+/// The next process may find a name that only its memory knows (S3).
+#[test]
+fn a_power_cut_after_a_kill_at_any_operation_loses_nothing_that_was_acknowledged() {
+    let mut deaths = 0;
+    for seed in 0..40 {
+        for kill_at in 1.. {
+            let fs = new_disk(seed * 1000 + kill_at);
+            let context = format!("seed {seed}, killed at {kill_at}");
+            fs.set_faults(Faults {
+                crash_at_operation: Some(fs.operations() + kill_at),
+                ..Faults::default()
+            });
+            let history = match open_with(&fs, 1024) {
+                Ok((mut journal, _)) => work(&mut journal, &SeededEntropy::new(seed), 70, false),
+                Err(_) => History { ops: Vec::new(), acknowledged: 0, died: true },
+            };
+            fs.kill();
+            let (mut journal, _) = open_with(&fs, 1024).unwrap_or_else(|error| panic!("{context}: {error}"));
+            let before = read_back(&journal).unwrap();
+            let models = vec![Model::default(); usize::from(PARTITIONS)];
+            assert_prefix(&models, &history, &before, &context);
+            let more = work(&mut journal, &SeededEntropy::new(seed + kill_at), 5, false);
+            drop(journal);
+            fs.crash();
+            let (journal, _) = open_with(&fs, 1024)
+                .unwrap_or_else(|error| panic!("{context}, then the power fails: {error}"));
+            assert_prefix(&before, &more, &read_back(&journal).unwrap(), &context);
+            if !history.died {
+                break;
+            }
+            deaths += 1;
+        }
+    }
+    assert!(deaths > 500, "{deaths} deaths");
+}
+
 /// After a failed sync the pages look clean to the next process, whether they are on disk or not (S2): neither
 /// the records that it finds nor the zeros behind them are durable. Found by seed 4327 of the simulation.
 #[test]
@@ -586,6 +622,27 @@ fn files_are_removed_when_no_partition_needs_them_and_the_vote_stays() {
     assert_eq!(journal.log(PartitionId(1)).vote(), Some(&b"vote"[..]));
     assert_eq!(journal.log(PartitionId(0)).last(), last);
     assert_eq!(journal.log(PartitionId(1)).last(), id(1, 1));
+}
+
+#[test]
+fn a_purged_file_that_cannot_be_removed_stays_until_it_can() {
+    let (fs, _) = several_files();
+    let (mut journal, _) = open(&fs).unwrap();
+    let files = fs.files().len();
+    fs.fail_removals(true);
+    for partition in (0..PARTITIONS).map(PartitionId) {
+        let last = journal.log(partition).last();
+        journal.purge(partition, last);
+    }
+    journal.flush().unwrap();
+    assert_eq!(fs.files().len(), files);
+    fs.fail_removals(false);
+    for partition in 0..PARTITIONS {
+        let last = append(&mut journal, partition, b"later");
+        journal.purge(PartitionId(partition), last);
+    }
+    journal.flush().unwrap();
+    assert!(fs.files().len() < files);
 }
 
 #[test]

@@ -58,13 +58,18 @@ pub struct Recovery {
 
 /// `None` if the directory holds no journal file.
 pub fn recover(fs: &dyn Fs, dir: &Path, partitions: u16) -> Result<Option<Recovery>, JournalError> {
+    // A process that died within a change of names leaves them to the next one, which must not acknowledge
+    // anything in a file whose name a power cut may take (S3).
+    fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
     let mut sequences = Vec::new();
     for name in fs.read_dir(dir).map_err(JournalError::io(dir, 0, "list the directory"))? {
         if let Some(sequence) = file_name::parse(&name) {
             sequences.push(sequence);
         } else if file_name::is_temporary(&name) {
             let path = dir.join(&name);
-            fs.remove_file(&path).map_err(JournalError::io(&path, 0, "remove a leftover"))?;
+            if let Err(error) = fs.remove_file(&path) {
+                tracing::warn!(file = %path.display(), %error, "cannot remove the leftover of an earlier process");
+            }
         } else {
             tracing::warn!(file = %dir.join(&name).display(), "not a journal file; left alone");
         }
