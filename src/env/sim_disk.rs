@@ -278,7 +278,8 @@ impl Disk {
             // The system has done a part of the interrupted write.
             let inode = self.inodes.get_mut(&inode).expect("a file that is written to has an inode");
             let (offset, bytes) = inode.unsynced.last_mut().expect("the write is not synced");
-            bytes.truncate(self.entropy.below(bytes.len() as u64 + 1) as usize);
+            let end = self.entropy.below(bytes.len() as u64 + 1);
+            bytes.truncate(whole_sectors(*offset, end));
             inode.live = live_before;
             put(&mut inode.live, *offset as usize, bytes);
         }
@@ -486,6 +487,13 @@ impl Disk {
         inode.durable = inode.live.clone();
         inode.unsynced.clear();
     }
+}
+
+/// How many of the first `len` bytes written at `offset` end at the end of a sector: a write is interrupted
+/// between pages, never within one.
+pub fn whole_sectors(offset: u64, len: u64) -> usize {
+    let end = offset + len;
+    (end - end % SECTOR_BYTES).saturating_sub(offset) as usize
 }
 
 fn keep_sectors(

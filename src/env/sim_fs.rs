@@ -319,8 +319,12 @@ impl File for SimFile {
         }
         let is_full = disk.faults.full_at_write.is_some_and(|at| disk.writes >= at);
         let room = disk.room_for(self.inode, bytes.len(), offset);
-        let written =
-            if is_full { room.min(disk.entropy.below(bytes.len() as u64 + 1) as usize) } else { room };
+        let written = if is_full {
+            let part = disk.entropy.below(bytes.len() as u64 + 1);
+            room.min(sim_disk::whole_sectors(offset, part))
+        } else {
+            room
+        };
         disk.write(self.inode, &bytes[..written], offset, false);
         if is_full || written < bytes.len() { Err(sim_disk::full()) } else { Ok(()) }
     }

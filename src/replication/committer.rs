@@ -285,7 +285,10 @@ impl Committer {
         if let Committer::Raft(raft) = self {
             raft.shut_down().await;
         }
-        self.sync().await
+        match self.durable_log() {
+            Some(durable_log) => durable_log.close().await,
+            None => Ok(()),
+        }
     }
 
     /// Duration of the latest sync, if one ended since the previous call; for statistics.

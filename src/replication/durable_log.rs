@@ -241,6 +241,13 @@ impl DurableLog {
         self.flush().await
     }
 
+    /// Makes everything durable, and a record that says that nothing was left over.
+    pub async fn close(&self) -> Result<(), CommitError> {
+        self.flush().await?;
+        let result = self.journal.borrow_mut().close();
+        self.trip_on_error(result)
+    }
+
     pub async fn flush(&self) -> Result<(), CommitError> {
         self.write()?;
         self.sync().await

@@ -20,14 +20,19 @@ use crate::base::crc;
 use crate::env::fs::{File, Fs, OpenMode};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file_name;
+use crate::storage::journal::record::{Layout, Place};
 
 const MAGIC: [u8; 8] = *b"HWJRNL\r\n";
-/// Version 2 adds the records `Reset` and `Continued`; files of version 1 remain readable.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version 2 adds the records `Reset` and `Continued`, version 3 the mask, the incarnation and the records
+/// `CleanStop`, `Last` and `Drop`. Files of earlier versions are read, and continued in a new file.
+pub const FORMAT_VERSION: u32 = 3;
 const OLDEST_VERSION: u32 = 1;
 
 /// A file of this version does not end in a `Continued` record when the next one is in use; newer files do.
 pub const VERSION_WITHOUT_CONTINUED: u32 = 1;
+
+/// From this version on records are masked, and a file begins with what the log held before it.
+pub const FIRST_MASKED_VERSION: u32 = 3;
 
 /// Where the records start.
 pub const HEADER_BYTES: u64 = 64;
@@ -116,6 +121,16 @@ impl JournalFile {
         let (version, salt) =
             decode_header(&header, sequence).map_err(|reason| JournalError::damaged(&path, 0, reason))?;
         Ok(JournalFile { path, sequence, version, salt, file, len, own_len: HEADER_BYTES })
+    }
+
+    /// How its records stand in it.
+    pub fn layout(&self) -> Layout {
+        if self.version < FIRST_MASKED_VERSION { Layout::Plain } else { Layout::Masked }
+    }
+
+    /// The place of a record in it.
+    pub fn place(&self, offset: u64) -> Place {
+        Place { layout: self.layout(), salt: self.salt, sequence: self.sequence, offset }
     }
 
     /// Writes zeros from [`JournalFile::own_len`] up to `len`. They must be synced before a record is written

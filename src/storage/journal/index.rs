@@ -7,8 +7,10 @@ use crate::storage::journal::record::ALIGNMENT;
 
 /// Invariants: `purged ≤ last`, `committed ≤ last`; the runs hold exactly the entries of
 /// `purged + 1 ..= last`, and possibly some before them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PartitionLog {
+    /// Of the group on this node, from 1.
+    incarnation: u32,
     purged: LogId,
     last: LogId,
     committed: LogId,
@@ -36,14 +38,6 @@ impl Run {
     }
 }
 
-/// The state that must outlive the file that recorded it.
-#[derive(Debug, Clone)]
-pub struct Frontiers {
-    pub vote: Option<Vec<u8>>,
-    pub purged: LogId,
-    pub committed: LogId,
-}
-
 /// The position of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -51,7 +45,26 @@ pub struct Position {
     pub offset: u64,
 }
 
+impl Default for PartitionLog {
+    fn default() -> PartitionLog {
+        PartitionLog {
+            incarnation: 1,
+            purged: LogId::default(),
+            last: LogId::default(),
+            committed: LogId::default(),
+            vote: None,
+            runs: VecDeque::new(),
+            memberships: Vec::new(),
+            missing: LogIndex::default(),
+        }
+    }
+}
+
 impl PartitionLog {
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation
+    }
+
     /// The last purged entry; index 0 if none was purged.
     pub fn purged(&self) -> LogId {
         self.purged
@@ -240,6 +253,38 @@ impl PartitionLog {
         (self.purged, self.last, self.committed) = (upto, upto, upto);
     }
 
+    /// Forgets everything of this incarnation; the next one begins.
+    pub fn drop_group(&mut self, incarnation: u32) {
+        *self = PartitionLog { incarnation: incarnation + 1, ..PartitionLog::default() };
+    }
+
+    /// Recovery found that an incarnation was dropped, here or before this file.
+    pub fn recover_drop(&mut self, incarnation: u32) -> Result<(), String> {
+        if incarnation.checked_add(1).is_none_or(|next| next < self.incarnation) {
+            return Err(format!("incarnation {incarnation} is dropped after {}", self.incarnation));
+        }
+        if incarnation + 1 > self.incarnation {
+            self.drop_group(incarnation);
+        }
+        Ok(())
+    }
+
+    /// Recovery begins a file that says what the log held before it.
+    pub fn recover_last(&mut self, last: LogId) -> Result<(), String> {
+        if last == self.last {
+            return Ok(());
+        }
+        if !self.runs.is_empty() || last.index < self.last.index {
+            return Err(format!(
+                "the file continues a log up to entry {}, which ends at entry {}",
+                last.index.0, self.last.index.0
+            ));
+        }
+        self.missing = last.index;
+        self.last = last;
+        Ok(())
+    }
+
     /// Handles a reset record at recovery.
     pub fn recover_reset(&mut self, upto: LogId) -> Result<(), String> {
         if upto.index < self.purged.index {
@@ -256,11 +301,6 @@ impl PartitionLog {
         if committed.index > self.committed.index && committed.index <= self.last.index {
             self.committed = committed;
         }
-    }
-
-    /// The state that a new file carries over.
-    pub fn frontiers(&self) -> Frontiers {
-        Frontiers { vote: self.vote.clone(), purged: self.purged, committed: self.committed }
     }
 
     pub fn set_vote(&mut self, vote: &[u8]) {

@@ -18,7 +18,7 @@ use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
 use crate::storage::journal::index::{PartitionLog, Position};
 use crate::storage::journal::reader::{Found, JournalReader};
-use crate::storage::journal::record::{self, HEAD_BYTES, Place, RecordHead, RecordKind};
+use crate::storage::journal::record::{self, Layout, Place, RecordFields, RecordHead, RecordKind};
 use crate::storage::journal::recovery::{self, Recovered};
 use crate::storage::journal::spare::Spare;
 use crate::storage::journal::tail::Tail;
@@ -123,12 +123,12 @@ impl Journal {
         dir: &Path,
         options: JournalOptions,
     ) -> Result<(Journal, Recovered), JournalError> {
-        let recovery = match recovery::recover(&*fs, dir, options.partitions)? {
+        let recover = || recovery::recover(&*fs, dir, options.partitions, options.zero_ahead_bytes);
+        let recovery = match recover()? {
             Some(recovery) => recovery,
             None if options.create => {
                 JournalFile::create(&*fs, dir, 1, options.salt, first_len(&options, HEADER_BYTES))?;
-                recovery::recover(&*fs, dir, options.partitions)?
-                    .expect("the file that was just made is there")
+                recover()?.expect("the file that was just made is there")
             }
             None => return Err(JournalError::damaged(dir, 0, "the journal files are missing")),
         };
@@ -263,6 +263,27 @@ impl Journal {
         self.purge_mark = Some(self.appended);
     }
 
+    /// This node leaves the group of a partition: vote and entries are void, and what is appended from here on
+    /// belongs to its next incarnation.
+    pub fn drop_group(&mut self, partition: PartitionId) {
+        let incarnation = self.log(partition).incarnation();
+        self.begin_file_if_needed(0);
+        self.encode_of(incarnation, partition, LogId::default(), RecordKind::Drop, &[]);
+        self.logs[usize::from(partition.0)].drop_group(incarnation);
+        self.tail.truncate_after(partition, LogIndex::default());
+        self.purge_mark = Some(self.appended);
+    }
+
+    /// Makes everything durable, and then a record that says so: after it, damage is never taken for a torn
+    /// write. For an orderly stop.
+    pub fn close(&mut self) -> Result<(), JournalError> {
+        self.flush()?;
+        self.begin_file_if_needed(0);
+        let fields = RecordFields::of_file(RecordKind::CleanStop, self.synced_before(self.appended));
+        self.encode_fields(fields, &[]);
+        self.flush()
+    }
+
     /// Hands everything appended to the operating system: one write, unless a file ends in between.
     pub fn write(&mut self) -> Result<(), JournalError> {
         self.check()?;
@@ -366,8 +387,11 @@ impl Journal {
             let batch = self.batches.iter().find(|batch| batch.sequence == position.sequence);
             let batch = batch.expect("what is not written is pending");
             let bytes = &batch.bytes[(position.offset - batch.start) as usize..];
-            let head = RecordHead::decode(bytes, self.place(position)).expect("a pending record is whole");
-            return Ok(record(&head, &bytes[HEAD_BYTES..HEAD_BYTES + head.payload_bytes as usize]));
+            let place = self.place(position);
+            let head = RecordHead::decode(bytes, place).expect("a pending record is whole");
+            let mut payload = bytes[place.layout.head_bytes()..][..head.payload_bytes as usize].to_vec();
+            place.mask(&mut payload);
+            return Ok(record(&head, &payload));
         }
         let file = &self.files[&position.sequence];
         if reader.as_ref().is_none_or(|reader| reader.file().sequence != position.sequence) {
@@ -384,21 +408,31 @@ impl Journal {
     }
 
     fn place(&self, position: Position) -> Place {
-        let salt = self.files.get(&position.sequence).map_or(self.options.salt, |file| file.salt);
-        Place { salt, sequence: position.sequence, offset: position.offset }
+        let Position { sequence, offset } = position;
+        match self.files.get(&sequence) {
+            Some(file) => file.place(offset),
+            // It is made when it is written to.
+            None => Place { layout: Layout::Masked, salt: self.options.salt, sequence, offset },
+        }
     }
 
     fn push(&mut self, partition: PartitionId, log_id: LogId, kind: RecordKind, payload: &[u8]) -> Position {
         assert!(partition.0 < self.options.partitions, "there is no partition {}", partition.0);
-        let bytes = record::record_bytes(payload.len());
+        self.begin_file_if_needed(payload.len());
+        self.encode(partition, log_id, kind, payload)
+    }
+
+    fn begin_file_if_needed(&mut self, payload_bytes: usize) {
+        let layout = self.place(self.appended).layout;
+        let bytes = layout.record_bytes(payload_bytes);
         let capacity = self.options.capacity(self.appended.sequence);
         // The last record is followed by the one that announces the next file.
         let is_full = self.appended.offset + bytes + CONTINUED_BYTES + END_BYTES > capacity;
         // A file that holds only its carry-over accepts any record; otherwise new files would never end.
-        if is_full && self.appended != self.carried && self.appended.offset > HEADER_BYTES {
+        let has_more = self.appended != self.carried && self.appended.offset > HEADER_BYTES;
+        if is_full && has_more || layout == Layout::Plain {
             self.begin_file();
         }
-        self.encode(partition, log_id, kind, payload)
     }
 
     fn encode(
@@ -408,15 +442,36 @@ impl Journal {
         kind: RecordKind,
         payload: &[u8],
     ) -> Position {
+        let incarnation = self.log(partition).incarnation();
+        self.encode_of(incarnation, partition, log_id, kind, payload)
+    }
+
+    fn encode_of(
+        &mut self,
+        incarnation: u32,
+        partition: PartitionId,
+        log_id: LogId,
+        kind: RecordKind,
+        payload: &[u8],
+    ) -> Position {
+        let synced = self.synced_before(self.appended);
+        self.encode_fields(RecordFields { kind, partition, incarnation, log_id, synced }, payload)
+    }
+
+    fn encode_fields(&mut self, fields: RecordFields, payload: &[u8]) -> Position {
         let position = self.appended;
-        let synced = if self.durable.sequence == position.sequence { self.durable.offset } else { 0 };
         let place = self.place(position);
         let batch = self.batches.back_mut().expect("there is always a batch to append to");
         assert_eq!((batch.sequence, batch.end()), (position.sequence, position.offset));
-        record::encode(&mut batch.bytes, place, synced, partition, log_id, kind, payload);
+        record::encode(&mut batch.bytes, place, fields, payload);
         self.bytes_appended += batch.end() - position.offset;
         self.appended.offset = batch.end();
         position
+    }
+
+    /// How far the file of a position is known to be synced.
+    fn synced_before(&self, position: Position) -> u64 {
+        if self.durable.sequence == position.sequence { self.durable.offset } else { 0 }
     }
 
     /// Starts the next file for appends, with the state that must outlive older files.
@@ -427,19 +482,30 @@ impl Journal {
         self.carry_over();
     }
 
-    /// Starts an empty file with votes and frontiers.
+    /// Starts an empty file with what must outlive the files before.
     fn carry_over(&mut self) {
+        // An empty file of an earlier format is left at once.
+        let is_plain = self.place(self.appended).layout == Layout::Plain;
         for partition in 0..self.options.partitions {
-            let log = self.logs[usize::from(partition)].frontiers();
+            let log = &self.logs[usize::from(partition)];
+            let (vote, purged, last, committed) =
+                (log.vote().map(<[u8]>::to_vec), log.purged(), log.last(), log.committed());
+            let dropped = log.incarnation() - 1;
             let partition = PartitionId(partition);
-            if let Some(vote) = &log.vote {
+            if dropped > 0 && !is_plain {
+                self.encode_of(dropped, partition, LogId::default(), RecordKind::Drop, &[]);
+            }
+            if let Some(vote) = &vote {
                 self.encode(partition, LogId::default(), RecordKind::Vote, vote);
             }
-            if log.purged.index.0 > 0 {
-                self.encode(partition, log.purged, RecordKind::Purge, &[]);
+            if purged.index.0 > 0 {
+                self.encode(partition, purged, RecordKind::Purge, &[]);
             }
-            if log.committed.index > log.purged.index {
-                self.encode(partition, log.committed, RecordKind::Committed, &[]);
+            if last.index > purged.index && !is_plain {
+                self.encode(partition, last, RecordKind::Last, &[]);
+            }
+            if committed.index > purged.index {
+                self.encode(partition, committed, RecordKind::Committed, &[]);
             }
         }
         self.carried = self.appended;
@@ -506,15 +572,18 @@ impl Journal {
         };
         self.files.insert(sequence, file);
         let end = self.written;
-        let synced = if self.durable.sequence == end.sequence { self.durable.offset } else { 0 };
+        let fields = RecordFields::of_file(RecordKind::Continued, self.synced_before(end));
         let mut bytes = Vec::new();
-        record::encode_continued(&mut bytes, self.place(end), synced);
+        record::encode(&mut bytes, self.place(end), fields, &[]);
         self.make_room(end.sequence, end.offset + bytes.len() as u64)?;
         let last = &self.files[&end.sequence];
         last.file.write_at(&bytes, end.offset).map_err(JournalError::io(&last.path, end.offset, "write"))?;
         self.written.offset += bytes.len() as u64;
         self.bytes_appended += bytes.len() as u64;
-        self.sync_written()?;
+        if let Some(handle) = self.sync_handle() {
+            handle.run()?;
+            self.advance_durable(handle.upto);
+        }
         self.written = Position { sequence, offset: HEADER_BYTES };
         self.durable = self.written;
         Ok(())
@@ -532,14 +601,6 @@ impl Journal {
         // and a file whose records reach its end was cut by something else.
         file.file.sync_data().map_err(JournalError::io(&file.path, end, "sync zeros"))?;
         self.advance_durable(self.written);
-        Ok(())
-    }
-
-    fn sync_written(&mut self) -> Result<(), JournalError> {
-        if let Some(handle) = self.sync_handle() {
-            handle.run()?;
-            self.advance_durable(handle.upto);
-        }
         Ok(())
     }
 
@@ -594,7 +655,7 @@ impl Journal {
     }
 }
 
-const CONTINUED_BYTES: u64 = record::record_bytes(0);
+const CONTINUED_BYTES: u64 = Layout::Masked.record_bytes(0);
 
 /// Initial bytes of a new file whose first records end at `end`.
 fn first_len(options: &JournalOptions, end: u64) -> u64 {

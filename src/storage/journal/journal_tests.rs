@@ -404,6 +404,127 @@ fn a_cut_that_is_cut_short_is_made_again() {
     assert!(cuts > 300, "{cuts} cuts were cut short");
 }
 
+/// Whatever clients store: records that are zeros, or end in them, are none on disk.
+#[test]
+fn a_flipped_bit_in_a_last_record_of_zeros_is_refused() {
+    for (payload, stops_in_order) in
+        [(vec![0; 2000], false), (b"ends in\0".to_vec(), false), (vec![0; 700], true)]
+    {
+        let fs = new_disk(1);
+        let (mut journal, _) = open(&fs).unwrap();
+        append(&mut journal, 0, b"before");
+        journal.flush().unwrap();
+        let start = journal.appended().offset as usize;
+        append(&mut journal, 0, &payload);
+        journal.flush().unwrap();
+        let end = journal.appended().offset as usize;
+        if stops_in_order {
+            journal.close().unwrap();
+        }
+        let truth = read_back(&journal).unwrap();
+        assert_eq!(read_back(&open(&fs.fork(1)).unwrap().0).unwrap(), truth);
+        let path = fs.files().remove(0);
+        for at in start..end {
+            for bit in [0, 5] {
+                let copy = fs.fork(1);
+                copy.damage(&path, |bytes| bytes[at] ^= 1 << bit);
+                let error = open(&copy).expect_err("the record was acknowledged");
+                assert!(matches!(error, JournalError::Damaged { .. }), "byte {at}: {error}");
+            }
+        }
+        for sector in (start / 512 + 1..end / 512).filter(|_| stops_in_order) {
+            let copy = fs.fork(1);
+            copy.damage(&path, |bytes| bytes[sector * 512..(sector + 1) * 512].fill(0));
+            open(&copy).expect_err("a stop in order leaves no torn write");
+        }
+    }
+}
+
+/// Removals go oldest first, but earlier versions made them durable together, and so may others.
+#[test]
+fn a_purged_file_that_is_still_there_in_front_of_a_gap_is_removed() {
+    let (fs, truth) = several_files();
+    let files = fs.files();
+    for kept in 0..files.len() - 2 {
+        let copy = fs.fork(1);
+        let (mut journal, _) = open(&copy).unwrap();
+        let last = journal.log(PartitionId(0)).last();
+        journal.purge(PartitionId(0), last);
+        journal.flush().unwrap();
+        append(&mut journal, 0, b"later");
+        journal.flush().unwrap();
+        let purged = read_back(&journal).unwrap();
+        let bytes = fs.contents(&files[kept]).unwrap();
+        copy.open(&files[kept], crate::env::fs::OpenMode::CreateNew).unwrap().write_at(&bytes, 0).unwrap();
+        let (journal, _) = open(&copy).unwrap();
+        assert_eq!(read_back(&journal).unwrap(), purged);
+        let has_gap = !copy.exists(&files[kept + 1]).unwrap();
+        assert_ne!(has_gap, copy.exists(&files[kept]).unwrap());
+    }
+    for missing in &files[..files.len() - 1] {
+        let copy = fs.fork(1);
+        copy.remove_file(missing).unwrap();
+        assert!(open(&copy).unwrap_err().to_string().contains("missing"), "{}", missing.display());
+    }
+    assert_eq!(read_back(&open(&fs).unwrap().0).unwrap(), truth);
+}
+
+/// A partition whose entries all stand in the oldest files, while others go on.
+#[test]
+fn an_oldest_file_that_is_missing_is_noticed_by_who_needs_it() {
+    let fs = new_disk(1);
+    let options = JournalOptions { file_bytes: 1024, first_file_bytes: 1024, ..options() };
+    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
+    append(&mut journal, 1, b"the only one");
+    for _ in 0..40 {
+        append(&mut journal, 0, b"entry");
+        journal.flush().unwrap();
+    }
+    let last = journal.log(PartitionId(0)).last();
+    journal.purge(PartitionId(0), last);
+    journal.flush().unwrap();
+    let files = fs.files();
+    for upto in 1..files.len() {
+        let copy = fs.fork(1);
+        for missing in &files[..upto] {
+            copy.remove_file(missing).unwrap();
+        }
+        assert!(matches!(open(&copy), Err(JournalError::Damaged { .. })), "without {upto} files");
+    }
+}
+
+#[test]
+fn a_group_that_was_dropped_begins_again() {
+    let fs = new_disk(1);
+    let options = JournalOptions { file_bytes: 1024, first_file_bytes: 1024, ..options() };
+    let reopen = || Journal::open(Arc::new(fs.clone()), dir(), options.clone()).unwrap().0;
+    let mut journal = reopen();
+    let partition = PartitionId(1);
+    for incarnation in 1..4 {
+        assert_eq!(journal.log(partition).incarnation(), incarnation);
+        assert_eq!((journal.log(partition).last(), journal.log(partition).vote()), (LogId::default(), None));
+        journal.append_vote(partition, b"vote");
+        for _ in 0..30 {
+            append(&mut journal, 1, b"of this incarnation");
+        }
+        append(&mut journal, 2, b"of another group");
+        journal.flush().unwrap();
+        let before = read_back(&journal).unwrap();
+        journal = reopen();
+        assert_eq!(read_back(&journal).unwrap(), before);
+        journal.drop_group(partition);
+        journal.flush().unwrap();
+        journal = reopen();
+    }
+    assert_eq!(journal.log(PartitionId(2)).last(), id(1, 3));
+    for _ in 0..60 {
+        let last = append(&mut journal, 0, b"entry");
+        journal.purge(PartitionId(0), last);
+        journal.flush().unwrap();
+    }
+    assert_eq!(reopen().log(partition).incarnation(), 4, "files carry it over");
+}
+
 /// A journal of two files, everything acknowledged; the last flush holds three records.
 fn sample() -> (SimFs, Vec<Model>) {
     let fs = new_disk(1);
@@ -484,17 +605,16 @@ fn a_file_cut_at_any_length_is_refused_or_harmless() {
 fn a_zeroed_sector_is_refused_or_is_a_torn_write() {
     let (fs, truth) = sample();
     for path in fs.files() {
-        let len = fs.contents(&path).unwrap().len();
-        for sector in 0..len / 512 {
+        let bytes = fs.contents(&path).unwrap();
+        for sector in 0..bytes.len() / 512 {
             let copy = fs.fork(1);
             copy.damage(&path, |bytes| bytes[sector * 512..(sector + 1) * 512].fill(0));
-            // The last write may be lost as a whole here: on disk it looks as if it had never arrived.
             match open(&copy) {
                 Err(error) => assert!(matches!(error, JournalError::Damaged { .. }), "{error}"),
                 Ok((journal, _)) => {
-                    for (found, truth) in read_back(&journal).unwrap().iter().zip(&truth) {
-                        assert!(found.last.index.0 + 1 >= truth.last.index.0, "sector {sector}: {found:?}");
-                    }
+                    // On disk it looks as if the end of the records had never arrived.
+                    let is_end = bytes[(sector + 1) * 512..].iter().all(|&byte| byte == 0);
+                    assert!(is_end || read_back(&journal).unwrap() == truth, "sector {sector}");
                 }
             }
         }
@@ -743,35 +863,70 @@ fn an_unused_newest_file_may_be_missing_or_not() {
     assert_eq!(read_back(&open(&fs).unwrap().0).unwrap(), truth);
 }
 
-#[test]
-fn files_of_version_1_do_not_say_that_they_are_continued() {
-    let (fs, truth) = several_files();
-    let files = fs.files();
-    for path in &files {
-        let is_last = Some(path) == files.last();
-        fs.damage(path, |bytes| {
-            let end = bytes.iter().rposition(|&byte| byte != 0).unwrap() + 1;
-            if !is_last {
-                // The `Continued` record is the last one: only a head.
-                bytes[end - HEAD_BYTES..end].fill(0);
+/// Writes the files as an earlier version would have.
+fn convert(fs: &SimFs, version: u32) {
+    for path in fs.files() {
+        let sequence = file_name::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
+        let file = JournalFile::open(fs, dir(), sequence).unwrap();
+        let mut reader = JournalReader::new(&file);
+        let (mut offset, mut records) = (HEADER_BYTES, Vec::new());
+        while let Found::Record(head, payload) = reader.record_at(offset).unwrap() {
+            let place = Place { layout: Layout::Plain, ..file.place(HEADER_BYTES + records.len() as u64) };
+            let RecordHead { kind, partition, incarnation, log_id, .. } = head;
+            if kind <= if version == 1 { RecordKind::Committed } else { RecordKind::Continued } {
+                let fields = RecordFields { kind, partition, incarnation, log_id, synced: 0 };
+                record::encode(&mut records, place, fields, payload);
             }
+            offset += head.record_bytes();
+        }
+        fs.damage(&path, |bytes| {
+            bytes[8] = version as u8;
+            let crc = crate::base::crc::crc32c(&bytes[..32]);
+            bytes[32..36].copy_from_slice(&crc.to_le_bytes());
+            bytes[HEADER_BYTES as usize..].fill(0);
+            bytes[HEADER_BYTES as usize..][..records.len()].copy_from_slice(&records);
         });
-        assert!(is_last || open(&fs.fork(1)).is_err(), "a file of version 2 must say so");
-        fs.damage(path, |bytes| {
-            bytes[8] = 1;
+    }
+}
+
+#[test]
+fn files_of_earlier_versions_are_read_and_continued_in_new_ones() {
+    for version in [1, 2] {
+        let (fs, truth) = several_files();
+        convert(&fs, version);
+        let old = fs.files().len();
+        let (mut journal, _) = open(&fs).unwrap();
+        assert_eq!(read_back(&journal).unwrap(), truth);
+        assert_eq!(fs.files().len(), old, "reading changes nothing");
+        append(&mut journal, 0, b"entry");
+        journal.flush().unwrap();
+        assert_eq!(journal.appended().sequence, old as u64 + 1);
+        for _ in 0..60 {
+            append(&mut journal, 0, b"entry");
+            journal.flush().unwrap();
+        }
+        let truth = read_back(&journal).unwrap();
+        drop(journal);
+        assert_eq!(read_back(&open(&fs).unwrap().0).unwrap(), truth);
+        let newest_old = &fs.files()[old - 1];
+        fs.damage(newest_old, |bytes| bytes[100] ^= 1);
+        assert!(open(&fs).is_err());
+    }
+}
+
+#[test]
+fn only_files_of_version_1_do_not_say_that_they_are_continued() {
+    let (fs, truth) = several_files();
+    convert(&fs, 1);
+    assert_eq!(read_back(&open(&fs.fork(1)).unwrap().0).unwrap(), truth);
+    for path in fs.files() {
+        fs.damage(&path, |bytes| {
+            bytes[8] = 2;
             let crc = crate::base::crc::crc32c(&bytes[..32]);
             bytes[32..36].copy_from_slice(&crc.to_le_bytes());
         });
     }
-    let (mut journal, _) = open(&fs).unwrap();
-    assert_eq!(read_back(&journal).unwrap(), truth);
-    for _ in 0..60 {
-        append(&mut journal, 0, b"entry");
-        journal.flush().unwrap();
-    }
-    let truth = read_back(&journal).unwrap();
-    drop(journal);
-    assert_eq!(read_back(&open(&fs).unwrap().0).unwrap(), truth);
+    assert!(open(&fs).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! its records, so that a sync commits no file-system metadata and zeros mark the end of the records.
 //!
 //! Read in this order: [`record`] (format), [`file`] (header, preallocation), [`reader`], [`index`] (entry
-//! positions), [`recovery`], [`spare`] (the next file, prepared in the background), [`tail`] (entries kept in
+//! positions), [`recovery`], [`torn`] (the end of the records), [`spare`] (the next file, prepared in the background), [`tail`] (entries kept in
 //! memory), [`journal`] (the owner: append, write, sync, purge).
 
 pub mod error;
@@ -18,3 +18,7 @@ pub mod record;
 pub mod recovery;
 pub mod spare;
 pub mod tail;
+pub mod torn;
+
+#[cfg(test)]
+mod format_tests;

@@ -2,7 +2,7 @@
 
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
-use crate::storage::journal::record::{ALIGNMENT, HEAD_BYTES, Place, RecordHead};
+use crate::storage::journal::record::{ALIGNMENT, RecordHead};
 
 /// The result at an offset.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct JournalReader<'f> {
     file: &'f JournalFile,
     window: Vec<u8>,
     window_start: u64,
+    /// The payload of the newest record, without its mask.
+    payload: Vec<u8>,
 }
 
 impl<'f> JournalReader<'f> {
@@ -23,7 +25,7 @@ impl<'f> JournalReader<'f> {
     const WINDOW_BYTES: usize = 1 << 18;
 
     pub fn new(file: &'f JournalFile) -> JournalReader<'f> {
-        JournalReader { file, window: Vec::new(), window_start: 0 }
+        JournalReader { file, window: Vec::new(), window_start: 0, payload: Vec::new() }
     }
 
     pub fn file(&self) -> &'f JournalFile {
@@ -38,20 +40,26 @@ impl<'f> JournalReader<'f> {
         if head.record_bytes() > self.file.len.saturating_sub(offset + END_BYTES) {
             return Ok(Found::Nothing(Some(head)));
         }
-        let place = self.place(offset);
-        let payload_bytes = head.payload_bytes as usize;
-        let bytes = self.bytes(offset, HEAD_BYTES + payload_bytes)?;
-        if bytes.len() < HEAD_BYTES + payload_bytes || !head.fits(&bytes[HEAD_BYTES..], place) {
+        let place = self.file.place(offset);
+        let (start, end) =
+            (place.layout.head_bytes(), place.layout.head_bytes() + head.payload_bytes as usize);
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        payload.extend_from_slice(self.bytes(offset, end)?.get(start..end).unwrap_or_default());
+        // The head has a length of whole words.
+        place.mask(&mut payload);
+        self.payload = payload;
+        if !head.fits(&self.payload, place) {
             return Ok(Found::Nothing(Some(head)));
         }
-        Ok(Found::Record(head, &bytes[HEAD_BYTES..]))
+        Ok(Found::Record(head, &self.payload))
     }
 
     /// The head at `offset` alone.
     pub fn head_at(&mut self, offset: u64) -> Result<Option<RecordHead>, JournalError> {
         assert!(offset >= HEADER_BYTES && offset.is_multiple_of(ALIGNMENT), "no record starts at {offset}");
-        let place = self.place(offset);
-        Ok(RecordHead::decode(self.bytes(offset, HEAD_BYTES)?, place))
+        let place = self.file.place(offset);
+        Ok(RecordHead::decode(self.bytes(offset, place.layout.head_bytes())?, place))
     }
 
     /// `len` bytes from `offset`, fewer at the end of the file.
@@ -73,9 +81,5 @@ impl<'f> JournalReader<'f> {
         }
         let start = (offset - self.window_start) as usize;
         Ok(&self.window[start..(start + len).min(self.window.len())])
-    }
-
-    fn place(&self, offset: u64) -> Place {
-        Place { salt: self.file.salt, sequence: self.file.sequence, offset }
     }
 }

@@ -131,6 +131,8 @@ impl<'a> Pair<'a> {
                 }
                 if let Some(command) = commands.into_iter().next() {
                     sides.iter_mut().for_each(|side| side.block(&command));
+                    let [left, right] = [0, 1].map(|_| vec!["(waits, or is answered below)".to_owned()]);
+                    exchanges.push(Exchange { connection, commands: vec![command.clone()], left, right });
                     self.waiting = Some(command);
                 }
                 exchanges
