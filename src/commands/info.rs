@@ -82,7 +82,7 @@ pub fn execute(frontend: &Rc<Frontend>, names: &ArgList<'_>) -> Response<'static
 
 fn info_server(frontend: &Frontend, report: &Report, text: &mut String) {
     let config = frontend.context.config.borrow();
-    let uptime_seconds = frontend.now().since(frontend.context.identity.started_at) / 1000;
+    let uptime_seconds = (frontend.monotonic_ms() - frontend.context.identity.started_ms) / 1000;
     line(text, "redis_version", REDIS_VERSION);
     line(text, "server_name", "headwater");
     line(text, "headwater_version", env!("CARGO_PKG_VERSION"));
