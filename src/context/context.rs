@@ -39,7 +39,8 @@ pub struct Identity {
 }
 
 impl NodeContext {
-    pub fn now(&self) -> TimeMs {
+    /// For people: TIME, LASTSAVE, logs. Data lives by the time of the log (`engine::log_clock`).
+    pub fn wall_time(&self) -> TimeMs {
         self.clock.now()
     }
 }
