@@ -213,6 +213,9 @@ impl Engine {
     /// The time of the log, for entries and for reads: a key is never due for one of them alone.
     #[inline]
     pub(super) fn now(&self) -> TimeMs {
+        if cfg!(headwater_bug = "time_follows_the_wall_clock") {
+            return self.context.wall_time();
+        }
         self.log_clock.now(self.context.clock.monotonic_us())
     }
 
