@@ -44,7 +44,7 @@ pub fn execute(frontend: &Frontend, connection: &Connection, command: &AclComman
         AclCommand::CommandsOf { category } => commands_of(category).into(),
         AclCommand::GeneratePassword { bits } => generate_password(frontend, *bits),
         AclCommand::Log { count } => {
-            let now_ms = frontend.now().0;
+            let now_ms = frontend.wall_time().0;
             let log = frontend.context.acl.log.borrow();
             Reply::Array(log.entries().take(*count).map(|entry| log_entry(entry, now_ms)).collect())
         }

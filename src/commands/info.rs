@@ -82,7 +82,7 @@ pub fn execute(frontend: &Rc<Frontend>, names: &ArgList<'_>) -> Response<'static
 
 fn info_server(frontend: &Frontend, report: &Report, text: &mut String) {
     let config = frontend.context.config.borrow();
-    let uptime_seconds = frontend.now().since(frontend.context.identity.started_at) / 1000;
+    let uptime_seconds = (frontend.monotonic_ms() - frontend.context.identity.started_ms) / 1000;
     line(text, "redis_version", REDIS_VERSION);
     line(text, "server_name", "headwater");
     line(text, "headwater_version", env!("CARGO_PKG_VERSION"));
@@ -105,7 +105,7 @@ fn info_server(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "uptime_in_days", uptime_seconds / 86_400);
     line(text, "hz", config.hz);
     line(text, "configured_hz", config.hz);
-    line(text, "lru_clock", (frontend.now().0 / 1000) & LRU_CLOCK_MAX);
+    line(text, "lru_clock", (frontend.wall_time().0 / 1000) & LRU_CLOCK_MAX);
     line(text, "executable", &frontend.context.identity.executable);
     line(text, "config_file", &frontend.context.identity.config_file);
     line(text, "io_threads_active", 0);
@@ -113,6 +113,10 @@ fn info_server(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "partitions", frontend.router.partitions());
     line(text, "replication_committer", report.committer);
     line(text, "durability", config.durability.name());
+    line(text, "log_time_ahead_ms", report.clock.ahead_ms);
+    let believed_in_s = report.clock.believed_in_ms.map_or(-1, |ms| (ms / 1000) as i64);
+    line(text, "wall_clock_believed_in_seconds", believed_in_s);
+    line(text, "wall_clock_steps", report.clock.steps);
 }
 
 fn info_clients(frontend: &Frontend, report: &Report, text: &mut String) {

@@ -102,9 +102,10 @@ fn complete_key_command(frontend: &Frontend, data: &mut Data<'_>) -> Result<(), 
             return Err(ReplyError::DATABASE_OUT_OF_RANGE);
         }
         Data::Write(Write::Key(KeyWrite::Restore { key, payload, replace, .. })) => {
-            // Idempotency limits decide what a stream remembers, not whether its payload is well formed.
+            // Idempotency limits and the time decide what a stream remembers, not whether its payload is well
+            // formed.
             let limits = Machine::new().idempotency_limits();
-            match payload::restore(payload, frontend.now(), limits) {
+            match payload::restore(payload, frontend.wall_time(), limits) {
                 Ok(_) => {}
                 Err(error) if *replace => return Err(error),
                 Err(error) => *data = Data::Query(Query::Refused(Refusal { key, look: Look::Vacant, error })),

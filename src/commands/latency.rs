@@ -27,7 +27,7 @@ pub fn slow_log(frontend: &Frontend, command: SlowLogCommand) -> Reply {
 
 pub fn latency(frontend: &Frontend, command: &LatencyCommand<'_>) -> Reply {
     let mut monitor = frontend.slow.latency.borrow_mut();
-    let now_seconds = frontend.now().0 / 1000;
+    let now_seconds = frontend.wall_time().0 / 1000;
     match command {
         LatencyCommand::Latest => {
             let latest = monitor.series().map(|(event, series)| {

@@ -30,7 +30,8 @@ pub struct NodeContext {
 pub struct Identity {
     /// 40 hexadecimal digits, new at every start.
     pub run_id: String,
-    pub started_at: TimeMs,
+    /// By the monotonic clock.
+    pub started_ms: u64,
     pub config_file: String,
     pub executable: String,
     /// Memory in use before any data was loaded, in bytes.
@@ -38,7 +39,8 @@ pub struct Identity {
 }
 
 impl NodeContext {
-    pub fn now(&self) -> TimeMs {
+    /// For people: TIME, LASTSAVE, logs. Data lives by the time of the log (`engine::log_clock`).
+    pub fn wall_time(&self) -> TimeMs {
         self.clock.now()
     }
 }

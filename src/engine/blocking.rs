@@ -67,7 +67,7 @@ pub(super) fn block(
 
 /// Resolves `$` to its current id.
 fn resolve_new<'a>(engine: &Engine, database: u32, read: &Read<'a>) -> Read<'a> {
-    let now = engine.context.now();
+    let now = engine.now();
     let streams = read.streams.iter().map(|&(key, from)| match from {
         ReadFrom::New => (key, ReadFrom::After(engine.home(key).read().last_id(database, now, key))),
         other => (key, other),
@@ -128,7 +128,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
     if engine.blocked.is_asking(id) {
         return;
     }
-    let (database, now, is_forbidden) = (blocked.database, engine.context.now(), blocked.is_forbidden);
+    let (database, now, is_forbidden) = (blocked.database, engine.now(), blocked.is_forbidden);
     let read = owned.as_read();
     let of_stream = |stream| scatter::of_stream(&read, stream);
     let home = |key: &[u8]| engine.home(key).read();
@@ -179,7 +179,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
 fn wait_for_claimable(engine: &mut Engine, id: BlockedId) {
     let Some(blocked) = engine.blocked.get(id) else { return };
     let Some(owned) = blocked.read.group() else { return };
-    let (database, now, read) = (blocked.database, engine.context.now(), owned.as_read());
+    let (database, now, read) = (blocked.database, engine.now(), owned.as_read());
     let of_stream = |stream| scatter::of_stream(&read, stream);
     let home = |key: &[u8]| engine.home(key).read();
     if let Some(min_idle_ms) = read.claim {

@@ -383,7 +383,7 @@ impl Run {
                     assert_eq!(found, Answer::NilArray, "{request:?} waits for {read:?}");
                 }
                 AnyRead::Group(owned) => {
-                    let (read, now) = (owned.as_read(), engine.context.now());
+                    let (read, now) = (owned.as_read(), engine.now());
                     for stream in &read.streams {
                         let one = GroupRead { streams: vec![*stream], ..read.clone() };
                         let machine = engine.home(stream.0).read();

@@ -96,7 +96,7 @@ pub(super) fn note_begin(engine: &mut Engine) {
 /// is lost, and the next checkpoint may succeed.
 pub(super) fn note_end(engine: &mut Engine, result: &Result<(), CommitError>) {
     let now_ms = engine.context.clock.monotonic_ms();
-    let now = engine.context.now();
+    let now = engine.context.wall_time();
     let log = &mut engine.checkpoints.log;
     let took_ms = now_ms - log.began_ms.take().unwrap_or(now_ms);
     log.last_seconds = Some(took_ms / 1000);

@@ -199,6 +199,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
         loop {
             let hz = self.engine.borrow().context.config.borrow().hz;
             self.clock.sleep(Duration::from_millis(1000 / u64::from(hz))).await;
+            upkeep::look_at_clock(&mut self.engine.borrow_mut());
             upkeep::tick(&mut self.engine.borrow_mut());
             self.deliver();
         }

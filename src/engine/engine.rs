@@ -6,6 +6,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::context::context::NodeContext;
 use crate::engine::blocked_reads::{BlockedId, BlockedReads};
 use crate::engine::checkpoints::Checkpoints;
+use crate::engine::log_clock::LogClock;
 use crate::engine::report::Survey;
 use crate::engine::scatter::{ChainId, GatherId, Scatter};
 use crate::engine::statistics::{EngineStatistics, Spike};
@@ -15,6 +16,7 @@ use crate::engine::{blocking, questions, scatter, several, upkeep};
 use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
+use crate::model::time::TimeMs;
 use crate::observe::stopwatch::Stopwatch;
 use crate::partition::partition::Partition;
 use crate::partition::router::Router;
@@ -109,6 +111,8 @@ pub struct Engine {
     pub(super) stopwatch: Stopwatch,
     pub(super) wakers: Rc<Wakers>,
     pub(super) next_proposal: u64,
+    /// Entries are stamped by it, and reads judge by it.
+    pub(super) log_clock: LogClock,
 }
 
 impl Engine {
@@ -116,6 +120,9 @@ impl Engine {
     pub fn new(context: Arc<NodeContext>, committer: Rc<Committer>, machines: Vec<Machine>) -> Engine {
         let partitions: Vec<_> =
             (0..).map(PartitionId).zip(machines).map(|(id, machine)| Partition::new(id, machine)).collect();
+        let last = partitions.iter().map(|it| it.read().time()).max().unwrap_or_default();
+        let wall_us = context.clock.now_micros();
+        let log_clock = LogClock::start(last, wall_us, context.clock.monotonic_us());
         let mut engine = Engine {
             router: Router::new(partitions.len() as u16),
             partitions,
@@ -125,14 +132,16 @@ impl Engine {
             delivery: Delivery::default(),
             interest: Interest::default(),
             upkeep: Upkeep::default(),
-            checkpoints: Checkpoints::new(context.now()),
+            checkpoints: Checkpoints::new(context.wall_time()),
             survey: Survey::default(),
             statistics: EngineStatistics::default(),
             stopwatch: Stopwatch::new(context.clock.clone()),
             wakers: Rc::default(),
             next_proposal: 1,
+            log_clock,
             context,
         };
+        upkeep::look_at_clock(&mut engine);
         upkeep::log_stream_settings(&mut engine);
         engine
     }
@@ -199,6 +208,15 @@ impl Engine {
     /// Output for frontends since the last call.
     pub fn take_delivery(&mut self) -> Delivery {
         std::mem::take(&mut self.delivery)
+    }
+
+    /// The time of the log, for entries and for reads: a key is never due for one of them alone.
+    #[inline]
+    pub(super) fn now(&self) -> TimeMs {
+        if cfg!(headwater_bug = "time_follows_the_wall_clock") {
+            return self.context.wall_time();
+        }
+        self.log_clock.now(self.context.clock.monotonic_us())
     }
 
     /// Bytes of gathered ops and ops in flight.
@@ -378,7 +396,7 @@ impl Engine {
 
     /// The misses of a query, in all partitions of its keys.
     pub(super) fn misses(&self, database: u32, query: &Query<'_>) -> Events {
-        let now = self.context.now();
+        let now = self.now();
         let mut effects = self.effects();
         for key in query.keys_read() {
             self.home(key).read().note_miss(database, now, key, &mut effects);
@@ -387,7 +405,7 @@ impl Engine {
     }
 
     pub(super) fn query(&mut self, partition: PartitionId, database: u32, query: &Query<'_>) -> Answer {
-        let now = self.context.now();
+        let now = self.now();
         let Answered { answer, lookups } = self.partition(partition).read().query(database, now, query);
         self.note_lookups(lookups);
         answer
@@ -395,7 +413,7 @@ impl Engine {
 
     /// Whether an XREADGROUP would find entries or change state.
     pub(super) fn would_change(&self, partition: PartitionId, database: u32, read: &GroupRead<'_>) -> bool {
-        self.partition(partition).read().would_change(database, self.context.now(), read, false)
+        self.partition(partition).read().would_change(database, self.now(), read, false)
     }
 
     /// The outcome of the current request, if submitting its work produced one.

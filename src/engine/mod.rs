@@ -3,8 +3,8 @@
 //!
 //! A frontend hands submissions to it ([`submission`]) and gets outcomes back through a [`port`]. Read in
 //! this order: `submission`, [`engine`], [`round`] (seal, propose, apply), `blocked_reads` and `blocking`,
-//! `scatter`, [`upkeep`], [`checkpoints`], [`report`], [`driver`]; and for an engine on its own thread
-//! `parcel`, `load`, [`remote`], [`thread`].
+//! `scatter`, [`log_clock`], [`upkeep`], [`checkpoints`], [`report`], [`driver`]; and for an engine on its
+//! own thread `parcel`, `load`, [`remote`], [`thread`].
 
 pub mod submission;
 pub mod statistics;
@@ -16,6 +16,7 @@ mod blocking;
 mod scatter;
 mod several;
 mod round;
+pub mod log_clock;
 pub mod upkeep;
 pub mod checkpoints;
 pub mod report;

@@ -17,7 +17,7 @@ pub(super) fn answer(
     request: RequestId,
     question: Question<'_>,
 ) -> Option<EngineAnswer> {
-    let now = engine.context.now();
+    let now = engine.now();
     Some(match question {
         Question::Versions(keys) => {
             let version =

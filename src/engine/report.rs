@@ -45,7 +45,19 @@ pub struct Report {
     pub syncs_each_commit: bool,
     /// Bytes of gathered ops and ops in flight.
     pub bytes_in_flight: usize,
+    pub clock: ClockReport,
     pub streams: StreamsReport,
+}
+
+/// How log time and the wall clock stand to each other (`engine::log_clock`).
+#[derive(Debug, Clone, Copy)]
+pub struct ClockReport {
+    /// Milliseconds by which log time is ahead of the wall clock; negative if it is behind.
+    pub ahead_ms: i64,
+    /// When the wall clock is believed that is ahead; `None`: it is not.
+    pub believed_in_ms: Option<u64>,
+    /// Steps of the wall clock since the start.
+    pub steps: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -109,7 +121,7 @@ pub(super) fn changes(engine: &Engine) -> u64 {
 
 /// The current figures; with `streams` also those of single streams.
 pub(super) fn report(engine: &mut Engine, streams: bool) -> Report {
-    let now = engine.context.now();
+    let now = engine.now();
     let mut databases = BTreeMap::<u32, DatabaseReport>::new();
     for partition in &engine.partitions {
         for (number, keys) in partition.read().databases() {
@@ -135,7 +147,18 @@ pub(super) fn report(engine: &mut Engine, streams: bool) -> Report {
         committer: engine.committer.name(),
         syncs_each_commit: engine.committer.sync_due_in().is_none(),
         bytes_in_flight: engine.bytes_in_flight(),
+        clock: clock_report(engine),
         streams,
+    }
+}
+
+fn clock_report(engine: &Engine) -> ClockReport {
+    let (clock, log_clock) = (&engine.context.clock, &engine.log_clock);
+    let (wall_us, at_us) = (clock.now_micros(), clock.monotonic_us());
+    ClockReport {
+        ahead_ms: log_clock.ahead_ms(wall_us, at_us),
+        believed_in_ms: log_clock.believed_in_us(at_us).map(|us| us / 1000),
+        steps: log_clock.steps(),
     }
 }
 
@@ -195,7 +218,7 @@ fn walk(engine: &Engine, next: &mut (u16, u32, u64), left: &mut usize, seen: &mu
 fn stream<'e>(engine: &'e Engine, key: &StreamKey) -> Option<&'e Stream> {
     let machine = engine.partition(PartitionId(key.partition)).read();
     let (_, keys) = machine.databases().find(|(number, _)| *number == key.database)?;
-    match &keys.get(&key.key, engine.context.now())?.value {
+    match &keys.get(&key.key, engine.now())?.value {
         Value::Stream(stream) => Some(stream),
         Value::String(_) => None,
     }

@@ -24,10 +24,10 @@ impl Engine {
         self.partitions.iter().any(|it| it.has_open_work() || self.blocked.is_asking_in(it.id()))
     }
 
-    /// Seals the open batches, stamps them with the time (the only clock read of a round) and proposes them.
-    /// Returns the bytes proposed. Unlogged work runs at once if nothing before it is in flight.
+    /// Seals the open batches, stamps them with the time of the log (the only clock read of a round) and
+    /// proposes them. Returns the bytes proposed. Unlogged work runs at once if nothing before it is in flight.
     pub fn propose(&mut self) -> u64 {
-        let now = self.context.now();
+        let now = self.now();
         let mut bytes = 0;
         for id in self.ids() {
             while self.committer.has_room(id) {
@@ -99,6 +99,7 @@ impl Engine {
             CommitEvent::Unknown { partition, proposal } => self.end_unknown(partition, proposal),
             CommitEvent::Installed { partition, machine } => {
                 self.partition_mut(partition).install(machine);
+                keep_up(self, partition);
                 let ids: Vec<BlockedId> = self.blocked.all().map(|(id, _)| id).collect();
                 ids.into_iter().for_each(|id| blocking::look_again(self, id));
             }
@@ -109,7 +110,7 @@ impl Engine {
         if let Some(index) = applied {
             self.committer.applied(partition, index);
         }
-        let now = self.context.now();
+        let now = self.now();
         self.finish_unlogged(partition, now);
     }
 
@@ -118,6 +119,7 @@ impl Engine {
     fn apply_foreign(&mut self, id: PartitionId, index: LogIndex, entry: &[u8]) {
         let applied = self.partition_mut(id).apply_foreign(index, entry);
         applied.expect("a committed entry was written by an engine, and its record was checked");
+        keep_up(self, id);
         let waiting: Vec<BlockedId> = self.blocked.all().map(|(id, _)| id).collect();
         waiting.into_iter().for_each(|id| blocking::look_again(self, id));
     }
@@ -178,13 +180,8 @@ impl Engine {
     #[inline]
     fn note_events(&mut self, events: &[KeyEvent]) {
         if !events.is_empty() {
-            self.note_some(events);
+            note_some(self, events);
         }
-    }
-
-    fn note_some(&mut self, events: &[KeyEvent]) {
-        blocking::note_events(self, events);
-        upkeep::delete_due(self, events);
     }
 
     /// A proposal is not in the log and never will be. The queries behind it depend on it and end with it;
@@ -207,6 +204,17 @@ impl Engine {
             self.finish(tag, Answer::Refused(UNKNOWN), Events::NONE, 0);
         }
     }
+}
+
+fn note_some(engine: &mut Engine, events: &[KeyEvent]) {
+    blocking::note_events(engine, events);
+    upkeep::delete_due(engine, events);
+}
+
+/// The machine may hold an entry of a node whose time is ahead.
+fn keep_up(engine: &mut Engine, id: PartitionId) {
+    let (time, at_us) = (engine.partition(id).read().time(), engine.context.clock.monotonic_us());
+    engine.log_clock.keep_up(time, at_us);
 }
 
 /// Applies the next op of an entry, and serves the blocked reads that it made readable.

@@ -158,7 +158,7 @@ pub(super) fn group_read_per_stream(
     read: &GroupRead<'_>,
     target: Target,
 ) {
-    let now = engine.context.now();
+    let now = engine.now();
     let refusal = read.streams.iter().find_map(|stream| {
         engine.home(stream.0).read().group_read_refusal(database, now, &of_stream(read, stream))
     });

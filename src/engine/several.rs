@@ -34,7 +34,7 @@ pub(super) fn everywhere(
 }
 
 fn query_everywhere(engine: &Engine, database: u32, query: &KeyQuery<'_>) -> Answer {
-    let now = engine.context.now();
+    let now = engine.now();
     match query {
         KeyQuery::Count => {
             Answer::count(engine.ids().map(|id| engine.partition(id).read().count(database, now)).sum())
@@ -58,7 +58,7 @@ fn query_everywhere(engine: &Engine, database: u32, query: &KeyQuery<'_>) -> Ans
 /// One partition after the other, until one has more or COUNT is reached: the partition is the cursor's
 /// remainder, so that cursors stay small.
 fn scan_everywhere(engine: &Engine, database: u32, scan: &Scan<'_>) -> Answer {
-    let now = engine.context.now();
+    let now = engine.now();
     let partitions = u64::from(engine.router.partitions());
     let mut cursor = scan.cursor;
     let mut found = Vec::new();

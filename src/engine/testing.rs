@@ -68,7 +68,7 @@ pub fn context(clock: &ManualClock, config: Config) -> Arc<NodeContext> {
         entropy: Arc::new(SeededEntropy::new(1)),
         identity: Identity {
             run_id: "0".repeat(40),
-            started_at: START,
+            started_ms: 0,
             config_file: String::new(),
             executable: String::new(),
             startup_bytes: 0,

@@ -45,7 +45,7 @@ async fn open(fs: SimFs) -> Result<Engine, OpenError> {
     let machines = committer.recover().await?;
     let identity = Identity {
         run_id: String::new(),
-        started_at: clock.now(),
+        started_ms: clock.monotonic_ms(),
         config_file: String::new(),
         executable: String::new(),
         startup_bytes: 0,

@@ -1,8 +1,12 @@
-//! Periodic work of an engine: deletes due keys, forgets idempotent ids, passes settings to the machines.
+//! Periodic work of an engine: compares its clock with the wall clock, deletes due keys, forgets idempotent
+//! ids, passes settings to the machines.
 
 use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
+use crate::engine::blocked_reads::BlockedId;
+use crate::engine::blocking;
 use crate::engine::engine::{Engine, Tag};
+use crate::engine::log_clock::Step;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{EngineAnswer, Outcome};
 use crate::model::request::RequestId;
@@ -117,6 +121,31 @@ impl Every {
     }
 }
 
+/// Compares log time with the wall clock, at every tick, whatever else is paused.
+pub(super) fn look_at_clock(engine: &mut Engine) {
+    let clock = &engine.context.clock;
+    let wall_us = clock.now_micros();
+    let Some(step) = engine.log_clock.look(wall_us, clock.monotonic_us()) else { return };
+    match step {
+        Step::Behind { by_us } => tracing::warn!(
+            seconds = by_us / 1_000_000,
+            "the wall clock is behind the time of the log, which runs on"
+        ),
+        Step::Ahead { by_us, believed_in_us } => tracing::warn!(
+            seconds = by_us / 1_000_000,
+            believed_in_seconds = believed_in_us / 1_000_000,
+            "the wall clock has stepped ahead of the time of the log; it is believed if it stays there"
+        ),
+        Step::Believed { by_us } => {
+            tracing::warn!(seconds = by_us / 1_000_000, "the time of the log has jumped to the wall clock");
+            // What is pending may be idle for long enough now.
+            let ids: Vec<BlockedId> = engine.blocked.all().map(|(id, _)| id).collect();
+            ids.into_iter().for_each(|id| blocking::look_again(engine, id));
+        }
+        Step::Over => tracing::info!("the wall clock agrees with the time of the log again"),
+    }
+}
+
 /// One tick; `hz` of them a second.
 pub(super) fn tick(engine: &mut Engine) {
     if engine.upkeep.is_held || engine.upkeep.is_crowded {
@@ -141,7 +170,7 @@ fn delete_expired(engine: &mut Engine) {
     if is_off || engine.context.latch.is_tripped() {
         return;
     }
-    let now = engine.context.now();
+    let now = engine.now();
     for id in engine.ids() {
         if engine.partition(id).read().next_deadline().is_some_and(|at| at <= now) {
             engine.upkeep.expiring += 1;
@@ -171,7 +200,7 @@ fn forget_ids(engine: &mut Engine) {
     if !upkeep.expires_actively || upkeep.forgetting > 0 || engine.context.latch.is_tripped() {
         return;
     }
-    let now = engine.context.now();
+    let now = engine.now();
     for id in engine.ids() {
         let due = engine.partition(id).read().next_forgetting();
         if due.is_some_and(|at| now.since(at) >= FORGET_AFTER_MS) {

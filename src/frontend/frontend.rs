@@ -58,8 +58,8 @@ impl Frontend {
         frontend
     }
 
-    pub fn now(&self) -> TimeMs {
-        self.context.now()
+    pub fn wall_time(&self) -> TimeMs {
+        self.context.wall_time()
     }
 
     pub fn monotonic_ms(&self) -> u64 {

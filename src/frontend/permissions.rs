@@ -132,7 +132,7 @@ fn note_denied(
 fn log_denial(frontend: &Frontend, connection: &Connection, event: Event) {
     let client = frontend.describe_client(connection, false);
     let entries_max = usize::try_from(frontend.context.config.borrow().acllog_max_len).unwrap_or(usize::MAX);
-    frontend.context.acl.log.borrow_mut().note(event, client, frontend.now().0, entries_max);
+    frontend.context.acl.log.borrow_mut().note(event, client, frontend.wall_time().0, entries_max);
 }
 
 // ---- Logins.

@@ -184,7 +184,7 @@ impl Frontend {
     fn log_slow(&self, connection: &Connection, nanoseconds: u64, args: Vec<Vec<u8>>) {
         let command = SlowCommand {
             id: 0,
-            unix_seconds: self.now().0 / 1000,
+            unix_seconds: self.wall_time().0 / 1000,
             microseconds: nanoseconds / 1000,
             args,
             address: connection.peer.to_string(),
@@ -196,7 +196,8 @@ impl Frontend {
     /// Reports a duration to the latency monitor, which records it from its threshold on.
     pub fn note_event(&self, event: Event, nanoseconds: u64) {
         if nanoseconds >= self.slow.spike_ns.get() {
-            let sample = Sample { unix_seconds: self.now().0 / 1000, milliseconds: nanoseconds / 1_000_000 };
+            let sample =
+                Sample { unix_seconds: self.wall_time().0 / 1000, milliseconds: nanoseconds / 1_000_000 };
             self.slow.latency.borrow_mut().note(event, sample);
         }
     }

@@ -7,3 +7,5 @@ pub mod node;
 pub mod unix_socket;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod clock_tests;

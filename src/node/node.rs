@@ -166,7 +166,7 @@ fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identi
     let run_id = format!("{:016x}{:016x}{:016x}", entropy.u64(), entropy.u64(), entropy.u64());
     Identity {
         run_id: run_id[..RUN_ID_DIGITS].to_owned(),
-        started_at: clock.now(),
+        started_ms: clock.monotonic_ms(),
         config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
         startup_bytes: allocator::allocated_bytes(),

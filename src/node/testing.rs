@@ -57,6 +57,16 @@ impl Stage {
         set(&mut config);
         let clock = ManualClock::new(START);
         let scripted = ScriptedCommitter::new(config.partitions);
+        Stage::over(clock, config, scripted)
+    }
+
+    /// The node is killed and starts again, with what was committed. Its clients are gone.
+    pub fn restart(&self) -> Rc<Stage> {
+        let config = self.frontend.context.config.borrow().clone();
+        Stage::over(self.clock.clone(), config, self.script().restart())
+    }
+
+    fn over(clock: ManualClock, config: Config, scripted: ScriptedCommitter) -> Rc<Stage> {
         let machines = scripted.recover();
         let committer = Rc::new(Committer::Scripted(scripted));
         let context = context(&clock, config);

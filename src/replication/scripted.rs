@@ -91,6 +91,25 @@ impl ScriptedCommitter {
         ScriptedCommitter { chaos: Some(SeededEntropy::new(seed)), ..ScriptedCommitter::new(partitions) }
     }
 
+    /// The committer of the next process: what was not committed is lost.
+    pub fn restart(&self) -> ScriptedCommitter {
+        let next = ScriptedCommitter::new(self.logs.len() as u16);
+        for partition in self.partitions() {
+            let committed = self.log(partition).borrow().committed.clone();
+            let last = LogIndex(committed.len() as u64);
+            let mut log = next.log(partition).borrow_mut();
+            *log = ScriptedLog {
+                committed,
+                told: last,
+                applied: last,
+                term: log.term,
+                leads: true,
+                ..Default::default()
+            };
+        }
+        next
+    }
+
     fn log(&self, partition: PartitionId) -> &RefCell<ScriptedLog> {
         &self.logs[usize::from(partition.0)]
     }

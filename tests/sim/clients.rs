@@ -56,7 +56,7 @@ impl Run {
             connection: client.connection,
             blocked_since: client.blocked_since,
             now_ms: self.world.clock.monotonic_ms(),
-            is_exact: !self.settings.steps_clock,
+            is_exact: self.wall.is_exact(),
         }
     }
 

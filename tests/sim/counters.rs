@@ -51,6 +51,8 @@ counters! {
     failed_starts: "starts cut short",
     disconnects: "disconnects",
     clock_steps: "clock steps",
+    glitches: "glitches of the wall clock",
+    misled_starts: "starts a year ahead",
     checkpoints: "checkpoints asked for",
     looks: "looks at blocked readers",
     verifications: "verifications",

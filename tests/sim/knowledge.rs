@@ -3,6 +3,7 @@
 use super::channels::Channels;
 use super::client::{Asked, Id, Op};
 use super::leases::{Hand, How, LEASED, Leases, Moment};
+use super::run::START_MS;
 use super::unacknowledged::Unacknowledged;
 use super::value::Value;
 use super::watched::Watched;
@@ -12,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const LOGS: [&str; 2] = ["log0", "log1"];
 pub const TRIMMED: &str = "trimmed";
 pub const JOBS: [&str; 2] = ["jobs0", "jobs1"];
+
+/// An automatic id is not further ahead of real time, whatever the wall clock shows.
+const ID_AHEAD_MS: u64 = 1000;
 
 macro_rules! ensure {
     ($holds:expr, $($why:tt)*) => {
@@ -70,6 +74,8 @@ pub struct Knowledge {
     pub unacknowledged: Unacknowledged,
     pub watched: Watched,
     moment: Moment,
+    /// The greatest time in an id that a client has chosen.
+    pub explicit_ms: u64,
     pub acknowledged: u64,
     pub served: u64,
     pub raised: u64,
@@ -89,7 +95,7 @@ pub struct Asker {
     pub connection: u64,
     pub blocked_since: Option<u64>,
     pub now_ms: u64,
-    /// The wall clock goes as the monotonic one.
+    /// Idle times follow the monotonic clock.
     pub is_exact: bool,
 }
 
@@ -232,6 +238,8 @@ impl Knowledge {
                 let id = Id::parse(&reply.text());
                 // One that was sent twice is there once: `learn` sees to it.
                 ensure!(is_idempotent || id > floor, "{stream}: {id} was given after {floor}");
+                let latest_ms = START_MS + asker.now_ms + ID_AHEAD_MS;
+                ensure!(id.0 <= latest_ms.max(self.explicit_ms), "{stream}: {id} is ahead of its time");
                 self.acknowledged += 1;
                 self.learn(stream, id, token, asker.now_ms)
             }

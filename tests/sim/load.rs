@@ -20,6 +20,7 @@ impl Run {
     }
 
     fn step(&mut self) -> Result<(), String> {
+        self.end_glitch_in_time();
         let at = self.below(self.clients.len() as u64) as usize;
         match self.below(100) {
             0..30 => {
@@ -66,13 +67,7 @@ impl Run {
                     self.counters.disconnects += 1;
                 }
             }
-            95 if self.settings.steps_clock => {
-                let ms = [1, 50, 5_000, 3_600_000][self.below(4) as usize]
-                    * if self.random.chance(50) { -1 } else { 1 };
-                self.note(format!("the wall clock steps by {ms} ms"));
-                self.world.clock.step_wall(ms);
-                self.counters.clock_steps += 1;
-            }
+            95 if self.settings.steps_clock => self.step_wall_clock(),
             96..98 => {
                 let takes = Duration::from_millis(1 + self.below(3000));
                 let nth = self.world.disk.syncs() + 1 + self.below(3);

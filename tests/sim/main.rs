@@ -21,6 +21,7 @@ mod run;
 mod settings;
 mod trace;
 mod unacknowledged;
+mod wall_clock;
 mod watched;
 mod workload;
 #[path = "../support/notation.rs"]

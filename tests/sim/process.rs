@@ -175,7 +175,7 @@ async fn boot(
         .map_err(|error| failed(&error))?;
     let identity = Identity {
         run_id: format!("{seed:040x}"),
-        started_at: clock.now(),
+        started_ms: clock.monotonic_ms(),
         config_file: String::new(),
         executable: String::new(),
         startup_bytes: 0,

@@ -20,6 +20,7 @@ const CLAIM_LATE_MS: u64 = 100;
 impl Run {
     /// Lets everything happen that happens without time, and looks at who was served.
     pub(super) fn settle(&mut self) -> Result<(), String> {
+        self.end_glitch_in_time();
         loop {
             let mut is_moved = false;
             for at in 0..self.clients.len() {
@@ -184,11 +185,7 @@ impl Run {
                 }
             }
         }
-        // A step of the wall clock makes entries claimable, and nobody is told: the reader looks when as much
-        // time has passed.
-        if let Op::LeaseRead { claim_ms: Some(claim_ms), .. } = op
-            && !self.settings.steps_clock
-        {
+        if let Op::LeaseRead { claim_ms: Some(claim_ms), .. } = op {
             let idle_ms = claim_ms + CLAIM_LATE_MS;
             let found = self.ask(inspector, &format!("XPENDING {LEASED} g IDLE {idle_ms} - + 1"))?;
             ensure!(found.elements().is_empty(), "this waits, and there is {found}: {words}");

@@ -8,6 +8,7 @@ use super::process::{Process, World};
 use super::settings::Settings;
 use super::trace::Trace;
 use super::value::Value;
+use super::wall_clock::WallClock;
 use headwater::env::clock::Clock;
 use headwater::env::entropy::{Entropy, SeededEntropy};
 use headwater::env::manual_clock::ManualClock;
@@ -42,6 +43,7 @@ pub struct Run {
     pub(super) faults: Faults,
     /// A sync was told to fail, or a write to find no space: the server may stop.
     pub(super) may_stop: bool,
+    pub(super) wall: WallClock,
 }
 
 pub fn run(seed: u64, trace: Trace) -> Result<Report, String> {
@@ -67,6 +69,7 @@ pub fn run(seed: u64, trace: Trace) -> Result<Report, String> {
         looks: 0,
         faults: Faults::default(),
         may_stop: false,
+        wall: WallClock::default(),
     };
     let result = run.lives();
     // Tasks hold what they wait for: the world ends before its clients do.
@@ -219,6 +222,7 @@ impl Run {
         self.read_all()?;
         self.disconnect_all();
         self.world.disk.set_sync_time(self.settings.sync_time());
+        self.prepare_wall_clock();
         let is_power_cut = self.start()? || is_power_cut;
         let lost_before_ms = (self.settings.is_relaxed && is_power_cut)
             .then(|| self.now_ms().saturating_sub(self.settings.interval_ms + SLACK_MS));

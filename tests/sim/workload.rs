@@ -262,13 +262,16 @@ impl Run {
     fn add_with(&mut self, at: usize, stream: &'static str, more: &str) {
         let token = self.knowledge.new_token(stream);
         let floor = self.knowledge.greatest(stream);
-        // A clock that steps by an hour lets ids be forgotten.
-        let is_idempotent = self.random.chance(15) && !self.settings.steps_clock;
+        let is_idempotent = self.random.chance(15);
         let idempotent = if is_idempotent { format!("IDMP p{at} {token} ") } else { String::new() };
         // Ahead of the clock: those that follow must not be behind it.
         let is_explicit = !is_idempotent && self.random.chance(3);
         let id = match is_explicit {
-            true => format!("{}-{}", floor.0.max(START_MS) + self.below(10_000), self.below(3)),
+            true => {
+                let ms = floor.0.max(START_MS) + self.below(10_000);
+                self.knowledge.explicit_ms = self.knowledge.explicit_ms.max(ms);
+                format!("{ms}-{}", self.below(3))
+            }
             false => "*".to_owned(),
         };
         let words = format!("XADD {stream} {idempotent}{id} t {token}{more}");
