@@ -17,6 +17,7 @@ mod hostile;
 mod info;
 mod kill;
 mod recorded;
+mod old_formats;
 mod redirected;
 mod redis_rs;
 mod soak;
