@@ -7,6 +7,7 @@ use crate::config::config::{
 use crate::config::setting::{Grammar, Kind, Setting};
 use crate::config::value::{Refused, Unit};
 use crate::model::key_events::EventClasses;
+use crate::model::limits::OP_BYTES_MAX;
 use std::path::PathBuf;
 
 /// Finds a setting by name, ignoring case.
@@ -398,7 +399,7 @@ pub static SETTINGS: &[Setting] = &[
         "client-query-buffer-limit",
         "1073741824",
         mutable,
-        number!(client_query_buffer_limit, 1 << 20, 4 * GIB - 1, Bytes),
+        number!(client_query_buffer_limit, 1 << 20, OP_BYTES_MAX as i64, Bytes),
         "Most bytes of one request."
     ),
     row!(
@@ -412,7 +413,7 @@ pub static SETTINGS: &[Setting] = &[
         "proto-max-bulk-len",
         "536870912",
         mutable,
-        number!(proto_max_bulk_len, 1 << 20, 4 * GIB - 1, Bytes),
+        number!(proto_max_bulk_len, 1 << 20, OP_BYTES_MAX as i64, Bytes),
         "Most bytes of one argument."
     ),
     row!(
