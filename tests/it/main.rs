@@ -16,6 +16,7 @@ mod forgetting;
 mod hostile;
 mod info;
 mod kill;
+mod panics;
 mod recorded;
 mod redirected;
 mod redis_rs;

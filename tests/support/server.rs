@@ -272,6 +272,17 @@ impl Server {
         }
     }
 
+    /// Waits for a server that ends by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("a started server");
+        wait_for_exit(&mut child, START_PATIENCE).unwrap_or_else(|| {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("still running after {START_PATIENCE:?}\n{}", self.log())
+        })
+    }
+
     /// Sends SIGTERM and waits for the end.
     #[track_caller]
     pub fn terminate(&mut self) -> ExitStatus {
