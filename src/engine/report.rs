@@ -27,7 +27,7 @@ const GROUPS_SHOWN_MAX: usize = 16;
 const SAMPLES: usize = 5;
 
 /// The state of an engine at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     pub statistics: EngineStatistics,
     pub blocked: BlockedCounts,

@@ -5,6 +5,7 @@
 
 pub mod allocator;
 pub mod clock;
+pub mod counted_fs;
 pub mod entropy;
 pub mod fs;
 pub mod manual_clock;

@@ -91,6 +91,13 @@ impl Frontend {
         self.port.notice(Notice::Paused(self.pause.is_on(self.monotonic_ms())));
     }
 
+    /// The engine has come: tells it everything that it could not hear before.
+    pub fn tell_everything(&self) {
+        self.apply_settings();
+        self.tell_pause();
+        self.port.notice(Notice::UpkeepPaused(self.cron_paused.get()));
+    }
+
     /// Work in flight of the connection continues; nothing may stay registered for the connection.
     pub fn remove_connection(&self, connection: &Rc<Connection>) {
         if !self.connections.remove(connection.id) {

@@ -451,7 +451,9 @@ mod tests {
         let ann = Stage::new().client();
         let refused = ann.ask("CONFIG SET proto-max-bulk-len 3gb");
         assert!(refused.ends_with("argument must be between 1048576 and 2080374784 inclusive"), "{refused}");
-        assert!(ann.ask("CONFIG SET client-query-buffer-limit 3gb").contains("between 1048576 and 2080374784"));
+        assert!(
+            ann.ask("CONFIG SET client-query-buffer-limit 3gb").contains("between 1048576 and 2080374784")
+        );
         let most = "2080374784";
         ann.ask(&format!("CONFIG SET proto-max-bulk-len {most} client-query-buffer-limit {most}"));
         ann.send_bytes("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2200000000\r\n");

@@ -2,11 +2,11 @@
 //! (`processCommand`, Redis 7.2).
 
 use crate::command::lookup;
-use crate::command::spec::{Flags, Row};
+use crate::command::spec::{Flag, Flags, Row};
 use crate::command::value::Command;
 use crate::command::value::key_scope::KeyScope;
 use crate::commands::{blocking, connection as connection_commands, keys, pubsub, server, transaction};
-use crate::engine::submission::{Outcome, Work};
+use crate::engine::submission::{LOADING, Outcome, Work};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::pause::is_write;
 use crate::frontend::permissions;
@@ -63,6 +63,9 @@ pub fn request(frontend: &Rc<Frontend>, connection: &Rc<Connection>, args: Args<
             frontend.stopwatch.lap();
             return None;
         }
+    } else if let Err(error) = check_loading(frontend, connection, row) {
+        refuse(frontend, connection, Some(row), false, error);
+        return None;
     }
     let is_paused = frontend.pause.is_begun()
         && frontend.pause.holds(row, frontend.monotonic_ms())
@@ -187,11 +190,28 @@ fn check(
             row.full_name()
         )));
     }
+    check_loading(frontend, connection, row)?;
     if is_monitoring && reaches_keys(row) {
         // Redis counts a monitor as a replica here (`processCommand`).
         return Err(ReplyError::new("ERR Replica can't interact with the keyspace"));
     }
     Ok(())
+}
+
+/// While the data is loaded, only what needs none is executed.
+#[inline]
+fn check_loading(frontend: &Frontend, connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
+    if frontend.port.loading().is_none() || may_run(connection, row, |row| row.flags.has(Flag::Loading)) {
+        return Ok(());
+    }
+    Err(LOADING)
+}
+
+/// Whether a request passes a test of its row, and an EXEC with all that it executes.
+fn may_run(connection: &Connection, row: &Row, passes: impl Fn(&Row) -> bool) -> bool {
+    let session = connection.session.borrow();
+    let queued = session.queue.as_ref().filter(|_| row.name == "exec");
+    passes(row) && queued.is_none_or(|queue| queue.requests.iter().all(|(row, _)| passes(row)))
 }
 
 /// Refuses a request before execution. In a transaction this makes EXEC fail; refusing EXEC itself ends the

@@ -16,6 +16,7 @@ mod forgetting;
 mod hostile;
 mod info;
 mod kill;
+mod loading;
 mod panics;
 mod recorded;
 mod redirected;

@@ -113,7 +113,7 @@ impl Process {
     pub fn bytes_in_flight(&self) -> usize {
         match &self.frontend.port {
             Port::Here(engine) => engine.borrow().bytes_in_flight(),
-            Port::There(_) => panic!("the engine is on this thread"),
+            _ => panic!("the engine is on this thread"),
         }
     }
 
@@ -124,7 +124,7 @@ impl Process {
                 let engine = engine.borrow();
                 engine.is_idle() && !engine.has_open_work() && !self.holds_clients()
             }
-            Port::There(_) => panic!("the engine is on this thread"),
+            _ => panic!("the engine is on this thread"),
         }
     }
 

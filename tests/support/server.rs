@@ -143,6 +143,7 @@ impl Server {
             flags.extend(["--tls-port".into(), port.to_string()]);
             port = 0;
         }
+        let told_before = self.log().len();
         let mut command = command(&self.binary, port, &self.data_dir(), &flags);
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);
@@ -151,6 +152,8 @@ impl Server {
             if let Ok(mut client) = self.try_connect()
                 && let Ok(reply) = client.try_command(&["PING"])
                 && !reply.text().starts_with("LOADING")
+                // A client that must log in is not told of the loading.
+                && (self.is_redis() || self.log()[told_before..].contains(" is ready on "))
             {
                 return Ok(());
             }
