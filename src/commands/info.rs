@@ -173,7 +173,7 @@ fn info_memory(frontend: &Frontend, report: &Report, text: &mut String) {
     bytes_line(text, "used_memory_vm_total", 0);
     line(text, "used_memory_functions", 0);
     bytes_line(text, "used_memory_scripts", 0);
-    bytes_line(text, "maxmemory", 0);
+    bytes_line(text, "maxmemory", frontend.memory.max());
     line(text, "maxmemory_policy", "noeviction");
     line(text, "allocator_frag_ratio", "1.00");
     line(text, "allocator_frag_bytes", 0);

@@ -403,6 +403,23 @@ pub static SETTINGS: &[Setting] = &[
         "Most bytes of one request."
     ),
     row!(
+        "maxmemory",
+        "auto",
+        mutable,
+        Kind::Parsed {
+            get: |c| c.maxmemory.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string()),
+            set: |c, v| {
+                c.maxmemory = match v.eq_ignore_ascii_case("auto") {
+                    true => None,
+                    false => Some(Unit::Bytes.parse(v)? as u64),
+                };
+                Ok(())
+            },
+            values: "auto|bytes >= 0"
+        },
+        "Memory in use at which requests that need more are refused; auto: three quarters of what there is, 0: none."
+    ),
+    row!(
         "maxmemory-clients",
         "1073741824",
         mutable,
@@ -564,7 +581,6 @@ pub static SETTINGS: &[Setting] = &[
         IGNORED_FLAG,
         "Accepted, without effect: the server stops when its journal cannot be written."
     ),
-    row!("maxmemory", "0", mutable, Kind::Fixed, "Nothing is ever evicted."),
     row!("maxmemory-policy", "noeviction", mutable, Kind::Fixed, "Nothing is ever evicted."),
     row!(
         "notify-keyspace-events",

@@ -35,6 +35,8 @@ pub struct Identity {
     pub executable: String,
     /// Memory in use before any data was loaded, in bytes.
     pub startup_bytes: u64,
+    /// Memory that the process may use; 0: unknown.
+    pub memory_bytes: u64,
 }
 
 impl NodeContext {

@@ -211,6 +211,11 @@ impl Engine {
         self.partitions.iter().map(Partition::bytes).sum()
     }
 
+    /// Bytes that the machines will grow by when everything in flight is applied; an estimate.
+    pub fn growth(&self) -> usize {
+        self.partitions.iter().map(Partition::growth).sum()
+    }
+
     /// Nothing is gathered or in flight in any partition.
     pub fn is_idle(&self) -> bool {
         self.partitions.iter().all(Partition::is_idle)

@@ -82,6 +82,15 @@ impl Port {
         }
     }
 
+    /// Bytes that the data will grow by when everything in flight is applied; an estimate.
+    pub fn growth(&self) -> usize {
+        match self {
+            Port::Here(engine) => engine.borrow().growth(),
+            Port::There(remote) => remote.bytes(),
+            Port::Later(later) => later.port.get().map_or(0, Port::growth),
+        }
+    }
+
     pub fn notice(&self, notice: Notice) {
         match self {
             Port::Here(engine) => engine.borrow_mut().notice(notice),

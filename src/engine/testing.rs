@@ -72,6 +72,7 @@ pub fn context(clock: &ManualClock, config: Config) -> Arc<NodeContext> {
             config_file: String::new(),
             executable: String::new(),
             startup_bytes: 0,
+            memory_bytes: 0,
         },
         latch: Latch::new(),
         log_levels: LogLevels::detached(),

@@ -49,6 +49,7 @@ async fn open(fs: SimFs) -> Result<Engine, OpenError> {
         config_file: String::new(),
         executable: String::new(),
         startup_bytes: 0,
+        memory_bytes: 0,
     };
     let context = NodeContext {
         acl: Acl::open(&config, fs).unwrap(),

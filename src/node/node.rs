@@ -3,6 +3,7 @@
 use crate::acl::acl::Acl;
 use crate::base::latch::Latch;
 use crate::base::shared::Shared;
+use crate::commands::memory::human;
 use crate::config::config::Config;
 use crate::context::context::{Identity, NodeContext};
 use crate::engine::port::{Later, Port};
@@ -244,6 +245,7 @@ fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identi
         config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
         startup_bytes: allocator::allocated_bytes(),
+        memory_bytes: process::memory_bytes(),
     }
 }
 
@@ -251,10 +253,14 @@ fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identi
 const RUN_ID_DIGITS: usize = 40;
 
 fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], frontend: &Frontend) {
+    let memory = match frontend.memory.max() {
+        0 => "unbounded: maxmemory is 0".to_owned(),
+        max => format!("at most {} (maxmemory); above it, requests that need more are refused", human(max)),
+    };
     // The parent process may have closed the pipe.
     let _ = writeln!(
         std::io::stdout(),
-        "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
+        "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}\n  memory          {memory}",
         env!("CARGO_PKG_VERSION"),
         names.join(", "),
         frontend.monotonic_ms(),

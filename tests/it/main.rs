@@ -17,6 +17,7 @@ mod hostile;
 mod info;
 mod kill;
 mod loading;
+mod memory;
 mod panics;
 mod recorded;
 mod redirected;

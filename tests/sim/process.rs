@@ -179,6 +179,7 @@ async fn boot(
         config_file: String::new(),
         executable: String::new(),
         startup_bytes: 0,
+        memory_bytes: 0,
     };
     let context = Arc::new(NodeContext {
         config: Shared::new(config),
