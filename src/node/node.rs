@@ -9,6 +9,7 @@ use crate::context::context::{Identity, NodeContext};
 use crate::engine::port::{Later, Port};
 use crate::env::allocator;
 use crate::env::clock::{Clock, SystemClock};
+use crate::env::disposal::Disposal;
 use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
@@ -63,6 +64,8 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
             acl,
             clock,
             entropy,
+            disposal: Disposal::elsewhere(&*threads)
+                .map_err(|source| NodeError::System { doing: "starting a thread", source })?,
             latch: latch.clone(),
             log_levels,
             stop: Notify::new(),

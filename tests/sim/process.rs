@@ -8,6 +8,7 @@ use headwater::context::context::{Identity, NodeContext};
 use headwater::engine::engine::Engine;
 use headwater::engine::port::Port;
 use headwater::env::clock::Clock;
+use headwater::env::disposal::Disposal;
 use headwater::env::entropy::{Entropy, SeededEntropy};
 use headwater::env::fs::Fs;
 use headwater::env::manual_clock::ManualClock;
@@ -187,6 +188,7 @@ async fn boot(
         clock,
         entropy,
         identity,
+        disposal: Disposal::default(),
         latch,
         log_levels: LogLevels::detached(),
         stop: Notify::new(),
