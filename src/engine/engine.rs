@@ -137,14 +137,9 @@ impl Engine {
         engine
     }
 
-    /// For tests: see [`Partition::set_batch_bytes_max`].
-    pub fn set_batch_bytes_max(&mut self, bytes: usize) {
-        self.partitions.iter_mut().for_each(|it| it.set_batch_bytes_max(bytes));
-    }
-
-    /// For tests: see [`Partition::set_op_bytes_max`].
-    pub fn set_op_bytes_max(&mut self, bytes: usize) {
-        self.partitions.iter_mut().for_each(|it| it.set_op_bytes_max(bytes));
+    /// For tests: small batches, and a small limit of an op.
+    pub fn set_bytes_max(&mut self, batch: usize, op: usize) {
+        self.partitions.iter_mut().for_each(|it| it.set_bytes_max(batch, op));
     }
 
     /// Accepts work of a request. Returns an immediate outcome, or sends the outcome once with a later
@@ -209,11 +204,6 @@ impl Engine {
     /// Bytes of gathered ops and ops in flight.
     pub fn bytes_in_flight(&self) -> usize {
         self.partitions.iter().map(Partition::bytes).sum()
-    }
-
-    /// Bytes that the machines will grow by when everything in flight is applied; an estimate.
-    pub fn growth(&self) -> usize {
-        self.partitions.iter().map(Partition::growth).sum()
     }
 
     /// Nothing is gathered or in flight in any partition.

@@ -4,6 +4,7 @@
 use crate::engine::engine::Engine;
 use crate::engine::parcel::Order;
 use crate::engine::remote::Remote;
+use crate::engine::report;
 use crate::engine::submission::{EngineAnswer, LOADING, Notice, Outcome, Question, Work};
 use crate::env::clock::Clock;
 use crate::model::limits::IN_FLIGHT_BYTES_MAX;
@@ -85,7 +86,7 @@ impl Port {
     /// Bytes that the data will grow by when everything in flight is applied; an estimate.
     pub fn growth(&self) -> usize {
         match self {
-            Port::Here(engine) => engine.borrow().growth(),
+            Port::Here(engine) => report::growth(&engine.borrow()),
             Port::There(remote) => remote.bytes(),
             Port::Later(later) => later.port.get().map_or(0, Port::growth),
         }

@@ -61,7 +61,6 @@ impl Opening {
     }
 
     fn read(self) -> Result<Loaded, OpenError> {
-        self.loading.expect(self.bytes_expected());
         let options =
             CommitterOptions { loading: self.loading.clone(), ..CommitterOptions::from(&self.config) };
         let fs = Arc::new(CountedFs { inner: self.fs, read: self.loading.counter() });
@@ -89,6 +88,8 @@ impl Opening {
 impl Host {
     /// Returns when the engine has recovered.
     pub async fn start(opening: Opening, runtime: &mut runtime::Builder) -> Result<Host, NodeError> {
+        // Before the first client can ask for the progress.
+        opening.loading.expect(opening.bytes_expected());
         if !opening.config.engine_thread {
             return Ok(Host::Here(Rc::new(RefCell::new(opening.open_elsewhere().await?))));
         }

@@ -88,14 +88,10 @@ impl<T> Partition<T> {
         }
     }
 
-    /// For tests: no op needs gigabytes to be too large.
-    pub fn set_op_bytes_max(&mut self, bytes: usize) {
-        self.op_bytes_max = bytes;
-    }
-
-    /// For tests: small batches, so that a round makes several entries.
-    pub fn set_batch_bytes_max(&mut self, bytes: usize) {
-        self.batch_bytes_max = bytes;
+    /// For tests: small batches, so that a round makes several entries, and ops that are too large without
+    /// gigabytes.
+    pub fn set_bytes_max(&mut self, batch: usize, op: usize) {
+        (self.batch_bytes_max, self.op_bytes_max) = (batch, op);
     }
 
     pub fn id(&self) -> PartitionId {
@@ -163,7 +159,7 @@ impl<T> Partition<T> {
         notes_keys: bool,
         tag: T,
     ) -> Result<(), ReplyError> {
-        let writes = notes_keys.then(|| transaction.writes.clone()).unwrap_or_default();
+        let writes = if notes_keys { transaction.writes.clone() } else { Vec::new() };
         self.push(|open| open.push_transaction(transaction, queries, tag))?;
         writes.iter().for_each(|it| self.open.touched.note_write(it.database, &it.command));
         self.close_if_full();
@@ -418,7 +414,7 @@ mod tests {
         set(&mut partition, b"a", 1);
         partition.pass(2);
         let bytes = partition.bytes();
-        partition.set_op_bytes_max(100);
+        partition.set_bytes_max(BATCH_BYTES_MAX, 100);
         let value = vec![b'v'; 100];
         let write = Write::String(StringWrite::SetIfAbsent { key: b"b", value: &value });
         let refused = partition.write(0, &write, true, 3).unwrap_err();

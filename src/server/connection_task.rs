@@ -370,7 +370,7 @@ fn cut_off_if_over_limit(frontend: &Frontend, connection: &Connection) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::engine::port::Port;
-    use crate::model::limits::IN_FLIGHT_BYTES_MAX;
+    use crate::model::limits::{BATCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX};
     use crate::node::testing::Stage;
 
     #[test]
@@ -466,7 +466,7 @@ mod tests {
         let stage = Stage::new();
         let ann = stage.client();
         let Port::Here(engine) = &stage.frontend.port else { panic!("it is on this thread") };
-        engine.borrow_mut().set_op_bytes_max(1000);
+        engine.borrow_mut().set_bytes_max(BATCH_BYTES_MAX, 1000);
         let value = "v".repeat(600);
         assert_eq!(ann.ask(&format!("SET a {value}")), "+OK");
         let told = ann.ask(&format!("MULTI\nSET a {value}\nSET b {value}\nEXEC"));

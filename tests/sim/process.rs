@@ -18,6 +18,7 @@ use headwater::env::sim_pipe::{self, SimLink, SimSocket};
 use headwater::env::sim_threads::SimThreads;
 use headwater::frontend::frontend::Frontend;
 use headwater::model::key_events::EventClasses;
+use headwater::model::limits::OP_BYTES_MAX;
 use headwater::net::listener::Accepted;
 use headwater::node::host::Host;
 use headwater::observe::tracing::LogLevels;
@@ -195,7 +196,7 @@ async fn boot(
     });
     let machines = committer.recover().await.map_err(|error| failed(&error))?;
     let mut engine = Engine::new(context.clone(), Rc::new(committer), machines);
-    engine.set_batch_bytes_max(settings.batch_bytes);
+    engine.set_bytes_max(settings.batch_bytes, OP_BYTES_MAX);
     let engine = Rc::new(RefCell::new(engine));
     let frontend = Rc::new(Frontend::new(context, Port::Here(engine.clone()), None));
     Ok((frontend, engine, data_dir))
