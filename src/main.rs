@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         ::tracing::warn!(name, "no setting is named like this variable of the environment; ignored");
     }
     let logs_to_file = !config.logfile.is_empty();
+    tracing::end_at_panics(logs_to_file);
     match node::run(config, log_levels) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -12,7 +12,11 @@ use crate::net::tls::config as tls;
 use std::io;
 
 pub fn get(frontend: &Frontend, patterns: &ArgList<'_>) -> Reply {
-    let pairs = access::get(&frontend.context.config.borrow(), patterns.iter());
+    let mut pairs = access::get(&frontend.context.config.borrow(), patterns.iter());
+    // Tools read a number here; the file keeps the word.
+    if let Some((_, value)) = pairs.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(b"maxmemory")) {
+        *value = frontend.memory.max().to_string();
+    }
     Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect())
 }
 

@@ -98,6 +98,7 @@ pub fn execute<'a>(frontend: &Frontend, connection: &Connection, command: &Debug
             frontend.port.notice(Notice::UpkeepPaused(*paused));
             Reply::OK
         }
+        DebugCommand::Panic => panic!("asked for by DEBUG PANIC"),
         DebugCommand::Accepted => Reply::OK,
     }
     .into()

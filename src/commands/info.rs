@@ -177,7 +177,7 @@ fn info_memory(frontend: &Frontend, report: &Report, text: &mut String) {
     bytes_line(text, "used_memory_vm_total", 0);
     line(text, "used_memory_functions", 0);
     bytes_line(text, "used_memory_scripts", 0);
-    bytes_line(text, "maxmemory", 0);
+    bytes_line(text, "maxmemory", frontend.memory.max());
     line(text, "maxmemory_policy", "noeviction");
     line(text, "allocator_frag_ratio", "1.00");
     line(text, "allocator_frag_bytes", 0);
@@ -204,7 +204,8 @@ fn info_persistence(frontend: &Frontend, report: &Report, text: &mut String) {
     let (checkpoints, statistics) = (&report.checkpoints, &report.statistics);
     let status = |failed: bool| if failed { "err" } else { "ok" };
     let running_seconds = checkpoints.running_seconds(frontend.context.clock.monotonic_ms());
-    line(text, "loading", 0);
+    let loading = frontend.port.loading();
+    line(text, "loading", u8::from(loading.is_some()));
     line(text, "async_loading", 0);
     line(text, "current_cow_peak", 0);
     line(text, "current_cow_size", 0);
@@ -240,6 +241,15 @@ fn info_persistence(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "aof_buffer_length", 0);
     line(text, "aof_pending_bio_fsync", 0);
     line(text, "aof_delayed_fsync", 0);
+    if let Some(later) = loading {
+        let (progress, now_ms) = (&later.loading, frontend.monotonic_ms());
+        line(text, "loading_start_time", later.began_at.0 / 1000);
+        line(text, "loading_total_bytes", progress.total());
+        line(text, "loading_rdb_used_mem", 0);
+        line(text, "loading_loaded_bytes", progress.done());
+        line(text, "loading_loaded_perc", format_args!("{:.2}", progress.percent()));
+        line(text, "loading_eta_seconds", progress.seconds_left(now_ms.saturating_sub(later.began_ms)));
+    }
     line(text, "journal_bytes_since_checkpoint", report.journal_bytes_since_checkpoint);
     write_commits(statistics, text);
     line(text, "commit_flush_usec_average", statistics.flush_average());
@@ -284,12 +294,12 @@ fn info_replication(frontend: &Frontend, report: &Report, text: &mut String) {
 }
 
 fn info_cpu(_: &Frontend, _: &Report, text: &mut String) {
-    let (system, user) = cpu_seconds("/proc/frontend/stat");
+    let (system, user) = cpu_seconds("/proc/self/stat");
     line(text, "used_cpu_sys", format_args!("{system:.6}"));
     line(text, "used_cpu_user", format_args!("{user:.6}"));
     line(text, "used_cpu_sys_children", "0.000000");
     line(text, "used_cpu_user_children", "0.000000");
-    let (system, user) = cpu_seconds("/proc/thread-frontend/stat");
+    let (system, user) = cpu_seconds("/proc/thread-self/stat");
     line(text, "used_cpu_sys_main_thread", format_args!("{system:.6}"));
     line(text, "used_cpu_user_main_thread", format_args!("{user:.6}"));
 }

@@ -203,6 +203,8 @@ pub struct Config {
     pub checkpoint_journal_bytes: u64,
     pub output_limits: OutputLimits,
     pub client_query_buffer_limit: u64,
+    /// Bytes; 0: no limit; `None`: a share of the machine's memory.
+    pub maxmemory: Option<u64>,
     /// Bytes; 0: no limit.
     pub maxmemory_clients: u64,
     pub proto_max_bulk_len: u64,
@@ -268,6 +270,7 @@ impl Default for Config {
             checkpoint_journal_bytes: 0,
             output_limits: OutputLimits::default(),
             client_query_buffer_limit: 0,
+            maxmemory: None,
             maxmemory_clients: 0,
             proto_max_bulk_len: 0,
             stream_node_max_entries: 0,

@@ -7,6 +7,7 @@ use crate::config::config::{
 use crate::config::setting::{Grammar, Kind, Setting};
 use crate::config::value::{Refused, Unit};
 use crate::model::key_events::EventClasses;
+use crate::model::limits::OP_BYTES_MAX;
 use std::path::PathBuf;
 
 /// Finds a setting by name, ignoring case.
@@ -398,8 +399,25 @@ pub static SETTINGS: &[Setting] = &[
         "client-query-buffer-limit",
         "1073741824",
         mutable,
-        number!(client_query_buffer_limit, 1 << 20, 4 * GIB - 1, Bytes),
+        number!(client_query_buffer_limit, 1 << 20, OP_BYTES_MAX as i64, Bytes),
         "Most bytes of one request."
+    ),
+    row!(
+        "maxmemory",
+        "auto",
+        mutable,
+        Kind::Parsed {
+            get: |c| c.maxmemory.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string()),
+            set: |c, v| {
+                c.maxmemory = match v.eq_ignore_ascii_case("auto") {
+                    true => None,
+                    false => Some(Unit::Bytes.parse(v)? as u64),
+                };
+                Ok(())
+            },
+            values: "auto|bytes >= 0"
+        },
+        "Memory in use at which requests that need more are refused; auto: three quarters of what there is, 0: none."
     ),
     row!(
         "maxmemory-clients",
@@ -412,7 +430,7 @@ pub static SETTINGS: &[Setting] = &[
         "proto-max-bulk-len",
         "536870912",
         mutable,
-        number!(proto_max_bulk_len, 1 << 20, 4 * GIB - 1, Bytes),
+        number!(proto_max_bulk_len, 1 << 20, OP_BYTES_MAX as i64, Bytes),
         "Most bytes of one argument."
     ),
     row!(
@@ -563,7 +581,6 @@ pub static SETTINGS: &[Setting] = &[
         IGNORED_FLAG,
         "Accepted, without effect: the server stops when its journal cannot be written."
     ),
-    row!("maxmemory", "0", mutable, Kind::Fixed, "Nothing is ever evicted."),
     row!("maxmemory-policy", "noeviction", mutable, Kind::Fixed, "Nothing is ever evicted."),
     row!(
         "notify-keyspace-events",

@@ -5,6 +5,7 @@ use crate::base::latch::Latch;
 use crate::base::shared::Shared;
 use crate::config::config::Config;
 use crate::env::clock::Clock;
+use crate::env::disposal::Disposal;
 use crate::env::entropy::Entropy;
 use crate::model::time::TimeMs;
 use crate::observe::tracing::LogLevels;
@@ -18,6 +19,8 @@ pub struct NodeContext {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub identity: Identity,
+    /// Frees what is removed in large pieces.
+    pub disposal: Disposal,
     /// Tripped when nothing more may be acknowledged.
     pub latch: Latch,
     pub log_levels: LogLevels,
@@ -36,6 +39,8 @@ pub struct Identity {
     pub executable: String,
     /// Memory in use before any data was loaded, in bytes.
     pub startup_bytes: u64,
+    /// Memory that the process may use; 0: unknown.
+    pub memory_bytes: u64,
 }
 
 impl NodeContext {

@@ -26,7 +26,7 @@ pub struct Checkpoints {
 }
 
 /// Checkpoint figures for INFO persistence.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct CheckpointLog {
     /// Start of the checkpoint in progress, by the monotonic clock.
     pub began_ms: Option<u64>,

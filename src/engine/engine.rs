@@ -146,9 +146,9 @@ impl Engine {
         engine
     }
 
-    /// For tests: see [`Partition::set_batch_bytes_max`].
-    pub fn set_batch_bytes_max(&mut self, bytes: usize) {
-        self.partitions.iter_mut().for_each(|it| it.set_batch_bytes_max(bytes));
+    /// For tests: small batches, and a small limit of an op.
+    pub fn set_bytes_max(&mut self, batch: usize, op: usize) {
+        self.partitions.iter_mut().for_each(|it| it.set_bytes_max(batch, op));
     }
 
     /// Accepts work of a request. Returns an immediate outcome, or sends the outcome once with a later
@@ -263,18 +263,18 @@ impl Engine {
         }
     }
 
-    /// Puts something into an open batch, unless all writes are refused. `put` is told whether the batch has
+    /// Puts something into an open batch, unless all writes are refused or this one is too large. `put` is told whether the batch has
     /// to note its keys, because reads are blocked.
     fn put(
         &mut self,
         partition: PartitionId,
-        put: impl FnOnce(&mut Partition<Tag>, bool),
+        put: impl FnOnce(&mut Partition<Tag>, bool) -> Result<(), ReplyError>,
     ) -> Result<(), ReplyError> {
         if self.context.latch.is_tripped() {
             return Err(STOPPED);
         }
         let notes_keys = !self.blocked.is_empty();
-        put(self.partition_mut(partition), notes_keys);
+        put(self.partition_mut(partition), notes_keys)?;
         self.request_round();
         Ok(())
     }

@@ -38,6 +38,11 @@ impl Remote {
         self.load.has_room(self.bytes_max)
     }
 
+    /// Bytes under way between the two sides, and in the engine's hand.
+    pub fn bytes(&self) -> usize {
+        self.load.bytes()
+    }
+
     /// Same as [`Load::room_made`].
     pub async fn room_made(&self) {
         self.load.room_made().await;

@@ -11,6 +11,7 @@ use crate::engine::engine::Engine;
 use crate::engine::statistics::EngineStatistics;
 use crate::model::entry_id::EntryId;
 use crate::model::log::PartitionId;
+use crate::partition::partition::Partition;
 use crate::state::keyspace::{KeySequence, Value};
 use crate::state::stream::Stream;
 use bytes::Bytes;
@@ -27,7 +28,7 @@ const GROUPS_SHOWN_MAX: usize = 16;
 const SAMPLES: usize = 5;
 
 /// The state of an engine at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Report {
     pub statistics: EngineStatistics,
     pub blocked: BlockedCounts,
@@ -117,6 +118,11 @@ fn applied_entries(engine: &Engine) -> u64 {
 /// Writes applied, over all partitions.
 pub(super) fn changes(engine: &Engine) -> u64 {
     engine.partitions.iter().map(|partition| partition.read().changes()).sum()
+}
+
+/// Bytes that the machines will grow by when everything in flight is applied; an estimate.
+pub(super) fn growth(engine: &Engine) -> usize {
+    engine.partitions.iter().map(Partition::growth).sum()
 }
 
 /// The current figures; with `streams` also those of single streams.

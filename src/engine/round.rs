@@ -171,6 +171,9 @@ impl Engine {
     fn end_lap(&mut self, tag: Tag, reply: Answer, effects: &mut Effects) -> Events {
         let nanoseconds = self.stopwatch.lap();
         self.note_lookups(effects.take_lookups());
+        for discarded in effects.take_discarded() {
+            self.context.disposal.free(discarded);
+        }
         let events = effects.take();
         let heard = if self.interest.events { events.clone() } else { Events::NONE };
         self.finish(tag, reply, heard, nanoseconds);

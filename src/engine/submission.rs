@@ -277,6 +277,9 @@ pub const STOPPED: ReplyError = ReplyError::new(
     "MISCONF Errors writing to the journal; the server is stopping, nothing more is accepted.",
 );
 
+/// There is no engine yet: its data is being read.
+pub const LOADING: ReplyError = ReplyError::new("LOADING Redis is loading the dataset in memory");
+
 /// The write is not in the log, and never will be.
 pub const NOT_COMMITTED: ReplyError =
     ReplyError::new("NOQUORUM the partition has no leader here; the command was not executed.");

@@ -16,6 +16,7 @@ use crate::context::context::{Identity, NodeContext};
 use crate::engine::engine::{Delivery, Engine};
 use crate::engine::submission::{Ending, EngineAnswer, Notice, Outcome, Position, Question, Work};
 use crate::engine::{blocking, upkeep};
+use crate::env::disposal::Disposal;
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::env::manual_clock::ManualClock;
@@ -72,8 +73,10 @@ pub fn context(clock: &ManualClock, config: Config) -> Arc<NodeContext> {
             config_file: String::new(),
             executable: String::new(),
             startup_bytes: 0,
+            memory_bytes: 0,
         },
         latch: Latch::new(),
+        disposal: Disposal::default(),
         log_levels: LogLevels::detached(),
         stop: Notify::new(),
     })

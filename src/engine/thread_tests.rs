@@ -10,6 +10,7 @@ use crate::config::config::Config;
 use crate::context::context::{Identity, NodeContext};
 use crate::engine::submission::{EngineAnswer, Position};
 use crate::env::clock::{Clock, SystemClock};
+use crate::env::disposal::Disposal;
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::Fs;
 use crate::env::sim_fs::{Faults, SimFs};
@@ -49,6 +50,7 @@ async fn open(fs: SimFs) -> Result<Engine, OpenError> {
         config_file: String::new(),
         executable: String::new(),
         startup_bytes: 0,
+        memory_bytes: 0,
     };
     let context = NodeContext {
         acl: Acl::open(&config, fs).unwrap(),
@@ -57,6 +59,7 @@ async fn open(fs: SimFs) -> Result<Engine, OpenError> {
         clock,
         entropy: Arc::new(SeededEntropy::new(2)),
         identity,
+        disposal: Disposal::default(),
         latch,
         stop: Notify::new(),
     };

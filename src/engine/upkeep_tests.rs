@@ -37,6 +37,18 @@ fn keys_that_are_due_are_deleted_by_one_op() {
 }
 
 #[test]
+fn many_keys_that_are_due_do_not_wait_for_the_next_tick() {
+    let mut bench = Bench::scripted(1);
+    for key in 0..2500 {
+        bench.run(1, &format!("SET {key} 1 PX 100"));
+    }
+    bench.advance(101);
+    bench.settle();
+    let after = report(&mut bench, false);
+    assert_eq!((after.keys, after.statistics.expired_keys), (0, 2500));
+}
+
+#[test]
 fn nothing_expires_while_writes_are_paused_or_the_clock_is_held() {
     let switches: [(Notice, Notice); 3] = [
         (Notice::Paused(true), Notice::Paused(false)),

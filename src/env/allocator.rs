@@ -43,6 +43,21 @@ pub fn give_back() {
     }
 }
 
+/// Makes all threads allocate from one heap. With a heap for each thread, as glibc has it, what a thread has
+/// allocated is reused by that thread only; recovery allocates the data, and another thread frees it.
+pub fn share_one_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        use std::ffi::c_int;
+        /// `M_ARENA_MAX` of malloc.h.
+        const ARENA_MAX: c_int = -8;
+        unsafe extern "C" {
+            safe fn mallopt(parameter: c_int, value: c_int) -> c_int;
+        }
+        mallopt(ARENA_MAX, 1);
+    }
+}
+
 #[inline]
 fn count(bytes: i64) {
     // Nothing is counted while a thread is destroyed.

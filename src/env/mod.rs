@@ -5,6 +5,8 @@
 
 pub mod allocator;
 pub mod clock;
+pub mod counted_fs;
+pub mod disposal;
 pub mod entropy;
 pub mod fs;
 pub mod manual_clock;

@@ -3,6 +3,7 @@
 use crate::context::context::NodeContext;
 use crate::engine::port::Port;
 use crate::engine::submission::{Ending, Notice};
+use crate::frontend::memory_limit::MemoryLimit;
 use crate::frontend::pause::Pause;
 use crate::frontend::slow_commands::SlowCommands;
 use crate::model::time::TimeMs;
@@ -28,6 +29,7 @@ pub struct Frontend {
     pub metrics: Rc<Metrics>,
     pub stopwatch: Stopwatch,
     pub slow: SlowCommands,
+    pub memory: MemoryLimit,
     /// The configuration of new TLS connections; `None` without a TLS port.
     pub tls: RefCell<Option<Offer>>,
     /// DEBUG PAUSE-CRON.
@@ -49,6 +51,7 @@ impl Frontend {
             metrics,
             stopwatch: Stopwatch::new(context.clock.clone()),
             slow: SlowCommands::default(),
+            memory: MemoryLimit::default(),
             tls: RefCell::new(tls),
             cron_paused: Cell::new(false),
             waiting_for_room: RefCell::default(),
@@ -75,6 +78,8 @@ impl Frontend {
     /// settings.
     pub fn apply_settings(&self) {
         self.apply_statistics_settings();
+        let maxmemory = self.context.config.borrow().maxmemory;
+        self.memory.set(maxmemory, self.context.identity.memory_bytes);
         self.connections.apply_settings();
         self.refresh_interest();
         self.port.notice(Notice::StreamSettings);
@@ -89,6 +94,13 @@ impl Frontend {
     /// CLIENT PAUSE has begun or ended: the engine deletes no due keys while writes are paused.
     pub fn tell_pause(&self) {
         self.port.notice(Notice::Paused(self.pause.is_on(self.monotonic_ms())));
+    }
+
+    /// The engine has come: tells it everything that it could not hear before.
+    pub fn tell_everything(&self) {
+        self.apply_settings();
+        self.tell_pause();
+        self.port.notice(Notice::UpkeepPaused(self.cron_paused.get()));
     }
 
     /// Work in flight of the connection continues; nothing may stay registered for the connection.
@@ -144,6 +156,7 @@ impl Frontend {
 
     /// Whether requests may be executed: the bytes in flight of all clients are below their limit.
     pub fn has_room(&self) -> bool {
+        self.memory.set_growth(self.port.growth());
         self.port.has_room()
     }
 

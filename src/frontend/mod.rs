@@ -6,6 +6,7 @@
 pub mod clients;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod frontend;
+pub mod memory_limit;
 pub mod pause;
 pub mod permissions;
 pub mod reply;

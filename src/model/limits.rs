@@ -42,6 +42,10 @@ pub const IN_FLIGHT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// stream until they are sent.
 pub const ENTRIES_COPIED_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of one op in the log, and so the most that `proto-max-bulk-len` and `client-query-buffer-limit` allow.
+/// A record holds 2 GiB: there is room for the batch that the op joins, and for what the committer adds.
+pub const OP_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024 - 64 * 1024 * 1024;
+
 /// Bytes of encoded ops in one log entry; a larger batch is cut into several entries.
 pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 
@@ -66,4 +70,5 @@ pub const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
 const _: () = assert!(UNAUTHENTICATED_BULK_BYTES_MAX < UNAUTHENTICATED_QUERY_BUFFER_BYTES_MAX);
 const _: () = assert!(UNAUTHENTICATED_ARGS_MAX < REQUEST_ARGS_MAX);
 const _: () = assert!(BULK_BYTES_DEFAULT <= QUERY_BUFFER_BYTES_DEFAULT);
-const _: () = assert!(QUERY_BUFFER_BYTES_DEFAULT < u32::MAX as u64, "spans of arguments are 32-bit");
+const _: () = assert!(QUERY_BUFFER_BYTES_DEFAULT <= OP_BYTES_MAX as u64);
+const _: () = assert!(OP_BYTES_MAX < u32::MAX as usize, "spans of arguments are 32-bit");

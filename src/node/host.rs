@@ -9,15 +9,18 @@ use crate::engine::engine::Engine;
 use crate::engine::port::Port;
 use crate::engine::submission::UNKNOWN;
 use crate::engine::thread::{EndError, EngineThread, StartError};
-use crate::env::fs::Fs;
-use crate::env::threads::Threads;
+use crate::env::counted_fs::CountedFs;
+use crate::env::fs::{Fs, OpenMode};
+use crate::env::threads::{self, Priority, Threads};
 use crate::frontend::frontend::Frontend;
 use crate::node::error::NodeError;
-use crate::replication::committer::{Committer, OpenError};
+use crate::observe::loading::Loading;
+use crate::replication::committer::{Committer, CommitterOptions, Loaded, OpenError};
 use crate::server::goodbye::say_goodbye;
 use crate::server::outcomes;
 use crate::storage::data_dir::DataDir;
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::runtime;
@@ -35,25 +38,60 @@ pub struct Opening {
     pub config: Config,
     pub latch: Latch,
     pub threads: Arc<dyn Threads>,
+    pub loading: Arc<Loading>,
 }
 
 impl Opening {
-    /// Recovers everything known as committed. Runs on the engine's thread.
+    /// Recovers everything known as committed, on this thread.
     async fn open(self) -> Result<Engine, OpenError> {
+        let context = self.context.clone();
+        let loaded = self.read()?;
+        Opening::start(context, loaded).await
+    }
+
+    /// The same on a thread of its own: meanwhile this one tells the clients that it is loading.
+    async fn open_elsewhere(self) -> Result<Engine, NodeError> {
+        let context = self.context.clone();
+        let lane = self
+            .threads
+            .start("recovery", Priority::Normal)
+            .map_err(|source| NodeError::System { doing: "starting the recovery thread", source })?;
+        let loaded = threads::run(&lane, move || self.read()).await.expect("its panic has been told");
+        Ok(Opening::start(context, loaded?).await?)
+    }
+
+    fn read(self) -> Result<Loaded, OpenError> {
+        let options =
+            CommitterOptions { loading: self.loading.clone(), ..CommitterOptions::from(&self.config) };
+        let fs = Arc::new(CountedFs { inner: self.fs, read: self.loading.counter() });
         let clock = self.context.clock.clone();
-        let committer =
-            Committer::open(self.fs, clock, self.threads, &self.data_dir, &self.config, self.latch)?;
-        let committer = Rc::new(committer);
-        let machines = committer.recover().await?;
-        Ok(Engine::new(self.context, committer, machines))
+        Loaded::read(fs, clock, self.threads, &self.data_dir, options, self.latch)
+    }
+
+    /// The journal is read twice, for its index and for its entries; a checkpoint is read and decoded. Whatever
+    /// cannot be read is reported by recovery.
+    fn bytes_expected(&self) -> u64 {
+        let bytes_of = |folder: PathBuf| -> u64 {
+            let names = self.fs.read_dir(&folder).unwrap_or_default();
+            let len = |name: &String| self.fs.open(&folder.join(name), OpenMode::Read)?.len();
+            names.iter().filter_map(|name| len(name).ok()).sum()
+        };
+        2 * (bytes_of(self.data_dir.journal()) + bytes_of(self.data_dir.checkpoint()))
+    }
+
+    async fn start(context: Arc<NodeContext>, loaded: Loaded) -> Result<Engine, OpenError> {
+        let (committer, machines) = Committer::start(loaded).await?;
+        Ok(Engine::new(context, Rc::new(committer), machines))
     }
 }
 
 impl Host {
     /// Returns when the engine has recovered.
     pub async fn start(opening: Opening, runtime: &mut runtime::Builder) -> Result<Host, NodeError> {
+        // Before the first client can ask for the progress.
+        opening.loading.expect(opening.bytes_expected());
         if !opening.config.engine_thread {
-            return Ok(Host::Here(Rc::new(RefCell::new(opening.open().await?))));
+            return Ok(Host::Here(Rc::new(RefCell::new(opening.open_elsewhere().await?))));
         }
         let started = EngineThread::start(runtime, async move || opening.open().await).await;
         match started {

@@ -3,10 +3,13 @@
 use crate::acl::acl::Acl;
 use crate::base::latch::Latch;
 use crate::base::shared::Shared;
+use crate::commands::memory::human;
 use crate::config::config::Config;
 use crate::context::context::{Identity, NodeContext};
+use crate::engine::port::{Later, Port};
 use crate::env::allocator;
 use crate::env::clock::{Clock, SystemClock};
+use crate::env::disposal::Disposal;
 use crate::env::entropy::{Entropy, SystemEntropy};
 use crate::env::fs::{Fs, RealFs};
 use crate::env::process;
@@ -17,16 +20,19 @@ use crate::net::tls::config as tls_config;
 use crate::node::error::NodeError;
 use crate::node::host::{Host, Opening};
 use crate::node::unix_socket::{self, SocketFile};
+use crate::observe::loading::Loading;
 use crate::observe::tracing::LogLevels;
+use crate::server::goodbye::say_goodbye;
 use crate::server::{accept, upkeep};
 use crate::storage::data_dir::DataDir;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
@@ -35,6 +41,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
     // Its time begins here: the banner tells how long the start took.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     fit_clients_to_files(&mut config);
+    allocator::share_one_heap();
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let threads: Arc<dyn Threads> = Arc::new(RealThreads);
     let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
@@ -57,10 +64,13 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
             acl,
             clock,
             entropy,
+            disposal: Disposal::elsewhere(&*threads)
+                .map_err(|source| NodeError::System { doing: "starting a thread", source })?,
             latch: latch.clone(),
             log_levels,
             stop: Notify::new(),
         });
+        let loading = Arc::<Loading>::default();
         let opening = Opening {
             context: context.clone(),
             fs,
@@ -68,12 +78,80 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
             config: config.clone(),
             latch,
             threads,
+            loading: loading.clone(),
         };
-        let host = Host::start(opening, &mut runtime_builder()).await?;
-        let frontend = Rc::new(Frontend::new(context, host.port(), tls));
-        print_banner(&config, &data_dir, &doors.names, frontend.monotonic_ms());
-        serve(&frontend, host, doors.listeners).await
+        let later = Later::new(loading, &*context.clock);
+        let frontend = Rc::new(Frontend::new(context, Port::Later(later.clone()), tls));
+        open_doors(&frontend, doors.listeners);
+        let mut signals = Signals::new()?;
+        let mut engines_runtime = runtime_builder();
+        let host = tokio::select! {
+            host = Host::start(opening, &mut engines_runtime) => host?,
+            () = tell_progress(&frontend, &later) => unreachable!("it ends with the start"),
+            () = signals.stop(&frontend) => {
+                tracing::info!("stopping before everything is loaded; nothing was accepted yet");
+                say_goodbye(&frontend).await;
+                return Ok(());
+            }
+        };
+        later.open(host.port());
+        frontend.tell_everything();
+        print_banner(&config, &data_dir, &doors.names, &frontend);
+        host.run(&frontend, signals.stop(&frontend)).await?;
+        tracing::info!("everything is on disk; bye");
+        Ok(())
     })
+}
+
+/// Accepts clients at once: until the data is loaded, most of their requests are refused.
+fn open_doors(frontend: &Rc<Frontend>, listeners: Vec<Listener>) {
+    for listener in listeners {
+        tokio::task::spawn_local(accept::accept(frontend.clone(), listener));
+    }
+    tokio::task::spawn_local(upkeep::run(frontend.clone()));
+    tokio::task::spawn_local(upkeep::run_flushes(frontend.clone()));
+}
+
+/// Logs the progress of a recovery that takes its time.
+async fn tell_progress(frontend: &Frontend, later: &Later) {
+    loop {
+        frontend.context.clock.sleep(PROGRESS_PERIOD).await;
+        let seconds = (frontend.monotonic_ms() - later.began_ms) / 1000;
+        let percent = later.loading.percent() as u64;
+        tracing::info!(seconds, percent, "loading");
+    }
+}
+
+const PROGRESS_PERIOD: Duration = Duration::from_secs(1);
+
+/// What asks a node to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    /// Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills
+    /// the process.
+    _hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, NodeError> {
+        let open = |kind| {
+            signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source })
+        };
+        Ok(Signals {
+            terminate: open(SignalKind::terminate())?,
+            interrupt: open(SignalKind::interrupt())?,
+            _hangup: open(SignalKind::hangup())?,
+        })
+    }
+
+    async fn stop(&mut self, frontend: &Frontend) {
+        tokio::select! {
+            () = frontend.context.stop.notified() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// The runtime of a thread that owns a part of the node.
@@ -170,45 +248,25 @@ fn identity(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Identi
         config_file: config.config_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         executable: std::env::current_exe().map(|path| path.display().to_string()).unwrap_or_default(),
         startup_bytes: allocator::allocated_bytes(),
+        memory_bytes: process::memory_bytes(),
     }
 }
 
 /// As in Redis.
 const RUN_ID_DIGITS: usize = 40;
 
-async fn serve(frontend: &Rc<Frontend>, host: Host, listeners: Vec<Listener>) -> Result<(), NodeError> {
-    for listener in listeners {
-        tokio::task::spawn_local(accept::accept(frontend.clone(), listener));
-    }
-    tokio::task::spawn_local(upkeep::run(frontend.clone()));
-    tokio::task::spawn_local(upkeep::run_flushes(frontend.clone()));
-    let signals =
-        |kind| signal(kind).map_err(|source| NodeError::System { doing: "listening for signals", source });
-    let (mut terminate, mut interrupt) =
-        (signals(SignalKind::terminate())?, signals(SignalKind::interrupt())?);
-    // Keep running when the terminal closes, as Redis does: with a handler installed, SIGHUP no longer kills
-    // the process.
-    let _hangup = signals(SignalKind::hangup())?;
-    let stop = async {
-        tokio::select! {
-            () = frontend.context.stop.notified() => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
+fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], frontend: &Frontend) {
+    let memory = match frontend.memory.max() {
+        0 => "unbounded: maxmemory is 0".to_owned(),
+        max => format!("at most {} (maxmemory); above it, requests that need more are refused", human(max)),
     };
-    host.run(frontend, stop).await?;
-    tracing::info!("everything is on disk; bye");
-    Ok(())
-}
-
-fn print_banner(config: &Config, data_dir: &DataDir, names: &[String], started_ms: u64) {
     // The parent process may have closed the pipe.
     let _ = writeln!(
         std::io::stdout(),
-        "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}",
+        "headwater {} is ready on {} after {} ms\n  data directory  {}{}\n  durability      {}\n  partitions      {}, {}\n  memory          {memory}",
         env!("CARGO_PKG_VERSION"),
         names.join(", "),
-        started_ms,
+        frontend.monotonic_ms(),
         data_dir.path().display(),
         if data_dir.is_new() { " (new)" } else { "" },
         config.durability.describe(),

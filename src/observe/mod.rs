@@ -2,6 +2,7 @@
 
 pub mod histogram;
 pub mod latency;
+pub mod loading;
 pub mod metrics;
 pub mod slow_log;
 pub mod stopwatch;

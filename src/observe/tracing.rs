@@ -43,6 +43,19 @@ pub fn install(level: LogLevel, logfile: &str) -> io::Result<LogLevels> {
     Ok(LogLevels(handle))
 }
 
+/// Makes a panic in any thread or task the end of the process. Standard error tells it with its place, and so
+/// does the log if that is another file. Without this, a build that unwinds would go on without the task.
+pub fn end_at_panics(logs_to_file: bool) {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        if logs_to_file {
+            tracing::error!("{panic}");
+        }
+        std::process::abort();
+    }));
+}
+
 fn targets(level: LogLevel) -> Targets {
     Targets::new().with_default(filter(level)).with_target("openraft", openraft(level))
 }

@@ -19,6 +19,14 @@ pub struct Batch<T> {
     pub(super) carried: Vec<T>,
 }
 
+/// The length of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    ops: usize,
+    queries: usize,
+    items: usize,
+}
+
 /// One step of applying the batch. The owner recognizes its request by `T`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item<T> {
@@ -71,6 +79,22 @@ impl<T> Batch<T> {
     /// Bytes of its ops and queries.
     pub fn bytes(&self) -> usize {
         self.ops.bytes() + self.queries.len()
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark { ops: self.ops.bytes(), queries: self.queries.len(), items: self.items.len() }
+    }
+
+    /// Bytes of ops behind the mark.
+    pub(super) fn op_bytes_since(&self, mark: Mark) -> usize {
+        self.ops.bytes() - mark.ops
+    }
+
+    /// Takes back everything behind the mark.
+    pub(super) fn undo(&mut self, mark: Mark) {
+        self.ops.truncate(mark.ops);
+        self.queries.truncate(mark.queries);
+        self.items.truncate(mark.items);
     }
 
     pub fn push_write(&mut self, database: u32, write: &Write<'_>, tag: T) {

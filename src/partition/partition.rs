@@ -2,8 +2,9 @@
 
 use crate::base::wire::Malformed;
 use crate::command::value::{Query, Write};
-use crate::model::limits::BATCH_BYTES_MAX;
+use crate::model::limits::{BATCH_BYTES_MAX, OP_BYTES_MAX};
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
+use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::partition::batch::{Batch, Item};
 use crate::partition::touched::Touched;
@@ -12,8 +13,12 @@ use crate::state::effects::Effects;
 use crate::state::machine::{Answered, Machine};
 use crate::state::op::batch::CarriedRead;
 use crate::state::op::{Step, Transaction};
+use crate::storage::journal::record::PAYLOAD_BYTES_MAX;
 use bytes::Bytes;
 use std::collections::VecDeque;
+
+// A batch takes in an op while it is not full; the blocked reads and the committer's own bytes follow.
+const _: () = assert!(BATCH_BYTES_MAX + OP_BYTES_MAX + (1 << 20) <= PAYLOAD_BYTES_MAX);
 
 /// The result of [`Partition::seal`].
 pub enum Sealed {
@@ -64,6 +69,8 @@ pub struct Partition<T> {
     spare: Vec<Batch<T>>,
     /// From this size on a batch takes in nothing more.
     batch_bytes_max: usize,
+    /// A larger op is refused: it must fit into a record.
+    op_bytes_max: usize,
 }
 
 impl<T> Partition<T> {
@@ -77,12 +84,14 @@ impl<T> Partition<T> {
             closed_bytes: 0,
             spare: Vec::new(),
             batch_bytes_max: BATCH_BYTES_MAX,
+            op_bytes_max: OP_BYTES_MAX,
         }
     }
 
-    /// For tests: small batches, so that a round makes several entries.
-    pub fn set_batch_bytes_max(&mut self, bytes: usize) {
-        self.batch_bytes_max = bytes;
+    /// For tests: small batches, so that a round makes several entries, and ops that are too large without
+    /// gigabytes.
+    pub fn set_bytes_max(&mut self, batch: usize, op: usize) {
+        (self.batch_bytes_max, self.op_bytes_max) = (batch, op);
     }
 
     pub fn id(&self) -> PartitionId {
@@ -107,12 +116,31 @@ impl<T> Partition<T> {
     }
 
     /// Adds a write to the open batch. `notes_keys`: reads are blocked and may have to go with the entry.
-    pub fn write(&mut self, database: u32, write: &Write<'_>, notes_keys: bool, tag: T) {
-        self.open.push_write(database, write, tag);
+    pub fn write(
+        &mut self,
+        database: u32,
+        write: &Write<'_>,
+        notes_keys: bool,
+        tag: T,
+    ) -> Result<(), ReplyError> {
+        self.push(|open| open.push_write(database, write, tag))?;
         if notes_keys {
             self.open.touched.note_write(database, write);
         }
         self.close_if_full();
+        Ok(())
+    }
+
+    /// Adds an op to the open batch, unless no record could hold it.
+    fn push(&mut self, push: impl FnOnce(&mut Batch<T>)) -> Result<(), ReplyError> {
+        let mark = self.open.mark();
+        push(&mut self.open);
+        let bytes = self.open.op_bytes_since(mark);
+        if bytes > self.op_bytes_max {
+            self.open.undo(mark);
+            return Err(too_large(bytes, self.op_bytes_max));
+        }
+        Ok(())
     }
 
     fn close_if_full(&mut self) {
@@ -130,12 +158,12 @@ impl<T> Partition<T> {
         queries: &[Step<Query<'_>>],
         notes_keys: bool,
         tag: T,
-    ) {
-        if notes_keys {
-            transaction.writes.iter().for_each(|it| self.open.touched.note_write(it.database, &it.command));
-        }
-        self.open.push_transaction(transaction, queries, tag);
+    ) -> Result<(), ReplyError> {
+        let writes = if notes_keys { transaction.writes.clone() } else { Vec::new() };
+        self.push(|open| open.push_transaction(transaction, queries, tag))?;
+        writes.iter().for_each(|it| self.open.touched.note_write(it.database, &it.command));
         self.close_if_full();
+        Ok(())
     }
 
     /// Queues a query behind the writes of the open batch.
@@ -151,6 +179,13 @@ impl<T> Partition<T> {
     /// Bytes of open batches and batches in flight.
     pub fn bytes(&self) -> usize {
         self.open.bytes() + self.closed_bytes
+    }
+
+    /// Bytes that the machine will grow by: those of the ops, and of a key for each, which outweighs a small op.
+    pub fn growth(&self) -> usize {
+        let in_flight = self.in_flight.iter().map(|it| &it.batch);
+        let items: usize = in_flight.chain(&self.full).chain([&self.open]).map(|it| it.items.len()).sum();
+        self.bytes() + items * KEY_BYTES
     }
 
     pub fn has_open_work(&self) -> bool {
@@ -300,6 +335,15 @@ impl<T> Partition<T> {
     }
 }
 
+fn too_large(bytes: usize, max: usize) -> ReplyError {
+    ReplyError::owned(format!(
+        "ERR the request or transaction takes {bytes} bytes in the log, and one may take {max}"
+    ))
+}
+
+/// Memory of a new key with a short name and value, measured: 290 bytes for a string, 750 for a stream.
+const KEY_BYTES: usize = 400;
+
 /// A round needs one in flight and one in reserve.
 const SPARE_BATCHES_MAX: usize = 2;
 
@@ -314,7 +358,7 @@ mod tests {
 
     fn set(partition: &mut Partition<u32>, key: &[u8], tag: u32) {
         let write = Write::String(StringWrite::SetIfAbsent { key, value: b"v" });
-        partition.write(0, &write, false, tag);
+        partition.write(0, &write, false, tag).expect("it is small");
     }
 
     fn seal(partition: &mut Partition<u32>, proposal: u64) -> Bytes {
@@ -362,6 +406,33 @@ mod tests {
         let work = partition.take_committed(ProposalId(1), &entry);
         assert_eq!(work.items, [Item::Op(2), Item::Pass(3)]);
         assert_eq!((partition.bytes(), partition.is_idle()), (0, true));
+    }
+
+    #[test]
+    fn an_op_that_no_record_could_hold_is_refused_and_leaves_nothing_behind() {
+        let mut partition = partition();
+        set(&mut partition, b"a", 1);
+        partition.pass(2);
+        let bytes = partition.bytes();
+        partition.set_bytes_max(BATCH_BYTES_MAX, 100);
+        let value = vec![b'v'; 100];
+        let write = Write::String(StringWrite::SetIfAbsent { key: b"b", value: &value });
+        let refused = partition.write(0, &write, true, 3).unwrap_err();
+        assert!(refused.as_bytes().ends_with(b"and one may take 100"), "{refused:?}");
+        assert!(partition.touched().is_empty());
+        let step = |step, value| Step {
+            step,
+            database: 0,
+            command: Write::String(StringWrite::SetIfAbsent { key: b"c", value }),
+        };
+        let transaction =
+            Transaction { watched: Vec::new(), writes: vec![step(0, &value[..60]), step(1, &value[..60])] };
+        partition.transact(transaction, &[], true, 4).unwrap_err();
+        assert_eq!(partition.bytes(), bytes);
+        set(&mut partition, b"d", 5);
+        let entry = seal(&mut partition, 1);
+        let work = partition.take_committed(ProposalId(1), &entry);
+        assert_eq!(work.items, [Item::Op(1), Item::Pass(2), Item::Op(5)]);
     }
 
     #[test]

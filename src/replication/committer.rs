@@ -16,11 +16,12 @@ use crate::env::clock::Clock;
 use crate::env::fs::Fs;
 use crate::env::threads::Threads;
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
+use crate::observe::loading::Loading;
 use crate::replication::durable_log::DurableLog;
 #[cfg(test)]
 use crate::replication::durable_log::Images;
 use crate::replication::event::CommitEvent;
-use crate::replication::local::LocalCommitter;
+use crate::replication::local::{self, LocalCommitter};
 use crate::replication::raft::committer::RaftCommitter;
 #[cfg(test)]
 use crate::replication::scripted::ScriptedCommitter;
@@ -47,6 +48,8 @@ pub struct CommitterOptions {
     pub replication: Replication,
     pub durability: Durability,
     pub flush: FlushPolicy,
+    /// Counts what recovery decodes.
+    pub loading: Arc<Loading>,
     /// Whether a thread of its own prepares the next journal file.
     pub prepares_next_file: bool,
     /// The data directory supplies partitions, salt and `create`.
@@ -63,6 +66,7 @@ impl From<&Config> for CommitterOptions {
                 config::Durability::Relaxed => Durability::Relaxed { interval },
             },
             flush: config.flush_policy,
+            loading: Arc::default(),
             prepares_next_file: true,
             journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },
         }
@@ -107,6 +111,46 @@ pub enum OpenError {
     Raft { partition: PartitionId, reason: String },
 }
 
+/// What was read from a data directory. Any thread may read it; [`Committer::start`] continues on the engine's.
+pub struct Loaded {
+    durable_log: DurableLog,
+    replication: Replication,
+    node_id: u64,
+    /// `None`: the committer reads them when it starts.
+    machines: Option<Vec<Machine>>,
+}
+
+impl Loaded {
+    /// Reads the journal, and with the local committer also the machines.
+    pub fn read(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        threads: Arc<dyn Threads>,
+        data_dir: &DataDir,
+        options: CommitterOptions,
+        latch: Latch,
+    ) -> Result<Loaded, OpenError> {
+        let mut loaded = Loaded::open(fs, clock, threads, data_dir, options, latch)?;
+        if loaded.replication == Replication::Local {
+            loaded.machines = Some(local::recover(&loaded.durable_log)?);
+        }
+        Ok(loaded)
+    }
+
+    fn open(
+        fs: Arc<dyn Fs>,
+        clock: Arc<dyn Clock>,
+        threads: Arc<dyn Threads>,
+        data_dir: &DataDir,
+        options: CommitterOptions,
+        latch: Latch,
+    ) -> Result<Loaded, OpenError> {
+        let replication = options.replication;
+        let durable_log = DurableLog::open(fs, clock, threads, data_dir, options, latch)?;
+        Ok(Loaded { durable_log, replication, node_id: data_dir.meta().node_id, machines: None })
+    }
+}
+
 /// The committer of an engine's partitions, on the engine's thread.
 #[expect(clippy::large_enum_variant, reason = "an engine has one, and does not move it")]
 pub enum Committer {
@@ -127,13 +171,25 @@ impl Committer {
         options: impl Into<CommitterOptions>,
         latch: Latch,
     ) -> Result<Committer, OpenError> {
-        let options = options.into();
-        let replication = options.replication;
-        let durable_log = DurableLog::open(fs, clock, threads, data_dir, options, latch)?;
-        Ok(match replication {
-            Replication::Local => Committer::Local(LocalCommitter::new(durable_log)),
-            Replication::Raft => Committer::Raft(RaftCommitter::new(data_dir.meta().node_id, durable_log)),
-        })
+        Ok(Committer::of(Loaded::open(fs, clock, threads, data_dir, options.into(), latch)?))
+    }
+
+    fn of(loaded: Loaded) -> Committer {
+        match loaded.replication {
+            Replication::Local => Committer::Local(LocalCommitter::new(loaded.durable_log)),
+            Replication::Raft => Committer::Raft(RaftCommitter::new(loaded.node_id, loaded.durable_log)),
+        }
+    }
+
+    /// [`Committer::open`] and [`Committer::recover`] of what was read elsewhere.
+    pub async fn start(mut loaded: Loaded) -> Result<(Committer, Vec<Machine>), OpenError> {
+        let machines = loaded.machines.take();
+        let committer = Committer::of(loaded);
+        let machines = match machines {
+            Some(machines) => machines,
+            None => committer.recover().await?,
+        };
+        Ok((committer, machines))
     }
 
     /// Recovers every partition's machine up to the last entry known as committed; nothing may be served

@@ -15,6 +15,7 @@ use crate::env::clock::Clock;
 use crate::env::fs::Fs;
 use crate::env::threads::{self, Elsewhere, Lane, Priority, Threads};
 use crate::model::log::{LogIndex, PartitionId};
+use crate::observe::loading::Loading;
 use crate::replication::committer::{CommitError, CommitterOptions, Durability, OpenError};
 use crate::replication::pace::Pace;
 use crate::replication::replay;
@@ -51,6 +52,7 @@ pub struct DurableLog {
     checkpoint_mark: Cell<u64>,
     /// The newest checkpoint of each partition.
     checkpoint_bytes: RefCell<Vec<u64>>,
+    loading: Arc<Loading>,
 }
 
 /// The images of a checkpoint of all partitions.
@@ -113,6 +115,7 @@ impl DurableLog {
             clock,
             checkpoint_mark: Cell::new(0),
             checkpoint_bytes: RefCell::new(vec![0; usize::from(data_dir.meta().partitions)]),
+            loading: options.loading,
         })
     }
 
@@ -157,11 +160,8 @@ impl DurableLog {
             return Err(OpenError::CheckpointMissing { partition, purged, index });
         }
         self.checkpoint_bytes.borrow_mut()[usize::from(partition.0)] = found.image.len() as u64;
-        let machine = checkpoint::decode(&found.image).map_err(|source| OpenError::Image {
-            partition,
-            index,
-            source,
-        })?;
+        let machine = checkpoint::decode_noting(&found.image, &mut |bytes| self.loading.note(bytes as u64))
+            .map_err(|source| OpenError::Image { partition, index, source })?;
         if machine.applied() != index {
             return Err(OpenError::OtherImage { partition, index, found: machine.applied() });
         }

@@ -46,16 +46,8 @@ impl LocalCommitter {
         &self.durable_log
     }
 
-    /// The checkpoint, then the journal after it: everything in the journal is durable, and therefore
-    /// committed.
     pub fn recover(&self) -> Result<Vec<Machine>, OpenError> {
-        let recover = |partition| {
-            let (mut machine, _) = self.durable_log.load_machine(partition)?;
-            let last = self.durable_log.journal().borrow().log(partition).last().index;
-            self.durable_log.replay(partition, &mut machine, last, &mut |_| Ok(()))?;
-            Ok(machine)
-        };
-        self.durable_log.partitions().map(recover).collect()
+        recover(&self.durable_log)
     }
 
     pub fn propose(&self, partition: PartitionId, proposal: ProposalId, entry: Bytes) {
@@ -130,6 +122,17 @@ impl LocalCommitter {
         }
         self.durable_log.checkpoint_done(images.begun).await
     }
+}
+
+/// The checkpoint, then the journal after it: everything in the journal is durable, and therefore committed.
+pub fn recover(durable_log: &DurableLog) -> Result<Vec<Machine>, OpenError> {
+    let recover = |partition| {
+        let (mut machine, _) = durable_log.load_machine(partition)?;
+        let last = durable_log.journal().borrow().log(partition).last().index;
+        durable_log.replay(partition, &mut machine, last, &mut |_| Ok(()))?;
+        Ok(machine)
+    };
+    durable_log.partitions().map(recover).collect()
 }
 
 #[cfg(test)]

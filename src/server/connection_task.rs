@@ -369,7 +369,8 @@ fn cut_off_if_over_limit(frontend: &Frontend, connection: &Connection) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::model::limits::IN_FLIGHT_BYTES_MAX;
+    use crate::engine::port::Port;
+    use crate::model::limits::{BATCH_BYTES_MAX, IN_FLIGHT_BYTES_MAX};
     use crate::node::testing::Stage;
 
     #[test]
@@ -443,6 +444,39 @@ mod tests {
             }
         }
         assert_eq!(told.matches("$60000").count(), gets);
+    }
+
+    #[test]
+    fn no_setting_lets_in_a_request_that_no_record_can_hold() {
+        let ann = Stage::new().client();
+        let refused = ann.ask("CONFIG SET proto-max-bulk-len 3gb");
+        assert!(refused.ends_with("argument must be between 1048576 and 2080374784 inclusive"), "{refused}");
+        assert!(
+            ann.ask("CONFIG SET client-query-buffer-limit 3gb").contains("between 1048576 and 2080374784")
+        );
+        let most = "2080374784";
+        ann.ask(&format!("CONFIG SET proto-max-bulk-len {most} client-query-buffer-limit {most}"));
+        ann.send_bytes("*3\r\n$3\r\nSET\r\n$1\r\na\r\n$2200000000\r\n");
+        assert_eq!(ann.told(), "-ERR Protocol error: invalid bulk length");
+        assert!(ann.is_closed());
+    }
+
+    #[test]
+    fn a_transaction_that_no_record_can_hold_is_refused_and_the_server_goes_on() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        let Port::Here(engine) = &stage.frontend.port else { panic!("it is on this thread") };
+        engine.borrow_mut().set_bytes_max(BATCH_BYTES_MAX, 1000);
+        let value = "v".repeat(600);
+        assert_eq!(ann.ask(&format!("SET a {value}")), "+OK");
+        let told = ann.ask(&format!("MULTI\nSET a {value}\nSET b {value}\nEXEC"));
+        assert!(told.starts_with("+OK +QUEUED +QUEUED -ERR the request or transaction takes 12"), "{told}");
+        // The keys that a transaction watches stand in its record.
+        let keys: Vec<String> = (0..50).map(|number| format!("a-long-name-of-a-key-{number}")).collect();
+        let told = ann.ask(&format!("WATCH {}\nMULTI\nSET b 1\nEXEC", keys.join(" ")));
+        assert!(told.starts_with("+OK +OK +QUEUED -ERR the request or transaction takes"), "{told}");
+        assert_eq!(ann.ask(&format!("SET b {value}{value}\nEXISTS a b\nSET b 1")).matches("-ERR").count(), 1);
+        assert_eq!(ann.ask("EXISTS a b\nGET b"), ":2 $1 1");
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //! (`processCommand`, Redis 7.2).
 
 use crate::command::lookup;
-use crate::command::spec::{Flags, Row};
+use crate::command::spec::{Flag, Flags, Row};
 use crate::command::value::Command;
 use crate::command::value::key_scope::KeyScope;
 use crate::commands::{blocking, connection as connection_commands, keys, pubsub, server, transaction};
-use crate::engine::submission::{Outcome, Work};
+use crate::engine::submission::{LOADING, Outcome, Work};
 use crate::frontend::frontend::Frontend;
+use crate::frontend::memory_limit::OUT_OF_MEMORY;
 use crate::frontend::pause::is_write;
 use crate::frontend::permissions;
 use crate::frontend::response::{Response, Why};
@@ -63,6 +64,11 @@ pub fn request(frontend: &Rc<Frontend>, connection: &Rc<Connection>, args: Args<
             frontend.stopwatch.lap();
             return None;
         }
+    } else if let Err(error) =
+        check_memory(frontend, connection, row).and_then(|()| check_loading(frontend, connection, row))
+    {
+        refuse(frontend, connection, Some(row), false, error);
+        return None;
     }
     let is_paused = frontend.pause.is_begun()
         && frontend.pause.holds(row, frontend.monotonic_ms())
@@ -180,6 +186,7 @@ fn check(
     if !unrestricted {
         permissions::permit(frontend, connection, row, args, &(row.parse)(args))?;
     }
+    check_memory(frontend, connection, row)?;
     if is_subscribed_only && !row.flags.contains(Flags::WHILE_SUBSCRIBED) {
         return Err(ReplyError::owned(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -187,11 +194,43 @@ fn check(
             row.full_name()
         )));
     }
+    check_loading(frontend, connection, row)?;
     if is_monitoring && reaches_keys(row) {
         // Redis counts a monitor as a replica here (`processCommand`).
         return Err(ReplyError::new("ERR Replica can't interact with the keyspace"));
     }
     Ok(())
+}
+
+/// With too much memory in use, nothing is executed that may take more, and nothing is queued: a queue takes
+/// memory, whatever is in it.
+#[inline]
+fn check_memory(frontend: &Frontend, connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
+    if !frontend.memory.is_used_up() {
+        return Ok(());
+    }
+    let is_queued =
+        connection.session.borrow().queue.is_some() && !row.flags.contains(Flags::IMMEDIATE_IN_MULTI);
+    if !is_queued && may_run(connection, row, |row| !row.flags.has(Flag::DenyOom)) {
+        return Ok(());
+    }
+    Err(OUT_OF_MEMORY)
+}
+
+/// While the data is loaded, only what needs none is executed.
+#[inline]
+fn check_loading(frontend: &Frontend, connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
+    if frontend.port.loading().is_none() || may_run(connection, row, |row| row.flags.has(Flag::Loading)) {
+        return Ok(());
+    }
+    Err(LOADING)
+}
+
+/// Whether a request passes a test of its row, and an EXEC with all that it executes.
+fn may_run(connection: &Connection, row: &Row, passes: impl Fn(&Row) -> bool) -> bool {
+    let session = connection.session.borrow();
+    let queued = session.queue.as_ref().filter(|_| row.name == "exec");
+    passes(row) && queued.is_none_or(|queue| queue.requests.iter().all(|(row, _)| passes(row)))
 }
 
 /// Refuses a request before execution. In a transaction this makes EXEC fail; refusing EXEC itself ends the

@@ -121,6 +121,11 @@ fn encode_stream(stream: &Stream, pieces: &mut Pieces<'_>) {
 
 /// Decodes a machine; refuses bytes that no machine has written.
 pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
+    decode_noting(bytes, &mut |_| {})
+}
+
+/// The same; `note` is given the bytes of each key.
+pub fn decode_noting(bytes: &[u8], note: &mut dyn FnMut(usize)) -> Result<Machine, Malformed> {
     let mut reader = Reader::new(bytes);
     let format = reader.u8()?;
     if ![FORMAT, FORMAT_BEFORE].contains(&format) {
@@ -142,7 +147,7 @@ pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
         if machine.databases.last_key_value().is_some_and(|(last, _)| *last >= database) {
             return Err(reader.malformed("databases are not in order"));
         }
-        let keys = decode_keys(&mut reader, machine.changes)?;
+        let keys = decode_keys(&mut reader, machine.changes, note)?;
         machine.databases.insert(database, keys);
     }
     if format == FORMAT {
@@ -152,10 +157,15 @@ pub fn decode(bytes: &[u8]) -> Result<Machine, Malformed> {
     Ok(machine)
 }
 
-fn decode_keys(reader: &mut Reader<'_>, changes: u64) -> Result<Keyspace, Malformed> {
+fn decode_keys(
+    reader: &mut Reader<'_>,
+    changes: u64,
+    note: &mut dyn FnMut(usize),
+) -> Result<Keyspace, Malformed> {
     let next = KeySequence(reader.varint()?);
     let mut keys = Keyspace::default();
     for _ in 0..reader.count()? {
+        let left = reader.remaining();
         let key = Bytes::copy_from_slice(reader.bytes()?);
         let sequence = KeySequence(reader.varint()?);
         if sequence < keys.next_sequence() || sequence >= next {
@@ -178,6 +188,7 @@ fn decode_keys(reader: &mut Reader<'_>, changes: u64) -> Result<Keyspace, Malfor
             return Err(reader.malformed("a key comes twice"));
         }
         keys.set_deadline(&key, deadline);
+        note(left - reader.remaining());
     }
     keys.restore_next_sequence(next);
     Ok(keys)

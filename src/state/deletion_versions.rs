@@ -7,9 +7,6 @@ use crate::base::crc;
 use crate::base::wire::{Malformed, Reader, Writer};
 use crate::state::keyspace::KeyVersion;
 
-/// 128 KiB after the first removal. Two keys share a bucket with probability 1/16,384.
-const BUCKETS: usize = 16 * 1024;
-
 /// Part of the replicated state: every machine must decide alike.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeletionVersions {
@@ -18,11 +15,20 @@ pub struct DeletionVersions {
 }
 
 impl DeletionVersions {
+    /// 128 KiB after the first removal. Two keys share a bucket with probability 1/16,384.
+    pub const BUCKETS: usize = 16 * 1024;
+
+    /// Records the removal of so many keys that there is hardly a bucket without one.
+    pub fn note_all(&mut self, version: KeyVersion) {
+        self.versions.clear();
+        self.versions.resize(Self::BUCKETS, version.0);
+    }
+
     /// Records a removal by the write with this version. For a due key, pass the key's own version, so that
     /// the moment of its deletion makes no difference.
     pub fn note(&mut self, database: u32, key: &[u8], version: KeyVersion) {
         if self.versions.is_empty() {
-            self.versions.resize(BUCKETS, 0);
+            self.versions.resize(Self::BUCKETS, 0);
         }
         let last = &mut self.versions[bucket(database, key)];
         *last = version.0.max(*last);
@@ -53,7 +59,7 @@ impl DeletionVersions {
         let mut next = 0;
         for _ in 0..reader.count()? {
             let bucket = usize::from(reader.u16()?);
-            if !(next..BUCKETS).contains(&bucket) {
+            if !(next..Self::BUCKETS).contains(&bucket) {
                 return Err(reader.malformed("removals are not in order"));
             }
             next = bucket + 1;
@@ -61,7 +67,7 @@ impl DeletionVersions {
             if !(1..=changes).contains(&version) {
                 return Err(reader.malformed("version of a removal that was never given"));
             }
-            deletions.versions.resize(BUCKETS, 0);
+            deletions.versions.resize(Self::BUCKETS, 0);
             deletions.versions[bucket] = version;
         }
         Ok(deletions)
@@ -69,7 +75,7 @@ impl DeletionVersions {
 }
 
 fn bucket(database: u32, key: &[u8]) -> usize {
-    crc::extend(crc::crc32c(&database.to_le_bytes()), key) as usize % BUCKETS
+    crc::extend(crc::crc32c(&database.to_le_bytes()), key) as usize % DeletionVersions::BUCKETS
 }
 
 #[cfg(test)]
@@ -91,6 +97,15 @@ mod tests {
         deletions.encode(&mut Writer::new(&mut bytes));
         assert_eq!(DeletionVersions::decode(&mut Reader::new(&bytes), 7).unwrap(), deletions);
         assert!(DeletionVersions::decode(&mut Reader::new(&bytes), 6).is_err());
+    }
+
+    #[test]
+    fn many_removals_are_recorded_as_one() {
+        let mut deletions = DeletionVersions::default();
+        deletions.note(0, b"k", KeyVersion(7));
+        let before = [b"k", b"l"].map(|key| deletions.version(0, key));
+        deletions.note_all(KeyVersion(9));
+        assert!([b"k", b"l"].iter().zip(before).all(|(key, before)| deletions.version(0, *key) > before));
     }
 
     #[test]

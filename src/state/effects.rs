@@ -2,6 +2,7 @@
 //! and the lookups of reads.
 
 use crate::model::key_events::EventClasses;
+use crate::state::keyspace::{Keyspace, Value};
 use bytes::Bytes;
 use std::ops::{AddAssign, Deref};
 
@@ -240,7 +241,18 @@ pub struct Effects {
     signals: Vec<KeyEvent>,
     /// Counted whether events are wanted or not; a replay drops the counts.
     lookups: Lookups,
+    discarded: Vec<Discarded>,
 }
+
+/// What an op has removed and its machine need not free: the owner does that when it has time.
+#[derive(Debug)]
+pub enum Discarded {
+    Keys(Keyspace),
+    Value(Value),
+}
+
+/// A stream with fewer entries is freed at once.
+const DISCARDED_ENTRIES_MIN: u64 = 10_000;
 
 impl Effects {
     pub fn wanted() -> Self {
@@ -263,6 +275,26 @@ impl Effects {
     /// The following events belong to this command of a transaction.
     pub fn begin_step(&mut self, step: u32) {
         self.step = step;
+    }
+
+    pub fn discard_keys(&mut self, keys: Keyspace) {
+        if !keys.is_empty() {
+            self.discarded.push(Discarded::Keys(keys));
+        }
+    }
+
+    /// Small values are dropped.
+    pub fn discard_value(&mut self, value: Value) {
+        if let Value::Stream(stream) = &value
+            && stream.log.len() >= DISCARDED_ENTRIES_MIN
+        {
+            self.discarded.push(Discarded::Value(value));
+        }
+    }
+
+    #[inline]
+    pub fn take_discarded(&mut self) -> Vec<Discarded> {
+        std::mem::take(&mut self.discarded)
     }
 
     #[inline]

@@ -27,7 +27,8 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answe
             let mut deleted = 0;
             for key in keys.iter() {
                 scope.expire_if_due(key);
-                if scope.remove(key).is_some() {
+                if let Some(entry) = scope.remove(key) {
+                    scope.effects.discard_value(entry.value);
                     deleted += 1;
                     scope.push(key, EventKind::Delete);
                 }

@@ -298,13 +298,10 @@ impl Keyspace {
         assert_eq!(self.deadline_sum, sum, "the sum is that of the deadlines");
     }
 
-    /// Removes all keys. The order of creation continues, so that an earlier cursor never meets an earlier
-    /// position.
-    pub fn clear(&mut self) {
-        self.keys.clear();
-        self.order.clear();
-        self.deadlines.clear();
-        self.forgettings.clear();
-        self.deadline_sum = 0;
+    /// Removes all keys, and returns them. The order of creation continues, so that an earlier cursor never meets
+    /// an earlier position.
+    pub fn clear(&mut self) -> Keyspace {
+        let next_sequence = self.next_sequence;
+        std::mem::replace(self, Keyspace { next_sequence, ..Keyspace::default() })
     }
 }

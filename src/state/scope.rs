@@ -45,11 +45,16 @@ impl Scope<'_> {
 
     /// Removes all keys.
     pub fn clear(&mut self) {
-        for (key, entry) in self.keys.from_sequence(KeySequence(0)) {
-            let version = if entry.is_due(self.time) { entry.version } else { self.version };
-            self.deletions.note(self.database, key, version);
+        if self.keys.len() >= DeletionVersions::BUCKETS {
+            self.deletions.note_all(self.version);
+        } else {
+            for (key, entry) in self.keys.from_sequence(KeySequence(0)) {
+                let version = if entry.is_due(self.time) { entry.version } else { self.version };
+                self.deletions.note(self.database, key, version);
+            }
         }
-        self.keys.clear();
+        let removed = self.keys.clear();
+        self.effects.discard_keys(removed);
     }
 
     pub fn entry(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {

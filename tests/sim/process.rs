@@ -8,6 +8,7 @@ use headwater::context::context::{Identity, NodeContext};
 use headwater::engine::engine::Engine;
 use headwater::engine::port::Port;
 use headwater::env::clock::Clock;
+use headwater::env::disposal::Disposal;
 use headwater::env::entropy::{Entropy, SeededEntropy};
 use headwater::env::fs::Fs;
 use headwater::env::manual_clock::ManualClock;
@@ -17,6 +18,7 @@ use headwater::env::sim_pipe::{self, SimLink, SimSocket};
 use headwater::env::sim_threads::SimThreads;
 use headwater::frontend::frontend::Frontend;
 use headwater::model::key_events::EventClasses;
+use headwater::model::limits::OP_BYTES_MAX;
 use headwater::net::listener::Accepted;
 use headwater::node::host::Host;
 use headwater::observe::tracing::LogLevels;
@@ -113,7 +115,7 @@ impl Process {
     pub fn bytes_in_flight(&self) -> usize {
         match &self.frontend.port {
             Port::Here(engine) => engine.borrow().bytes_in_flight(),
-            Port::There(_) => panic!("the engine is on this thread"),
+            _ => panic!("the engine is on this thread"),
         }
     }
 
@@ -124,7 +126,7 @@ impl Process {
                 let engine = engine.borrow();
                 engine.is_idle() && !engine.has_open_work() && !self.holds_clients()
             }
-            Port::There(_) => panic!("the engine is on this thread"),
+            _ => panic!("the engine is on this thread"),
         }
     }
 
@@ -179,6 +181,7 @@ async fn boot(
         config_file: String::new(),
         executable: String::new(),
         startup_bytes: 0,
+        memory_bytes: 0,
     };
     let context = Arc::new(NodeContext {
         config: Shared::new(config),
@@ -186,13 +189,14 @@ async fn boot(
         clock,
         entropy,
         identity,
+        disposal: Disposal::default(),
         latch,
         log_levels: LogLevels::detached(),
         stop: Notify::new(),
     });
     let machines = committer.recover().await.map_err(|error| failed(&error))?;
     let mut engine = Engine::new(context.clone(), Rc::new(committer), machines);
-    engine.set_batch_bytes_max(settings.batch_bytes);
+    engine.set_bytes_max(settings.batch_bytes, OP_BYTES_MAX);
     let engine = Rc::new(RefCell::new(engine));
     let frontend = Rc::new(Frontend::new(context, Port::Here(engine.clone()), None));
     Ok((frontend, engine, data_dir))

@@ -143,6 +143,7 @@ impl Server {
             flags.extend(["--tls-port".into(), port.to_string()]);
             port = 0;
         }
+        let told_before = self.log().len();
         let mut command = command(&self.binary, port, &self.data_dir(), &flags);
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);
@@ -151,6 +152,8 @@ impl Server {
             if let Ok(mut client) = self.try_connect()
                 && let Ok(reply) = client.try_command(&["PING"])
                 && !reply.text().starts_with("LOADING")
+                // A client that must log in is not told of the loading.
+                && (self.is_redis() || self.log()[told_before..].contains(" is ready on "))
             {
                 return Ok(());
             }
@@ -270,6 +273,17 @@ impl Server {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Waits for a server that ends by itself.
+    #[track_caller]
+    pub fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("a started server");
+        wait_for_exit(&mut child, START_PATIENCE).unwrap_or_else(|| {
+            let _ = child.kill();
+            let _ = child.wait();
+            panic!("still running after {START_PATIENCE:?}\n{}", self.log())
+        })
     }
 
     /// Sends SIGTERM and waits for the end.

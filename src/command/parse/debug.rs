@@ -60,6 +60,7 @@ pub fn debug(args: Args<'_>) -> Result<Command<'_>, ReplyError> {
         },
         () if takes("HTSTATS", 1, 2) => DebugCommand::TableStatistics { database: integer(at(args, 2))? },
         () if takes("PAUSE-CRON", 1, 1) => DebugCommand::PauseCron { paused: integer(at(args, 2))? != 0 },
+        () if takes("PANIC", 0, 0) => DebugCommand::Panic,
         () if takes("REPLYBUFFER", 2, 2) => DebugCommand::Accepted,
         () => return Err(subcommand_syntax(args)),
     };

@@ -154,6 +154,7 @@ pub const DEBUG: Lines = &[
     ("LOADAOF", "Drop memory and rebuild it from disk."),
     ("LOG <message>", "Write a message to the log."),
     ("OBJECT <key>", "Describe the representation of a value."),
+    ("PANIC", "End the server as a fault of its own would."),
     ("PAUSE-CRON (0|1)", "Stop scheduled work, or resume it."),
     ("POPULATE <count> [<prefix>] [<size>]", "Create string keys."),
     ("PROTOCOL <type>", "Reply with a sample of the type."),

@@ -171,6 +171,8 @@ pub enum DebugCommand<'a> {
     PauseCron {
         paused: bool,
     },
+    /// Panics.
+    Panic,
     /// Accepted without effect.
     Accepted,
 }

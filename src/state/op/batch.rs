@@ -103,6 +103,12 @@ impl BatchWriter {
         }
     }
 
+    /// Takes back the ops behind `bytes`, and the memory that they needed.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.buffer.truncate(bytes);
+        self.buffer.shrink_to(BATCH_BYTES_MAX);
+    }
+
     pub fn clear(&mut self) {
         self.buffer.clear();
     }

@@ -200,7 +200,7 @@ const COMMAND: &[&str] = &[
 const CONFIG: &[&str] = &[
     "CONFIG GET databases",
     "CONFIG GET stream-node-max-*",
-    "CONFIG GET maxmemory maxmemory-policy timeout",
+    "CONFIG GET maxmemory-policy timeout",
     "CONFIG GET slowlog-*",
     "CONFIG GET notify-keyspace-events",
     "CONFIG GET none",
