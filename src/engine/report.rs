@@ -51,7 +51,7 @@ pub struct Report {
 }
 
 /// How log time and the wall clock stand to each other (`engine::log_clock`).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct ClockReport {
     /// Milliseconds by which log time is ahead of the wall clock; negative if it is behind.
     pub ahead_ms: i64,
