@@ -33,19 +33,19 @@ pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
 }
 
 /// XADD … IDMP, IDMPAUTO: a remembered id is answered with its entry's id, even if the entry is gone, and
-/// only a counter changes. A refused entry leaves no trace (Redis #15840).
+/// only a counter changes, which WATCH does not see (Redis #14858: no signal is needed). A refused entry leaves
+/// no trace (Redis #15840).
 fn add_once(
     scope: &mut Scope<'_>,
     add: &Add<'_>,
     idempotency: &Idempotency<'_>,
 ) -> Result<Answer, ReplyError> {
     let (producer, id) = (idempotency.producer(), idempotency.id());
-    let (time, version) = (scope.time, scope.version);
+    let time = scope.time;
     let known = scope.view(add.key)?.and_then(|stream| stream.producers.find(producer, id, time));
     if let Some(entry) = known {
-        let (stream, key_version) = scope.stream(add.key)?.expect("just seen");
+        let (stream, _) = scope.stream(add.key)?.expect("just seen");
         stream.producers.duplicates = stream.producers.duplicates.saturating_add(1);
-        *key_version = version;
         return Ok(Answer::Id(entry));
     }
     let answer = append(scope, add)?;
