@@ -168,7 +168,7 @@ pub enum Deleted {
     /// The entry did not exist.
     Absent,
     Gone,
-    /// ACKED: a group still references the entry.
+    /// ACKED: a group still references the entry, which may be gone already.
     Kept,
 }
 
@@ -190,7 +190,9 @@ impl Stream {
         if references == References::Delete {
             self.forget_pending(id);
         }
-        if references == References::OnlyUnreferenced && self.log.contains(id) && self.is_referenced(id) {
+        // A pending entry that is gone is referenced too; an id that no entry has had is not.
+        let is_referenced = || self.is_pending(id) || (self.log.contains(id) && self.is_ahead(id));
+        if references == References::OnlyUnreferenced && is_referenced() {
             return Deleted::Kept;
         }
         if self.log.delete(id) { Deleted::Gone } else { Deleted::Absent }
