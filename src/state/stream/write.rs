@@ -241,7 +241,8 @@ fn set_id(
     Ok(Answer::Done)
 }
 
-/// XCFGSET. A changed value empties the table; the counters stay.
+/// XCFGSET. A changed value empties the table, and the same value does not (`if (changed)` in `xcfgsetCommand`,
+/// Redis 8.6, though its documentation tells otherwise); the counters stay.
 fn configure(
     scope: &mut Scope<'_>,
     key: &[u8],
