@@ -250,11 +250,6 @@ impl Machine {
         self.view(database, now).matching(pattern)
     }
 
-    /// RANDOMKEY; the random number comes from outside the machine.
-    pub fn random(&self, database: u32, now: TimeMs, chance: u64) -> Option<Bytes> {
-        self.view(database, now).random(chance)
-    }
-
     /// OBJECT ENCODING; `None` if the key does not exist.
     pub fn encoding(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<&'static str> {
         self.view(database, now).entry(key).map(|entry| query::encoding(&entry.value))
