@@ -95,8 +95,8 @@ impl Acl {
     }
 
     /// Whether the password in `requirepass` is still one of the default user's passwords.
-    pub fn is_default_password(&self, password: &str) -> bool {
-        self.users.borrow().default_user().has_password(&PasswordHash::of(password.as_bytes()))
+    pub fn is_default_password(&self, password: &[u8]) -> bool {
+        self.users.borrow().default_user().has_password(&PasswordHash::of(password))
     }
 }
 
@@ -114,7 +114,7 @@ fn load(file: &UserFile, config: &Config) -> Result<Users, String> {
 fn initial(config: &Config) -> Users {
     let mut users = Users::new(config.acl_all_channels);
     if !config.requirepass.is_empty() {
-        users.set_default_password(config.requirepass.as_bytes());
+        users.set_default_password(&config.requirepass);
     }
     users
 }
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_default_user_has_the_password_of_requirepass() {
-        let text = open(Config { requirepass: "x".to_owned(), ..Config::default() }).unwrap();
+        let text = open(Config { requirepass: b"x".to_vec(), ..Config::default() }).unwrap();
         assert!(
             text.starts_with("user default on sanitize-payload #2d71") && text.ends_with(" ~* &* +@all\n"),
             "{text}"

@@ -172,7 +172,7 @@ pub struct Config {
     pub tls: TlsSettings,
     pub dir: PathBuf,
     /// Empty: no password.
-    pub requirepass: String,
+    pub requirepass: Vec<u8>,
     /// Path of the users file; empty: none.
     pub aclfile: String,
     /// `user` settings, one user each: a name, then its rules.
@@ -244,7 +244,7 @@ impl Default for Config {
             unixsocketperm: 0,
             tls: TlsSettings::default(),
             dir: PathBuf::new(),
-            requirepass: String::new(),
+            requirepass: Vec::new(),
             aclfile: String::new(),
             users: Vec::new(),
             acl_all_channels: false,

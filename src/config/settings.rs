@@ -254,7 +254,13 @@ pub static SETTINGS: &[Setting] = &[
         },
         "The data directory; created if missing, locked while in use."
     ),
-    row!("requirepass", "", mutable, text!(requirepass), "Password of the default user; empty is none."),
+    row!(
+        "requirepass",
+        "",
+        mutable,
+        Kind::Binary { get: |c| &c.requirepass, set: |c, v| c.requirepass = v },
+        "Password of the default user; empty is none."
+    ),
     row!(
         "aclfile",
         "",
