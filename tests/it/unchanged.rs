@@ -143,7 +143,6 @@ const ROWS: &[Row] = &[
     row(TEXT, "RESTORE {t}k 0 x", ""),
     row(TEXT, "RESTORE {t}k 0 x REPLACE", ""),
     row(TEXT, "SWAPDB 0 0", ""),
-    row(TEXT, "SWAPDB 1 2", ""),
 ];
 
 /// What a client that caches and listens was told until now, without order.
