@@ -266,6 +266,13 @@ impl Machine {
         }
     }
 
+    /// An XREADGROUP that changes nothing was answered, or waits, without an op: XINFO tells that its consumer
+    /// was there. The state stays as it is.
+    pub fn note_look(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) {
+        let view = self.view(database, now);
+        group::read::note_look(read, view.now, |key| view.entry(key));
+    }
+
     /// The refusal of an XREADGROUP in the current state, if any.
     pub fn group_read_refusal(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) -> Option<ReplyError> {
         let view = self.view(database, now);
