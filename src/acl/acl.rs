@@ -102,7 +102,11 @@ impl Acl {
 
 /// The back-off of failed logins.
 pub fn login_limits(config: &Config) -> Limits {
-    Limits { failures_free: config.login_failures_free, backoff_max_ms: config.login_backoff_max_ms }
+    Limits {
+        failures_free: config.login_failures_free,
+        backoff_max_ms: config.login_backoff_max_ms,
+        with_loopback: config.login_backoff_loopback,
+    }
 }
 
 /// Loads the users file. Without a line for the default user, `requirepass` defines it.

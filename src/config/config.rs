@@ -183,6 +183,8 @@ pub struct Config {
     /// Failed logins of an address before the back-off starts; 0: no back-off.
     pub login_failures_free: u32,
     pub login_backoff_max_ms: u64,
+    /// Clients of this machine are delayed too.
+    pub login_backoff_loopback: bool,
     pub protected_mode: bool,
     pub databases: u32,
     pub maxclients: usize,
@@ -251,6 +253,7 @@ impl Default for Config {
             acllog_max_len: 0,
             login_failures_free: 0,
             login_backoff_max_ms: 0,
+            login_backoff_loopback: false,
             protected_mode: false,
             databases: 0,
             maxclients: 0,

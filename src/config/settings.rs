@@ -301,6 +301,13 @@ pub static SETTINGS: &[Setting] = &[
         "Longest back-off after failed logins of one address."
     ),
     row!(
+        "login-backoff-loopback",
+        "no",
+        mutable,
+        flag!(login_backoff_loopback),
+        "Delay logins from this machine too; behind a proxy on it, one client would then put off all others."
+    ),
+    row!(
         "protected-mode",
         "yes",
         mutable,

@@ -389,6 +389,7 @@ mod tests {
         let stage = Stage::with(|config| {
             config.requirepass = "secret".into();
             config.login_failures_free = 2;
+            config.login_backoff_loopback = true;
         });
         let ann = stage.client();
         let told = ann.ask("AUTH a\nAUTH b\nAUTH c\nAUTH secret");
