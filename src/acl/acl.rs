@@ -95,14 +95,18 @@ impl Acl {
     }
 
     /// Whether the password in `requirepass` is still one of the default user's passwords.
-    pub fn is_default_password(&self, password: &str) -> bool {
-        self.users.borrow().default_user().has_password(&PasswordHash::of(password.as_bytes()))
+    pub fn is_default_password(&self, password: &[u8]) -> bool {
+        self.users.borrow().default_user().has_password(&PasswordHash::of(password))
     }
 }
 
 /// The back-off of failed logins.
 pub fn login_limits(config: &Config) -> Limits {
-    Limits { failures_free: config.login_failures_free, backoff_max_ms: config.login_backoff_max_ms }
+    Limits {
+        failures_free: config.login_failures_free,
+        backoff_max_ms: config.login_backoff_max_ms,
+        with_loopback: config.login_backoff_loopback,
+    }
 }
 
 /// Loads the users file. Without a line for the default user, `requirepass` defines it.
@@ -114,7 +118,7 @@ fn load(file: &UserFile, config: &Config) -> Result<Users, String> {
 fn initial(config: &Config) -> Users {
     let mut users = Users::new(config.acl_all_channels);
     if !config.requirepass.is_empty() {
-        users.set_default_password(config.requirepass.as_bytes());
+        users.set_default_password(&config.requirepass);
     }
     users
 }
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_default_user_has_the_password_of_requirepass() {
-        let text = open(Config { requirepass: "x".to_owned(), ..Config::default() }).unwrap();
+        let text = open(Config { requirepass: b"x".to_vec(), ..Config::default() }).unwrap();
         assert!(
             text.starts_with("user default on sanitize-payload #2d71") && text.ends_with(" ~* &* +@all\n"),
             "{text}"

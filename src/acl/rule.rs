@@ -39,15 +39,13 @@ pub fn is_blank(byte: u8) -> bool {
 }
 
 /// Joins selectors that were split at blanks: `(~a`, `+get)` is one rule. On error returns the argument that
-/// opens an unclosed selector (Redis `ACLMergeSelectorArguments`).
+/// opens an unclosed selector (Redis `ACLMergeSelectorArguments`). Every word is in the result: what opens a
+/// second selector inside of one belongs to that one, as a rule that is then refused.
 pub fn merge_selectors<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<Vec<u8>>, &'a [u8]> {
     let mut merged = Vec::new();
     let mut open: Option<(&[u8], Vec<u8>)> = None;
     for arg in args {
-        // As in Redis, an opening bracket inside a selector restarts it and drops the earlier part.
-        if arg.starts_with(b"(") && !arg.ends_with(b")") {
-            open = Some((arg, arg.to_vec()));
-        } else if let Some((start, mut selector)) = open.take() {
+        if let Some((start, mut selector)) = open.take() {
             selector.push(b' ');
             selector.extend_from_slice(arg);
             if arg.ends_with(b")") {
@@ -55,6 +53,8 @@ pub fn merge_selectors<'a>(args: impl IntoIterator<Item = &'a [u8]>) -> Result<V
             } else {
                 open = Some((start, selector));
             }
+        } else if arg.starts_with(b"(") && !arg.ends_with(b")") {
+            open = Some((arg, arg.to_vec()));
         } else {
             merged.push(arg.to_vec());
         }
@@ -81,9 +81,10 @@ mod tests {
         assert_eq!(merge("on (~a +get) off"), rules(&["on", "(~a +get)", "off"]));
         assert_eq!(merge("(~a) (~b )"), rules(&["(~a)", "(~b )"]));
         assert_eq!(merge("( a  b )"), rules(&["( a  b )"]));
-        assert_eq!(merge("on (a (b c)"), rules(&["on", "(b c)"]));
+        assert_eq!(merge("on (a (b c)"), rules(&["on", "(a (b c)"]));
+        assert_eq!(merge("(a (b (c ) off"), rules(&["(a (b (c )", "off"]));
         assert_eq!(merge("a)"), rules(&["a)"]));
         assert_eq!(merge("on (a b"), Err("(a".into()));
-        assert_eq!(merge("(a (b"), Err("(b".into()));
+        assert_eq!(merge("(a (b"), Err("(a".into()));
     }
 }

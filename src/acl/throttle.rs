@@ -5,6 +5,10 @@
 //! before, up to `login-backoff-max`. A login during the delay is refused without a check, so it reveals
 //! nothing about the password. Nothing blocks: the event loop and other connections of the address continue.
 //! After a quiet period the address starts afresh.
+//!
+//! Clients of this machine are spared unless a setting says otherwise: a proxy in front makes all clients come from
+//! there, so that one guesser would put off everybody, and so would the tests of a program on its developer's
+//! machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,6 +30,16 @@ pub struct Limits {
     pub failures_free: u32,
     /// `login-backoff-max`
     pub backoff_max_ms: u64,
+    /// `login-backoff-loopback`: clients of this machine are throttled too.
+    pub with_loopback: bool,
+}
+
+impl Limits {
+    /// Whether failures of this address have no consequences.
+    fn spare(&self, address: Option<IpAddr>) -> bool {
+        let is_local = address.is_none_or(|address| address.to_canonical().is_loopback());
+        self.failures_free == 0 || (is_local && !self.with_loopback)
+    }
 }
 
 /// The unit of counting: an IPv4 address, the /64 of an IPv6 address (a host owns all of it), or all clients
@@ -63,7 +77,7 @@ pub struct Throttle {
 impl Throttle {
     /// `Ok` if a login may be tried now; otherwise the milliseconds to wait.
     pub fn check(&self, address: Option<IpAddr>, now_ms: u64, limits: Limits) -> Result<(), u64> {
-        if limits.failures_free == 0 {
+        if limits.spare(address) {
             return Ok(());
         }
         match self.by_origin.get(&Origin::of(address)) {
@@ -78,7 +92,7 @@ impl Throttle {
 
     /// Records a failed login.
     pub fn note_failure(&mut self, address: Option<IpAddr>, now_ms: u64, limits: Limits) {
-        if limits.failures_free == 0 {
+        if limits.spare(address) {
             return;
         }
         self.forget(now_ms.saturating_sub(FORGOTTEN_AFTER_MS.max(2 * limits.backoff_max_ms)));
@@ -128,7 +142,7 @@ impl Throttle {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { failures_free: 3, backoff_max_ms: 5000 };
+    const LIMITS: Limits = Limits { failures_free: 3, backoff_max_ms: 5000, with_loopback: true };
 
     fn address(text: &str) -> Option<IpAddr> {
         Some(text.parse().unwrap())
@@ -204,6 +218,25 @@ mod tests {
             throttle.note_failure(address("192.0.2.1"), 0, LIMITS);
         }
         assert!(throttle.check(address("::ffff:192.0.2.1"), 0, LIMITS).is_err());
+    }
+
+    #[test]
+    fn this_machine_is_spared_by_default() {
+        let mut throttle = Throttle::default();
+        let limits = Limits { with_loopback: false, ..LIMITS };
+        for from in
+            [None, address("127.0.0.1"), address("127.9.9.9"), address("::1"), address("::ffff:127.0.0.1")]
+        {
+            for _ in 0..100 {
+                throttle.note_failure(from, 0, limits);
+            }
+            assert_eq!(throttle.check(from, 0, limits), Ok(()), "{from:?}");
+        }
+        assert!(throttle.is_empty());
+        for _ in 0..4 {
+            throttle.note_failure(address("192.0.2.1"), 0, limits);
+        }
+        assert!(throttle.check(address("192.0.2.1"), 0, limits).is_err());
     }
 
     #[test]

@@ -97,7 +97,7 @@ pub fn set_default_password(frontend: &Frontend, by: &Connection) {
         .acl
         .users
         .borrow_mut()
-        .set_default_password(frontend.context.config.borrow().requirepass.as_bytes());
+        .set_default_password(&frontend.context.config.borrow().requirepass);
     permissions::users_changed(frontend, by);
 }
 

@@ -90,6 +90,44 @@ mod tests {
         assert!(ann.connection.blocked.borrow().is_none());
     }
 
+    /// `idle` and `inactive` of consumer `c` of group `g`, and its `seen-time` in XINFO STREAM FULL.
+    fn seen(stage: &std::rc::Rc<Stage>) -> (i64, i64, u64) {
+        let bob = stage.client();
+        let (told, full) = (bob.ask("XINFO CONSUMERS s g"), bob.ask("XINFO STREAM s FULL"));
+        let after = |told: &str, label: &str| -> i64 {
+            let found = told.split_once(label).and_then(|(_, rest)| rest.split(' ').nth(1));
+            found.and_then(|number| number[1..].parse().ok()).unwrap_or_else(|| panic!("{label} in {told}"))
+        };
+        (after(&told, "$4 idle"), after(&told, "$8 inactive"), after(&full, "$9 seen-time") as u64)
+    }
+
+    #[test]
+    fn a_consumer_that_polls_in_vain_is_seen_and_nothing_is_logged() {
+        let stage = Stage::new();
+        let ann = stage.client();
+        ann.ask("XGROUP CREATE s g $ MKSTREAM\nXREADGROUP GROUP g c STREAMS s >");
+        for read in [
+            "XREADGROUP GROUP g c STREAMS s >",
+            "XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
+            "XREADGROUP GROUP g c BLOCK 0 STREAMS s >",
+        ] {
+            let reader = stage.client();
+            stage.pass_ms(200);
+            reader.send(read);
+            assert!(!stage.script().has_in_flight(), "{read} is not logged");
+            assert_eq!(seen(&stage), (0, -1, stage.frontend.now().0), "{read}");
+            stage.pass_ms(50);
+            assert_eq!(seen(&stage), (50, -1, stage.frontend.now().0 - 50), "{read}");
+        }
+        let told = ann.ask("MULTI\nXINFO CONSUMERS s g\nEXEC");
+        assert!(told.contains("$4 idle :50 "), "{told}");
+        // After a second it is logged.
+        stage.pass_ms(500);
+        ann.send("XREADGROUP GROUP g c STREAMS s >");
+        stage.commit();
+        assert_eq!(seen(&stage).0, 0);
+    }
+
     #[test]
     fn the_argument_is_kept_for_those_whose_permission_may_depend_on_it() {
         let stage = Stage::new();

@@ -129,7 +129,7 @@ fn info_clients(frontend: &Frontend, report: &Report, text: &mut String) {
         blocked += usize::from(client.blocked.borrow().is_some());
         watching += usize::from(!session.watched.is_empty());
         watched.extend(session.watched.iter().map(|watched| (watched.database, watched.key.clone())));
-        input_max = input_max.max(client.activity.input_bytes.get());
+        input_max = input_max.max(client.activity.input.get().held);
         output_max = output_max.max(client.output_memory());
     }
     line(text, "connected_clients", connections.len());

@@ -274,6 +274,7 @@ fn submit(
         events: Vec::new(),
         steps_done: 0,
         share_ns: 0,
+        slowest_ns: 0,
         total_ns: 0,
         asked: None,
     };
@@ -373,8 +374,8 @@ pub fn resume(
         finish_step(frontend, connection, &mut run, reply, nanoseconds);
     }
     end_tracking(frontend, connection, run.has_tracking);
-    let ExecRun { replies, total_ns, share_ns, .. } = *run;
-    frontend.answer_exec(connection, request, &Reply::Array(replies), total_ns, share_ns);
+    let ExecRun { replies, total_ns, slowest_ns, .. } = *run;
+    frontend.answer_exec(connection, request, &Reply::Array(replies), total_ns, slowest_ns);
 }
 
 /// Publishes each command's events in its order among the other commands.
@@ -395,6 +396,7 @@ fn finish_step(
 ) {
     let (row, request) = &run.requests[run.replies.len()];
     frontend.note_inside_exec(connection, row, request.as_args(), nanoseconds, &reply);
+    run.slowest_ns = run.slowest_ns.max(nanoseconds);
     if frontend.push.monitors.is_any() {
         frontend.feed_monitors(connection, row, request.as_args());
     }

@@ -9,7 +9,7 @@ use crate::model::reply::ReplyError;
 /// Names and values of the settings that match one of the patterns, in row order; unknown names yield
 /// nothing. Matching ignores case. A name without wildcards is returned in the case of the request (Redis
 /// 7.0).
-pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) -> Vec<(&'p [u8], String)> {
+pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) -> Vec<(&'p [u8], Vec<u8>)> {
     let patterns: Vec<_> =
         patterns.into_iter().map(|pattern| (pattern, pattern.to_ascii_lowercase())).collect();
     let told = |name: &'static str| {
@@ -19,7 +19,7 @@ pub fn get<'p>(config: &Config, patterns: impl IntoIterator<Item = &'p [u8]>) ->
     };
     let names =
         SETTINGS.iter().flat_map(|s| [Some(s.name), s.alias].into_iter().flatten().map(move |n| (s, n)));
-    names.filter_map(|(setting, name)| Some((told(name)?, setting.get(config)))).collect()
+    names.filter_map(|(setting, name)| Some((told(name)?, setting.get_bytes(config)))).collect()
 }
 
 /// Applies all pairs, or none on error; names are checked before values. Returns the names of the settings
@@ -50,8 +50,7 @@ pub fn set<'p>(
     }
     let mut changed = config.clone();
     for (name, setting, value) in &settings {
-        let value = std::str::from_utf8(value).map_err(|_| failed(name, "argument must be UTF-8"))?;
-        setting.set(&mut changed, value).map_err(|refused| failed(name, &refused.0))?;
+        setting.set_bytes(&mut changed, value).map_err(|refused| failed(name, &refused.0))?;
     }
     *config = changed;
     Ok(settings.into_iter().map(|(_, setting, _)| setting.name).collect())
@@ -75,7 +74,7 @@ mod tests {
             ("stream-node-max-bytes", "4096"),
             ("slave-READ-only", "yes"),
         ];
-        assert_eq!(got, expected.map(|(n, v)| (n.as_bytes(), v.to_owned())));
+        assert_eq!(got, expected.map(|(n, v)| (n.as_bytes(), v.as_bytes().to_vec())));
         assert_eq!(get(&config, [&b"nope"[..]]), []);
     }
 
@@ -133,6 +132,6 @@ mod tests {
         let mut config = Config::default();
         set_text(&mut config, &[("client-output-buffer-limit", "pubsub 1mb 512kb 10")]).unwrap();
         let told = "normal 0 0 0 slave 268435456 67108864 60 pubsub 1048576 524288 10";
-        assert_eq!(get(&config, [&b"client-output-buffer-limit"[..]])[0].1, told);
+        assert_eq!(get(&config, [&b"client-output-buffer-limit"[..]])[0].1, told.as_bytes());
     }
 }

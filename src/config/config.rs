@@ -172,7 +172,7 @@ pub struct Config {
     pub tls: TlsSettings,
     pub dir: PathBuf,
     /// Empty: no password.
-    pub requirepass: String,
+    pub requirepass: Vec<u8>,
     /// Path of the users file; empty: none.
     pub aclfile: String,
     /// `user` settings, one user each: a name, then its rules.
@@ -183,6 +183,8 @@ pub struct Config {
     /// Failed logins of an address before the back-off starts; 0: no back-off.
     pub login_failures_free: u32,
     pub login_backoff_max_ms: u64,
+    /// Clients of this machine are delayed too.
+    pub login_backoff_loopback: bool,
     pub protected_mode: bool,
     pub databases: u32,
     pub maxclients: usize,
@@ -246,13 +248,14 @@ impl Default for Config {
             unixsocketperm: 0,
             tls: TlsSettings::default(),
             dir: PathBuf::new(),
-            requirepass: String::new(),
+            requirepass: Vec::new(),
             aclfile: String::new(),
             users: Vec::new(),
             acl_all_channels: false,
             acllog_max_len: 0,
             login_failures_free: 0,
             login_backoff_max_ms: 0,
+            login_backoff_loopback: false,
             protected_mode: false,
             databases: 0,
             maxclients: 0,

@@ -42,6 +42,11 @@ pub enum Kind {
         get: fn(&Config) -> String,
         set: fn(&mut Config, String),
     },
+    /// Any bytes. The file, the environment and the flags hold only text.
+    Binary {
+        get: fn(&Config) -> &[u8],
+        set: fn(&mut Config, Vec<u8>),
+    },
     /// A subset of these names in significant order; none means all.
     List {
         names: &'static [&'static str],
@@ -114,12 +119,29 @@ impl Setting {
     }
 
     /// The value as CONFIG GET returns it.
+    pub fn get_bytes(&self, config: &Config) -> Vec<u8> {
+        match &self.kind {
+            Kind::Binary { get, .. } => get(config).to_vec(),
+            _ => self.get(config).into_bytes(),
+        }
+    }
+
+    /// Whether the value is text, as a file of settings must be.
+    pub fn is_text(&self, config: &Config) -> bool {
+        match &self.kind {
+            Kind::Binary { get, .. } => std::str::from_utf8(get(config)).is_ok(),
+            _ => true,
+        }
+    }
+
+    /// The same as text.
     pub fn get(&self, config: &Config) -> String {
         match &self.kind {
             Kind::Flag { get, .. } => tell_flag(get(config)).to_owned(),
             Kind::Number { get, unit, .. } => unit.tell(get(config)),
             Kind::Choice { names, get, .. } => names[get(config)].to_owned(),
             Kind::Text { get, .. } | Kind::Parsed { get, .. } => get(config),
+            Kind::Binary { get, .. } => String::from_utf8_lossy(get(config)).into_owned(),
             Kind::List { separator, get, .. } => get(config).join(&separator.to_string()),
             Kind::OutputLimits => {
                 let class = |name: &str, limit: OutputLimit| {
@@ -136,6 +158,16 @@ impl Setting {
         }
     }
 
+    /// Applies a value of CONFIG SET. On error nothing changes.
+    pub fn set_bytes(&self, config: &mut Config, value: &[u8]) -> Result<(), Refused> {
+        match (&self.kind, std::str::from_utf8(value)) {
+            (Kind::Binary { set, .. }, _) => set(config, value.to_vec()),
+            (_, Ok(value)) => self.set(config, value)?,
+            (_, Err(_)) => return refuse("argument must be UTF-8"),
+        }
+        Ok(())
+    }
+
     /// Parses and applies a value from any source. On error nothing changes.
     pub fn set(&self, config: &mut Config, value: &str) -> Result<(), Refused> {
         match &self.kind {
@@ -143,6 +175,7 @@ impl Setting {
             Kind::Number { set, min, max, unit, .. } => set(config, unit.parse_within(value, *min..=*max)?),
             Kind::Choice { names, set, .. } => set(config, parse_choice(names, value)?),
             Kind::Text { set, .. } => set(config, parse_text(value)?),
+            Kind::Binary { set, .. } => set(config, value.as_bytes().to_vec()),
             Kind::List { names, separator, set, .. } => {
                 let mut list = Vec::new();
                 for word in value.split([' ', *separator]).filter(|word| !word.is_empty()) {
@@ -190,7 +223,7 @@ impl Setting {
             Kind::Flag { .. } => FLAG_VALUES.into(),
             Kind::Number { min, max, unit, .. } => unit.bounds(*min, *max),
             Kind::Choice { names, .. } => names.join("|"),
-            Kind::Text { .. } => "text".into(),
+            Kind::Text { .. } | Kind::Binary { .. } => "text".into(),
             Kind::Ignored(grammar) | Kind::Overruled(grammar) => grammar.values(),
             Kind::List { names, separator, .. } => names.join(&separator.to_string()),
             Kind::Parsed { values, .. } => (*values).into(),

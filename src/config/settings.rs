@@ -255,7 +255,13 @@ pub static SETTINGS: &[Setting] = &[
         },
         "The data directory; created if missing, locked while in use."
     ),
-    row!("requirepass", "", mutable, text!(requirepass), "Password of the default user; empty is none."),
+    row!(
+        "requirepass",
+        "",
+        mutable,
+        Kind::Binary { get: |c| &c.requirepass, set: |c, v| c.requirepass = v },
+        "Password of the default user; empty is none."
+    ),
     row!(
         "aclfile",
         "",
@@ -294,6 +300,13 @@ pub static SETTINGS: &[Setting] = &[
         mutable,
         number!(login_backoff_max_ms, 0, 3_600_000, Milliseconds),
         "Longest back-off after failed logins of one address."
+    ),
+    row!(
+        "login-backoff-loopback",
+        "no",
+        mutable,
+        flag!(login_backoff_loopback),
+        "Delay logins from this machine too; behind a proxy on it, one client would then put off all others."
     ),
     row!(
         "protected-mode",

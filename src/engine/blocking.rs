@@ -153,6 +153,9 @@ fn look(engine: &mut Engine, id: BlockedId) {
             return end(engine, id, STOPPED.into());
         }
     }
+    if !finds {
+        read.streams.iter().for_each(|it| home(it.0).note_look(database, now, &of_stream(it)));
+    }
     match blocked.home {
         None if is_due => {
             let owned = owned.clone();

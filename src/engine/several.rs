@@ -11,7 +11,7 @@ use crate::engine::upkeep;
 use crate::model::log::PartitionId;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
-use crate::state::query::Page;
+use crate::state::query::{self, Page};
 
 pub(super) fn everywhere(
     engine: &mut Engine,
@@ -45,10 +45,20 @@ fn query_everywhere(engine: &Engine, database: u32, query: &KeyQuery<'_>) -> Ans
             Answer::Keys(found.collect())
         }
         KeyQuery::Random { chance } => {
-            let first = (chance % u64::from(engine.router.partitions())) as u16;
+            // A partition with more keys is chosen more often, so that keys are equal.
+            let counts: Vec<u64> =
+                engine.ids().map(|id| engine.partition(id).read().count(database, now) as u64).collect();
+            let Some(mut nth) = chance.checked_rem(counts.iter().sum()) else { return Answer::Nil };
+            let is_before = |count: &&u64| {
+                let is_before = **count <= nth;
+                nth = nth.saturating_sub(if is_before { **count } else { 0 });
+                is_before
+            };
+            let first = counts.iter().take_while(is_before).count() as u16;
             let ids = (first..engine.router.partitions()).chain(0..first).map(PartitionId);
-            let mut found = ids.filter_map(|id| engine.partition(id).read().random(database, now, *chance));
-            found.next().map_or(Answer::Nil, Answer::Bulk)
+            let within = Query::Key(KeyQuery::Random { chance: query::another(*chance) });
+            let mut found = ids.map(|id| engine.partition(id).read().query(database, now, &within).answer);
+            found.find(|answer| *answer != Answer::Nil).unwrap_or(Answer::Nil)
         }
         KeyQuery::Scan(scan) => scan_everywhere(engine, database, scan),
         other => panic!("{other:?} concerns keys of one hash slot"),

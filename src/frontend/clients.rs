@@ -29,8 +29,9 @@ impl Frontend {
         };
         let names = session.name.len() + session.library_name.len() + session.library_version.len();
         let waiting = connection.blocked.borrow().as_ref().map_or(0, BlockedRequest::bytes);
-        let buffers = connection.activity.input_bytes.get() + connection.output_memory();
-        let contents = buffers + queue + watched + subscriptions + names + waiting;
+        let input = connection.activity.input.get();
+        let buffers = input.held + connection.output_memory();
+        let contents = buffers + input.arguments + queue + watched + subscriptions + names + waiting;
         contents + size_of::<Connection>()
     }
 
@@ -46,13 +47,15 @@ impl Frontend {
         let blocked = connection.blocked.borrow().is_some() || connection.activity.hold.get() == Hold::Paused;
         let multi = session.queue.as_ref().map_or(-1, |queue| queue.requests.len() as i64);
         let multi_memory = session.queue.as_ref().map_or(0, |queue| queue.bytes);
+        let input = connection.activity.input.get();
+        let waiting = connection.blocked.borrow().as_ref().map_or(0, BlockedRequest::bytes);
         let output = connection.output_bytes();
         let output_memory = connection.output_memory();
         let mut line = String::new();
         let _ = write!(
             line,
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
-             watch={} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} \
+             watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs={} rbp={} obl={} oll=0 omem={} tot-mem={} \
              events={} cmd={} user={} redir={} resp={} lib-name={} lib-ver={} io-thread=0",
             connection.id.number,
             connection.peer,
@@ -68,7 +71,9 @@ impl Frontend {
             subscriptions[2],
             multi,
             session.watched.len(),
-            connection.activity.input_bytes.get(),
+            input.held,
+            input.free,
+            input.arguments + waiting,
             multi_memory,
             output_memory,
             output_memory,
@@ -203,6 +208,32 @@ mod tests {
         pausing.ask("CLIENT PAUSE 1000 WRITE");
         paused.ask("SET a 1");
         assert_eq!(letters(&paused), "b");
+    }
+
+    #[test]
+    fn the_request_that_asks_sees_itself() {
+        let stage = Stage::new();
+        let (ann, bob) = (stage.client(), stage.client());
+        let field = |line: &str, name: &str| -> usize {
+            let found = line.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_else(|| panic!("{name} in {line}")).parse().expect("a number")
+        };
+        let line = "*2\r\n$6\r\nCLIENT\r\n$4\r\nINFO\r\n";
+        ann.send_bytes(line);
+        let told = ann.told();
+        assert_eq!((field(&told, "qbuf"), field(&told, "argv-mem")), (line.len(), 10));
+        assert!(field(&told, "qbuf-free") > 0);
+        ann.send_bytes("*1\r\n$4\r\nPING\r\n*2\r\n$3\r\nGET\r\n$100\r\nhalf");
+        let told = bob.ask(&format!("CLIENT LIST ID {}", ann.connection.id.number));
+        assert_eq!((field(&told, "qbuf"), field(&told, "argv-mem")), (23, 0), "what waits for its end");
+        let cid = stage.client();
+        let idle = bob.ask(&format!("CLIENT LIST ID {}", cid.connection.id.number));
+        assert_eq!(["qbuf", "qbuf-free", "argv-mem"].map(|name| field(&idle, name)), [0; 3]);
+        ann.send_bytes(&"x".repeat(96));
+        ann.ask("\nXREAD BLOCK 0 STREAMS abcdef $");
+        let told = bob.ask(&format!("CLIENT LIST ID {}", ann.connection.id.number));
+        assert!(field(&told, "argv-mem") >= 6, "{told}");
+        assert!(bob.ask("INFO clients").contains("client_recent_max_input_buffer:14"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::acl::acl::login_limits;
 use crate::acl::check::{Demand, Denied};
 use crate::acl::log::{Context, Event, Reason};
 use crate::acl::user::User;
-use crate::acl::users::DEFAULT_USER;
+use crate::acl::users::{DEFAULT_USER, Users};
 use crate::command::spec::{Flags, Row};
 use crate::command::value::Command;
 use crate::engine::submission::Notice;
@@ -163,6 +163,9 @@ pub fn log_in(
     }
     if let Some(user) = users.authenticate(name, password) {
         let mut session = connection.session.borrow_mut();
+        if session.subscriptions > 0 && session.user.name() != user.name() {
+            frontend.push.registry.borrow_mut().leave_to(connection.subscriber(), session.user.name());
+        }
         session.user = user.clone();
         session.authenticated = true;
         session.unrestricted = user.allows_everything();
@@ -180,7 +183,8 @@ pub fn log_in(
 
 /// Users were changed by `by`: every session gets the current version of its user. Clients of deleted
 /// users are closed, as are subscribers whose user has lost one of their channels (Redis
-/// `ACLFreeUserAndKillClients`, `ACLKillPubsubClientsIfNeeded`).
+/// `ACLFreeUserAndKillClients`, `ACLKillPubsubClientsIfNeeded`). The rights to a subscription are those of the
+/// user who made it, whoever the client has become since (Redis #15468).
 pub fn users_changed(frontend: &Frontend, by: &Connection) {
     let mut closed = Vec::new();
     {
@@ -191,7 +195,9 @@ pub fn users_changed(frontend: &Frontend, by: &Connection) {
             match users.get(session.user.name()) {
                 Some(user) => {
                     if !Arc::ptr_eq(user, &session.user) {
-                        if loses_channels(&session.user, user) && !may_listen(frontend, connection, user) {
+                        if loses_channels(&session.user, user)
+                            && !may_listen(frontend, connection, user, None)
+                        {
                             closed.push(connection.clone());
                         }
                         session.user = user.clone();
@@ -206,6 +212,9 @@ pub fn users_changed(frontend: &Frontend, by: &Connection) {
                     closed.push(connection.clone());
                 }
             }
+            if session.subscriptions > 0 && !keeps_earlier_rights(frontend, connection, &users) {
+                closed.push(connection.clone());
+            }
         }
     }
     for connection in frontend.connections.all().values() {
@@ -216,16 +225,21 @@ pub fn users_changed(frontend: &Frontend, by: &Connection) {
     }
 }
 
-/// Whether the user may use all subscriptions of the connection.
-fn may_listen(frontend: &Frontend, connection: &Connection, user: &User) -> bool {
+/// Whether the user may use the subscriptions that it made on this connection. `maker` is its name, unless it
+/// is the present user of the connection.
+fn may_listen(frontend: &Frontend, connection: &Connection, user: &User, maker: Option<&[u8]>) -> bool {
     let registry = frontend.push.registry.borrow();
-    let allowed = |name: &[u8], is_pattern| {
-        user.selectors().iter().any(|selector| selector.allows_channel(name, is_pattern))
-    };
-    [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter().all(|kind| {
-        let names = registry.names(connection.subscriber(), kind);
-        names.iter().all(|name| allowed(name, kind == Kind::Pattern))
+    registry.made_by(connection.subscriber(), maker).all(|(kind, name)| {
+        user.selectors().iter().any(|selector| selector.allows_channel(name, kind == Kind::Pattern))
     })
+}
+
+/// Whether the earlier users of the connection may still use the subscriptions that they made.
+fn keeps_earlier_rights(frontend: &Frontend, connection: &Connection, users: &Users) -> bool {
+    let makers = frontend.push.registry.borrow().makers(connection.subscriber());
+    makers
+        .iter()
+        .all(|maker| users.get(maker).is_some_and(|user| may_listen(frontend, connection, user, Some(maker))))
 }
 
 fn demand<'c>(row: &'static Row, args: Args<'c>, parsed: &'c Result<Command<'c>, ReplyError>) -> Demand<'c> {
@@ -295,6 +309,41 @@ mod tests {
     }
 
     #[test]
+    fn a_subscription_has_the_rights_of_the_user_who_made_it() {
+        let stage = Stage::new();
+        let bob = stage.client();
+        let revocations =
+            ["ACL SETUSER ann resetchannels", "ACL SETUSER ann resetchannels &other", "ACL DELUSER ann"];
+        for subscribe in ["SUBSCRIBE news", "PSUBSCRIBE news", "SSUBSCRIBE news"] {
+            for revoke in revocations {
+                bob.ask(ANN);
+                bob.ask("ACL SETUSER cid on nopass allchannels +@all\nACL SETUSER dan on nopass allchannels +@all");
+                let [gone, again, own] = [
+                    format!("AUTH cid x\nAUTH ann pw\n{subscribe}\nAUTH cid x\nAUTH dan x\nAUTH cid x"),
+                    // What is subscribed anew is the new user's.
+                    format!(
+                        "AUTH ann pw\n{subscribe}\nAUTH cid x\n{}\n{subscribe}",
+                        subscribe.replace("SUB", "UNSUB")
+                    ),
+                    format!("AUTH cid x\n{subscribe}\nAUTH dan x"),
+                ]
+                .map(|requests| {
+                    let client = stage.client();
+                    client.ask(&format!("HELLO 3\n{requests}"));
+                    client
+                });
+                bob.ask("ACL SETUSER ann &more\nACL SETUSER cid on\nACL DELUSER nobody");
+                assert!(!gone.is_closed(), "{subscribe}: nothing was revoked");
+                bob.ask(revoke);
+                assert!(gone.is_closed(), "{subscribe}, {revoke}");
+                assert!(!again.is_closed() && !own.is_closed(), "{subscribe}, {revoke}");
+                bob.ask("ACL DELUSER cid");
+                assert!(again.is_closed() && own.is_closed(), "{subscribe}: made as cid");
+            }
+        }
+    }
+
+    #[test]
     fn a_user_who_may_read_again_is_served() {
         let stage = Stage::new();
         let (ann, bob) = (stage.client(), stage.client());
@@ -340,6 +389,7 @@ mod tests {
         let stage = Stage::with(|config| {
             config.requirepass = "secret".into();
             config.login_failures_free = 2;
+            config.login_backoff_loopback = true;
         });
         let ann = stage.client();
         let told = ann.ask("AUTH a\nAUTH b\nAUTH c\nAUTH secret");

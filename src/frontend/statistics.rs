@@ -105,14 +105,15 @@ impl Frontend {
         self.finish_measured(connection, &pending.stats, nanoseconds, matches!(reply, Reply::Error(_)));
     }
 
-    /// Ends a transaction. If it was slow but no command by its share, the slow log names EXEC.
+    /// Ends a transaction. If it was slow but none of its commands was, the slow log names EXEC. `slowest_ns`: the
+    /// longest time of a command.
     pub fn answer_exec(
         &self,
         connection: &Rc<Connection>,
         request: RequestId,
         reply: &Reply,
         nanoseconds: u64,
-        share_ns: u64,
+        slowest_ns: u64,
     ) {
         let Some(pending) = connection.fill(request, reply) else { return };
         let stats = pending.stats;
@@ -121,7 +122,7 @@ impl Frontend {
         self.finish_measured(connection, &stats, total_ns, false);
         let Some(row) = stats.row() else { return };
         let slow_ns = self.slow.slow_ns.get();
-        if total_ns >= slow_ns && share_ns < slow_ns {
+        if total_ns >= slow_ns && slowest_ns < slow_ns {
             self.log_slow(connection, total_ns, stats.args(row));
         }
         if self.push.monitors.is_any() {
@@ -237,6 +238,10 @@ mod tests {
         stage.pass_ms(5000);
         stage.commit();
         assert_eq!(ann.ask("SLOWLOG LEN"), "+OK :0");
+        ann.ask("DEBUG SLEEP 0.25");
+        let told = ann.ask("MULTI\nSET a 1\nDEBUG SLEEP 0.25\nEXEC\nSLOWLOG LEN");
+        assert!(told.ends_with(" :2"), "EXEC is not named beside its command: {told}");
+        stage.frontend.slow.log.borrow_mut().clear();
         ann.ask("DEBUG SLEEP 0.25");
         let log = stage.frontend.slow.log.borrow();
         let slow: Vec<_> = log.iter().map(|it| (it.microseconds, it.args.join(&b' '))).collect();

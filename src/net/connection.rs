@@ -48,7 +48,7 @@ pub struct Activity {
     pub hold: Cell<Hold>,
     /// Input that was not executed may begin with a complete request.
     pub resume: Cell<bool>,
-    pub input_bytes: Cell<usize>,
+    pub input: Cell<InputUse>,
     /// The client has not finished the TLS handshake.
     pub is_handshaking: Cell<bool>,
     /// The connection is in the list of connections to flush.
@@ -59,6 +59,17 @@ pub struct Activity {
     pub queued_read_bytes: Cell<usize>,
     /// Time since which the output buffer has exceeded its soft limit.
     pub over_soft_limit_since_ms: Cell<Option<u64>>,
+}
+
+/// What the input of a connection takes, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InputUse {
+    /// Received bytes. While a request is executed, it counts with all that came with it, as in Redis.
+    pub held: usize,
+    /// Room behind them in their buffer.
+    pub free: usize,
+    /// Arguments of the request that is executed, if it can look at clients.
+    pub arguments: usize,
 }
 
 /// Frames that follow the reply to the current request.
@@ -115,7 +126,7 @@ impl Connection {
                 last_active_ms: Cell::new(now_ms),
                 hold: Cell::new(Hold::None),
                 resume: Cell::new(false),
-                input_bytes: Cell::new(0),
+                input: Cell::default(),
                 is_handshaking: Cell::new(socket.has_handshake()),
                 flush_queued: Cell::new(false),
                 last_partition: Cell::new(PartitionId(0)),

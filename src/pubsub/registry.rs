@@ -6,7 +6,7 @@
 use crate::base::glob;
 use ahash::{AHashMap, AHashSet};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Identifies a subscriber: its connection's id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,6 +42,9 @@ pub struct Registry {
 /// Estimated bytes of a subscription besides its name.
 const SUBSCRIPTION_BYTES: usize = 100;
 
+/// Estimated bytes of a maker; names and users are shared.
+const MAKER_BYTES: usize = 80;
+
 #[derive(Debug, Default)]
 struct Subscriptions {
     /// Estimated bytes of its subscriptions; a shared name counts for each subscriber.
@@ -49,6 +52,9 @@ struct Subscriptions {
     channels: AHashSet<Bytes>,
     patterns: AHashSet<Bytes>,
     shards: AHashSet<Bytes>,
+    /// The users who made subscriptions, by name, if the connection has become another user since. Usually
+    /// empty.
+    makers: AHashMap<(Kind, Bytes), Bytes>,
 }
 
 impl Subscriptions {
@@ -108,11 +114,48 @@ impl Registry {
             return false;
         }
         subscriptions.bytes -= SUBSCRIPTION_BYTES + name.len();
+        if !subscriptions.makers.is_empty() {
+            subscriptions.makers.remove(&(kind, Bytes::copy_from_slice(name)));
+        }
         if [Kind::Channel, Kind::Pattern, Kind::Shard].iter().all(|&kind| subscriptions.of(kind).is_empty()) {
             self.subscribers.remove(&id);
         }
         self.unlink(id, kind, name);
         true
+    }
+
+    /// The subscriber becomes another user: the subscriptions that it has made as `user` stay that user's.
+    pub fn leave_to(&mut self, id: SubscriberId, user: &[u8]) {
+        let Some(subscriptions) = self.subscribers.get_mut(&id) else { return };
+        let user = Bytes::copy_from_slice(user);
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
+            for name in subscriptions.of(kind).clone() {
+                subscriptions.makers.entry((kind, name)).or_insert_with(|| user.clone());
+            }
+        }
+    }
+
+    /// The earlier users of a subscriber who made some of its subscriptions.
+    pub fn makers(&self, id: SubscriberId) -> BTreeSet<Bytes> {
+        self.subscribers.get(&id).map(|all| all.makers.values().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The subscriptions that an earlier user of the subscriber made, or, without a name, its present one.
+    pub fn made_by<'r>(
+        &'r self,
+        id: SubscriberId,
+        maker: Option<&'r [u8]>,
+    ) -> impl Iterator<Item = (Kind, &'r Bytes)> {
+        let all = self.subscribers.get(&id).into_iter();
+        all.flat_map(move |all| {
+            let kinds = [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter();
+            let each = kinds.flat_map(|kind| all.of(kind).iter().map(move |name| (kind, name)));
+            each.filter(move |(kind, name)| {
+                let known =
+                    if all.makers.is_empty() { None } else { all.makers.get(&(*kind, (*name).clone())) };
+                known.map(|user| &user[..]) == maker
+            })
+        })
     }
 
     /// Ends all subscriptions of a subscriber.
@@ -168,7 +211,7 @@ impl Registry {
 
     /// Estimated bytes of a subscriber's subscriptions.
     pub fn bytes(&self, id: SubscriberId) -> usize {
-        self.subscribers.get(&id).map_or(0, |subscriptions| subscriptions.bytes)
+        self.subscribers.get(&id).map_or(0, |all| all.bytes + all.makers.len() * MAKER_BYTES)
     }
 
     /// Whether a subscriber has any subscription.

@@ -9,7 +9,7 @@ use crate::frontend::permissions;
 use crate::frontend::response::Why;
 use crate::model::limits::UNAUTHENTICATED_OUTPUT_BYTES_MAX;
 use crate::model::reply::Reply;
-use crate::net::connection::{Connection, Hold};
+use crate::net::connection::{Connection, Hold, InputUse};
 use crate::net::socket::ReadHalf;
 use crate::resp::reader::{Progress, RequestLimits, RequestReader};
 use crate::server::dispatch;
@@ -111,7 +111,8 @@ fn poll(
     loop {
         if input.waiting() > 0 && connection.activity.hold.get() == Hold::None {
             let Input { reader, buffer, at, .. } = &mut *input;
-            *at += execute_all(frontend, connection, reader, &buffer[*at..]);
+            let free = buffer.capacity() - buffer.len();
+            *at += execute_all(frontend, connection, reader, &buffer[*at..], free);
             input.compact();
         }
         if connection.is_finished() {
@@ -129,7 +130,8 @@ fn poll(
             Poll::Ready(Err(_)) => return Poll::Ready(()),
             Poll::Pending => false,
         };
-        connection.activity.input_bytes.set(input.waiting());
+        let free = input.buffer.capacity() - input.buffer.len();
+        connection.activity.input.set(InputUse { held: input.waiting(), free, arguments: 0 });
         if connection.is_finished() {
             return Poll::Ready(());
         }
@@ -253,13 +255,14 @@ fn read(
         Poll::Ready(Ok(())) => {}
         Poll::Ready(Err(_)) => return Poll::Ready(Arrival::Broken),
     }
+    let free = target.remaining();
     let bytes = target.filled();
     if bytes.is_empty() {
         return Poll::Ready(Arrival::End);
     }
     note_input(frontend, connection, bytes.len());
     let consumed = if connection.activity.hold.get() == Hold::None {
-        execute_all(frontend, connection, &mut input.reader, bytes)
+        execute_all(frontend, connection, &mut input.reader, bytes, free)
     } else {
         0
     };
@@ -273,14 +276,16 @@ fn note_input(frontend: &Frontend, connection: &Connection, bytes: usize) {
 }
 
 /// Executes the complete requests at the start of the bytes, as long as nothing holds the connection. Returns
-/// the number of bytes executed.
+/// the number of bytes executed. `free`: room behind them in their buffer.
 fn execute_all(
     frontend: &Rc<Frontend>,
     connection: &Rc<Connection>,
     reader: &mut RequestReader,
     bytes: &[u8],
+    free: usize,
 ) -> usize {
     let mut consumed = 0;
+    connection.activity.input.set(InputUse { held: bytes.len(), free, arguments: 0 });
     let (mut has_room, mut checks_room_at) = (true, 0);
     let mut limits = request_limits(frontend, connection);
     connection.activity.resume.set(false);

@@ -15,7 +15,7 @@ use crate::frontend::response::{Response, Why};
 use crate::model::args::{Args, OwnedArgs};
 use crate::model::reply::{Reply, ReplyError};
 use crate::model::request::RequestId;
-use crate::net::connection::Connection;
+use crate::net::connection::{Connection, InputUse};
 use crate::resp::reader::is_cross_protocol;
 use crate::session::pending::{Completion, Pending};
 use std::rc::Rc;
@@ -114,10 +114,23 @@ fn execute<'a>(
         }
         Ok(Command::PubSub(command)) => pubsub::execute(frontend, connection, command),
         Ok(Command::Transaction(command)) => transaction::execute(frontend, connection, command),
-        Ok(Command::Connection(command)) => connection_commands::execute(frontend, connection, command),
-        Ok(Command::Server(command)) => server::execute(frontend, connection, command),
+        Ok(Command::Connection(command)) => {
+            note_arguments(connection, args);
+            connection_commands::execute(frontend, connection, command)
+        }
+        Ok(Command::Server(command)) => {
+            note_arguments(connection, args);
+            server::execute(frontend, connection, command)
+        }
         Err(error) => Reply::Error(error.clone()).into(),
     }
+}
+
+/// CLIENT LIST and INFO see the request that asks. Other requests are not seen while they are executed.
+fn note_arguments(connection: &Connection, args: Args<'_>) {
+    let arguments = args.iter().map(<[u8]>::len).sum();
+    let input = &connection.activity.input;
+    input.set(InputUse { arguments, ..input.get() });
 }
 
 /// Writes the result of a command.

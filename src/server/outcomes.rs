@@ -80,7 +80,8 @@ fn end_blocked(frontend: &Frontend, connection: &Rc<Connection>, request: Reques
         answer => answer.into_reply(),
     };
     let blocked = connection.blocked.take();
-    if reply == Reply::NilArray && blocked.as_ref().is_some_and(|it| it.is_leaving) {
+    // Entries that were found belong to the client, even if it sends nothing more; nothing else is owed to it.
+    if !matches!(reply, Reply::Streams(_)) && blocked.as_ref().is_some_and(|it| it.is_leaving) {
         return connection.close();
     }
     if let Some(blocked) = blocked.filter(|it| it.is_remembered && matches!(reply, Reply::Streams(_))) {

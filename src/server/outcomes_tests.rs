@@ -60,6 +60,19 @@ fn a_client_that_leaves_its_blocked_read_is_closed_without_a_reply() {
 }
 
 #[test]
+fn a_client_that_leaves_hears_nothing_of_what_ends_its_read() {
+    let stage = Stage::new();
+    let (ann, bob) = (stage.client(), stage.client());
+    ann.ask("XGROUP CREATE s g $ MKSTREAM");
+    ann.ask("XREADGROUP GROUP g ann BLOCK 0 STREAMS s >");
+    bob.send("XGROUP DESTROY s g");
+    ann.end();
+    stage.commit();
+    assert_eq!(ann.told(), "");
+    assert!(ann.is_closed());
+}
+
+#[test]
 fn entries_found_are_owed_to_a_client_that_leaves() {
     let stage = Stage::new();
     let (ann, bob) = (stage.client(), stage.client());

@@ -108,6 +108,8 @@ pub struct ExecRun {
     pub steps_done: u32,
     /// Time of the op, shared equally by its commands; and the total time so far.
     pub share_ns: u64,
+    /// The longest time of a command so far.
+    pub slowest_ns: u64,
     pub total_ns: u64,
     /// A step has asked the engine; this makes its reply from the answer.
     pub asked: Option<Continuation>,

@@ -103,10 +103,14 @@ fn move_key(
     Ok(Answer::Integer(1))
 }
 
-/// SWAPDB. Keys keep their versions, so WATCH sees another key under the same name.
+/// SWAPDB. Keys keep their versions, so WATCH sees another key under the same name. Due keys are deleted
+/// first: for WATCH they are absent, and moving what is absent changes nothing.
 fn swap(machine: &mut Machine, first: u32, second: u32, effects: &mut Effects) {
     if first == second {
         return;
+    }
+    for database in [first, second] {
+        delete_expired_of(machine, database, u32::MAX, effects);
     }
     let [former, latter] =
         [first, second].map(|database| machine.databases.remove(&database).unwrap_or_default());
@@ -118,19 +122,27 @@ fn swap(machine: &mut Machine, first: u32, second: u32, effects: &mut Effects) {
 }
 
 fn delete_expired(machine: &mut Machine, limit: u32, effects: &mut Effects) -> Answer {
-    let now = machine.time;
+    let databases: Vec<u32> = machine.databases.keys().copied().collect();
     let mut deleted = 0;
-    for (database, keys) in &mut machine.databases {
-        while deleted < limit
-            && let Some(key) = keys.first_due(now).cloned()
-        {
-            let entry = keys.remove(&key).expect("just seen");
-            machine.deletions.note(*database, &key, entry.version);
-            effects.push(*database, &key, EventKind::Expired);
-            deleted += 1;
-        }
+    for database in databases {
+        deleted += delete_expired_of(machine, database, limit - deleted, effects);
     }
     Answer::Integer(i64::from(deleted))
+}
+
+/// Deletes at most `limit` due keys of a database; returns their number.
+fn delete_expired_of(machine: &mut Machine, database: u32, limit: u32, effects: &mut Effects) -> u32 {
+    let Some(keys) = machine.databases.get_mut(&database) else { return 0 };
+    let mut deleted = 0;
+    while deleted < limit
+        && let Some(key) = keys.first_due(machine.time).cloned()
+    {
+        let entry = keys.remove(&key).expect("just seen");
+        machine.deletions.note(database, &key, entry.version);
+        effects.push(database, &key, EventKind::Expired);
+        deleted += 1;
+    }
+    deleted
 }
 
 /// Forgets due idempotent ids; this affects neither WATCH nor blocked reads.

@@ -7,8 +7,42 @@ use crate::command::value::{Query, Write};
 use crate::model::entry_id::EntryId;
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
+use crate::state::answer::Answer;
+use crate::state::checkpoint;
+use crate::state::machine::Machine;
 use crate::state::machine_bench::{Bench, error, field, ids};
 use crate::state::machine_property_tests::image;
+
+/// A look is told by XINFO, and is no part of the state.
+#[test]
+fn a_look_changes_no_checkpoint() {
+    let mut bench = Bench::new();
+    bench.add_at(1, 0);
+    bench.create("g");
+    bench.read("c", None, GroupReadFrom::New);
+    let before = image(&bench.machine);
+    let look = GroupRead {
+        group: b"g",
+        consumer: b"c",
+        limits: ReadLimits::default(),
+        claim: None,
+        no_ack: false,
+        streams: vec![(b"s", GroupReadFrom::New), (b"none", GroupReadFrom::New)],
+    };
+    bench.machine.note_look(0, TimeMs(1500), &look);
+    bench.machine.note_look(0, TimeMs(1400), &look);
+    let idle = |machine: &Machine| {
+        let query = Query::Stream(StreamQuery::Consumers { key: b"s", group: b"g" });
+        match machine.query(0, TimeMs(1700), &query).answer {
+            Answer::Consumers(consumers) => consumers[0].idle_ms,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(idle(&bench.machine), 200);
+    assert_eq!(idle(&bench.machine.clone()), 200);
+    assert_eq!(image(&bench.machine), before);
+    assert_eq!(idle(&checkpoint::decode(&before).unwrap()), 700, "the time of the last logged read");
+}
 
 /// Replies as recorded in tests/recorded/streams.txt for group `g`.
 #[test]

@@ -11,6 +11,8 @@ use crate::state::effects::Effects;
 use crate::state::keyspace::KeyVersion;
 use crate::state::machine_bench::{Bench, error};
 use crate::state::op::{Transaction, Watched};
+use crate::state::testing::Random;
+use std::collections::BTreeMap;
 
 #[test]
 fn strings_count_append_and_expire() {
@@ -88,6 +90,63 @@ fn a_transaction_runs_only_if_what_it_watches_stayed() {
         assert_eq!(exec(&mut bench, "x", version), Reply::NilArray, "it has come, and {how}");
         bench.machine.check();
     }
+}
+
+/// `isWatchedKeyExpired` and `touchAllWatchedKeysInDb` of Redis 7.0: the deletion of what was due is no change.
+#[test]
+fn a_swap_does_not_touch_watched_keys_that_were_due() {
+    let swap = || Write::Key(KeyWrite::SwapDatabases { first: 0, second: 1 });
+    let mut bench = Bench::new();
+    bench.set("due", "1", Expiry::At(Deadline::InMs(50)));
+    bench.set("moves", "1", Expiry::At(Deadline::InMs(5000)));
+    bench.at(1100);
+    let version = |bench: &Bench, database, key: &str| {
+        bench.machine.version(database, bench.machine.time(), key.as_bytes())
+    };
+    let before = [(0, "due"), (1, "due"), (0, "moves"), (1, "moves")].map(|(d, k)| version(&bench, d, k));
+    bench.write(swap());
+    let after = [(0, "due"), (1, "due"), (0, "moves"), (1, "moves")].map(|(d, k)| version(&bench, d, k));
+    assert_eq!(before[..2], after[..2], "absent before and after, in both databases");
+    assert!(before[2] != after[2] && before[3] != after[3]);
+    bench.machine.check();
+}
+
+#[test]
+fn a_random_key_may_be_any_with_the_same_probability() {
+    let counts = |bench: &Bench, draws: usize| {
+        let (mut counts, mut random) = (BTreeMap::new(), Random::new(7));
+        for _ in 0..draws {
+            let random = Query::Key(KeyQuery::Random { chance: random.u64() });
+            let Reply::Bulk(key) = bench.query(random) else { panic!("there are keys") };
+            *counts.entry(key).or_insert(0) += 1;
+        }
+        counts
+    };
+    let mut bench = Bench::new();
+    let delete = |bench: &mut Bench, key: String| {
+        let keys: OwnedArgs = [key.as_bytes()].into_iter().collect();
+        bench.write(Write::Key(KeyWrite::Delete { keys: ArgList::Args(keys.as_args()) }));
+    };
+    bench.set("first", "v", Expiry::None);
+    for n in 0..100 {
+        bench.set(&format!("gone{n}"), "v", Expiry::None);
+        delete(&mut bench, format!("gone{n}"));
+    }
+    bench.set("last", "v", Expiry::None);
+    let two = counts(&bench, 1000);
+    assert!(two.len() == 2 && two.values().all(|count| (400..600).contains(count)), "{two:?}");
+
+    // Half of many keys behind a long gap.
+    (0..1000).for_each(|n| drop(bench.set(&format!("a{n}"), "v", Expiry::None)));
+    for n in 0..20_000 {
+        bench.set(&format!("gone{n}"), "v", Expiry::None);
+        delete(&mut bench, format!("gone{n}"));
+    }
+    (0..1000).for_each(|n| drop(bench.set(&format!("b{n}"), "v", Expiry::None)));
+    let many = counts(&bench, 8000);
+    assert!(many.values().all(|count| *count < 25), "one key is not preferred");
+    let behind: i32 = many.iter().filter(|(key, _)| key.starts_with(b"b")).map(|(_, count)| count).sum();
+    assert!((3500..4500).contains(&behind), "{behind} of 8000");
 }
 
 #[test]

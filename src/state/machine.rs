@@ -250,11 +250,6 @@ impl Machine {
         self.view(database, now).matching(pattern)
     }
 
-    /// RANDOMKEY; the random number comes from outside the machine.
-    pub fn random(&self, database: u32, now: TimeMs, chance: u64) -> Option<Bytes> {
-        self.view(database, now).random(chance)
-    }
-
     /// OBJECT ENCODING; `None` if the key does not exist.
     pub fn encoding(&self, database: u32, now: TimeMs, key: &[u8]) -> Option<&'static str> {
         self.view(database, now).entry(key).map(|entry| query::encoding(&entry.value))
@@ -269,6 +264,13 @@ impl Machine {
         } else {
             group::read::would_change(read, view.now, |key| view.entry(key))
         }
+    }
+
+    /// An XREADGROUP that changes nothing was answered, or waits, without an op: XINFO tells that its consumer
+    /// was there. The state stays as it is.
+    pub fn note_look(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) {
+        let view = self.view(database, now);
+        group::read::note_look(read, view.now, |key| view.entry(key));
     }
 
     /// The refusal of an XREADGROUP in the current state, if any.

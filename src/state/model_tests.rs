@@ -165,6 +165,10 @@ impl Model {
                 group.forget(id);
             });
         }
+        let is_pending = self.groups.values().any(|group| group.pending.contains_key(&id));
+        if references == References::OnlyUnreferenced && is_pending {
+            return 2;
+        }
         if self.find(id).is_none() {
             return -1;
         }

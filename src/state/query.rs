@@ -23,6 +23,12 @@ const NO_FREQUENCY: ReplyError = ReplyError::new(
      between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 
+/// Positions that RANDOMKEY tries before it takes a key near one.
+const RANDOM_TRIES_MAX: usize = 256;
+
+/// Keys that RANDOMKEY passes at most.
+const RANDOM_STEPS_MAX: usize = 1024;
+
 /// The result of one step of SCAN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -187,13 +193,30 @@ impl<'m> View<'m> {
         }
     }
 
-    /// A key that is not due, at a random position among those ever given. Not uniform: a key after a gap is
-    /// chosen more often.
+    /// A key that is not due, each with the same probability.
+    ///
+    /// Few keys are counted. Among many, a random position is taken if it holds a key, and otherwise another
+    /// one is tried. Only if nearly all positions are those of deleted keys, a key some random steps behind a
+    /// position must do, and then a key behind many deleted ones is chosen somewhat more often.
     pub fn random(&self, chance: u64) -> Option<Bytes> {
-        let places = self.keys?.next_sequence().0;
-        let from = chance.checked_rem(places)?;
-        let after = self.live_from(KeySequence(from)).next();
-        after.or_else(|| self.live_from(KeySequence(0)).next()).map(|(key, _)| key.clone())
+        let keys = self.keys?;
+        if keys.len() <= RANDOM_STEPS_MAX {
+            let live = self.live_from(KeySequence(0)).count() as u64;
+            let nth = usize::try_from(chance.checked_rem(live)?).ok()?;
+            return self.live_from(KeySequence(0)).nth(nth).map(|(key, _)| key.clone());
+        }
+        let places = keys.next_sequence().0;
+        let mut chance = chance;
+        for _ in 0..RANDOM_TRIES_MAX {
+            let place = KeySequence(chance % places);
+            if let Some((key, _)) = self.live_from(place).next().filter(|(_, it)| it.sequence() == place) {
+                return Some(key.clone());
+            }
+            chance = another(chance);
+        }
+        let (place, steps) = (chance % places, another(chance) as usize % RANDOM_STEPS_MAX);
+        let behind = self.live_from(KeySequence(place)).chain(self.live_from(KeySequence(0)));
+        behind.take(steps + 1).last().map(|(key, _)| key.clone())
     }
 
     /// SCAN. The cursor is the position of the next key: a key that exists throughout the scan is returned
@@ -221,6 +244,14 @@ impl<'m> View<'m> {
         }
         Page { next, keys }
     }
+}
+
+/// Another random number, made of one (a step of SplitMix64).
+pub fn another(chance: u64) -> u64 {
+    let mut mixed = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 /// For `*`, KEYS and SCAN return every key, even the empty one, which does not match as a pattern (Redis

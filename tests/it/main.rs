@@ -26,4 +26,5 @@ mod redis_rs;
 mod soak;
 mod tls;
 mod transcripts;
+mod unchanged;
 mod unix_socket;

@@ -99,7 +99,7 @@ fn acknowledge(
 }
 
 /// XACKDEL (Redis 8.2). An id that is not pending in this group stays untouched under every policy. A pending
-/// id whose entry is already gone counts as deleted.
+/// id whose entry is already gone counts as deleted, unless ACKED finds it pending in another group.
 fn acknowledge_and_delete(
     scope: &mut Scope<'_>,
     key: &[u8],

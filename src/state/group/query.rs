@@ -72,7 +72,7 @@ pub fn consumers(stream: &Stream, key: &[u8], group: &[u8], now: TimeMs) -> Resu
     let consumers = group.consumers().map(|consumer| ConsumerInfo {
         name: consumer.name.clone(),
         pending: consumer.pending_len(),
-        idle_ms: now.since(consumer.seen_at),
+        idle_ms: now.since(consumer.seen_or_looked_at()),
         inactive_ms: consumer.active_at.map(|at| now.since(at)),
     });
     Ok(Answer::Consumers(consumers.collect()))
@@ -90,7 +90,7 @@ pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> GroupDetail 
             .map(|id| delivered(id, group.pending(id).expect("a consumer's pending id is the group's")));
         ConsumerDetail {
             name: consumer.name.clone(),
-            seen_at: consumer.seen_at,
+            seen_at: consumer.seen_or_looked_at(),
             active_at: consumer.active_at,
             pending_len: consumer.pending_len(),
             pending: pending.collect(),

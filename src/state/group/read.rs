@@ -90,6 +90,22 @@ pub fn would_find<'k>(
     })
 }
 
+/// The read found nothing, and is not logged: XINFO tells that its consumer was there.
+pub fn note_look<'k>(
+    read: &GroupRead<'_>,
+    now: TimeMs,
+    mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
+) {
+    for (key, _) in &read.streams {
+        if let Some(Value::Stream(stream)) = entry(key).map(|entry| &entry.value)
+            && let Some(group) = stream.group(read.group)
+            && let Some(consumer) = group.find_consumer(read.consumer)
+        {
+            group.consumer(consumer).note_look(now);
+        }
+    }
+}
+
 /// The refusal of the read, if any.
 pub fn refusal<'k>(
     read: &GroupRead<'_>,
@@ -134,8 +150,8 @@ pub fn next_claimable_at<'k>(
     times.min()
 }
 
-/// A consumer whose reads find nothing is logged as seen at this interval: `idle` of XINFO CONSUMERS is right
-/// to a second, and not every such read costs a commit.
+/// A consumer whose reads find nothing is logged as seen at this interval, so that not every such read costs a
+/// commit. After a restart XINFO CONSUMERS may tell of a time that is older by this.
 const SEEN_LATELY_MS: u64 = 1000;
 
 fn validate<'k>(

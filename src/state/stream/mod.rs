@@ -43,7 +43,17 @@ impl Stream {
 
     /// Whether a group has the entry pending or still ahead (Redis 8.2, ACKED).
     pub fn is_referenced(&self, id: EntryId) -> bool {
-        self.groups.values().any(|group| id > group.last_id || group.pending(id).is_some())
+        self.is_ahead(id) || self.is_pending(id)
+    }
+
+    /// Whether a group has not reached the id yet.
+    pub fn is_ahead(&self, id: EntryId) -> bool {
+        self.groups.values().any(|group| id > group.last_id)
+    }
+
+    /// Whether the id is pending in a group; its entry may be gone.
+    pub fn is_pending(&self, id: EntryId) -> bool {
+        self.groups.values().any(|group| group.pending(id).is_some())
     }
 
     /// Drops the id from the pending entries of every group.

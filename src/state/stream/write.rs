@@ -33,19 +33,19 @@ pub fn add(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
 }
 
 /// XADD … IDMP, IDMPAUTO: a remembered id is answered with its entry's id, even if the entry is gone, and
-/// only a counter changes. A refused entry leaves no trace (Redis #15840).
+/// only a counter changes, which WATCH does not see (Redis #14858: no signal is needed). A refused entry leaves
+/// no trace (Redis #15840).
 fn add_once(
     scope: &mut Scope<'_>,
     add: &Add<'_>,
     idempotency: &Idempotency<'_>,
 ) -> Result<Answer, ReplyError> {
     let (producer, id) = (idempotency.producer(), idempotency.id());
-    let (time, version) = (scope.time, scope.version);
+    let time = scope.time;
     let known = scope.view(add.key)?.and_then(|stream| stream.producers.find(producer, id, time));
     if let Some(entry) = known {
-        let (stream, key_version) = scope.stream(add.key)?.expect("just seen");
+        let (stream, _) = scope.stream(add.key)?.expect("just seen");
         stream.producers.duplicates = stream.producers.duplicates.saturating_add(1);
-        *key_version = version;
         return Ok(Answer::Id(entry));
     }
     let answer = append(scope, add)?;
@@ -168,7 +168,7 @@ pub enum Deleted {
     /// The entry did not exist.
     Absent,
     Gone,
-    /// ACKED: a group still references the entry.
+    /// ACKED: a group still references the entry, which may be gone already.
     Kept,
 }
 
@@ -190,7 +190,9 @@ impl Stream {
         if references == References::Delete {
             self.forget_pending(id);
         }
-        if references == References::OnlyUnreferenced && self.log.contains(id) && self.is_referenced(id) {
+        // A pending entry that is gone is referenced too; an id that no entry has had is not.
+        let is_referenced = || self.is_pending(id) || (self.log.contains(id) && self.is_ahead(id));
+        if references == References::OnlyUnreferenced && is_referenced() {
             return Deleted::Kept;
         }
         if self.log.delete(id) { Deleted::Gone } else { Deleted::Absent }
@@ -239,7 +241,8 @@ fn set_id(
     Ok(Answer::Done)
 }
 
-/// XCFGSET. A changed value empties the table; the counters stay.
+/// XCFGSET. A changed value empties the table, and the same value does not (`if (changed)` in `xcfgsetCommand`,
+/// Redis 8.6, though its documentation tells otherwise); the counters stay.
 fn configure(
     scope: &mut Scope<'_>,
     key: &[u8],

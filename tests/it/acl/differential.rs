@@ -232,6 +232,11 @@ fn random_rules_mean_the_same_to_redis() {
             if left != right && brackets > 1 && left.text().ends_with(")': Syntax error") {
                 continue 'users;
             }
+            // Redis 7.0 drops what stands before a second opening bracket (the same page).
+            let openings = set.iter().filter(|word| word.starts_with('(') && !word.ends_with(')')).count();
+            if left != right && openings > 1 && left.is_error() {
+                continue 'users;
+            }
             assert_eq!(left, right, "{history:#?}");
         }
         let (left, right) = pair.both(&words("ACL GETUSER u"));

@@ -29,7 +29,14 @@ fn info(client: &mut Client, name: &str) -> u64 {
 
 #[test]
 fn an_address_that_guesses_is_put_off_and_no_other() {
-    let server = Server::with(&["--login-failures-free", "3", "--login-backoff-max", "300ms"]);
+    let server = Server::with(&[
+        "--login-failures-free",
+        "3",
+        "--login-backoff-max",
+        "300ms",
+        "--login-backoff-loopback",
+        "yes",
+    ]);
     let mut admin = server.connect();
     assert_eq!(admin.line("ACL SETUSER ann on >right +ping"), Value::ok());
     let mut guesser = connect_from(&server, 7);
@@ -63,7 +70,7 @@ fn an_address_that_guesses_is_put_off_and_no_other() {
 
 #[test]
 fn it_can_be_turned_off() {
-    let server = Server::with(&["--login-failures-free", "0"]);
+    let server = Server::with(&["--login-failures-free", "0", "--login-backoff-loopback", "yes"]);
     let mut client = server.connect();
     for _ in 0..50 {
         assert_eq!(client.line("AUTH ann wrong").text(), WRONG);
@@ -83,7 +90,7 @@ fn it_can_be_turned_off() {
 /// hides.
 #[test]
 fn a_transaction_does_not_tell_a_password_that_is_put_off() {
-    let server = Server::with(&["--login-failures-free", "3"]);
+    let server = Server::with(&["--login-failures-free", "3", "--login-backoff-loopback", "yes"]);
     let mut admin = server.connect();
     admin.line("ACL SETUSER app on >right ~app* +@all");
     admin.line("ACL SETUSER bob on >b ~pub* +get +multi +exec +auth");
