@@ -115,9 +115,9 @@ mod tests {
             stage.pass_ms(200);
             reader.send(read);
             assert!(!stage.script().has_in_flight(), "{read} is not logged");
-            assert_eq!(seen(&stage), (0, -1, stage.frontend.now().0), "{read}");
+            assert_eq!(seen(&stage), (0, -1, stage.frontend.wall_time().0), "{read}");
             stage.pass_ms(50);
-            assert_eq!(seen(&stage), (50, -1, stage.frontend.now().0 - 50), "{read}");
+            assert_eq!(seen(&stage), (50, -1, stage.frontend.wall_time().0 - 50), "{read}");
         }
         let told = ann.ask("MULTI\nXINFO CONSUMERS s g\nEXEC");
         assert!(told.contains("$4 idle :50 "), "{told}");

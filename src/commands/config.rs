@@ -15,7 +15,7 @@ pub fn get(frontend: &Frontend, patterns: &ArgList<'_>) -> Reply {
     let mut pairs = access::get(&frontend.context.config.borrow(), patterns.iter());
     // Tools read a number here; the file keeps the word.
     if let Some((_, value)) = pairs.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case(b"maxmemory")) {
-        *value = frontend.memory.max().to_string();
+        *value = frontend.memory.max().to_string().into_bytes();
     }
     Reply::Map(pairs.into_iter().map(|(name, value)| (Reply::bulk(name), Reply::bulk(value))).collect())
 }

@@ -153,7 +153,7 @@ fn look(engine: &mut Engine, id: BlockedId) {
             return end(engine, id, STOPPED.into());
         }
     }
-    if !finds {
+    if !finds && !blocked.is_seen {
         read.streams.iter().for_each(|it| home(it.0).note_look(database, now, &of_stream(it)));
     }
     match blocked.home {

@@ -368,7 +368,7 @@ impl Engine {
             (Data::Write(Write::GroupRead(read)), Position::First)
                 if !self.would_change(partition, database, read) =>
             {
-                self.partition(partition).read().note_look(database, self.context.now(), read);
+                self.partition(partition).read().note_look(database, self.now(), read);
                 Some(Outcome::of(request, Answer::NilArray))
             }
             (Data::Write(write), _) => {

@@ -38,6 +38,18 @@ impl Known {
         Known { crosses_7_2: crosses((7, 2)), crosses_7_4: crosses((7, 4)), common }
     }
 
+    /// Whether a blocked read was answered for a key that it found empty: 7.0 did, while 7.2 waits on, and may
+    /// have been answered later.
+    pub fn is_answered_too_early(&self, value: &Value) -> bool {
+        let is_empty = |entries: &Value| entries.elements().is_empty();
+        self.crosses_7_2
+            && match value {
+                Value::Map(streams) => streams.iter().all(|(_, entries)| is_empty(entries)),
+                Value::Array(streams) => streams.iter().all(|stream| is_empty(&stream.elements()[1])),
+                _ => false,
+            }
+    }
+
     /// The reply to a blocked read. 7.2 executes the whole read again, while 7.0 looked at one key: it could
     /// find that key empty, and reported one of two keys that had changed. The reply for a vanished group or
     /// key changed as well.
@@ -52,14 +64,6 @@ impl Known {
                     .any(|word| text.starts_with(word.as_bytes())) =>
             {
                 Value::Error(b"no longer there".to_vec())
-            }
-            Value::Map(streams) if streams.iter().all(|(_, entries)| entries.elements().is_empty()) => {
-                Value::Null
-            }
-            Value::Array(streams)
-                if streams.iter().all(|stream| stream.elements()[1].elements().is_empty()) =>
-            {
-                Value::NullArray
             }
             Value::Map(_) | Value::Array(_) if key_places(command).len() > 1 => Value::bulk("some entries"),
             _ => value,

@@ -1,8 +1,8 @@
 //! Random sequences of commands on Headwater and on Redis 7.0: every reply must be equal, except for the
 //! differences in `difference`, each with its reason (compat/differences.md lists them for users).
 //!
-//! HEADWATER_DIFF_SEQUENCES and HEADWATER_SEED select number and seed. A mismatch is shortened while it still
-//! differs, then printed with both servers' replies.
+//! HEADWATER_DIFF_SEQUENCES and HEADWATER_SEED select number and seed, HEADWATER_DIFF_FIRST leaves out those
+//! before. A mismatch is shortened while it still differs, then printed with both servers' replies.
 
 mod difference;
 mod dumped;
@@ -51,8 +51,12 @@ pub fn compare(protocol: u8, flags: &[&str], sequences: usize) {
     let common = common_commands(&under_test, &reference);
     let mut pair = Pair::new(&under_test, &reference, protocol, &common);
     let mut differing = Vec::new();
+    let first = from_environment("HEADWATER_DIFF_FIRST", 0);
     for number in 0..sequences {
         let mut sequence = Sequence::random(&mut random, &common);
+        if number < first {
+            continue;
+        }
         if is_partitioned {
             sequence = match number % 4 {
                 0 => partitioned::in_many_slots(sequence),

@@ -146,7 +146,10 @@ impl<'a> Pair<'a> {
             // Unblocks nothing if the reply has arrived already.
             side.control.line(&format!("CLIENT UNBLOCK {}", side.blocked_id));
         }
-        let answers = self.answers(sides, BLOCKED, &[]);
+        let mut answers = self.answers(sides, BLOCKED, &[]);
+        if answers.iter().flatten().any(|value| self.known.is_answered_too_early(value)) {
+            answers = [Vec::new(), Vec::new()];
+        }
         let [left, right] = answers.map(|values| {
             let values = values.into_iter().map(|value| self.known.remove_from_blocked(&command, value));
             values.flat_map(|value| value.lines()).collect()
