@@ -21,9 +21,11 @@ impl Pace {
         Pace { policy, inline: policy != FlushPolicy::Thread, average: Duration::ZERO }
     }
 
-    /// A moving average over about 16 syncs.
+    /// A moving average over about 16 syncs. One that took much longer than those before counts as one that
+    /// took somewhat longer: most disks have a slow sync now and then, and only slow ones have many.
     pub fn after(self, took: Duration) -> Pace {
-        let average = (self.average * 15 + took.min(Duration::from_secs(10))) / 16;
+        let most = self.average.max(Self::INLINE_MAX / 4) * 3;
+        let average = (self.average * 15 + took.min(most)) / 16;
         let inline = match self.policy {
             FlushPolicy::Inline => true,
             FlushPolicy::Thread => false,
@@ -45,7 +47,7 @@ mod tests {
     fn syncs_move_to_a_thread_when_they_are_slow_and_back_when_they_are_not() {
         let mut pace = Pace::new(FlushPolicy::Auto);
         assert!(pace.inline);
-        for _ in 0..20 {
+        for _ in 0..40 {
             pace = pace.after(Duration::from_millis(5));
         }
         assert!(!pace.inline);
@@ -54,5 +56,15 @@ mod tests {
         }
         assert!(pace.inline);
         assert!(!Pace::new(FlushPolicy::Thread).after(Duration::ZERO).inline);
+    }
+
+    #[test]
+    fn a_slow_sync_now_and_then_moves_nothing() {
+        let mut pace = Pace::new(FlushPolicy::Auto);
+        for number in 0..1000 {
+            let is_slow = number % 20 == 0;
+            pace = pace.after(if is_slow { Duration::from_secs(2) } else { Duration::from_micros(200) });
+            assert!(pace.inline, "sync {number}");
+        }
     }
 }
