@@ -86,7 +86,7 @@ fn write_group(writer: &mut RdbWriter<'_>, group: &Group, kind: StreamType) {
     writer.length(group.consumers().len() as u64);
     for consumer in group.consumers() {
         writer.string(&consumer.name);
-        writer.time(Some(consumer.seen_at.0));
+        writer.time(Some(consumer.seen_or_looked_at().0));
         if kind >= StreamType::ActiveTimes {
             writer.time(consumer.active_at.map(|at| at.0));
         }
