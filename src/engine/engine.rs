@@ -263,8 +263,8 @@ impl Engine {
         }
     }
 
-    /// Puts something into an open batch, unless all writes are refused or this one is too large. `put` is told whether the batch has
-    /// to note its keys, because reads are blocked.
+    /// Puts something into an open batch, unless all writes are refused or this one is too large. `put` is told
+    /// whether the batch has to note its keys, because reads are blocked.
     fn put(
         &mut self,
         partition: PartitionId,

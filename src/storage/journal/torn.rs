@@ -135,26 +135,20 @@ pub fn make_durable(
         file.file.write_at(bytes, offset).map_err(JournalError::io(&file.path, offset, "write again"))?;
         offset += bytes.len() as u64;
     }
-    // This may be cut short, and what is left must look like a torn write again.
-    match file.layout() {
-        // A sector of zeros does.
-        Layout::Masked => zero(file, stop, stop + torn)?,
-        // So the head goes last, and its last byte before the others: a payload that is missing, and a head
-        // that ends early, are proof.
-        Layout::Plain if torn > 0 => {
-            let end = stop + torn;
-            let head_end = end.min(stop + file.layout().head_bytes() as u64);
-            zero(file, head_end, end)?;
-            // A power cut may keep a later write and lose an earlier one, in another sector.
-            file.file.sync_data().map_err(JournalError::io(&file.path, stop, "sync"))?;
-            zero(file, head_end - 1, head_end)?;
-            zero(file, stop, head_end)?;
-        }
-        Layout::Plain => {}
+    if torn > 0 && file.layout() == Layout::Plain {
+        // This may be cut short, and what is left must look like a torn write again. In the other layout a
+        // sector of zeros does. Here the head goes last, and its last byte before the others: a payload that
+        // is missing, and a head that ends early, are proof.
+        let end = stop + torn;
+        let head_end = end.min(stop + file.layout().head_bytes() as u64);
+        zero(file, head_end, end)?;
+        // A power cut may keep a later write and lose an earlier one, in another sector.
+        file.file.sync_data().map_err(JournalError::io(&file.path, stop, "sync"))?;
+        zero(file, head_end - 1, head_end)?;
     }
     // The zeros behind are as little to be trusted. Up to the end of a sector at least, because a sector
     // without a byte is proof of a torn write should an earlier cut come back.
-    let end = (stop + END_BYTES.max(zero_ahead_bytes)).next_multiple_of(SECTOR_BYTES);
+    let end = (stop + END_BYTES.max(zero_ahead_bytes).max(torn)).next_multiple_of(SECTOR_BYTES);
     file.own_len = end.min(file.len);
     zero(file, stop, file.own_len)?;
     file.file.sync_data().map_err(JournalError::io(&file.path, stop, "sync"))
