@@ -53,8 +53,6 @@ pub struct Recovery {
     /// The position of the next record. Everything before it is durable.
     pub end: Position,
     pub recovered: Recovered,
-    /// Whether the first file tells what the log held before it: nothing that is missing goes unnoticed.
-    needs_nothing_before: bool,
 }
 
 /// `None` if the directory holds no journal file. `zero_ahead_bytes` behind the end are made zeros once more.
@@ -86,35 +84,63 @@ pub fn recover(
     if sequences.is_empty() {
         return Ok(None);
     }
-    if leftovers.is_empty() {
-        return recover_files(fs, dir, partitions, &sequences, zero_ahead_bytes).map(Some);
-    }
-    match recover_files(fs, dir, partitions, &sequences, zero_ahead_bytes) {
-        Ok(recovery) if recovery.needs_nothing_before => {
-            for sequence in leftovers {
-                let path = dir.join(file_name::format(sequence));
-                tracing::warn!(file = %path.display(), "removing a journal file that was purged before");
-                fs.remove_file(&path).map_err(JournalError::io(&path, 0, "remove a purged file"))?;
-            }
-            fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
-            Ok(Some(recovery))
-        }
-        Err(error @ JournalError::Io { .. }) => Err(error),
+    let mut found = match read_files(fs, dir, partitions, &sequences) {
+        Ok(found) if leftovers.is_empty() || found.needs_nothing_before => found,
+        Err(error) if leftovers.is_empty() || matches!(error, JournalError::Io { .. }) => return Err(error),
         _ => {
             let missing = dir.join(file_name::format(sequences[0] - 1));
-            Err(JournalError::damaged(&missing, 0, "the file is missing"))
+            return Err(JournalError::damaged(&missing, 0, "the file is missing"));
         }
+    };
+    // A start that is refused has changed nothing.
+    for &sequence in &leftovers {
+        let path = dir.join(file_name::format(sequence));
+        tracing::warn!(file = %path.display(), "removing a journal file that was purged before");
+        fs.remove_file(&path).map_err(JournalError::io(&path, 0, "remove a purged file"))?;
+    }
+    if !leftovers.is_empty() {
+        fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
+    }
+    found.settle(fs, dir, zero_ahead_bytes)?;
+    Ok(Some(found.recovery))
+}
+
+/// What the files hold, before anything is changed.
+struct Findings {
+    recovery: Recovery,
+    /// The last file of the rule, how far it was synced, its end, and the length of the torn write behind it.
+    last: u64,
+    synced: u64,
+    stop: u64,
+    torn: u64,
+    /// The newest file, if it is to go.
+    unused: Option<u64>,
+    /// Whether the first file tells what the log held before it: nothing that is missing goes unnoticed.
+    needs_nothing_before: bool,
+}
+
+impl Findings {
+    /// Makes everything durable, and what is no record zeros.
+    fn settle(&mut self, fs: &dyn Fs, dir: &Path, zero_ahead_bytes: u64) -> Result<(), JournalError> {
+        let recovery = &mut self.recovery;
+        let file = recovery.files.get_mut(&self.last).expect("the last file is one of the files");
+        torn::make_durable(file, self.synced, self.stop, self.torn, zero_ahead_bytes)?;
+        if self.torn > 0 {
+            let cut = Cut { file: file.path.clone(), offset: self.stop, bytes: self.torn };
+            tracing::warn!(file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
+                "cut a torn write at the end of the journal; it was never acknowledged");
+            recovery.recovered.cut = Some(cut);
+        }
+        if let Some(file) = self.unused.and_then(|sequence| recovery.files.remove(&sequence)) {
+            fs.remove_file(&file.path).map_err(JournalError::io(&file.path, 0, "remove an unused file"))?;
+            fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
+        }
+        Ok(())
     }
 }
 
 /// Of files without a gap in their numbers.
-fn recover_files(
-    fs: &dyn Fs,
-    dir: &Path,
-    partitions: u16,
-    sequences: &[u64],
-    zero_ahead_bytes: u64,
-) -> Result<Recovery, JournalError> {
+fn read_files(fs: &dyn Fs, dir: &Path, partitions: u16, sequences: &[u64]) -> Result<Findings, JournalError> {
     let mut files = BTreeMap::new();
     for &sequence in sequences {
         files.insert(sequence, JournalFile::open(fs, dir, sequence)?);
@@ -128,7 +154,8 @@ fn recover_files(
     let mut end = Position { sequence: sequences[used - 1], offset: HEADER_BYTES };
     let mut is_continued = false;
     let mut needs_nothing_before = false;
-    for (&sequence, file) in files.iter_mut().take(used) {
+    let (last, mut synced, mut torn) = (end.sequence, HEADER_BYTES, 0);
+    for (&sequence, file) in files.iter().take(used) {
         let stop = walk.file(file)?;
         let is_last = sequence == end.sequence;
         is_continued = stop.is_continued;
@@ -140,34 +167,25 @@ fn recover_files(
             return Err(JournalError::damaged(&file.path, stop.offset, reason));
         }
         // No record was ever written after a `Continued` record.
-        let torn = torn::torn_bytes(file, stop.offset, stop.head, is_last && !is_continued)?;
+        torn = torn::torn_bytes(file, stop.offset, stop.head, is_last && !is_continued)?;
         if is_last {
-            end.offset = stop.offset;
+            (end.offset, synced) = (stop.offset, stop.synced);
             walk.check(file, stop.offset)?;
-            torn::make_durable(file, stop.synced, stop.offset, torn, zero_ahead_bytes)?;
-            if torn > 0 {
-                let cut = Cut { file: file.path.clone(), offset: stop.offset, bytes: torn };
-                tracing::warn!(file = %cut.file.display(), offset = cut.offset, bytes = cut.bytes,
-                    "cut a torn write at the end of the journal; it was never acknowledged");
-                walk.recovered.cut = Some(cut);
-            }
         }
     }
+    let stop = end.offset;
     match unused {
         Some(sequence) if is_continued => end = Position { sequence, offset: HEADER_BYTES },
-        Some(sequence) => {
-            let file = files.remove(&sequence).expect("the unused file is one of the files");
-            fs.remove_file(&file.path).map_err(JournalError::io(&file.path, 0, "remove an unused file"))?;
-            fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
-        }
         None if is_continued => {
             let missing = dir.join(file_name::format(end.sequence + 1));
             let reason = "the file is missing: the one before says that it is continued";
             return Err(JournalError::damaged(&missing, 0, reason));
         }
-        None => {}
+        _ => {}
     }
-    Ok(Recovery { files, logs: walk.logs, end, recovered: walk.recovered, needs_nothing_before })
+    let unused = unused.filter(|_| !is_continued);
+    let recovery = Recovery { files, logs: walk.logs, end, recovered: walk.recovered };
+    Ok(Findings { recovery, last, synced, stop, torn, unused, needs_nothing_before })
 }
 
 /// The newest file, if it is empty and not the only one.
