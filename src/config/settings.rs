@@ -2,7 +2,7 @@
 //! from the rows.
 
 use crate::config::config::{
-    ClientCertificates, DebugCommands, Durability, FlushPolicy, LogLevel, Replication,
+    ClientCertificates, DebugCommands, DirectWrites, Durability, FlushPolicy, LogLevel, Replication,
 };
 use crate::config::setting::{Grammar, Kind, Setting};
 use crate::config::value::{Refused, Unit};
@@ -386,6 +386,13 @@ pub static SETTINGS: &[Setting] = &[
         immutable,
         choice!(flush_policy, FlushPolicy, "auto" = Auto, "inline" = Inline, "thread" = Thread),
         "Thread that syncs the journal; auto: inline while the disk is quick, else a thread of its own."
+    ),
+    row!(
+        "direct-writes",
+        "auto",
+        immutable,
+        choice!(direct_writes, DirectWrites, "auto" = Auto, "yes" = Yes, "no" = No),
+        "Whether the journal is written past the page cache, durable at once; auto: what is quicker at the start."
     ),
     row!(
         "journal-file-bytes",

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
-use crate::config::config::{self, Config, FlushPolicy, Replication};
+use crate::config::config::{self, Config, DirectWrites, FlushPolicy, Replication};
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
 use crate::env::threads::Threads;
@@ -48,6 +48,8 @@ pub struct CommitterOptions {
     pub replication: Replication,
     pub durability: Durability,
     pub flush: FlushPolicy,
+    /// Relaxed durability never writes directly.
+    pub direct_writes: DirectWrites,
     /// Counts what recovery decodes.
     pub loading: Arc<Loading>,
     /// Whether a thread of its own prepares the next journal file.
@@ -66,6 +68,7 @@ impl From<&Config> for CommitterOptions {
                 config::Durability::Relaxed => Durability::Relaxed { interval },
             },
             flush: config.flush_policy,
+            direct_writes: config.direct_writes,
             loading: Arc::default(),
             prepares_next_file: true,
             journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },

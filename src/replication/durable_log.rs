@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use crate::base::latch::Latch;
 use crate::base::signal::Signal;
 use crate::base::wire::Malformed;
-use crate::config::config::Replication;
+use crate::config::config::{DirectWrites, Replication};
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
 use crate::env::threads::{self, Elsewhere, Lane, Priority, Threads};
@@ -23,6 +23,7 @@ use crate::state::checkpoint;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::{CheckpointMeta, CheckpointStore};
 use crate::storage::data_dir::DataDir;
+use crate::storage::journal::direct;
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::index::Position;
 use crate::storage::journal::journal::{Journal, JournalOptions, LogRecord, SyncHandle};
@@ -95,8 +96,13 @@ impl DurableLog {
             prepare_next: options.prepares_next_file.then(|| Arc::clone(&threads)),
             ..options.journal
         });
-        let (journal, recovered) = Journal::open(Arc::clone(&fs), &data_dir.journal(), journal_options)?;
+        let (mut journal, recovered) = Journal::open(Arc::clone(&fs), &data_dir.journal(), journal_options)?;
         tracing::info!(records = recovered.records, bytes = recovered.bytes, "read the journal");
+        if options.durability == Durability::Fsync
+            && writes_directly(&*fs, data_dir, &*clock, options.direct_writes)?
+        {
+            journal.write_directly();
+        }
         let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
         checkpoints.remove_leftovers()?;
         Ok(DurableLog {
@@ -248,9 +254,33 @@ impl DurableLog {
         self.trip_on_error(result)
     }
 
+    /// Makes everything appended so far durable. Any number of callers may wait at the same time: one sync
+    /// serves all callers whose bytes it covers.
     pub async fn flush(&self) -> Result<(), CommitError> {
-        self.write()?;
-        self.sync().await
+        self.check_latch()?;
+        let target = self.journal.borrow().appended();
+        if self.journal.borrow().durable() >= target && !self.is_running.get() {
+            self.synced_at_us.set(self.clock.monotonic_us());
+            return Ok(());
+        }
+        while self.journal.borrow().durable() < target || self.is_running.get() {
+            self.check_latch()?;
+            if self.is_running.get() || !self.pace.get().inline {
+                self.flush_elsewhere(target).await?;
+            } else {
+                let began_us = self.clock.monotonic_us();
+                let handle = self.flush_handle()?;
+                let outcome = handle.run();
+                self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What makes everything appended durable; something is not.
+    fn flush_handle(&self) -> Result<SyncHandle, CommitError> {
+        let handle = self.journal.borrow_mut().flush_handle();
+        Ok(self.trip_on_error(handle)?.expect("something is not durable yet"))
     }
 
     /// Takes the images of all partitions: `image` returns the machine and the membership bytes, or `None` to
@@ -323,31 +353,8 @@ impl DurableLog {
         self.sync_ended.notified().await;
     }
 
-    /// Makes everything written so far durable. Any number of callers may wait at the same time: one sync
-    /// serves all callers whose bytes were written when it began.
-    pub async fn sync(&self) -> Result<(), CommitError> {
-        self.check_latch()?;
-        let target = self.journal.borrow().written();
-        if self.journal.borrow().durable() >= target && !self.is_running.get() {
-            self.synced_at_us.set(self.clock.monotonic_us());
-            return Ok(());
-        }
-        while self.journal.borrow().durable() < target || self.is_running.get() {
-            self.check_latch()?;
-            if self.is_running.get() || !self.pace.get().inline {
-                self.sync_elsewhere(target).await?;
-            } else {
-                let began_us = self.clock.monotonic_us();
-                let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
-                let outcome = handle.run();
-                self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for the sync on the flusher, of which there is at most one, and begins one if there is none.
-    async fn sync_elsewhere(&self, target: Position) -> Result<(), CommitError> {
+    async fn flush_elsewhere(&self, target: Position) -> Result<(), CommitError> {
         let mut running = self.running.lock().await;
         // Another caller's sync may have covered it. One that still runs may fail, and has to be heard: the
         // error of a disk is told once (docs/reliability.md S2).
@@ -358,8 +365,7 @@ impl DurableLog {
             Some(sync) => sync,
             none => {
                 let began_us = self.clock.monotonic_us();
-                let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
-                none.insert(self.begin_sync(handle, began_us)?)
+                none.insert(self.begin_sync(self.flush_handle()?, began_us)?)
             }
         };
         self.is_running.set(true);
@@ -408,9 +414,31 @@ impl DurableLog {
         }
     }
 
-    fn trip_on_error(&self, result: Result<(), JournalError>) -> Result<(), CommitError> {
-        result.inspect_err(|error| self.latch.trip(error.to_string()))?;
-        Ok(())
+    fn trip_on_error<T>(&self, result: Result<T, JournalError>) -> Result<T, CommitError> {
+        Ok(result.inspect_err(|error| self.latch.trip(error.to_string()))?)
+    }
+}
+
+/// # Errors
+///
+/// Direct writes are asked for, and the file system does not have them.
+fn writes_directly(
+    fs: &dyn Fs,
+    data_dir: &DataDir,
+    clock: &dyn Clock,
+    setting: DirectWrites,
+) -> Result<bool, JournalError> {
+    if setting == DirectWrites::No {
+        return Ok(false);
+    }
+    match (direct::is_quicker(fs, &data_dir.journal(), clock), setting) {
+        (Ok(is_quicker), DirectWrites::Auto) => Ok(is_quicker),
+        (Ok(_), _) => Ok(true),
+        (Err(error), DirectWrites::Auto) => {
+            tracing::info!(%error, "the journal is not written directly");
+            Ok(false)
+        }
+        (Err(error), _) => Err(error),
     }
 }
 

@@ -82,13 +82,12 @@ impl LocalCommitter {
                 self.proposed.notified().await;
                 continue;
             }
-            let written = self.durable_log.write()?;
             let committed = match self.durable_log.durability() {
                 Durability::Fsync if !cfg!(headwater_bug = "answer_before_sync") => {
-                    self.durable_log.sync().await?;
+                    self.durable_log.flush().await?;
                     self.durable_log.journal().borrow().durable()
                 }
-                Durability::Fsync | Durability::Relaxed { .. } => written,
+                Durability::Fsync | Durability::Relaxed { .. } => self.durable_log.write()?,
             };
             self.take_up_to(committed, out);
             assert!(!out.is_empty(), "what was written before the sync is durable after it");

@@ -69,14 +69,14 @@ impl Flushes {
 
     /// One write, and one sync unless no callback needs it.
     async fn flush(&self) -> Result<(), CommitError> {
-        let written = self.durable_log.write()?;
         if matches!(self.durable_log.durability(), Durability::Relaxed { .. })
             && !self.waiting.borrow().iter().any(|waiting| waiting.must_sync)
         {
+            let written = self.durable_log.write()?;
             self.complete(written);
             return Ok(());
         }
-        self.durable_log.sync().await?;
+        self.durable_log.flush().await?;
         let durable = self.journal().borrow().durable();
         self.complete(durable);
         Ok(())

@@ -1,8 +1,9 @@
 //! The journal: the only writer of its directory.
 //!
 //! Three frontiers, asserted where they move: `durable ≤ written ≤ appended`. [`Journal::append`] moves the
-//! last, [`Journal::write`] the middle, [`Journal::sync`] (or a [`SyncHandle`] run elsewhere) the first. Only
-//! durable records may be acknowledged. After a failed write or sync the journal stops for good (S2).
+//! last, [`Journal::write`] the middle, [`Journal::sync`] (or a [`SyncHandle`] run elsewhere) the first, and
+//! with direct writes the middle too. Only durable records may be acknowledged. After a failed write or sync the
+//! journal stops for good (S2).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use crate::env::fs::{File, Fs};
 use crate::env::threads::Threads;
 use crate::model::log::{LogId, LogIndex, PartitionId};
+use crate::storage::journal::direct::{self, DirectWrite, DirectWriter};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
 use crate::storage::journal::index::{PartitionLog, Position};
@@ -99,6 +101,11 @@ pub struct Journal {
     bytes_appended: u64,
     /// The file after the current one.
     spare: Option<Spare>,
+    writes_directly: bool,
+    /// Of the current file, once it was used.
+    direct: Option<DirectWriter>,
+    /// The direct write whose [`SyncHandle`] is out: its records are appended but not written.
+    in_flight: Option<DirectWrite>,
     tail: Tail,
     stopped: Option<String>,
 }
@@ -113,6 +120,17 @@ struct Batch {
 impl Batch {
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
+    }
+
+    /// Becomes empty. Keeps its memory, unless that is the memory of one huge batch.
+    fn reuse(&mut self, start: u64) {
+        const KEEP_BYTES: usize = 4 << 20;
+        self.start = start;
+        if self.bytes.capacity() <= KEEP_BYTES {
+            self.bytes.clear();
+        } else {
+            self.bytes = Vec::new();
+        }
     }
 }
 
@@ -151,6 +169,9 @@ impl Journal {
             purge_mark: None,
             bytes_appended: recovery.recovered.bytes,
             spare: None,
+            writes_directly: false,
+            direct: None,
+            in_flight: None,
             stopped: None,
         };
         if end.offset == HEADER_BYTES {
@@ -158,6 +179,12 @@ impl Journal {
             journal.carry_over();
         }
         Ok((journal, recovery.recovered))
+    }
+
+    /// From now on [`Journal::flush_handle`] makes direct writes, which the file system must have
+    /// ([`direct::is_quicker`]). [`Journal::write`] may not be called beside them.
+    pub fn write_directly(&mut self) {
+        self.writes_directly = true;
     }
 
     /// The index of a partition's log, including entries that are not durable yet.
@@ -303,10 +330,15 @@ impl Journal {
         }
     }
 
-    /// [`Journal::write`], then [`Journal::sync`].
+    /// Makes everything appended durable.
     pub fn flush(&mut self) -> Result<(), JournalError> {
-        self.write()?;
-        self.sync()
+        match self.flush_handle()? {
+            Some(handle) => {
+                let result = handle.run();
+                self.complete_sync(handle, result)
+            }
+            None => Ok(()),
+        }
     }
 
     /// A handle that lets another thread sync everything written so far; `None` if all of it is durable.
@@ -316,7 +348,19 @@ impl Journal {
             return None;
         }
         let file = &self.files[&self.written.sequence];
-        Some(SyncHandle { file: Arc::clone(&file.file), path: file.path.clone(), upto: self.written })
+        let (path, upto) = (file.path.clone(), self.written);
+        Some(SyncHandle { file: Arc::clone(&file.file), path, upto, write: None })
+    }
+
+    /// A handle that makes everything appended so far durable: a direct write, or a sync of what this call has
+    /// written. `None` if nothing is left to do. Only appends may come before [`Journal::complete_sync`].
+    pub fn flush_handle(&mut self) -> Result<Option<SyncHandle>, JournalError> {
+        self.check()?;
+        let result = match self.begin_direct_write() {
+            Ok(None) => self.write_batches().map(|()| self.sync_handle()),
+            begun => begun,
+        };
+        result.inspect_err(|error| self.stopped = Some(error.to_string()))
     }
 
     pub fn complete_sync(
@@ -325,6 +369,15 @@ impl Journal {
         result: Result<(), JournalError>,
     ) -> Result<(), JournalError> {
         self.check()?;
+        if let Some(write) = handle.write {
+            self.in_flight = None;
+            if result.is_ok() {
+                self.written = handle.upto;
+            }
+            if let Some(direct) = &mut self.direct {
+                direct.recycle(write);
+            }
+        }
         let result = result.and_then(|()| {
             // A change of files may have synced further meanwhile.
             self.advance_durable(handle.upto);
@@ -384,9 +437,7 @@ impl Journal {
             LogRecord { log_id: head.log_id, kind: head.kind, payload: Bytes::copy_from_slice(payload) }
         };
         if position >= self.written {
-            let batch = self.batches.iter().find(|batch| batch.sequence == position.sequence);
-            let batch = batch.expect("what is not written is pending");
-            let bytes = &batch.bytes[(position.offset - batch.start) as usize..];
+            let bytes = self.unwritten_at(position);
             let place = self.place(position);
             let head = RecordHead::decode(bytes, place).expect("a pending record is whole");
             let mut payload = bytes[place.layout.head_bytes()..][..head.payload_bytes as usize].to_vec();
@@ -404,6 +455,16 @@ impl Journal {
                 position.offset,
                 "a record that was valid is not any more",
             )),
+        }
+    }
+
+    /// The bytes of appended records that are not written, from a record on.
+    fn unwritten_at(&self, position: Position) -> &[u8] {
+        let holds = |batch: &&Batch| batch.sequence == position.sequence && batch.start <= position.offset;
+        match (self.batches.iter().find(holds), &self.in_flight) {
+            (Some(batch), _) => &batch.bytes[(position.offset - batch.start) as usize..],
+            (None, Some(write)) => write.records_at(position.offset),
+            (None, None) => panic!("{position:?} is neither written nor pending"),
         }
     }
 
@@ -511,7 +572,34 @@ impl Journal {
         self.carried = self.appended;
     }
 
+    /// The direct write of everything appended, if one can do it: everything before is durable, and the file
+    /// does not end in between.
+    fn begin_direct_write(&mut self) -> Result<Option<SyncHandle>, JournalError> {
+        assert!(self.in_flight.is_none(), "a direct write is on its way");
+        let batch = self.batches.front().expect("there is always a batch to append to");
+        let start = Position { sequence: batch.sequence, offset: batch.start };
+        let is_one = self.batches.len() == 1 && !batch.bytes.is_empty();
+        if !self.writes_directly || !is_one || self.written != start || self.durable != start {
+            return Ok(None);
+        }
+        let upto = Position { offset: batch.end(), ..start };
+        self.make_room(upto.sequence, direct::block_end(upto.offset).max(upto.offset + END_BYTES))?;
+        let file = &self.files[&start.sequence];
+        if self.direct.as_ref().is_none_or(|direct| direct.sequence() != start.sequence) {
+            self.direct = Some(DirectWriter::open(&*self.fs, file)?);
+        }
+        let direct = self.direct.as_mut().expect("just made");
+        let batch = self.batches.front_mut().expect("it was there above");
+        let write = direct.prepare(file, start.offset, &batch.bytes)?;
+        batch.reuse(upto.offset);
+        let (file, path) = (Arc::clone(&file.file), file.path.clone());
+        self.in_flight = Some(write.clone());
+        self.prepare_next(start.sequence);
+        Ok(Some(SyncHandle { file, path, upto, write: Some(write) }))
+    }
+
     fn write_batches(&mut self) -> Result<(), JournalError> {
+        assert!(self.in_flight.is_none(), "a write beside a direct one");
         loop {
             let batch = self.batches.front_mut().expect("there is always a batch to append to");
             let bytes = std::mem::take(&mut batch.bytes);
@@ -521,13 +609,9 @@ impl Journal {
                 self.write_batch(sequence, start, &bytes)?;
             }
             if self.batches.len() == 1 {
-                // Reuses the vector, unless that would pin the memory of one huge batch.
-                const KEEP_BYTES: usize = 4 << 20;
-                if bytes.capacity() <= KEEP_BYTES {
-                    let batch = self.batches.front_mut().expect("it was there above");
-                    batch.bytes = bytes;
-                    batch.bytes.clear();
-                }
+                let batch = self.batches.front_mut().expect("it was there above");
+                batch.bytes = bytes;
+                batch.reuse(batch.start);
                 assert_eq!(self.written, self.appended, "everything was written");
                 return Ok(());
             }
@@ -546,10 +630,16 @@ impl Journal {
             self.change_files(sequence, first_len(&self.options, end))?;
         }
         assert_eq!(self.written, Position { sequence, offset: start }, "writes follow each other");
-        self.make_room(sequence, end)?;
+        self.make_room(sequence, end + END_BYTES)?;
         let file = &self.files[&sequence];
         file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
         self.written.offset = end;
+        self.prepare_next(sequence);
+        Ok(())
+    }
+
+    /// Begins to prepare the file after `sequence`, the current one, where that is wanted.
+    fn prepare_next(&mut self, sequence: u64) {
         if let Some(threads) = &self.options.prepare_next
             && self.spare.is_none()
         {
@@ -557,7 +647,6 @@ impl Journal {
             let len = self.options.capacity(sequence + 1);
             self.spare = Spare::begin(&**threads, fs, dir, sequence + 1, self.options.salt, len);
         }
-        Ok(())
     }
 
     /// Continues in a new file, in the order that recovery relies on: the new file is durable under its name;
@@ -575,7 +664,7 @@ impl Journal {
         let fields = RecordFields::of_file(RecordKind::Continued, self.synced_before(end));
         let mut bytes = Vec::new();
         record::encode(&mut bytes, self.place(end), fields, &[]);
-        self.make_room(end.sequence, end.offset + bytes.len() as u64)?;
+        self.make_room(end.sequence, end.offset + bytes.len() as u64 + END_BYTES)?;
         let last = &self.files[&end.sequence];
         last.file.write_at(&bytes, end.offset).map_err(JournalError::io(&last.path, end.offset, "write"))?;
         self.written.offset += bytes.len() as u64;
@@ -589,17 +678,17 @@ impl Journal {
         Ok(())
     }
 
-    /// Zeros the current file to beyond `end`.
-    fn make_room(&mut self, sequence: u64, end: u64) -> Result<(), JournalError> {
+    /// Zeros the current file up to `len` at least.
+    fn make_room(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
         let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
-        if file.own_len >= end + END_BYTES {
+        if file.own_len >= len {
             return Ok(());
         }
         let ahead = (file.own_len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
-        file.extend(ahead.max(end + END_BYTES))?;
+        file.extend(ahead.max(len))?;
         // Zeros are durable before records overwrite them: a sync of records then changes no metadata,
         // and a file whose records reach its end was cut by something else.
-        file.file.sync_data().map_err(JournalError::io(&file.path, end, "sync zeros"))?;
+        file.file.sync_data().map_err(JournalError::io(&file.path, len, "sync zeros"))?;
         self.advance_durable(self.written);
         Ok(())
     }
@@ -668,12 +757,19 @@ pub struct SyncHandle {
     file: Arc<dyn File>,
     path: PathBuf,
     upto: Position,
+    /// Write and sync in one.
+    write: Option<DirectWrite>,
 }
 
 impl SyncHandle {
     /// Call it once: after an error a second call would falsely succeed (S2).
     pub fn run(&self) -> Result<(), JournalError> {
-        self.file.sync_data().map_err(JournalError::io(&self.path, self.upto.offset, "sync"))
+        match &self.write {
+            Some(write) => {
+                write.run().map_err(JournalError::io(&self.path, write.offset(), "write and sync"))
+            }
+            None => self.file.sync_data().map_err(JournalError::io(&self.path, self.upto.offset, "sync")),
+        }
     }
 
     /// The position that is durable after success.

@@ -4,9 +4,11 @@
 //! its records, so that a sync commits no file-system metadata and zeros mark the end of the records.
 //!
 //! Read in this order: [`record`] (format), [`file`] (header, preallocation), [`reader`], [`index`] (entry
-//! positions), [`recovery`], [`torn`] (the end of the records), [`spare`] (the next file, prepared in the background), [`tail`] (entries kept in
-//! memory), [`journal`] (the owner: append, write, sync, purge).
+//! positions), [`recovery`], [`torn`] (the end of the records), [`spare`] (the next file, prepared in the
+//! background), [`tail`] (entries kept in memory), [`direct`] (writes that are durable when they return),
+//! [`journal`] (the owner: append, write, sync, purge).
 
+pub mod direct;
 pub mod error;
 pub mod file;
 pub mod file_name;
