@@ -9,7 +9,7 @@ use crate::engine::{blocking, carried, upkeep};
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::model::time::TimeMs;
 use crate::partition::batch::Item;
-use crate::partition::partition::{Sealed, Work};
+use crate::partition::partition::{Partition, Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
 use crate::state::effects::{Effects, Events, KeyEvent};
@@ -22,6 +22,11 @@ impl Engine {
     /// Whether there is work to seal, or a blocked read asks for an entry.
     pub fn has_open_work(&self) -> bool {
         self.partitions.iter().any(|it| it.has_open_work() || self.blocked.is_asking_in(it.id()))
+    }
+
+    /// Requests that wait to be sealed into entries.
+    pub fn gathered(&self) -> usize {
+        self.partitions.iter().map(Partition::gathered).sum()
     }
 
     /// Seals the open batches, stamps them with the time of the log (the only clock read of a round) and

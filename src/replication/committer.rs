@@ -231,7 +231,12 @@ impl Committer {
         }
     }
 
-    /// Whether any proposal has not ended.
+    /// How long a round may wait for more work, because what comes then shares its sync; zero where a commit has
+    /// none.
+    pub fn gather_max(&self) -> Duration {
+        self.durable_log().map_or(Duration::ZERO, DurableLog::gather_max)
+    }
+
     /// Waits until there may be room again without an event: another task's sync has ended.
     pub async fn room_made(&self) {
         match self {
@@ -242,6 +247,7 @@ impl Committer {
         }
     }
 
+    /// Whether any proposal has not ended.
     pub fn has_in_flight(&self) -> bool {
         match self {
             Committer::Local(local) => local.has_in_flight(),

@@ -13,11 +13,11 @@ use crate::base::wire::Malformed;
 use crate::config::config::{DirectWrites, Replication};
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
-use crate::env::threads::{self, Elsewhere, Lane, Priority, Threads};
+use crate::env::threads::{self, Elsewhere, Lane, Priority, ThreadDied, Threads};
 use crate::model::log::{LogIndex, PartitionId};
 use crate::observe::loading::Loading;
 use crate::replication::committer::{CommitError, CommitterOptions, Durability, OpenError};
-use crate::replication::pace::Pace;
+use crate::replication::pace::{Pace, Way};
 use crate::replication::replay;
 use crate::state::checkpoint;
 use crate::state::machine::Machine;
@@ -265,16 +265,39 @@ impl DurableLog {
         }
         while self.journal.borrow().durable() < target || self.is_running.get() {
             self.check_latch()?;
-            if self.is_running.get() || !self.pace.get().inline {
-                self.flush_elsewhere(target).await?;
-            } else {
-                let began_us = self.clock.monotonic_us();
-                let handle = self.flush_handle()?;
-                let outcome = handle.run();
-                self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)?;
+            match self.pace.get().way() {
+                Way::Inline if !self.is_running.get() => self.flush_inline()?,
+                Way::Watched if !self.is_running.get() => self.flush_watched(target).await?,
+                Way::Inline | Way::Watched | Way::Elsewhere => self.flush_elsewhere(target).await?,
             }
         }
         Ok(())
+    }
+
+    fn flush_inline(&self) -> Result<(), CommitError> {
+        let began_us = self.clock.monotonic_us();
+        let handle = self.flush_handle()?;
+        let outcome = handle.run();
+        self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)
+    }
+
+    /// Syncs on the flusher while this thread waits, but not for longer than [`Pace::STALL_MAX`].
+    async fn flush_watched(&self, target: Position) -> Result<(), CommitError> {
+        let mut running = self.running.lock().await;
+        // The lock may have gone to another caller first.
+        if running.is_some() || self.journal.borrow().durable() >= target {
+            return Ok(());
+        }
+        let began_us = self.clock.monotonic_us();
+        let mut sync = self.begin_sync(self.flush_handle()?, began_us)?;
+        match sync.done.wait_for(Pace::STALL_MAX) {
+            Some(finished) => self.end_sync(finished, began_us),
+            None => {
+                *running = Some(sync);
+                self.is_running.set(true);
+                Ok(())
+            }
+        }
     }
 
     /// What makes everything appended durable; something is not.
@@ -343,6 +366,14 @@ impl DurableLog {
         Ok(journal.appended())
     }
 
+    /// How long it is worth to wait for more to write before a sync.
+    pub fn gather_max(&self) -> Duration {
+        match self.durability {
+            Durability::Fsync => self.pace.get().gather_max(),
+            Durability::Relaxed { .. } => Duration::ZERO,
+        }
+    }
+
     /// Whether the flusher is syncing.
     pub fn is_syncing(&self) -> bool {
         self.is_running.get()
@@ -373,6 +404,10 @@ impl DurableLog {
         *running = None;
         self.is_running.set(false);
         self.sync_ended.notify();
+        self.end_sync(finished, began_us)
+    }
+
+    fn end_sync(&self, finished: Result<Finished, ThreadDied>, began_us: u64) -> Result<(), CommitError> {
         let Ok(finished) = finished else {
             self.check_latch()?;
             return Err(CommitError::Stopped { reason: "the flusher thread died".into() });
