@@ -385,7 +385,7 @@ pub static SETTINGS: &[Setting] = &[
         "auto",
         immutable,
         choice!(flush_policy, FlushPolicy, "auto" = Auto, "inline" = Inline, "thread" = Thread),
-        "Thread that syncs the journal; auto: inline while the disk is quick, else a thread of its own."
+        "How a sync is waited for; auto: up to 2 ms of a quick disk, inline: as long as it takes, thread: not at all."
     ),
     row!(
         "direct-writes",
