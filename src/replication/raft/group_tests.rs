@@ -22,7 +22,7 @@ use crate::replication::raft::snapshot::SnapshotData;
 use crate::replication::raft::types::{Batch, CommittedLeaderId, Entry, RaftLogId, SnapshotMeta};
 use crate::replication::testing::{entry, names, run};
 use crate::storage::data_dir::DataDir;
-use crate::storage::journal::journal::JournalOptions;
+use crate::storage::journal::options::JournalOptions;
 
 const P: PartitionId = PartitionId(0);
 const NODE: u64 = 1;
