@@ -505,14 +505,14 @@ impl DurableLog {
 /// Whether a checkpoint has space, after a last one of so many bytes and so many bytes of the journal since. If
 /// it may be too large, it is encoded for its size alone. Of the reserve it gets a part if it gives back twice as
 /// much.
-fn check_fits(space: &DiskSpace, last: u64, journal: u64, machine: &Machine) -> Result<(), CommitError> {
+fn check_fits(space: &DiskSpace, last: u64, journal: u64, image: &MachineImage) -> Result<(), CommitError> {
     let room = space.room_for_checkpoint();
     // Copies of keys take more than their records, so this may be too low.
     if last.saturating_add(journal).saturating_mul(2) <= room {
         return Ok(());
     }
     let mut bytes: u64 = 0;
-    checkpoint::encode(machine, &mut |piece: &[u8]| bytes += piece.len() as u64);
+    checkpoint::encode(image, &mut |piece: &[u8]| bytes += piece.len() as u64);
     if bytes <= room || bytes <= journal / 2 && space.yield_reserve(bytes) {
         return Ok(());
     }
