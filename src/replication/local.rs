@@ -79,16 +79,16 @@ impl LocalCommitter {
     pub async fn events(&self, out: &mut Vec<CommitEvent>) -> Result<(), CommitError> {
         loop {
             self.durable_log.check_latch()?;
-            if self.appended.borrow().is_empty() {
+            let first = self.appended.borrow().front().map(|appended| appended.end);
+            let Some(first) = first else {
                 self.proposed.notified().await;
                 continue;
-            }
+            };
             let committed = match self.durable_log.durability() {
                 Durability::Fsync if !cfg!(headwater_bug = "answer_before_sync") => {
-                    self.durable_log.flush().await?;
-                    self.durable_log.journal().borrow().durable()
+                    self.durable_log.flush_up_to(first).await?
                 }
-                Durability::Fsync | Durability::Relaxed { .. } => self.durable_log.write()?,
+                Durability::Fsync | Durability::Relaxed { .. } => self.durable_log.write_up_to(first).await?,
             };
             self.take_up_to(committed, out);
             assert!(!out.is_empty(), "what was written before the sync is durable after it");

@@ -72,7 +72,8 @@ impl Flushes {
         if matches!(self.durable_log.durability(), Durability::Relaxed { .. })
             && !self.waiting.borrow().iter().any(|waiting| waiting.must_sync)
         {
-            let written = self.durable_log.write()?;
+            let appended = self.journal().borrow().appended();
+            let written = self.durable_log.write_up_to(appended).await?;
             self.complete(written);
             return Ok(());
         }

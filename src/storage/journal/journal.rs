@@ -1,11 +1,10 @@
 //! The journal: the only writer of its directory.
 //!
 //! Three frontiers, asserted where they move: `durable ≤ written ≤ appended`. [`Journal::append`] moves the
-//! last, [`Journal::write`] the middle, [`Journal::sync`] (or a [`SyncHandle`] run elsewhere) the first, and
-//! with direct writes the middle too. Only durable records may be acknowledged. After a failed write or sync the
-//! journal stops for good (S2).
+//! last, [`Journal::write`] the middle, a [`SyncHandle`] the first, and with direct writes the middle too. Only
+//! durable records may be acknowledged. After a failed write or sync the journal stops for good (S2).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,63 +12,18 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::env::fs::{File, Fs};
-use crate::env::threads::Threads;
 use crate::model::log::{LogId, LogIndex, PartitionId};
-use crate::storage::journal::direct::{self, DirectWrite, DirectWriter};
+use crate::storage::journal::direct::{self, DirectWrite};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
 use crate::storage::journal::index::{PartitionLog, Position};
+use crate::storage::journal::options::JournalOptions;
+use crate::storage::journal::pending::Pending;
 use crate::storage::journal::reader::{Found, JournalReader};
-use crate::storage::journal::record::{self, Layout, Place, RecordFields, RecordHead, RecordKind};
+use crate::storage::journal::record::{Layout, Place, RecordFields, RecordHead, RecordKind};
 use crate::storage::journal::recovery::{self, Recovered};
 use crate::storage::journal::spare::Spare;
 use crate::storage::journal::tail::Tail;
-
-#[derive(Debug, Clone)]
-pub struct JournalOptions {
-    pub partitions: u16,
-    /// Bytes of a journal file before the next one starts; a longer record gets a file of its own length.
-    pub file_bytes: u64,
-    /// The same for the very first file; the second has four times as much. A new journal is thus ready
-    /// quickly, and a full-sized file can be prepared meanwhile.
-    pub first_file_bytes: u64,
-    /// Zeros by which a file grows at a time.
-    pub zero_ahead_bytes: u64,
-    /// Where the next file is prepared; `None`: it is created on demand.
-    pub prepare_next: Option<Arc<dyn Threads>>,
-    /// Payload bytes of recent entries kept in memory for [`Journal::read`]; 0: none.
-    pub tail_bytes_max: usize,
-    /// Random, drawn once per data directory: makes record checksums unpredictable to clients.
-    pub salt: u64,
-    /// Whether an empty directory becomes a new journal. Otherwise it is an error: the journal was lost.
-    pub create: bool,
-}
-
-impl Default for JournalOptions {
-    fn default() -> Self {
-        JournalOptions {
-            partitions: 1,
-            file_bytes: 64 << 20,
-            first_file_bytes: 4 << 20,
-            zero_ahead_bytes: 4 << 20,
-            prepare_next: None,
-            tail_bytes_max: 0,
-            salt: 0,
-            create: true,
-        }
-    }
-}
-
-impl JournalOptions {
-    /// Bytes of file `sequence` before the next one starts.
-    fn capacity(&self, sequence: u64) -> u64 {
-        match sequence {
-            1 => self.first_file_bytes.min(self.file_bytes),
-            2 => (self.first_file_bytes * 4).min(self.file_bytes),
-            _ => self.file_bytes,
-        }
-    }
-}
 
 /// An entry as it is read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,8 +41,7 @@ pub struct Journal {
     /// The files on disk; their numbers have no gap.
     files: BTreeMap<u64, JournalFile>,
     logs: Vec<PartitionLog>,
-    /// Records appended but not written: one batch per file. Appends go to the last one; never empty.
-    batches: VecDeque<Batch>,
+    pending: Pending,
     appended: Position,
     written: Position,
     durable: Position,
@@ -101,37 +54,8 @@ pub struct Journal {
     bytes_appended: u64,
     /// The file after the current one.
     spare: Option<Spare>,
-    writes_directly: bool,
-    /// Of the current file, once it was used.
-    direct: Option<DirectWriter>,
-    /// The direct write whose [`SyncHandle`] is out: its records are appended but not written.
-    in_flight: Option<DirectWrite>,
     tail: Tail,
     stopped: Option<String>,
-}
-
-#[derive(Debug)]
-struct Batch {
-    sequence: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Batch {
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
-
-    /// Becomes empty. Keeps its memory, unless that is the memory of one huge batch.
-    fn reuse(&mut self, start: u64) {
-        const KEEP_BYTES: usize = 4 << 20;
-        self.start = start;
-        if self.bytes.capacity() <= KEEP_BYTES {
-            self.bytes.clear();
-        } else {
-            self.bytes = Vec::new();
-        }
-    }
 }
 
 impl Journal {
@@ -141,11 +65,11 @@ impl Journal {
         dir: &Path,
         options: JournalOptions,
     ) -> Result<(Journal, Recovered), JournalError> {
-        let recover = || recovery::recover(&*fs, dir, options.partitions, options.zero_ahead_bytes);
+        let recover = || recovery::recover(&fs, dir, options.partitions, options.zero_ahead_bytes);
         let recovery = match recover()? {
             Some(recovery) => recovery,
             None if options.create => {
-                JournalFile::create(&*fs, dir, 1, options.salt, first_len(&options, HEADER_BYTES))?;
+                options.create_file(&*fs, dir, 1, HEADER_BYTES)?;
                 recover()?.expect("the file that was just made is there")
             }
             None => return Err(JournalError::damaged(dir, 0, "the journal files are missing")),
@@ -158,7 +82,7 @@ impl Journal {
             options,
             files: recovery.files,
             logs: recovery.logs,
-            batches: VecDeque::from([Batch { sequence: end.sequence, start: end.offset, bytes: Vec::new() }]),
+            pending: Pending::new(end),
             appended: end,
             written: end,
             durable: end,
@@ -169,9 +93,6 @@ impl Journal {
             purge_mark: None,
             bytes_appended: recovery.recovered.bytes,
             spare: None,
-            writes_directly: false,
-            direct: None,
-            in_flight: None,
             stopped: None,
         };
         if end.offset == HEADER_BYTES {
@@ -184,7 +105,7 @@ impl Journal {
     /// From now on [`Journal::flush_handle`] makes direct writes, which the file system must have
     /// ([`direct::is_quicker`]). [`Journal::write`] may not be called beside them.
     pub fn write_directly(&mut self) {
-        self.writes_directly = true;
+        self.pending.write_directly();
     }
 
     /// The index of a partition's log, including entries that are not durable yet.
@@ -295,7 +216,7 @@ impl Journal {
     pub fn drop_group(&mut self, partition: PartitionId) {
         let incarnation = self.log(partition).incarnation();
         self.begin_file_if_needed(0);
-        self.encode_of(incarnation, partition, LogId::default(), RecordKind::Drop, &[]);
+        self.encode(partition, LogId::default(), RecordKind::Drop, &[]);
         self.logs[usize::from(partition.0)].drop_group(incarnation);
         self.tail.truncate_after(partition, LogIndex::default());
         self.purge_mark = Some(self.appended);
@@ -311,23 +232,10 @@ impl Journal {
         self.flush()
     }
 
-    /// Hands everything appended to the operating system: one write, unless a file ends in between.
+    /// Hands everything appended to the operating system: one write, unless a file ends in between. On a full
+    /// disk it uses the reserve; after [`JournalError::NoSpace`] nothing is lost, and a later call goes on.
     pub fn write(&mut self) -> Result<(), JournalError> {
-        self.check()?;
-        let result = self.write_batches();
-        self.stop_on_error(result)
-    }
-
-    /// Makes everything written durable.
-    pub fn sync(&mut self) -> Result<(), JournalError> {
-        self.check()?;
-        match self.sync_handle() {
-            Some(handle) => {
-                let result = handle.run();
-                self.complete_sync(handle, result)
-            }
-            None => Ok(()),
-        }
+        self.with_reserve(Journal::write_batches)
     }
 
     /// Makes everything appended durable.
@@ -341,6 +249,29 @@ impl Journal {
         }
     }
 
+    /// A handle that makes everything appended so far durable: a direct write, or a sync of what this call has
+    /// written. `None` if nothing is left to do. Only appends may come before [`Journal::complete_sync`].
+    /// Without space as [`Journal::write`].
+    pub fn flush_handle(&mut self) -> Result<Option<SyncHandle>, JournalError> {
+        self.with_reserve(|journal| match journal.begin_direct_write()? {
+            Some(handle) => Ok(Some(handle)),
+            None => journal.write_batches().map(|()| journal.sync_handle()),
+        })
+    }
+
+    /// Writes; on a full disk, once more with the reserve.
+    fn with_reserve<T>(
+        &mut self,
+        write: impl Fn(&mut Journal) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        self.check()?;
+        let mut result = write(self);
+        if result.as_ref().is_err_and(JournalError::is_no_space) && self.options.space.release_reserve() {
+            result = write(self);
+        }
+        self.stop_on_error(result)
+    }
+
     /// A handle that lets another thread sync everything written so far; `None` if all of it is durable.
     /// Appends and writes may continue meanwhile. Pass the result to [`Journal::complete_sync`].
     pub fn sync_handle(&self) -> Option<SyncHandle> {
@@ -352,17 +283,6 @@ impl Journal {
         Some(SyncHandle { file: Arc::clone(&file.file), path, upto, write: None })
     }
 
-    /// A handle that makes everything appended so far durable: a direct write, or a sync of what this call has
-    /// written. `None` if nothing is left to do. Only appends may come before [`Journal::complete_sync`].
-    pub fn flush_handle(&mut self) -> Result<Option<SyncHandle>, JournalError> {
-        self.check()?;
-        let result = match self.begin_direct_write() {
-            Ok(None) => self.write_batches().map(|()| self.sync_handle()),
-            begun => begun,
-        };
-        result.inspect_err(|error| self.stopped = Some(error.to_string()))
-    }
-
     pub fn complete_sync(
         &mut self,
         handle: SyncHandle,
@@ -370,12 +290,9 @@ impl Journal {
     ) -> Result<(), JournalError> {
         self.check()?;
         if let Some(write) = handle.write {
-            self.in_flight = None;
+            self.pending.end_direct_write(write);
             if result.is_ok() {
                 self.written = handle.upto;
-            }
-            if let Some(direct) = &mut self.direct {
-                direct.recycle(write);
             }
         }
         let result = result.and_then(|()| {
@@ -437,7 +354,7 @@ impl Journal {
             LogRecord { log_id: head.log_id, kind: head.kind, payload: Bytes::copy_from_slice(payload) }
         };
         if position >= self.written {
-            let bytes = self.unwritten_at(position);
+            let bytes = self.pending.bytes_at(position);
             let place = self.place(position);
             let head = RecordHead::decode(bytes, place).expect("a pending record is whole");
             let mut payload = bytes[place.layout.head_bytes()..][..head.payload_bytes as usize].to_vec();
@@ -455,16 +372,6 @@ impl Journal {
                 position.offset,
                 "a record that was valid is not any more",
             )),
-        }
-    }
-
-    /// The bytes of appended records that are not written, from a record on.
-    fn unwritten_at(&self, position: Position) -> &[u8] {
-        let holds = |batch: &&Batch| batch.sequence == position.sequence && batch.start <= position.offset;
-        match (self.batches.iter().find(holds), &self.in_flight) {
-            (Some(batch), _) => &batch.bytes[(position.offset - batch.start) as usize..],
-            (None, Some(write)) => write.records_at(position.offset),
-            (None, None) => panic!("{position:?} is neither written nor pending"),
         }
     }
 
@@ -503,30 +410,14 @@ impl Journal {
         kind: RecordKind,
         payload: &[u8],
     ) -> Position {
-        let incarnation = self.log(partition).incarnation();
-        self.encode_of(incarnation, partition, log_id, kind, payload)
-    }
-
-    fn encode_of(
-        &mut self,
-        incarnation: u32,
-        partition: PartitionId,
-        log_id: LogId,
-        kind: RecordKind,
-        payload: &[u8],
-    ) -> Position {
-        let synced = self.synced_before(self.appended);
+        let (incarnation, synced) = (self.log(partition).incarnation(), self.synced_before(self.appended));
         self.encode_fields(RecordFields { kind, partition, incarnation, log_id, synced }, payload)
     }
 
     fn encode_fields(&mut self, fields: RecordFields, payload: &[u8]) -> Position {
         let position = self.appended;
-        let place = self.place(position);
-        let batch = self.batches.back_mut().expect("there is always a batch to append to");
-        assert_eq!((batch.sequence, batch.end()), (position.sequence, position.offset));
-        record::encode(&mut batch.bytes, place, fields, payload);
-        self.bytes_appended += batch.end() - position.offset;
-        self.appended.offset = batch.end();
+        self.appended = self.pending.encode(self.place(position), fields, payload);
+        self.bytes_appended += self.appended.offset - position.offset;
         position
     }
 
@@ -537,9 +428,7 @@ impl Journal {
 
     /// Starts the next file for appends, with the state that must outlive older files.
     fn begin_file(&mut self) {
-        let sequence = self.appended.sequence + 1;
-        self.batches.push_back(Batch { sequence, start: HEADER_BYTES, bytes: Vec::new() });
-        self.appended = Position { sequence, offset: HEADER_BYTES };
+        self.appended = self.pending.begin_file(self.appended.sequence + 1);
         self.carry_over();
     }
 
@@ -554,7 +443,12 @@ impl Journal {
             let dropped = log.incarnation() - 1;
             let partition = PartitionId(partition);
             if dropped > 0 && !is_plain {
-                self.encode_of(dropped, partition, LogId::default(), RecordKind::Drop, &[]);
+                let (log_id, synced) = (LogId::default(), self.synced_before(self.appended));
+                let kind = RecordKind::Drop;
+                self.encode_fields(
+                    RecordFields { kind, partition, incarnation: dropped, log_id, synced },
+                    &[],
+                );
             }
             if let Some(vote) = &vote {
                 self.encode(partition, LogId::default(), RecordKind::Vote, vote);
@@ -575,47 +469,30 @@ impl Journal {
     /// The direct write of everything appended, if one can do it: everything before is durable, and the file
     /// does not end in between.
     fn begin_direct_write(&mut self) -> Result<Option<SyncHandle>, JournalError> {
-        assert!(self.in_flight.is_none(), "a direct write is on its way");
-        let batch = self.batches.front().expect("there is always a batch to append to");
-        let start = Position { sequence: batch.sequence, offset: batch.start };
-        let is_one = self.batches.len() == 1 && !batch.bytes.is_empty();
-        if !self.writes_directly || !is_one || self.written != start || self.durable != start {
-            return Ok(None);
-        }
-        let upto = Position { offset: batch.end(), ..start };
+        let Some(upto) = self.pending.direct_end(self.durable) else { return Ok(None) };
+        assert_eq!(self.written, self.durable, "{self:?}");
         self.make_room(upto.sequence, direct::block_end(upto.offset).max(upto.offset + END_BYTES))?;
-        let file = &self.files[&start.sequence];
-        if self.direct.as_ref().is_none_or(|direct| direct.sequence() != start.sequence) {
-            self.direct = Some(DirectWriter::open(&*self.fs, file)?);
-        }
-        let direct = self.direct.as_mut().expect("just made");
-        let batch = self.batches.front_mut().expect("it was there above");
-        let write = direct.prepare(file, start.offset, &batch.bytes)?;
-        batch.reuse(upto.offset);
+        let file = &self.files[&upto.sequence];
+        let write = self.pending.begin_direct_write(&*self.fs, file)?;
         let (file, path) = (Arc::clone(&file.file), file.path.clone());
-        self.in_flight = Some(write.clone());
-        self.prepare_next(start.sequence);
+        self.prepare_next(upto.sequence);
         Ok(Some(SyncHandle { file, path, upto, write: Some(write) }))
     }
 
     fn write_batches(&mut self) -> Result<(), JournalError> {
-        assert!(self.in_flight.is_none(), "a write beside a direct one");
         loop {
-            let batch = self.batches.front_mut().expect("there is always a batch to append to");
-            let bytes = std::mem::take(&mut batch.bytes);
-            let (sequence, start) = (batch.sequence, batch.start);
-            batch.start += bytes.len() as u64;
-            if !bytes.is_empty() {
-                self.write_batch(sequence, start, &bytes)?;
+            let (start, bytes) = self.pending.take();
+            if !bytes.is_empty()
+                && let Err(error) = self.write_batch(start.sequence, start.offset, &bytes)
+            {
+                // If only space is missing, the same bytes are written once more.
+                self.pending.put_back(bytes);
+                return Err(error);
             }
-            if self.batches.len() == 1 {
-                let batch = self.batches.front_mut().expect("it was there above");
-                batch.bytes = bytes;
-                batch.reuse(batch.start);
+            if self.pending.end_batch(bytes) {
                 assert_eq!(self.written, self.appended, "everything was written");
                 return Ok(());
             }
-            self.batches.pop_front();
         }
     }
 
@@ -627,21 +504,23 @@ impl Journal {
                 (self.written.sequence + 1, HEADER_BYTES),
                 "files follow each other"
             );
-            self.change_files(sequence, first_len(&self.options, end))?;
+            self.change_files(sequence, end)?;
         }
         assert_eq!(self.written, Position { sequence, offset: start }, "writes follow each other");
         self.make_room(sequence, end + END_BYTES)?;
         let file = &self.files[&sequence];
-        file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
+        file.file.write_at(bytes, start).map_err(JournalError::unwritten(&file.path, start, "write"))?;
         self.written.offset = end;
         self.prepare_next(sequence);
         Ok(())
     }
 
-    /// Begins to prepare the file after `sequence`, the current one, where that is wanted.
+    /// Begins to prepare the file after `sequence`, the current one, where that is wanted and has space.
     fn prepare_next(&mut self, sequence: u64) {
         if let Some(threads) = &self.options.prepare_next
             && self.spare.is_none()
+            && !self.options.space.is_low()
+            && self.options.space.has_room_for(self.options.capacity(sequence + 1))
         {
             let (fs, dir) = (Arc::clone(&self.fs), self.dir.clone());
             let len = self.options.capacity(sequence + 1);
@@ -653,25 +532,34 @@ impl Journal {
     /// then the current file ends in a `Continued` record; then that record is durable; only then is the new
     /// file written to. So a file with a `Continued` record has a next one (S7), and a file may end in a torn
     /// write only if the next one is empty.
-    fn change_files(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
-        let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
-        let file = match spare {
-            Some(file) => file.name(&*self.fs, &self.dir)?,
-            None => JournalFile::create(&*self.fs, &self.dir, sequence, self.options.salt, len)?,
-        };
-        self.files.insert(sequence, file);
+    ///
+    /// Without space it may end at any of these steps, and a second call goes on there. `first_end` is the end
+    /// of the first records of the new file.
+    fn change_files(&mut self, sequence: u64, first_end: u64) -> Result<(), JournalError> {
+        if !self.files.contains_key(&sequence) {
+            let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
+            let file = match spare {
+                Some(file) => file.name(&*self.fs, &self.dir)?,
+                None => self.options.create_file(&*self.fs, &self.dir, sequence, first_end)?,
+            };
+            self.files.insert(sequence, file);
+        }
         let end = self.written;
         let fields = RecordFields::of_file(RecordKind::Continued, self.synced_before(end));
-        let mut bytes = Vec::new();
-        record::encode(&mut bytes, self.place(end), fields, &[]);
+        let bytes = self.pending.continued(self.place(end), fields);
         self.make_room(end.sequence, end.offset + bytes.len() as u64 + END_BYTES)?;
         let last = &self.files[&end.sequence];
-        last.file.write_at(&bytes, end.offset).map_err(JournalError::io(&last.path, end.offset, "write"))?;
+        last.file
+            .write_at(&bytes, end.offset)
+            .map_err(JournalError::unwritten(&last.path, end.offset, "write"))?;
         self.written.offset += bytes.len() as u64;
         self.bytes_appended += bytes.len() as u64;
         if let Some(handle) = self.sync_handle() {
             handle.run()?;
             self.advance_durable(handle.upto);
+        }
+        if let Some(last) = self.files.get_mut(&end.sequence) {
+            last.release(&self.fs);
         }
         self.written = Position { sequence, offset: HEADER_BYTES };
         self.durable = self.written;
@@ -684,8 +572,12 @@ impl Journal {
         if file.own_len >= len {
             return Ok(());
         }
-        let ahead = (file.own_len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
-        file.extend(ahead.max(len))?;
+        let step = self.options.space.journal_step(self.options.zero_ahead_bytes);
+        let ahead = (file.own_len + step).min(self.options.capacity(sequence));
+        match file.extend(ahead.max(len)) {
+            Err(error) if error.is_no_space() => file.extend(len)?,
+            result => result?,
+        }
         // Zeros are durable before records overwrite them: a sync of records then changes no metadata,
         // and a file whose records reach its end was cut by something else.
         file.file.sync_data().map_err(JournalError::io(&file.path, len, "sync zeros"))?;
@@ -729,6 +621,7 @@ impl Journal {
             tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
             file.remove();
         }
+        self.options.space.look_again();
         Ok(())
     }
 
@@ -739,17 +632,16 @@ impl Journal {
         }
     }
 
-    fn stop_on_error(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
-        result.inspect_err(|error| self.stopped = Some(error.to_string()))
+    fn stop_on_error<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
+        result.inspect_err(|error| {
+            if !error.is_no_space() {
+                self.stopped = Some(error.to_string());
+            }
+        })
     }
 }
 
 const CONTINUED_BYTES: u64 = Layout::Masked.record_bytes(0);
-
-/// Initial bytes of a new file whose first records end at `end`.
-fn first_len(options: &JournalOptions, end: u64) -> u64 {
-    (end + END_BYTES).max(options.zero_ahead_bytes.min(options.file_bytes))
-}
 
 /// A pending sync, possibly for another thread.
 #[derive(Debug)]
