@@ -7,7 +7,7 @@ use crate::engine::engine::{Delivery, Engine, Wakers};
 use crate::engine::load::Load;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{EngineAnswer, Outcome};
-use crate::engine::{blocking, questions, upkeep};
+use crate::engine::{blocking, questions, round, upkeep};
 use crate::env::clock::{self, Clock, Sleep};
 use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
@@ -96,7 +96,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
     /// a sync is over: who comes now shares the sync.
     async fn gather(&self) {
         let share = self.committer.gather_max();
-        let mut gathered = self.engine.borrow().gathered();
+        let mut gathered = round::gathered(&self.engine.borrow());
         if gathered == 0 || share.is_zero() || self.committer.has_in_flight() {
             return;
         }
@@ -104,7 +104,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
         loop {
             // The runtime looks at the sockets before it comes back.
             tokio::task::yield_now().await;
-            let now = self.engine.borrow().gathered();
+            let now = round::gathered(&self.engine.borrow());
             if now == gathered || self.clock.monotonic_us() >= end_us {
                 return;
             }

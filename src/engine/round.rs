@@ -24,11 +24,6 @@ impl Engine {
         self.partitions.iter().any(|it| it.has_open_work() || self.blocked.is_asking_in(it.id()))
     }
 
-    /// Requests that wait to be sealed into entries.
-    pub fn gathered(&self) -> usize {
-        self.partitions.iter().map(Partition::gathered).sum()
-    }
-
     /// Seals the open batches, stamps them with the time of the log (the only clock read of a round) and
     /// proposes them. Returns the bytes proposed. Unlogged work runs at once if nothing before it is in flight.
     pub fn propose(&mut self) -> u64 {
@@ -212,6 +207,11 @@ impl Engine {
             self.finish(tag, Answer::Refused(UNKNOWN), Events::NONE, 0);
         }
     }
+}
+
+/// Requests that wait to be sealed into entries.
+pub fn gathered(engine: &Engine) -> usize {
+    engine.partitions.iter().map(Partition::gathered).sum()
 }
 
 fn note_some(engine: &mut Engine, events: &[KeyEvent]) {

@@ -231,14 +231,16 @@ impl DurableLog {
     pub fn sync_due_in(&self) -> Option<Duration> {
         match self.durability {
             Durability::Fsync => None,
-            Durability::Relaxed { interval } => Some(interval.saturating_sub(self.unsynced_for())),
+            Durability::Relaxed { interval } => {
+                Some(interval.saturating_sub(self.since(self.synced_at_us.get())))
+            }
         }
     }
 
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.durability {
             // What waits for space is not written, and needs no sync.
-            Durability::Relaxed { interval } if self.unsynced_for() >= interval => {
+            Durability::Relaxed { interval } if self.since(self.synced_at_us.get()) >= interval => {
                 match self.flush_at_once().await {
                     Err(error) if error.is_no_space() => Ok(()),
                     result => result,
@@ -246,10 +248,6 @@ impl DurableLog {
             }
             _ => Ok(()),
         }
-    }
-
-    fn unsynced_for(&self) -> Duration {
-        self.since(self.synced_at_us.get())
     }
 
     fn since(&self, started_us: u64) -> Duration {
@@ -349,19 +347,17 @@ impl DurableLog {
         while self.journal.borrow().durable() < target || self.is_running.get() {
             self.check_latch()?;
             match self.pace.get().way() {
-                Way::Inline if !self.is_running.get() => self.flush_inline()?,
+                Way::Inline if !self.is_running.get() => {
+                    let began_us = self.clock.monotonic_us();
+                    let handle = self.flush_handle()?;
+                    let outcome = handle.run();
+                    self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)?;
+                }
                 Way::Watched if !self.is_running.get() => self.flush_watched(target).await?,
                 Way::Inline | Way::Watched | Way::Elsewhere => self.flush_elsewhere(target).await?,
             }
         }
         Ok(())
-    }
-
-    fn flush_inline(&self) -> Result<(), CommitError> {
-        let began_us = self.clock.monotonic_us();
-        let handle = self.flush_handle()?;
-        let outcome = handle.run();
-        self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)
     }
 
     /// Syncs on the flusher while this thread waits, but not for longer than [`Pace::STALL_MAX`].

@@ -227,7 +227,7 @@ impl Journal {
     pub fn close(&mut self) -> Result<(), JournalError> {
         self.flush()?;
         self.begin_file_if_needed(0);
-        let fields = RecordFields::of_file(RecordKind::CleanStop, self.synced_before(self.appended));
+        let fields = RecordFields::of_file(RecordKind::CleanStop, synced_before(self.durable, self.appended));
         self.encode_fields(fields, &[]);
         self.flush()
     }
@@ -299,7 +299,7 @@ impl Journal {
             // A change of files may have synced further meanwhile.
             self.advance_durable(handle.upto);
             assert!(self.durable <= self.written && self.written <= self.appended, "{self:?}");
-            self.remove_purged_files()
+            remove_purged_files(self)
         });
         self.stop_on_error(result)
     }
@@ -410,7 +410,8 @@ impl Journal {
         kind: RecordKind,
         payload: &[u8],
     ) -> Position {
-        let (incarnation, synced) = (self.log(partition).incarnation(), self.synced_before(self.appended));
+        let (incarnation, synced) =
+            (self.log(partition).incarnation(), synced_before(self.durable, self.appended));
         self.encode_fields(RecordFields { kind, partition, incarnation, log_id, synced }, payload)
     }
 
@@ -419,11 +420,6 @@ impl Journal {
         self.appended = self.pending.encode(self.place(position), fields, payload);
         self.bytes_appended += self.appended.offset - position.offset;
         position
-    }
-
-    /// How far the file of a position is known to be synced.
-    fn synced_before(&self, position: Position) -> u64 {
-        if self.durable.sequence == position.sequence { self.durable.offset } else { 0 }
     }
 
     /// Starts the next file for appends, with the state that must outlive older files.
@@ -443,7 +439,7 @@ impl Journal {
             let dropped = log.incarnation() - 1;
             let partition = PartitionId(partition);
             if dropped > 0 && !is_plain {
-                let (log_id, synced) = (LogId::default(), self.synced_before(self.appended));
+                let (log_id, synced) = (LogId::default(), synced_before(self.durable, self.appended));
                 let kind = RecordKind::Drop;
                 self.encode_fields(
                     RecordFields { kind, partition, incarnation: dropped, log_id, synced },
@@ -475,7 +471,7 @@ impl Journal {
         let file = &self.files[&upto.sequence];
         let write = self.pending.begin_direct_write(&*self.fs, file)?;
         let (file, path) = (Arc::clone(&file.file), file.path.clone());
-        self.prepare_next(upto.sequence);
+        prepare_next(self, upto.sequence);
         Ok(Some(SyncHandle { file, path, upto, write: Some(write) }))
     }
 
@@ -511,21 +507,8 @@ impl Journal {
         let file = &self.files[&sequence];
         file.file.write_at(bytes, start).map_err(JournalError::unwritten(&file.path, start, "write"))?;
         self.written.offset = end;
-        self.prepare_next(sequence);
+        prepare_next(self, sequence);
         Ok(())
-    }
-
-    /// Begins to prepare the file after `sequence`, the current one, where that is wanted and has space.
-    fn prepare_next(&mut self, sequence: u64) {
-        if let Some(threads) = &self.options.prepare_next
-            && self.spare.is_none()
-            && !self.options.space.is_low()
-            && self.options.space.has_room_for(self.options.capacity(sequence + 1))
-        {
-            let (fs, dir) = (Arc::clone(&self.fs), self.dir.clone());
-            let len = self.options.capacity(sequence + 1);
-            self.spare = Spare::begin(&**threads, fs, dir, sequence + 1, self.options.salt, len);
-        }
     }
 
     /// Continues in a new file, in the order that recovery relies on: the new file is durable under its name;
@@ -545,7 +528,7 @@ impl Journal {
             self.files.insert(sequence, file);
         }
         let end = self.written;
-        let fields = RecordFields::of_file(RecordKind::Continued, self.synced_before(end));
+        let fields = RecordFields::of_file(RecordKind::Continued, synced_before(self.durable, end));
         let bytes = self.pending.continued(self.place(end), fields);
         self.make_room(end.sequence, end.offset + bytes.len() as u64 + END_BYTES)?;
         let last = &self.files[&end.sequence];
@@ -598,33 +581,6 @@ impl Journal {
         }
     }
 
-    /// Removes files that hold only purged entries and whose votes and frontiers a durable newer file
-    /// carries.
-    fn remove_purged_files(&mut self) -> Result<(), JournalError> {
-        let Some(mark) = self.purge_mark else { return Ok(()) };
-        if self.durable < mark {
-            return Ok(());
-        }
-        self.purge_mark = None;
-        let needed = self.logs.iter().filter_map(PartitionLog::oldest_sequence).min();
-        let keep_from = needed.map_or(self.carrier, |needed| needed.min(self.carrier));
-        while let Some(file) = self.files.first_entry().filter(|file| *file.key() < keep_from) {
-            let path = &file.get().path;
-            if let Err(error) = self.fs.remove_file(path) {
-                // It costs space and nothing else; the next purge tries again.
-                tracing::warn!(file = %path.display(), %error, "cannot remove a journal file that a checkpoint covers");
-                return Ok(());
-            }
-            // One after the other: a power failure may undo any of the removals that are not durable, and a
-            // gap in the numbers is a lost file.
-            self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
-            tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
-            file.remove();
-        }
-        self.options.space.look_again();
-        Ok(())
-    }
-
     fn check(&self) -> Result<(), JournalError> {
         match &self.stopped {
             Some(reason) => Err(JournalError::Stopped { reason: reason.clone() }),
@@ -639,6 +595,51 @@ impl Journal {
             }
         })
     }
+}
+
+/// Begins to prepare the file after `sequence`, the current one, where that is wanted and has space.
+fn prepare_next(journal: &mut Journal, sequence: u64) {
+    if let Some(threads) = &journal.options.prepare_next
+        && journal.spare.is_none()
+        && !journal.options.space.is_low()
+        && journal.options.space.has_room_for(journal.options.capacity(sequence + 1))
+    {
+        let (fs, dir) = (Arc::clone(&journal.fs), journal.dir.clone());
+        let len = journal.options.capacity(sequence + 1);
+        journal.spare = Spare::begin(&**threads, fs, dir, sequence + 1, journal.options.salt, len);
+    }
+}
+
+/// Removes files that hold only purged entries and whose votes and frontiers a durable newer file
+/// carries.
+fn remove_purged_files(journal: &mut Journal) -> Result<(), JournalError> {
+    let Some(mark) = journal.purge_mark else { return Ok(()) };
+    if journal.durable < mark {
+        return Ok(());
+    }
+    journal.purge_mark = None;
+    let needed = journal.logs.iter().filter_map(PartitionLog::oldest_sequence).min();
+    let keep_from = needed.map_or(journal.carrier, |needed| needed.min(journal.carrier));
+    while let Some(file) = journal.files.first_entry().filter(|file| *file.key() < keep_from) {
+        let path = &file.get().path;
+        if let Err(error) = journal.fs.remove_file(path) {
+            // It costs space and nothing else; the next purge tries again.
+            tracing::warn!(file = %path.display(), %error, "cannot remove a journal file that a checkpoint covers");
+            return Ok(());
+        }
+        // One after the other: a power failure may undo any of the removals that are not durable, and a
+        // gap in the numbers is a lost file.
+        journal.fs.sync_dir(&journal.dir).map_err(JournalError::io(&journal.dir, 0, "sync the directory"))?;
+        tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
+        file.remove();
+    }
+    journal.options.space.look_again();
+    Ok(())
+}
+
+/// How far the file of a position is known to be synced.
+fn synced_before(durable: Position, position: Position) -> u64 {
+    if durable.sequence == position.sequence { durable.offset } else { 0 }
 }
 
 const CONTINUED_BYTES: u64 = Layout::Masked.record_bytes(0);
