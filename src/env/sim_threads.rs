@@ -201,14 +201,14 @@ impl Lane for SimLane {
     }
 
     /// The caller blocks the simulation's only thread, so the lane's time passes for every task.
-    fn help(&self, is_done: &dyn Fn() -> bool, limit: Option<Duration>) {
+    fn help(&self, is_done: &dyn Fn() -> bool, limit: Option<Duration>) -> bool {
         let end_ns = limit.map_or(u64::MAX, |limit| {
             let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             self.shared.clock.monotonic_ns().saturating_add(limit_ns)
         });
         while !is_done() {
             let mut state = self.shared.state();
-            let Some(lane) = state.lanes.get_mut(&self.number) else { return };
+            let Some(lane) = state.lanes.get_mut(&self.number) else { return false };
             if let Some((told_ns, tell)) = lane.running.take() {
                 if told_ns > end_ns {
                     lane.running = Some((told_ns, tell));
@@ -219,7 +219,7 @@ impl Lane for SimLane {
                     if let Some(waker) = waker {
                         waker.wake();
                     }
-                    return;
+                    return false;
                 }
                 drop(state);
                 self.shared.clock.advance_to(told_ns);
@@ -228,9 +228,10 @@ impl Lane for SimLane {
             }
             let next = lane.queue.pop_front();
             drop(state);
-            let Some((_, work)) = next else { return };
+            let Some((_, work)) = next else { return false };
             self.shared.start(self.number, work);
         }
+        false
     }
 }
 

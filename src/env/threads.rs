@@ -35,8 +35,8 @@ pub trait Lane: Send + Sync + Debug {
     fn submit(&self, work: Work);
 
     /// Called by a caller that blocks until `is_done`, or for `limit`. A lane without a thread of its own does
-    /// its work here.
-    fn help(&self, is_done: &dyn Fn() -> bool, limit: Option<Duration>);
+    /// its work here. Returns whether the work may still end by itself.
+    fn help(&self, is_done: &dyn Fn() -> bool, limit: Option<Duration>) -> bool;
 }
 
 /// Does the work and returns the call that hands over the outcome: a simulated thread delays that call.
@@ -142,7 +142,8 @@ impl<T> Elsewhere<T> {
     ///
     /// [`ThreadDied`].
     pub fn wait_for(&mut self, limit: Duration) -> Option<Result<T, ThreadDied>> {
-        self.lane.help(&|| !self.slot.is_running(), Some(limit));
+        let limit =
+            if self.lane.help(&|| !self.slot.is_running(), Some(limit)) { limit } else { Duration::ZERO };
         let state = self.slot.state();
         let waited = self.slot.ended.wait_timeout_while(state, limit, |it| matches!(it, State::Running(_)));
         take(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
@@ -204,7 +205,9 @@ impl Lane for RealLane {
         let _ = self.sender.send(work);
     }
 
-    fn help(&self, _is_done: &dyn Fn() -> bool, _limit: Option<Duration>) {}
+    fn help(&self, _is_done: &dyn Fn() -> bool, _limit: Option<Duration>) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

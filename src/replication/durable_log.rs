@@ -242,7 +242,11 @@ impl DurableLog {
             // What waits for space is not written, and needs no sync.
             Durability::Relaxed { interval } if self.since(self.synced_at_us.get()) >= interval => {
                 match self.flush_at_once().await {
-                    Err(error) if error.is_no_space() => Ok(()),
+                    // What waits for space is not written, and needs no sync.
+                    Err(error) if error.is_no_space() => {
+                        self.synced_at_us.set(self.clock.monotonic_us());
+                        Ok(())
+                    }
                     result => result,
                 }
             }
@@ -584,6 +588,8 @@ fn writes_directly(
     match (direct::is_quicker(fs, &data_dir.journal(), clock), setting) {
         (Ok(is_quicker), DirectWrites::Auto) => Ok(is_quicker),
         (Ok(_), _) => Ok(true),
+        // A full disk says nothing of its file system.
+        (Err(error), DirectWrites::Yes) if error.is_no_space() => Ok(true),
         (Err(error), DirectWrites::Auto) => {
             tracing::info!(%error, "the journal is not written directly");
             Ok(false)

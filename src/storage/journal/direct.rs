@@ -169,8 +169,9 @@ pub fn is_quicker(fs: &dyn Fs, dir: &Path, clock: &dyn Clock) -> Result<bool, Jo
 /// The median durations of a direct write, and of a write with a sync.
 fn compare(fs: &dyn Fs, path: &Path, clock: &dyn Clock) -> Result<(Duration, Duration), JournalError> {
     let io = |doing| JournalError::io(path, 0, doing);
-    let file = fs.open(path, OpenMode::CreateNew).map_err(io("create"))?;
-    file.write_at(&[0; PAIRS * BLOCK_BYTES], 0).map_err(io("write zeros ahead"))?;
+    let file = fs.open(path, OpenMode::CreateNew).map_err(JournalError::unwritten(path, 0, "create"))?;
+    file.write_at(&[0; PAIRS * BLOCK_BYTES], 0)
+        .map_err(JournalError::unwritten(path, 0, "write zeros ahead"))?;
     file.sync_data().map_err(io("sync zeros"))?;
     let direct = fs.open(path, OpenMode::Direct).map_err(io("open for direct writes"))?;
     let mut blocks = Blocks::default();
