@@ -123,7 +123,11 @@ impl Journal {
         dir: &Path,
         options: JournalOptions,
     ) -> Result<(Journal, Recovered), JournalError> {
-        let recover = || recovery::recover(&*fs, dir, options.partitions, options.zero_ahead_bytes);
+        let JournalOptions { partitions, salt, zero_ahead_bytes, .. } = options;
+        if options.create {
+            recovery::remove_unused_of_another_salt(&*fs, dir, salt)?;
+        }
+        let recover = || recovery::recover(&*fs, dir, partitions, salt, zero_ahead_bytes);
         let recovery = match recover()? {
             Some(recovery) => recovery,
             None if options.create => {
@@ -153,8 +157,8 @@ impl Journal {
             spare: None,
             stopped: None,
         };
-        if end.offset == HEADER_BYTES {
-            // A crash came between the creation of the file and its first records.
+        if end.offset == HEADER_BYTES || !recovery.is_carried {
+            // A crash came between the creation of the file and its first records, or tore them.
             journal.carry_over();
         }
         Ok((journal, recovery.recovered))
