@@ -123,10 +123,11 @@ impl Journal {
         dir: &Path,
         options: JournalOptions,
     ) -> Result<(Journal, Recovered), JournalError> {
-        let JournalOptions { partitions, salt, zero_ahead_bytes, .. } = options;
+        let JournalOptions { partitions, zero_ahead_bytes, .. } = options;
         if options.create {
-            recovery::remove_unused_of_another_salt(&*fs, dir, salt)?;
+            recovery::remove_unused_of_another_salt(&*fs, dir, options.salt)?;
         }
+        let salt = (!options.create).then_some(options.salt);
         let recover = || recovery::recover(&*fs, dir, partitions, salt, zero_ahead_bytes);
         let recovery = match recover()? {
             Some(recovery) => recovery,

@@ -209,7 +209,9 @@ fn a_file_of_another_directory_is_refused() {
     alone.open(&path, OpenMode::CreateNew).unwrap().write_at(&bytes, 0).unwrap();
     fs.damage(&fs.files()[0], |old| *old = bytes);
     for disk in [fs, alone] {
-        let error = open(&disk).map(|_| "a start").unwrap_err().to_string();
+        let options = JournalOptions { create: false, ..options() };
+        let found = Journal::open(Arc::new(disk), dir(), options);
+        let error = found.map(|_| "a start").unwrap_err().to_string();
         assert!(error.contains("another data directory"), "{error}");
     }
 }

@@ -76,12 +76,13 @@ pub fn remove_unused_of_another_salt(fs: &dyn Fs, dir: &Path, salt: u64) -> Resu
 }
 
 /// `None` if the directory holds no journal file. `zero_ahead_bytes` behind the end are made zeros once more.
-/// `salt` is that of the data directory.
+/// `salt` is that of the data directory, unless it is a new one: then records of whatever salt are for the
+/// caller to refuse.
 pub fn recover(
     fs: &dyn Fs,
     dir: &Path,
     partitions: u16,
-    salt: u64,
+    salt: Option<u64>,
     zero_ahead_bytes: u64,
 ) -> Result<Option<Recovery>, JournalError> {
     // A process that died within a change of names leaves them to the next one, which must not acknowledge
@@ -169,14 +170,14 @@ fn read_files(
     fs: &dyn Fs,
     dir: &Path,
     partitions: u16,
-    salt: u64,
+    salt: Option<u64>,
     sequences: &[u64],
 ) -> Result<Findings, JournalError> {
     let mut files = BTreeMap::new();
     for &sequence in sequences {
         let file = JournalFile::open(fs, dir, sequence)?;
         // Before this version an interrupted creation could leave the first file with a salt of its own.
-        if file.salt != salt && file.version >= FIRST_MASKED_VERSION {
+        if salt.is_some_and(|salt| file.salt != salt) && file.version >= FIRST_MASKED_VERSION {
             return Err(JournalError::damaged(&file.path, SALT_AT, "the file is of another data directory"));
         }
         files.insert(sequence, file);
