@@ -8,6 +8,9 @@ pub mod effects;
 pub mod blocked;
 pub mod answer;
 pub mod id_map;
+pub mod key_index;
+pub mod key_table;
+pub mod removals;
 pub mod keyspace;
 pub mod deletion_versions;
 pub mod op;
@@ -20,6 +23,7 @@ pub mod string;
 pub mod key;
 pub mod query;
 mod across;
+pub mod image;
 pub mod machine;
 pub mod checkpoint;
 #[cfg(test)]
@@ -30,6 +34,8 @@ mod machine_bench;
 mod event_tests;
 #[cfg(test)]
 mod group_tests;
+#[cfg(test)]
+mod image_tests;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
