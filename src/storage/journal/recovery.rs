@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::env::fs::Fs;
 use crate::storage::journal::error::JournalError;
@@ -45,7 +46,7 @@ pub struct Cut {
     pub bytes: u64,
 }
 
-/// A recovered directory; `files` is not empty, and `end` is in the newest.
+/// A recovered directory; `files` is not empty, and `end` is in the newest, which is open for writing.
 #[derive(Debug)]
 pub struct Recovery {
     pub files: BTreeMap<u64, JournalFile>,
@@ -60,7 +61,7 @@ pub struct Recovery {
 
 /// A directory without `meta` draws its salt again. A file without records that an interrupted creation has
 /// left under an earlier salt gives way.
-pub fn remove_unused_of_another_salt(fs: &dyn Fs, dir: &Path, salt: u64) -> Result<(), JournalError> {
+pub fn remove_unused_of_another_salt(fs: &Arc<dyn Fs>, dir: &Path, salt: u64) -> Result<(), JournalError> {
     let path = dir.join(file_name::format(1));
     let names = fs.read_dir(dir).map_err(JournalError::io(dir, 0, "list the directory"))?;
     let mut files = names.iter().filter_map(|name| file_name::parse(name));
@@ -79,7 +80,7 @@ pub fn remove_unused_of_another_salt(fs: &dyn Fs, dir: &Path, salt: u64) -> Resu
 /// `salt` is that of the data directory, unless it is a new one: then records of whatever salt are for the
 /// caller to refuse.
 pub fn recover(
-    fs: &dyn Fs,
+    fs: &Arc<dyn Fs>,
     dir: &Path,
     partitions: u16,
     salt: Option<u64>,
@@ -144,9 +145,10 @@ struct Findings {
 
 impl Findings {
     /// Makes everything durable, and what is no record zeros.
-    fn settle(&mut self, fs: &dyn Fs, dir: &Path, zero_ahead_bytes: u64) -> Result<(), JournalError> {
+    fn settle(&mut self, fs: &Arc<dyn Fs>, dir: &Path, zero_ahead_bytes: u64) -> Result<(), JournalError> {
         let recovery = &mut self.recovery;
         let file = recovery.files.get_mut(&self.last).expect("the last file is one of the files");
+        file.hold(&**fs)?;
         torn::make_durable(file, self.synced, self.stop, self.torn, zero_ahead_bytes)?;
         if self.torn > 0 {
             let cut = Cut { file: file.path.clone(), offset: self.stop, bytes: self.torn };
@@ -158,6 +160,16 @@ impl Findings {
             fs.remove_file(&file.path).map_err(JournalError::io(&file.path, 0, "remove an unused file"))?;
             fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
         }
+        if recovery.end.sequence != self.last {
+            // The journal continues in the unused file.
+            for (&sequence, file) in &mut recovery.files {
+                if sequence == self.last {
+                    file.release(fs);
+                } else if sequence == recovery.end.sequence {
+                    file.hold(&**fs)?;
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -167,7 +179,7 @@ const SALT_AT: u64 = 24;
 
 /// Of files without a gap in their numbers.
 fn read_files(
-    fs: &dyn Fs,
+    fs: &Arc<dyn Fs>,
     dir: &Path,
     partitions: u16,
     salt: Option<u64>,
