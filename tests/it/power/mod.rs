@@ -14,6 +14,7 @@ use crate::support::random::{Random, from_environment};
 use crate::support::server::{Server, binary_under_test, is_redis};
 use disk::{Disk, Switch};
 use std::fmt;
+use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -71,7 +72,9 @@ fn acknowledged_writes_survive_power_cuts() {
     let (mut switch, disk) = match made {
         Ok(made) => made,
         Err(why) => {
-            eprintln!("SKIPPED: no power can be cut here, because root and loop devices are needed: {why}");
+            tell(&format!(
+                "SKIPPED: no power can be cut here, because root and loop devices are needed: {why}"
+            ));
             return;
         }
     };
@@ -90,8 +93,13 @@ fn acknowledged_writes_survive_power_cuts() {
             panic!("after {counters}: {why}");
         }
     }
-    eprintln!("{counters}; nothing lost, nothing twice");
+    tell(&format!("{counters}; nothing lost, nothing twice"));
     assert!(counters.entries > 0 && counters.checkpoints > 0, "the load did nothing");
+}
+
+/// To the terminal, whether the test passes or not.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// One file system from its first start on. The server goes before the disk.
