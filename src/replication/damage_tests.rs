@@ -2,11 +2,11 @@
 //! kill -9 did, and as a power cut within a write did. A start finds the same data, or is refused with file and
 //! offset. Only what was never acknowledged may be cut, and only where a write was torn.
 //!
-//! A run in CI tries one bit of each byte and every cut. `HEADWATER_BLESS=1 cargo test --release --lib
+//! A run in CI tries one bit of each byte and every cut. `HEADWATER_BLESS=1 cargo test --lib
 //! every_flipped_bit_and_every_cut` tries every bit and writes the table of outcomes into docs/reliability.md.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -284,7 +284,7 @@ fn write_row(table: &mut String, state: &str, file: &Path, row: [usize; 6]) {
 }
 
 /// Makes the trials on all processors.
-fn spread(state: &State, path: &PathBuf, trials: &[Damage]) -> Outcomes {
+fn spread(state: &State, path: &Path, trials: &[Damage]) -> Outcomes {
     let next = AtomicUsize::new(0);
     let work = || {
         // Thousands of starts tell of what they cut.
