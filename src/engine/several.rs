@@ -57,7 +57,7 @@ fn query_everywhere(engine: &Engine, database: u32, query: &KeyQuery<'_>) -> Ans
             let first = counts.iter().take_while(is_before).count() as u16;
             let ids = (first..engine.router.partitions()).chain(0..first).map(PartitionId);
             let within = Query::Key(KeyQuery::Random { chance: query::another(*chance) });
-            let mut found = ids.map(|id| engine.partition(id).read().query(database, now, &within).answer);
+            let mut found = ids.map(|id| engine.partition(id).query(database, now, &within).answer);
             found.find(|answer| *answer != Answer::Nil).unwrap_or(Answer::Nil)
         }
         KeyQuery::Scan(scan) => scan_everywhere(engine, database, scan),

@@ -23,6 +23,7 @@ use crate::state::answer::Answer;
 use crate::state::checkpoint;
 use crate::state::machine::Machine;
 use crate::state::op::batch::BatchWriter;
+use crate::state::seen::LoggedOnly;
 use crate::storage::data_dir::DataDir;
 
 const KEY: &[u8] = b"log";
@@ -39,7 +40,7 @@ pub fn entry(name: &str) -> Bytes {
 
 /// The names of all entries that a machine has applied.
 pub fn names(machine: &Machine) -> Vec<String> {
-    match machine.query(0, NOW, &Query::String(StringQuery::Get { key: KEY })).answer {
+    match machine.query(0, NOW, &Query::String(StringQuery::Get { key: KEY }), &LoggedOnly).answer {
         Answer::Bulk(names) => {
             let names = String::from_utf8_lossy(&names).into_owned();
             names.split_terminator(';').map(str::to_owned).collect()

@@ -13,6 +13,7 @@ use crate::state::group;
 use crate::state::key::BUSY_KEY;
 use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
 use crate::state::rdb::payload;
+use crate::state::seen::{SeenTimes, StreamSeen};
 use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
@@ -83,11 +84,11 @@ impl<'m> View<'m> {
         }
     }
 
-    pub fn answer(&self, query: &Query<'_>) -> Result<Answer, ReplyError> {
+    pub fn answer(&self, query: &Query<'_>, seen: &dyn SeenTimes) -> Result<Answer, ReplyError> {
         match query {
-            Query::Stream(query) => self.stream_query(query),
+            Query::Stream(query) => self.stream_query(query, seen),
             Query::Pending(query) => group::query::pending(self.stream(query.key)?, query, self.now),
-            Query::Key(query) => self.key_query(query),
+            Query::Key(query) => self.key_query(query, seen),
             Query::String(query) => string::query(query, |key| self.text(key)),
             Query::Refused(refusal) => self.refuse(refusal),
         }
@@ -120,7 +121,7 @@ impl<'m> View<'m> {
         }
     }
 
-    fn stream_query(&self, query: &StreamQuery<'_>) -> Result<Answer, ReplyError> {
+    fn stream_query(&self, query: &StreamQuery<'_>, seen: &dyn SeenTimes) -> Result<Answer, ReplyError> {
         Ok(match query {
             StreamQuery::Length { key } => {
                 Answer::Integer(self.stream(key)?.map_or(0, |stream| stream.log.len() as i64))
@@ -128,23 +129,30 @@ impl<'m> View<'m> {
             StreamQuery::Range(range) => stream::query::range(self.stream(range.key)?, range),
             StreamQuery::Read(read) => stream::query::read(read, |key| self.stream(key))?,
             StreamQuery::Info { key, full } => {
-                let info = stream::query::info(self.existing_stream(key)?, *full, self.now);
+                let info =
+                    stream::query::info(self.existing_stream(key)?, *full, self.now, self.seen(key, seen));
                 Answer::StreamInfo(Box::new(info))
             }
             StreamQuery::Groups { key } => group::query::groups(self.existing_stream(key)?),
             StreamQuery::Consumers { key, group } => {
-                group::query::consumers(self.existing_stream(key)?, key, group, self.now)?
+                group::query::consumers(self.existing_stream(key)?, group, self.now, self.seen(key, seen))?
             }
         })
     }
 
-    fn key_query(&self, query: &KeyQuery<'_>) -> Result<Answer, ReplyError> {
+    fn seen<'s>(&self, key: &'s [u8], times: &'s dyn SeenTimes) -> StreamSeen<'s> {
+        StreamSeen { times, database: self.database, key }
+    }
+
+    fn key_query(&self, query: &KeyQuery<'_>, seen: &dyn SeenTimes) -> Result<Answer, ReplyError> {
         Ok(match query {
             KeyQuery::Exists { keys } | KeyQuery::Touch { keys } => {
                 Answer::count(keys.iter().filter(|key| self.entry(key).is_some()).count())
             }
             KeyQuery::Dump { key, rdb_version } => match self.entry(key) {
-                Some(entry) => Answer::Bulk(payload::dump(&entry.value, *rdb_version).into()),
+                Some(entry) => {
+                    Answer::Bulk(payload::dump(&entry.value, *rdb_version, self.seen(key, seen)).into())
+                }
                 None => Answer::Nil,
             },
             KeyQuery::Type { key } => {
