@@ -27,7 +27,7 @@ use crate::replication::raft::committer::RaftCommitter;
 use crate::replication::scripted::ScriptedCommitter;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::CheckpointError;
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirError};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::journal::JournalOptions;
 
@@ -92,6 +92,8 @@ pub enum CommitError {
 /// Why the data of a partition cannot be loaded. Nothing is served then.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -228,7 +230,6 @@ impl Committer {
         }
     }
 
-    /// Whether any proposal has not ended.
     /// Waits until there may be room again without an event: another task's sync has ended.
     pub async fn room_made(&self) {
         match self {
@@ -239,6 +240,7 @@ impl Committer {
         }
     }
 
+    /// Whether any proposal has not ended.
     pub fn has_in_flight(&self) -> bool {
         match self {
             Committer::Local(local) => local.has_in_flight(),

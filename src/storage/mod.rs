@@ -2,5 +2,6 @@
 //! docs/reliability.md.
 
 pub mod checkpoint;
+pub mod meta;
 pub mod data_dir;
 pub mod journal;
