@@ -1,6 +1,6 @@
 //! Queries: answered from applied state, without changing it.
 
-use crate::base::glob;
+use crate::base::{glob, mix};
 use crate::command::value::Query;
 use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
 use crate::command::value::refusal::{Look, Refusal};
@@ -220,9 +220,9 @@ impl<'m> View<'m> {
             if let Some((key, _)) = self.live_from(place).next().filter(|(_, it)| it.sequence() == place) {
                 return Some(key.clone());
             }
-            chance = another(chance);
+            chance = mix::another(chance);
         }
-        let (place, steps) = (chance % places, another(chance) as usize % RANDOM_STEPS_MAX);
+        let (place, steps) = (chance % places, mix::another(chance) as usize % RANDOM_STEPS_MAX);
         let behind = self.live_from(KeySequence(place)).chain(self.live_from(KeySequence(0)));
         behind.take(steps + 1).last().map(|(key, _)| key.clone())
     }
@@ -252,14 +252,6 @@ impl<'m> View<'m> {
         }
         Page { next, keys }
     }
-}
-
-/// Another random number, made of one (a step of SplitMix64).
-pub fn another(chance: u64) -> u64 {
-    let mut mixed = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// For `*`, KEYS and SCAN return every key, even the empty one, which does not match as a pattern (Redis
