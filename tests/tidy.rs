@@ -81,6 +81,7 @@ const OUTSIDE_WORLD_ALLOWED: &[(&str, &str)] = &[
     ("src/commands/info.rs", "/proc: what the system says of the process"),
     ("src/commands/memory.rs", "/proc: what the system says of the process"),
     ("src/engine/thread.rs", "starts a runtime of its own, which no lane of env carries"),
+    ("src/state/key_table.rs", "ahash: its random numbers choose places in an index that is never iterated"),
     ("src/engine/testing.rs", "tests"),
     ("src/replication/testing.rs", "tests"),
     ("src/replication/raft/suite_tests.rs", "tests"),
@@ -92,7 +93,6 @@ const CELL_FREE_ROOMS: &[&str] = &["state"];
 
 /// What changes behind a shared reference; `Atomic` stands for all names that begin so.
 const CELLS: &[&str] = &[
-    "Cell",
     "RefCell",
     "OnceCell",
     "UnsafeCell",
@@ -295,9 +295,9 @@ fn the_machine_has_no_cells() {
     complain(|source, line| {
         let room = source.room.as_deref()?;
         let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
-        let found = words.find(|word| {
-            CELLS.iter().any(|cell| word == cell || (*cell == "Atomic" && word.starts_with(cell)))
-        })?;
+        let is_cell =
+            |word: &&str| CELLS.iter().any(|it| word == it || (*it == "Atomic" && word.starts_with(it)));
+        let found = if line.contains("std::cell") { Some("std::cell") } else { words.find(is_cell) }?;
         CELL_FREE_ROOMS.contains(&room).then(|| format!("{found}: {room} has no interior mutability"))
     });
 }

@@ -7,7 +7,7 @@ use crate::env::allocator;
 use crate::frontend::frontend::Frontend;
 use crate::frontend::response::Response;
 use crate::model::reply::Reply;
-use crate::state::keyspace::KeyEntry;
+use crate::state::keyspace::Keyspace;
 use std::rc::Rc;
 
 /// The use of memory, in bytes.
@@ -40,7 +40,7 @@ impl Memory {
             startup: frontend.context.identity.startup_bytes,
             clients: clients as u64,
             keys: report.keys as u64,
-            tables: (report.keys * (size_of::<KeyEntry>() + ORDER_BYTES)) as u64,
+            tables: (report.keys * Keyspace::BYTES_PER_KEY) as u64,
         }
     }
 
@@ -54,8 +54,8 @@ impl Memory {
     }
 }
 
-/// Bytes of a key's node in the tree of creation order.
-const ORDER_BYTES: usize = 48;
+/// Bytes of a deadline in the order of deadlines, about.
+const DEADLINE_BYTES: usize = 24;
 
 /// MEMORY DOCTOR reports nothing below this (Redis `getMemoryDoctorReport`).
 const DOCTOR_BYTES_MIN: u64 = 5 << 20;
@@ -105,10 +105,10 @@ fn statistics(memory: &Memory, report: &Report) -> Reply {
     ];
     for (database, figures) in report.databases.iter().filter(|(_, figures)| figures.keys > 0) {
         let (count, expiring) = (figures.keys, figures.expiring);
-        let main = count * (size_of::<KeyEntry>() + ORDER_BYTES);
+        let main = count * Keyspace::BYTES_PER_KEY;
         let tables = vec![
             (Reply::Text("overhead.hashtable.main"), Reply::count(main)),
-            (Reply::Text("overhead.hashtable.expires"), Reply::count(expiring * ORDER_BYTES)),
+            (Reply::Text("overhead.hashtable.expires"), Reply::count(expiring * DEADLINE_BYTES)),
         ];
         fields.push((Reply::bulk(format!("db.{database}")), Reply::Map(tables)));
     }

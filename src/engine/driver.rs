@@ -13,6 +13,7 @@ use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
 use crate::replication::committer::{CommitError, Committer};
 use crate::replication::event::CommitEvent;
+use crate::state::image::MachineImage;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -210,7 +211,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
             self.wakers.checkpoint.notified().await;
             checkpoints::note_begin(&mut self.engine.borrow_mut());
             let engine = &self.engine;
-            let images = |id| engine.borrow().partition(id).read().clone();
+            let images = |id| MachineImage::take(engine.borrow_mut().partition_mut(id).machine_mut());
             let result = self.committer.checkpoint(&images).await;
             let is_stopped = self.engine.borrow().context.latch.is_tripped();
             match result {

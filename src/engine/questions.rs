@@ -9,6 +9,7 @@ use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
 use crate::state::checkpoint;
+use crate::state::image::MachineImage;
 use std::borrow::Cow;
 
 /// The answer, if it is immediate; otherwise it comes with a delivery.
@@ -67,7 +68,9 @@ pub(super) fn answer(
 fn digest(engine: &Engine) -> u32 {
     let mut digest = crc::crc32c(b"");
     for partition in &engine.partitions {
-        checkpoint::encode(partition.read(), &mut |piece| digest = crc::extend(digest, piece));
+        checkpoint::encode(&MachineImage::of(partition.read()), &mut |piece| {
+            digest = crc::extend(digest, piece)
+        });
     }
     digest
 }

@@ -12,7 +12,8 @@ use crate::engine::statistics::EngineStatistics;
 use crate::model::entry_id::EntryId;
 use crate::model::log::PartitionId;
 use crate::partition::partition::Partition;
-use crate::state::keyspace::{KeySequence, Value};
+use crate::state::key_table::KeySequence;
+use crate::state::keyspace::Value;
 use crate::state::stream::Stream;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -213,7 +214,7 @@ fn walk(engine: &Engine, next: &mut (u16, u32, u64), left: &mut usize, seen: &mu
                 }
                 *left -= 1;
                 if let Value::Stream(_) = entry.value {
-                    seen.insert(StreamKey { partition, database, key: key.clone() });
+                    seen.insert(StreamKey { partition, database, key: Bytes::copy_from_slice(key) });
                 }
             }
         }

@@ -25,6 +25,7 @@ use crate::replication::local::{self, LocalCommitter};
 use crate::replication::raft::committer::RaftCommitter;
 #[cfg(test)]
 use crate::replication::scripted::ScriptedCommitter;
+use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::CheckpointError;
 use crate::storage::data_dir::{DataDir, DataDirError};
@@ -287,7 +288,7 @@ impl Committer {
     /// unchanged.
     pub fn checkpoint<'a>(
         &'a self,
-        images: &dyn Fn(PartitionId) -> Machine,
+        images: &dyn Fn(PartitionId) -> MachineImage,
     ) -> impl Future<Output = Result<(), CommitError>> + use<'a> {
         let taken = match self {
             Committer::Local(local) => local.images(images),

@@ -20,6 +20,7 @@ use crate::replication::committer::{CommitError, CommitterOptions, Durability, O
 use crate::replication::pace::Pace;
 use crate::replication::replay;
 use crate::state::checkpoint;
+use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::{CheckpointMeta, CheckpointStore};
 use crate::storage::data_dir::DataDir;
@@ -67,7 +68,7 @@ pub struct Images {
 /// A partition's machine and the last entry that it has applied.
 pub struct Image {
     pub meta: CheckpointMeta,
-    pub machine: Machine,
+    pub machine: MachineImage,
 }
 
 /// Bytes of entries per read at recovery.
@@ -256,7 +257,7 @@ impl DurableLog {
 
     /// Takes the images of all partitions: `image` returns the machine and the membership bytes, or `None` to
     /// skip the partition.
-    pub fn images(&self, image: &dyn Fn(PartitionId) -> Option<(Machine, Vec<u8>)>) -> Images {
+    pub fn images(&self, image: &dyn Fn(PartitionId) -> Option<(MachineImage, Vec<u8>)>) -> Images {
         let journal = self.journal.borrow();
         let take = |partition| {
             let (machine, membership) = image(partition)?;
@@ -281,7 +282,11 @@ impl DurableLog {
 
     /// Writes an image on its own thread, because it takes as long as the disk needs. Durable when this
     /// returns.
-    pub async fn write_checkpoint(&self, meta: CheckpointMeta, machine: Machine) -> Result<(), CommitError> {
+    pub async fn write_checkpoint(
+        &self,
+        meta: CheckpointMeta,
+        machine: MachineImage,
+    ) -> Result<(), CommitError> {
         let partition = usize::from(meta.partition.0);
         let store = self.checkpoints.clone();
         let clock = Arc::clone(&self.clock);

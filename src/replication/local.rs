@@ -11,6 +11,7 @@ use crate::replication::committer::{CommitError, Durability, OpenError};
 use crate::replication::durable_log::{DurableLog, Images};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::replication::proposals::Proposals;
+use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::storage::journal::index::Position;
 use crate::storage::journal::record::RecordKind;
@@ -109,7 +110,7 @@ impl LocalCommitter {
         out.extend(appended.drain(..taken).map(event));
     }
 
-    pub fn images(&self, images: &dyn Fn(PartitionId) -> Machine) -> Images {
+    pub fn images(&self, images: &dyn Fn(PartitionId) -> MachineImage) -> Images {
         self.durable_log.images(&|partition| Some((images(partition), Vec::new())))
     }
 

@@ -21,6 +21,7 @@ use crate::replication::event::{CommitEvent, Payload};
 use crate::replication::replay;
 use crate::state::answer::Answer;
 use crate::state::checkpoint;
+use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::state::op::batch::BatchWriter;
 use crate::state::seen::LoggedOnly;
@@ -53,7 +54,7 @@ pub fn names(machine: &Machine) -> Vec<String> {
 /// A machine as bytes: equal for machines that have applied the same entries.
 pub fn image(machine: &Machine) -> Vec<u8> {
     let mut out = Vec::new();
-    checkpoint::encode(machine, &mut |piece| out.extend_from_slice(piece));
+    checkpoint::encode(&MachineImage::of(machine), &mut |piece| out.extend_from_slice(piece));
     out
 }
 
@@ -169,7 +170,9 @@ impl TestNode {
     }
 
     pub async fn checkpoint(&self) -> Result<(), CommitError> {
-        let image = |partition: PartitionId| self.machines.borrow()[usize::from(partition.0)].clone();
+        let image = |partition: PartitionId| {
+            MachineImage::take(&mut self.machines.borrow_mut()[usize::from(partition.0)])
+        };
         self.committer.checkpoint(&image).await
     }
 

@@ -63,18 +63,17 @@ fn copy(
     if (from_database, from) == (to_database, to) {
         return Err(SAME_OBJECT);
     }
-    let copied = machine.scope(from_database, effects).entry(from).map(|entry| entry.clone());
+    let copied = machine.scope(from_database, effects).entry(from).cloned();
     let Some(entry) = copied else { return Ok(Answer::Integer(0)) };
     let mut target = machine.scope(to_database, effects);
-    let overwritten = target.entry(to).map(|before| !before.value.is_like(&entry.value));
-    if overwritten.is_some() && !replace {
+    if target.exists(to) && !replace {
         return Ok(Answer::Integer(0));
     }
-    target.insert_new(to, entry.value.clone());
-    target.keys.set_deadline(to, entry.expires_at());
+    let deadline = entry.expires_at();
+    let was_like = target.overwrite(to, entry.value, deadline);
     target.push(to, EventKind::CopyTo);
-    if let Some(has_other_type) = overwritten {
-        target.overwritten(to, has_other_type);
+    if let Some(was_like) = was_like {
+        target.overwritten(to, !was_like);
     }
     Ok(Answer::Integer(1))
 }
@@ -114,9 +113,9 @@ fn swap(machine: &mut Machine, first: u32, second: u32, effects: &mut Effects) {
     }
     let [former, latter] =
         [first, second].map(|database| machine.databases.remove(&database).unwrap_or_default());
-    machine.databases.insert(first, latter);
-    machine.databases.insert(second, former);
-    for database in [first, second] {
+    for (database, mut keys) in [(first, latter), (second, former)] {
+        keys.begin(machine.applied).note_replaced();
+        machine.databases.insert(database, keys);
         effects.push(database, b"", EventKind::Swap);
     }
 }
@@ -133,12 +132,14 @@ fn delete_expired(machine: &mut Machine, limit: u32, effects: &mut Effects) -> A
 /// Deletes at most `limit` due keys of a database; returns their number.
 fn delete_expired_of(machine: &mut Machine, database: u32, limit: u32, effects: &mut Effects) -> u32 {
     let Some(keys) = machine.databases.get_mut(&database) else { return 0 };
+    keys.begin(machine.applied);
     let mut deleted = 0;
     while deleted < limit
         && let Some(key) = keys.first_due(machine.time).cloned()
     {
         let entry = keys.remove(&key).expect("just seen");
         machine.deletions.note(database, &key, entry.version);
+        effects.discard_value(entry.value);
         effects.push(database, &key, EventKind::Expired);
         deleted += 1;
     }
@@ -149,6 +150,7 @@ fn delete_expired_of(machine: &mut Machine, database: u32, limit: u32, effects: 
 fn forget_ids(machine: &mut Machine, limit: usize) {
     let mut left = limit;
     for keys in machine.databases.values_mut() {
+        keys.begin(machine.applied);
         while left > 0
             && let Some(key) = keys.first_forgetting(machine.time).cloned()
         {

@@ -8,12 +8,13 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
 use crate::state::deletion_versions::DeletionVersions;
-use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
+use crate::state::image::{self, MachineImage};
+use crate::state::key_table::KeySequence;
+use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
 use crate::state::machine::Machine;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
-use bytes::Bytes;
 use std::sync::Arc;
 
 const FORMAT: u8 = 2;
@@ -28,8 +29,8 @@ const STRING: u8 = 0;
 const STRING_APPENDED: u8 = 1;
 const STREAM: u8 = 2;
 
-/// Encodes the machine in pieces.
-pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
+/// Encodes a machine in pieces.
+pub fn encode(machine: &MachineImage, out: &mut dyn FnMut(&[u8])) {
     let mut pieces = Pieces { buffer: Vec::with_capacity(PIECE_BYTES * 2), out };
     let mut writer = Writer::new(&mut pieces.buffer);
     writer.u8(FORMAT);
@@ -46,7 +47,7 @@ pub fn encode(machine: &Machine, out: &mut dyn FnMut(&[u8])) {
         writer.u32(*database);
         writer.varint(keys.next_sequence().0);
         writer.varint(keys.len() as u64);
-        for (key, entry) in keys.from_sequence(KeySequence(0)) {
+        for (key, entry) in keys.keys() {
             encode_key(key, entry, &mut pieces);
         }
     }
@@ -147,32 +148,34 @@ pub fn decode_noting(bytes: &[u8], note: &mut dyn FnMut(usize)) -> Result<Machin
         if machine.databases.last_key_value().is_some_and(|(last, _)| *last >= database) {
             return Err(reader.malformed("databases are not in order"));
         }
-        let keys = decode_keys(&mut reader, machine.changes, note)?;
+        let keys = decode_keys(&mut reader, &machine, note)?;
         machine.databases.insert(database, keys);
     }
     if format == FORMAT {
         machine.deletions = DeletionVersions::decode(&mut reader, machine.changes)?;
     }
     reader.finish()?;
+    image::remember(&mut machine);
     Ok(machine)
 }
 
 fn decode_keys(
     reader: &mut Reader<'_>,
-    changes: u64,
+    machine: &Machine,
     note: &mut dyn FnMut(usize),
 ) -> Result<Keyspace, Malformed> {
     let next = KeySequence(reader.varint()?);
     let mut keys = Keyspace::default();
+    keys.begin(machine.applied);
     for _ in 0..reader.count()? {
         let left = reader.remaining();
-        let key = Bytes::copy_from_slice(reader.bytes()?);
+        let key = reader.bytes()?;
         let sequence = KeySequence(reader.varint()?);
         if sequence < keys.next_sequence() || sequence >= next {
             return Err(reader.malformed("keys are not in order"));
         }
         let version = KeyVersion(reader.varint()?);
-        if version.0 == 0 || version.0 > changes {
+        if version.0 == 0 || version.0 > machine.changes {
             return Err(reader.malformed("version of a key that was never given"));
         }
         let deadline = reader.option(|reader| Ok(TimeMs(reader.varint()?)))?;
@@ -182,12 +185,11 @@ fn decode_keys(
             STREAM => Value::Stream(Arc::new(Stream::decode(reader)?)),
             _ => return Err(reader.malformed("unknown kind of value")),
         };
-        let before = keys.len();
-        keys.restore(key.clone(), sequence, version, value);
-        if keys.len() == before {
+        if keys.get_due_too(key).is_some() {
             return Err(reader.malformed("a key comes twice"));
         }
-        keys.set_deadline(&key, deadline);
+        keys.restore(key, sequence, version, value);
+        keys.set_deadline(key, deadline);
         note(left - reader.remaining());
     }
     keys.restore_next_sequence(next);
@@ -200,7 +202,7 @@ mod tests {
 
     fn bytes_of(machine: &Machine) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode(machine, &mut |piece| bytes.extend_from_slice(piece));
+        encode(&MachineImage::of(machine), &mut |piece| bytes.extend_from_slice(piece));
         bytes
     }
 

@@ -247,7 +247,7 @@ pub struct Effects {
 /// What an op has removed and its machine need not free: the owner does that when it has time.
 #[derive(Debug)]
 pub enum Discarded {
-    Keys(Keyspace),
+    Keys(Box<Keyspace>),
     Value(Value),
 }
 
@@ -279,7 +279,7 @@ impl Effects {
 
     pub fn discard_keys(&mut self, keys: Keyspace) {
         if !keys.is_empty() {
-            self.discarded.push(Discarded::Keys(keys));
+            self.discarded.push(Discarded::Keys(Box::new(keys)));
         }
     }
 

@@ -8,6 +8,7 @@ use crate::command::value::{Data, Query, Write};
 use crate::model::entry_id::EntryId;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
+use crate::state::checkpoint;
 use crate::state::effects::{Effects, EventKind, Lookups};
 use crate::state::machine::Queries;
 use crate::state::machine_bench::Bench;
@@ -98,7 +99,7 @@ fn effects_of_a_transaction_know_their_command() {
         (1, Data::Write(Write::String(StringWrite::Increment { key: b"n", by: 1 }))),
     ];
     let (transaction, queries) = Transaction::of_commands(Vec::new(), commands);
-    let mut follower = bench.machine.clone();
+    let mut follower = checkpoint::decode(&image(&bench.machine)).unwrap();
     let (none, one, two) = (Answer::Nil, Answer::Integer(1), Answer::Bulk("1".into()));
     let answer = bench.machine.apply_transaction(
         &transaction,

@@ -27,8 +27,7 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answe
             let mut deleted = 0;
             for key in keys.iter() {
                 scope.expire_if_due(key);
-                if let Some(entry) = scope.remove(key) {
-                    scope.effects.discard_value(entry.value);
+                if scope.delete(key) {
                     deleted += 1;
                     scope.push(key, EventKind::Delete);
                 }
@@ -38,9 +37,9 @@ pub fn write(scope: &mut Scope<'_>, write: &KeyWrite<'_>) -> Option<Result<Answe
         KeyWrite::Expire { key, at, condition } => Ok(expire(scope, key, *at, *condition)),
         KeyWrite::Persist { key } => {
             let version = scope.version;
-            let expiring = scope.entry(key).filter(|entry| entry.expires_at().is_some());
-            let found = expiring.map(|entry| entry.version = version).is_some();
+            let found = scope.entry(key).is_some_and(|entry| entry.expires_at().is_some());
             if found {
+                scope.entry_mut(key).expect("just seen").version = version;
                 scope.keys.set_deadline(key, None);
                 scope.push(key, EventKind::Persist);
             }
@@ -91,7 +90,7 @@ fn expire(scope: &mut Scope<'_>, key: &[u8], at: Deadline, condition: ExpireCond
     if refused {
         return Answer::Integer(0);
     }
-    entry.version = version;
+    scope.entry_mut(key).expect("just seen").version = version;
     expire_at(scope, key, at);
     Answer::Integer(1)
 }
@@ -112,17 +111,15 @@ fn restore(
     let at = expires.map(|deadline| moment(deadline, scope.time));
     if at.is_some_and(|at| at <= scope.time) {
         if exists {
-            scope.remove(key);
+            scope.delete(key);
             scope.push(key, EventKind::Delete);
         }
         return Ok(Answer::Done);
     }
-    let overwritten = scope.keys.get_mut(key).map(|before| !before.value.is_like(&value));
-    scope.insert_new(key, value);
-    scope.keys.set_deadline(key, at);
+    let was_like = scope.overwrite(key, value, at);
     scope.push(key, EventKind::Restore);
-    if let Some(has_other_type) = overwritten {
-        scope.overwritten(key, has_other_type);
+    if let Some(was_like) = was_like {
+        scope.overwritten(key, !was_like);
     }
     Ok(Answer::Done)
 }
@@ -140,14 +137,11 @@ fn rename(scope: &mut Scope<'_>, from: &[u8], to: &[u8], only_if_absent: bool) -
     }
     let entry = scope.remove(from).expect("just seen");
     let deadline = entry.expires_at();
-    let overwritten = scope.keys.get_mut(to).map(|before| !before.value.is_like(&entry.value));
-    // As in Redis, the destination key is deleted, and the value arrives as a new key.
-    scope.insert_new(to, entry.value);
-    scope.keys.set_deadline(to, deadline);
+    let was_like = scope.overwrite(to, entry.value, deadline);
     scope.push(from, EventKind::RenameFrom);
     scope.push(to, EventKind::RenameTo);
-    if let Some(has_other_type) = overwritten {
-        scope.overwritten(to, has_other_type);
+    if let Some(was_like) = was_like {
+        scope.overwritten(to, !was_like);
     }
     Ok(done)
 }

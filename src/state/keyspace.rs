@@ -1,14 +1,15 @@
 //! The keys of one database: values, deadlines, order of creation.
 
+use crate::model::log::LogIndex;
 use crate::model::time::TimeMs;
+use crate::state::key_table::{KeyName, KeySequence, KeyTable, Sequenced, TableImage};
+use crate::state::removals::Removals;
 use crate::state::stream::Stream;
-use ahash::AHashMap;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The value of a key. Cheap to clone: a checkpoint clones the whole keyspace and writes the clone beside
-/// traffic.
+/// The value of a key. Cheap to clone: a write copies a page of keys after an image of them was taken.
 #[derive(Debug, Clone)]
 pub enum Value {
     String(Text),
@@ -51,10 +52,6 @@ impl KeyVersion {
     }
 }
 
-/// A key's position in the order of creation; SCAN's cursor counts these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct KeySequence(pub u64);
-
 #[derive(Debug, Clone)]
 pub struct KeyEntry {
     pub value: Value,
@@ -62,6 +59,12 @@ pub struct KeyEntry {
     sequence: KeySequence,
     expires_at: Option<TimeMs>,
     forgets_at: Option<TimeMs>,
+}
+
+impl Sequenced for KeyEntry {
+    fn sequence(&self) -> KeySequence {
+        self.sequence
+    }
 }
 
 impl KeyEntry {
@@ -88,28 +91,40 @@ impl KeyEntry {
 
 /// One of the numbered databases.
 ///
-/// Invariants: `order` and `keys` hold the same keys; `deadlines` holds exactly the keys with `expires_at`,
-/// and `forgettings` those with streams that remember idempotent ids, by the time at which the first id is
-/// due. The hash map is never iterated, so its order is invisible.
-#[derive(Debug, Clone, Default)]
+/// Invariants: `deadlines` holds exactly the keys with `expires_at`, and `forgettings` those with streams that
+/// remember idempotent ids, by the time at which the first id is due.
+#[derive(Debug, Default)]
 pub struct Keyspace {
-    keys: AHashMap<Bytes, KeyEntry>,
-    order: BTreeMap<KeySequence, Bytes>,
+    table: KeyTable<KeyEntry>,
     deadlines: BTreeSet<(TimeMs, KeySequence)>,
     forgettings: BTreeSet<(TimeMs, KeySequence)>,
     /// Sum of all deadlines, for their mean.
     deadline_sum: u128,
     next_sequence: u64,
+    /// The log entry that is being applied: what it changes is marked with it.
+    index: LogIndex,
+    /// The last log entry that has emptied the database, or exchanged it for another.
+    replaced_at: LogIndex,
+    removals: Removals,
 }
 
 impl Keyspace {
+    /// Bytes of each key, without its name and its value.
+    pub const BYTES_PER_KEY: usize = KeyTable::<KeyEntry>::BYTES_PER_KEY;
+
+    /// The following changes are those of this log entry.
+    pub(in crate::state) fn begin(&mut self, index: LogIndex) -> &mut Keyspace {
+        self.index = index;
+        self
+    }
+
     /// Number of keys, including due keys that are not deleted yet (as DBSIZE of Redis counts).
     pub fn len(&self) -> usize {
-        self.keys.len()
+        self.table.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty()
+        self.table.is_empty()
     }
 
     /// Number of keys with a deadline.
@@ -119,49 +134,59 @@ impl Keyspace {
 
     /// The key as of `now`: a due key is absent.
     pub fn get(&self, key: &[u8], now: TimeMs) -> Option<&KeyEntry> {
-        self.keys.get(key).filter(|entry| !entry.is_due(now))
+        self.table.get(key).filter(|entry| !entry.is_due(now))
     }
 
     /// The key, even if it is due.
     pub fn get_due_too(&self, key: &[u8]) -> Option<&KeyEntry> {
-        self.keys.get(key)
+        self.table.get(key)
     }
 
-    /// Like [`Keyspace::get`]; a caller that changes the value must set [`KeyEntry::version`]. A due key must
-    /// have been removed before ([`Keyspace::remove_if_due`]).
+    /// Like [`Keyspace::get`], and marks the key as touched; a caller that changes the value must set
+    /// [`KeyEntry::version`]. A due key must have been removed before ([`Keyspace::remove_if_due`]).
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
-        self.keys.get_mut(key)
+        let found = self.table.find(key)?;
+        Some(self.table.entry_mut(found, self.index))
     }
 
     /// Removes the key if it is due. Every write starts with this.
     pub fn remove_if_due(&mut self, key: &[u8], now: TimeMs) -> Option<KeyEntry> {
-        if self.deadlines.is_empty() || !self.keys.get(key).is_some_and(|entry| entry.is_due(now)) {
+        if self.deadlines.is_empty() || !self.table.get(key).is_some_and(|entry| entry.is_due(now)) {
             return None;
         }
         self.remove(key)
     }
 
-    /// Sets a value; an existing key keeps its place in the order and loses its deadline.
-    pub fn insert(&mut self, key: &[u8], value: Value, version: KeyVersion) {
-        self.set_deadline(key, None);
-        if let Some(entry) = self.keys.get_mut(key) {
-            entry.value = value;
-            entry.version = version;
-            self.refresh_forgetting(key);
-            return;
+    /// Sets a value and gives the one before. An existing key keeps its place in the order; it loses its
+    /// deadline unless `keeps_deadline`.
+    pub fn insert(
+        &mut self,
+        key: &[u8],
+        value: Value,
+        version: KeyVersion,
+        keeps_deadline: bool,
+    ) -> Option<Value> {
+        let Some(found) = self.table.find(key) else {
+            let sequence = KeySequence(self.next_sequence);
+            self.restore(key, sequence, version, value);
+            return None;
+        };
+        let entry = self.table.entry_mut(found, self.index);
+        entry.version = version;
+        let before = std::mem::replace(&mut entry.value, value);
+        let is_stream = matches!((&before, &entry.value), (Value::Stream(_), _) | (_, Value::Stream(_)));
+        if entry.expires_at.is_some() && !keeps_deadline {
+            self.set_deadline(key, None);
         }
-        let sequence = KeySequence(self.next_sequence);
-        self.next_sequence += 1;
-        let key = Bytes::copy_from_slice(key);
-        self.order.insert(sequence, key.clone());
-        let forgets_at = None;
-        self.keys.insert(key.clone(), KeyEntry { value, version, sequence, expires_at: None, forgets_at });
-        self.refresh_forgetting(&key);
+        if is_stream {
+            self.refresh_forgetting(key);
+        }
+        Some(before)
     }
 
     pub fn remove(&mut self, key: &[u8]) -> Option<KeyEntry> {
-        let entry = self.keys.remove(key)?;
-        self.order.remove(&entry.sequence);
+        let entry = self.table.remove(self.table.find(key)?);
+        self.removals.note(self.index, entry.sequence, self.table.len());
         if let Some(at) = entry.expires_at {
             self.deadlines.remove(&(at, entry.sequence));
             self.deadline_sum -= u128::from(at.0);
@@ -174,7 +199,7 @@ impl Keyspace {
 
     /// The stream of a key that holds one, for changes.
     pub fn stream_mut(&mut self, key: &[u8]) -> Option<&mut Stream> {
-        match self.keys.get_mut(key)? {
+        match self.get_mut(key)? {
             KeyEntry { value: Value::Stream(stream), .. } => Some(Arc::make_mut(stream)),
             _ => None,
         }
@@ -182,17 +207,18 @@ impl Keyspace {
 
     /// Must be called after any change of a stream's idempotent ids.
     pub fn refresh_forgetting(&mut self, key: &[u8]) {
-        let Some(entry) = self.keys.get_mut(key) else { return };
-        let (before, after) = (entry.forgets_at, entry.next_forgetting());
+        let Some(found) = self.table.find(key) else { return };
+        let entry = self.table.entry(found);
+        let (before, after, sequence) = (entry.forgets_at, entry.next_forgetting(), entry.sequence);
         if before == after {
             return;
         }
-        entry.forgets_at = after;
+        self.table.entry_mut_untouched(found).forgets_at = after;
         if let Some(before) = before {
-            self.forgettings.remove(&(before, entry.sequence));
+            self.forgettings.remove(&(before, sequence));
         }
         if let Some(after) = after {
-            self.forgettings.insert((after, entry.sequence));
+            self.forgettings.insert((after, sequence));
         }
     }
 
@@ -202,23 +228,27 @@ impl Keyspace {
     }
 
     /// The first key with a due idempotent id, if any.
-    pub fn first_forgetting(&self, now: TimeMs) -> Option<&Bytes> {
+    pub fn first_forgetting(&self, now: TimeMs) -> Option<&KeyName> {
         let (at, sequence) = self.forgettings.first()?;
-        if *at > now { None } else { self.order.get(sequence) }
+        if *at > now { None } else { self.table.at(*sequence).map(|(name, _)| name) }
     }
 
     /// Sets or clears the deadline of a key; ignores a missing key.
     pub fn set_deadline(&mut self, key: &[u8], at: Option<TimeMs>) {
-        let Some(entry) = self.keys.get_mut(key) else { return };
-        if let Some(old) = entry.expires_at {
-            self.deadlines.remove(&(old, entry.sequence));
+        let Some(found) = self.table.find(key) else { return };
+        let (before, sequence) = (self.table.entry(found).expires_at, self.table.entry(found).sequence);
+        if before == at {
+            return;
+        }
+        self.table.entry_mut(found, self.index).expires_at = at;
+        if let Some(old) = before {
+            self.deadlines.remove(&(old, sequence));
             self.deadline_sum -= u128::from(old.0);
         }
         if let Some(new) = at {
-            self.deadlines.insert((new, entry.sequence));
+            self.deadlines.insert((new, sequence));
             self.deadline_sum += u128::from(new.0);
         }
-        entry.expires_at = at;
     }
 
     /// The earliest deadline, for scheduling the deletion of due keys.
@@ -232,20 +262,20 @@ impl Keyspace {
         Some(TimeMs(u64::try_from(mean).unwrap_or(u64::MAX)))
     }
 
-    /// Keys that fit before the hash table grows, for DEBUG HTSTATS.
+    /// Keys that fit before the index grows, about, for DEBUG HTSTATS.
     pub fn capacity(&self) -> usize {
-        self.keys.capacity()
+        self.table.capacity()
     }
 
     /// The first key that is due, if any.
-    pub fn first_due(&self, now: TimeMs) -> Option<&Bytes> {
+    pub fn first_due(&self, now: TimeMs) -> Option<&KeyName> {
         let (at, sequence) = self.deadlines.first()?;
-        if *at > now { None } else { self.order.get(sequence) }
+        if *at > now { None } else { self.table.at(*sequence).map(|(name, _)| name) }
     }
 
     /// All keys from a position in the order of creation on, due ones included.
-    pub fn from_sequence(&self, from: KeySequence) -> impl Iterator<Item = (&Bytes, &KeyEntry)> {
-        self.order.range(from..).map(|(_, key)| (key, &self.keys[key]))
+    pub fn from_sequence(&self, from: KeySequence) -> impl Iterator<Item = (&KeyName, &KeyEntry)> {
+        self.table.from(from)
     }
 
     /// The position of the next new key.
@@ -253,13 +283,15 @@ impl Keyspace {
         KeySequence(self.next_sequence)
     }
 
-    /// Restores a key from a checkpoint. Keys arrive in ascending sequence.
-    pub fn restore(&mut self, key: Bytes, sequence: KeySequence, version: KeyVersion, value: Value) {
+    /// Adds a key that is absent, at a position behind all others.
+    pub fn restore(&mut self, key: &[u8], sequence: KeySequence, version: KeyVersion, value: Value) {
         self.next_sequence = sequence.0 + 1;
-        self.order.insert(sequence, key.clone());
-        let forgets_at = None;
-        self.keys.insert(key.clone(), KeyEntry { value, version, sequence, expires_at: None, forgets_at });
-        self.refresh_forgetting(&key);
+        let is_stream = matches!(value, Value::Stream(_));
+        let entry = KeyEntry { value, version, sequence, expires_at: None, forgets_at: None };
+        self.table.insert_last(key, entry, self.index);
+        if is_stream {
+            self.refresh_forgetting(key);
+        }
     }
 
     /// Restores the counter itself, which may be beyond the last key's position.
@@ -270,23 +302,19 @@ impl Keyspace {
 
     /// Asserts the invariants, those of the values included.
     pub fn check(&self) {
-        assert_eq!(self.keys.len(), self.order.len(), "each key has a place");
+        self.table.check();
         let (mut expiring, mut forgetting) = (0, 0);
-        for (sequence, key) in &self.order {
-            let entry = self.keys.get(key).expect("order holds the keys");
-            assert_eq!(entry.sequence, *sequence, "a key knows its place");
+        for (_, entry) in self.table.from(KeySequence(0)) {
+            let sequence = entry.sequence;
             assert!(sequence.0 < self.next_sequence, "places are given in order");
             if let Some(at) = entry.expires_at {
                 expiring += 1;
-                assert!(self.deadlines.contains(&(at, *sequence)), "deadlines hold each deadline");
+                assert!(self.deadlines.contains(&(at, sequence)), "deadlines hold each deadline");
             }
             assert_eq!(entry.forgets_at, entry.next_forgetting(), "a key knows when its stream forgets");
             if let Some(at) = entry.forgets_at {
                 forgetting += 1;
-                assert!(
-                    self.forgettings.contains(&(at, *sequence)),
-                    "forgettings hold each stream that will"
-                );
+                assert!(self.forgettings.contains(&(at, sequence)), "forgettings hold each stream that will");
             }
             if let Value::Stream(stream) = &entry.value {
                 stream.check();
@@ -301,7 +329,89 @@ impl Keyspace {
     /// Removes all keys, and returns them. The order of creation continues, so that an earlier cursor never meets
     /// an earlier position.
     pub fn clear(&mut self) -> Keyspace {
-        let next_sequence = self.next_sequence;
-        std::mem::replace(self, Keyspace { next_sequence, ..Keyspace::default() })
+        let cleared =
+            Keyspace { next_sequence: self.next_sequence, index: self.index, ..Keyspace::default() };
+        let removed = std::mem::replace(self, cleared);
+        self.note_replaced();
+        removed
+    }
+
+    /// Nothing of what the database held is left: it was emptied, or exchanged for another.
+    pub fn note_replaced(&mut self) {
+        self.replaced_at = self.index;
+        self.removals = Removals::since(self.index);
+    }
+
+    /// An image was taken, or is about to be: what is removed from now on was in it.
+    pub fn note_image(&mut self) {
+        self.removals.note_image(self.next_sequence());
+    }
+
+    /// Nobody asks for what has changed up to this log entry.
+    pub fn forget_removals(&mut self, upto: LogIndex) {
+        self.removals.forget_up_to(upto);
+    }
+
+    pub fn image(&self) -> KeyspaceImage {
+        KeyspaceImage {
+            table: self.table.image(),
+            next_sequence: self.next_sequence(),
+            replaced_at: self.replaced_at,
+            removals: self.removals.clone(),
+        }
+    }
+}
+
+/// A database as it was at one moment, as a checkpoint needs it.
+#[derive(Debug, Clone)]
+pub struct KeyspaceImage {
+    table: TableImage<KeyEntry>,
+    next_sequence: KeySequence,
+    replaced_at: LogIndex,
+    removals: Removals,
+}
+
+impl KeyspaceImage {
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    pub fn next_sequence(&self) -> KeySequence {
+        self.next_sequence
+    }
+
+    /// All keys in order of creation.
+    pub fn keys(&self) -> impl Iterator<Item = (&KeyName, &KeyEntry)> {
+        self.table.entries()
+    }
+
+    /// Whether nothing is left of what the database held after the log entry `since`.
+    pub fn is_replaced_after(&self, since: LogIndex) -> bool {
+        self.replaced_at > since
+    }
+
+    /// Keys that were changed or created after the log entry `since`, in order of creation: all whose bytes
+    /// in a checkpoint differ, and some more.
+    pub fn touched_after(&self, since: LogIndex) -> impl Iterator<Item = (&KeyName, &KeyEntry)> {
+        let since = if self.is_replaced_after(since) { None } else { Some(since) };
+        let all = since.is_none().then(|| self.table.entries());
+        let touched = since.map(|since| self.table.touched_after(since));
+        all.into_iter().flatten().chain(touched.into_iter().flatten())
+    }
+
+    /// Keys below `below` that were removed after the log entry `since`, in order of creation; none if the
+    /// database was replaced. `None`: not known any more.
+    pub fn removed_after(&self, since: LogIndex, below: KeySequence) -> Option<Vec<KeySequence>> {
+        if self.is_replaced_after(since) { Some(Vec::new()) } else { self.removals.after(since, below) }
+    }
+
+    /// For tests: segments and pages of keys that the database shares no more.
+    #[cfg(test)]
+    pub fn unshared(&self, keys: &Keyspace) -> (usize, usize) {
+        self.table.unshared(&keys.table)
     }
 }

@@ -20,8 +20,10 @@ use crate::state::checkpoint;
 use crate::state::deletion_versions::DeletionVersions;
 use crate::state::effects::{Effects, EventKind, Lookups};
 use crate::state::group;
+use crate::state::image::Moments;
 use crate::state::key;
-use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Value};
+use crate::state::key_table::KeySequence;
+use crate::state::keyspace::{KeyVersion, Keyspace, Value};
 use crate::state::op::batch::BatchReader;
 use crate::state::op::{Op, Step, Transaction, Watched};
 use crate::state::query::{self, Page, View};
@@ -42,8 +44,8 @@ pub struct Answered {
 }
 
 /// Invariants: `applied` advances by one; `time` never goes back; `changes` counts writes and is above every
-/// version that it has given. A clone shares streams and strings; it is the image of a checkpoint.
-#[derive(Debug, Clone)]
+/// version that it has given.
+#[derive(Debug)]
 pub struct Machine {
     pub(in crate::state) applied: LogIndex,
     pub(in crate::state) time: TimeMs,
@@ -53,6 +55,8 @@ pub struct Machine {
     pub(in crate::state) idempotency: IdempotencyLimits,
     pub(in crate::state) databases: BTreeMap<u32, Keyspace>,
     pub(in crate::state) deletions: DeletionVersions,
+    /// The images that were taken. Local to this node, as are the marks of what was touched.
+    pub(in crate::state) moments: Moments,
 }
 
 /// The queries among the commands of a transaction.
@@ -92,6 +96,7 @@ impl Default for Machine {
             },
             databases: BTreeMap::new(),
             deletions: DeletionVersions::default(),
+            moments: Moments::default(),
         }
     }
 }
@@ -349,7 +354,7 @@ impl Machine {
             Value::String(text) => text.bytes.len(),
             Value::Stream(stream) => stream.memory(samples),
         };
-        Some(key.len() + size_of::<KeyEntry>() + value)
+        Some(key.len() + Keyspace::BYTES_PER_KEY + value)
     }
 
     /// The key and its value in the encoding of a checkpoint, for digests; `None` if the key does not exist.
@@ -372,7 +377,7 @@ impl Machine {
 
     pub(in crate::state) fn scope<'m>(&'m mut self, database: u32, effects: &'m mut Effects) -> Scope<'m> {
         Scope {
-            keys: self.databases.entry(database).or_default(),
+            keys: self.databases.entry(database).or_default().begin(self.applied),
             database,
             time: self.time,
             version: KeyVersion(self.changes),
@@ -477,7 +482,7 @@ impl Machine {
     pub fn check(&self) {
         for keys in self.databases.values() {
             keys.check();
-            for (key, entry) in keys.from_sequence(crate::state::keyspace::KeySequence(0)) {
+            for (key, entry) in keys.from_sequence(KeySequence(0)) {
                 let version = entry.version.0;
                 assert!((1..=self.changes).contains(&version), "{key:?} has a version that was given");
             }

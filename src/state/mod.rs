@@ -9,6 +9,9 @@ pub mod blocked;
 pub mod seen;
 pub mod answer;
 pub mod id_map;
+pub mod key_index;
+pub mod key_table;
+pub mod removals;
 pub mod keyspace;
 pub mod deletion_versions;
 pub mod op;
@@ -21,6 +24,7 @@ pub mod string;
 pub mod key;
 pub mod query;
 mod across;
+pub mod image;
 pub mod machine;
 pub mod checkpoint;
 #[cfg(test)]
@@ -31,6 +35,8 @@ mod machine_bench;
 mod event_tests;
 #[cfg(test)]
 mod group_tests;
+#[cfg(test)]
+mod image_tests;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]

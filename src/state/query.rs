@@ -11,7 +11,8 @@ use crate::state::answer::Answer;
 use crate::state::deletion_versions::DeletionVersions;
 use crate::state::group;
 use crate::state::key::BUSY_KEY;
-use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
+use crate::state::key_table::{KeyName, KeySequence};
+use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
 use crate::state::rdb::payload;
 use crate::state::seen::{SeenTimes, StreamSeen};
 use crate::state::stream;
@@ -180,10 +181,10 @@ impl<'m> View<'m> {
     /// KEYS.
     pub fn matching(&self, pattern: &[u8]) -> Vec<Bytes> {
         let live = self.live_from(KeySequence(0)).filter(|(key, _)| selects(pattern, key));
-        live.map(|(key, _)| key.clone()).collect()
+        live.map(|(key, _)| Bytes::copy_from_slice(key)).collect()
     }
 
-    fn live_from(&self, from: KeySequence) -> impl Iterator<Item = (&'m Bytes, &'m KeyEntry)> {
+    fn live_from(&self, from: KeySequence) -> impl Iterator<Item = (&'m KeyName, &'m KeyEntry)> {
         let now = self.now;
         self.keys
             .into_iter()
@@ -211,20 +212,20 @@ impl<'m> View<'m> {
         if keys.len() <= RANDOM_STEPS_MAX {
             let live = self.live_from(KeySequence(0)).count() as u64;
             let nth = usize::try_from(chance.checked_rem(live)?).ok()?;
-            return self.live_from(KeySequence(0)).nth(nth).map(|(key, _)| key.clone());
+            return self.live_from(KeySequence(0)).nth(nth).map(|(key, _)| Bytes::copy_from_slice(key));
         }
         let places = keys.next_sequence().0;
         let mut chance = chance;
         for _ in 0..RANDOM_TRIES_MAX {
             let place = KeySequence(chance % places);
             if let Some((key, _)) = self.live_from(place).next().filter(|(_, it)| it.sequence() == place) {
-                return Some(key.clone());
+                return Some(Bytes::copy_from_slice(key));
             }
             chance = mix::another(chance);
         }
         let (place, steps) = (chance % places, mix::another(chance) as usize % RANDOM_STEPS_MAX);
         let behind = self.live_from(KeySequence(place)).chain(self.live_from(KeySequence(0)));
-        behind.take(steps + 1).last().map(|(key, _)| key.clone())
+        behind.take(steps + 1).last().map(|(key, _)| Bytes::copy_from_slice(key))
     }
 
     /// SCAN. The cursor is the position of the next key: a key that exists throughout the scan is returned
@@ -247,7 +248,7 @@ impl<'m> View<'m> {
                     .of_type
                     .is_none_or(|name| name.eq_ignore_ascii_case(type_name(&entry.value).as_bytes()));
             if shown {
-                keys.push(key.clone());
+                keys.push(Bytes::copy_from_slice(key));
             }
         }
         Page { next, keys }

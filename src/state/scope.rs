@@ -4,7 +4,8 @@ use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::deletion_versions::DeletionVersions;
 use crate::state::effects::{Effects, EventKind};
-use crate::state::keyspace::{KeyEntry, KeySequence, KeyVersion, Keyspace, Text, Value};
+use crate::state::key_table::KeySequence;
+use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
@@ -32,6 +33,7 @@ impl Scope<'_> {
     pub fn expire_if_due(&mut self, key: &[u8]) {
         if let Some(entry) = self.keys.remove_if_due(key, self.time) {
             self.deletions.note(self.database, key, entry.version);
+            self.effects.discard_value(entry.value);
             self.push(key, EventKind::Expired);
         }
     }
@@ -41,6 +43,12 @@ impl Scope<'_> {
         let entry = self.keys.remove(key)?;
         self.deletions.note(self.database, key, self.version);
         Some(entry)
+    }
+
+    /// The same for a key whose value nobody needs; false if there was none.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        let removed = self.remove(key);
+        removed.map(|entry| self.effects.discard_value(entry.value)).is_some()
     }
 
     /// Removes all keys.
@@ -57,7 +65,14 @@ impl Scope<'_> {
         self.effects.discard_keys(removed);
     }
 
-    pub fn entry(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
+    /// A key for reading.
+    pub fn entry(&mut self, key: &[u8]) -> Option<&KeyEntry> {
+        self.expire_if_due(key);
+        self.keys.get_due_too(key)
+    }
+
+    /// A key to change.
+    pub fn entry_mut(&mut self, key: &[u8]) -> Option<&mut KeyEntry> {
         self.expire_if_due(key);
         self.keys.get_mut(key)
     }
@@ -68,7 +83,7 @@ impl Scope<'_> {
 
     /// A stream to change, with the version field to set.
     pub fn stream(&mut self, key: &[u8]) -> Result<Option<(&mut Stream, &mut KeyVersion)>, ReplyError> {
-        match self.entry(key) {
+        match self.entry_mut(key) {
             None => Ok(None),
             Some(KeyEntry { value: Value::Stream(stream), version, .. }) => {
                 Ok(Some((Arc::make_mut(stream), version)))
@@ -94,30 +109,41 @@ impl Scope<'_> {
         }
     }
 
-    /// Sets a string; an existing key keeps its deadline if `keep_deadline`.
-    pub fn put_text(&mut self, key: &[u8], text: Text, keep_deadline: bool) {
-        match self.keys.get_mut(key) {
-            Some(entry) if keep_deadline => {
-                let was_stream = matches!(entry.value, Value::Stream(_));
-                entry.value = Value::String(text);
-                entry.version = self.version;
-                if was_stream {
-                    self.keys.refresh_forgetting(key);
-                }
-            }
-            Some(_) => self.keys.insert(key, Value::String(text), self.version),
-            None => self.insert_new(key, Value::String(text)),
-        }
+    /// Sets a string; an existing key keeps its deadline if `keeps_deadline`.
+    pub fn put_text(&mut self, key: &[u8], text: Text, keeps_deadline: bool) {
+        self.put(key, Value::String(text), keeps_deadline);
     }
 
     /// Replaces a key's value, whatever its type, with a string: SET, unlike commands that change an existing
     /// string.
-    pub fn overwrite_text(&mut self, key: &[u8], text: Text, keep_deadline: bool) {
-        let before = self.keys.get(key, self.time).map(|entry| matches!(entry.value, Value::String(_)));
-        self.put_text(key, text, keep_deadline);
-        if let Some(was_text) = before {
-            self.overwritten(key, !was_text);
+    pub fn overwrite_text(&mut self, key: &[u8], text: Text, keeps_deadline: bool) {
+        if let Some(was_like) = self.put(key, Value::String(text), keeps_deadline) {
+            self.overwritten(key, !was_like);
         }
+    }
+
+    /// Replaces a key's value, or makes the key, as a value that comes from elsewhere does.
+    pub fn overwrite(&mut self, key: &[u8], value: Value, deadline: Option<TimeMs>) -> Option<bool> {
+        let was_like = self.put(key, value, false);
+        if was_like.is_some() {
+            // In Redis the key is deleted, and the value arrives as a new key.
+            self.push(key, EventKind::New);
+        }
+        self.keys.set_deadline(key, deadline);
+        was_like
+    }
+
+    /// Sets a value. Gives whether the value before was of the same type, if there was one.
+    fn put(&mut self, key: &[u8], value: Value, keeps_deadline: bool) -> Option<bool> {
+        let is_text = matches!(value, Value::String(_));
+        let before = self.keys.insert(key, value, self.version, keeps_deadline);
+        if before.is_none() {
+            self.push(key, EventKind::New);
+        }
+        let before = before?;
+        let was_like = matches!(before, Value::String(_)) == is_text;
+        self.effects.discard_value(before);
+        Some(was_like)
     }
 
     pub fn overwritten(&mut self, key: &[u8], has_other_type: bool) {
@@ -129,7 +155,6 @@ impl Scope<'_> {
 
     /// Inserts a value for an absent key.
     pub fn insert_new(&mut self, key: &[u8], value: Value) {
-        self.keys.insert(key, value, self.version);
-        self.push(key, EventKind::New);
+        self.put(key, value, false);
     }
 }

@@ -91,18 +91,17 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Answe
     let (time, version) = (scope.time, scope.version);
     let Some(text) = scope.text(key)? else { return Ok(Answer::Nil) };
     let value = text.bytes.clone();
-    let entry = scope.keys.get_mut(key).expect("just seen");
     match expiry {
         Expiry::Keep => {}
         Expiry::None => {
-            if entry.expires_at().is_some() {
-                entry.version = version;
+            if scope.entry(key).is_some_and(|entry| entry.expires_at().is_some()) {
+                scope.entry_mut(key).expect("just seen").version = version;
                 scope.keys.set_deadline(key, None);
                 scope.push(key, EventKind::Persist);
             }
         }
         Expiry::At(deadline) => {
-            entry.version = version;
+            scope.entry_mut(key).expect("just seen").version = version;
             expire_at(scope, key, moment(deadline, time));
         }
     }
@@ -112,7 +111,7 @@ fn get_expire(scope: &mut Scope<'_>, key: &[u8], expiry: Expiry) -> Result<Answe
 /// Sets a deadline; a past one deletes at once.
 pub fn expire_at(scope: &mut Scope<'_>, key: &[u8], at: TimeMs) {
     if at <= scope.time {
-        scope.remove(key);
+        scope.delete(key);
         scope.push(key, EventKind::Delete);
     } else {
         scope.keys.set_deadline(key, Some(at));

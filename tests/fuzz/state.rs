@@ -9,6 +9,7 @@ use headwater::model::time::TimeMs;
 use headwater::state::blocked::BlockedReads;
 use headwater::state::checkpoint;
 use headwater::state::effects::Effects;
+use headwater::state::image::MachineImage;
 use headwater::state::machine::Machine;
 use headwater::state::op::batch::{BatchReader, BatchWriter, CarriedRead};
 use headwater::state::op::{Op, Transaction, codec};
@@ -87,7 +88,7 @@ fn ops() {
 
 fn encoded(machine: &Machine) -> Vec<u8> {
     let mut bytes = Vec::new();
-    checkpoint::encode(machine, &mut |piece| bytes.extend_from_slice(piece));
+    checkpoint::encode(&MachineImage::of(machine), &mut |piece| bytes.extend_from_slice(piece));
     bytes
 }
 

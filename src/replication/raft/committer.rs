@@ -18,6 +18,7 @@ use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::record;
 use crate::replication::raft::snapshot;
 use crate::replication::raft::types::{Batch, Done};
+use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 
 /// Entries in flight of a partition at which the engine should wait.
@@ -100,7 +101,7 @@ impl RaftCommitter {
         self.group(partition).applied.applied(index);
     }
 
-    pub fn images(&self, images: &dyn Fn(PartitionId) -> Machine) -> Images {
+    pub fn images(&self, images: &dyn Fn(PartitionId) -> MachineImage) -> Images {
         self.durable_log.images(&|partition| {
             if self.outbox.has_failed(partition) {
                 return None;

@@ -21,6 +21,7 @@ use crate::replication::event::CommitEvent;
 use crate::replication::raft::snapshot::SnapshotData;
 use crate::replication::raft::types::{Batch, CommittedLeaderId, Entry, RaftLogId, SnapshotMeta};
 use crate::replication::testing::{entry, names, run};
+use crate::state::image::MachineImage;
 use crate::storage::data_dir::{DataDir, DataDirOptions};
 use crate::storage::journal::journal::JournalOptions;
 
@@ -191,7 +192,7 @@ fn a_crash_within_an_install_leaves_one_history() {
                     last_membership: StoredMembership::default(),
                 };
                 let checkpoint = snapshot::checkpoint_meta(P, &meta);
-                other.durable_log.write_checkpoint(checkpoint, machine).await.unwrap();
+                other.durable_log.write_checkpoint(checkpoint, MachineImage::of(&machine)).await.unwrap();
 
                 let sim = SimFs::new(crash_at);
                 let mut parts = self::parts(&sim);

@@ -20,6 +20,7 @@ use crate::replication::raft::outbox::Outbox;
 use crate::replication::raft::record;
 use crate::replication::raft::snapshot::{self, Builder, RaftSnapshot, SnapshotData};
 use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMembership, Types, io_error};
+use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 
 /// The positions of the last entry handed out and of the last entry that the engine has applied, which is
@@ -251,7 +252,7 @@ impl RaftStateMachine<Types> for StateMachine {
         let last = record::from_raft_option(self.applied.last().as_ref());
         assert!(log_id.index > last.index, "a snapshot of {log_id:?} comes when {last:?} was handed out");
         durable_log.flush().await.map_err(io_error)?;
-        durable_log.write_checkpoint(checkpoint, machine.clone()).await.map_err(io_error)?;
+        durable_log.write_checkpoint(checkpoint, MachineImage::of(&machine)).await.map_err(io_error)?;
         durable_log.journal().borrow_mut().purge(partition, log_id);
         durable_log.flush().await.map_err(io_error)?;
         self.applied.last.set(meta.last_log_id);

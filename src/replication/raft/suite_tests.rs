@@ -27,6 +27,7 @@ use crate::replication::raft::record;
 use crate::replication::raft::snapshot::{self, Builder as SnapshotBuilder, RaftSnapshot, SnapshotData};
 use crate::replication::raft::state_machine::{Applied, StateMachine};
 use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMembership, Types, Vote};
+use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::storage::data_dir::{DataDir, DataDirOptions};
 
@@ -144,7 +145,11 @@ impl RaftStateMachine<Types> for WithEngine {
         let meta = SnapshotMeta { last_log_id: self.applied.last(), last_membership };
         let checkpoint = snapshot::checkpoint_meta(self.applied.partition(), &meta);
         assert_eq!(record::from_raft_option(meta.last_log_id.as_ref()).index, self.machine.applied());
-        self.applied.durable_log().write_checkpoint(checkpoint, self.machine.clone()).await.unwrap();
+        self.applied
+            .durable_log()
+            .write_checkpoint(checkpoint, MachineImage::of(&self.machine))
+            .await
+            .unwrap();
         self.applied.tell_snapshot(meta);
         self.inner.try_create_snapshot_builder(force).await
     }

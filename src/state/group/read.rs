@@ -28,7 +28,7 @@ const PLUS_MEANINGLESS: ReplyError = ReplyError::new(
 /// Everything is checked before anything changes (docs/reliability.md R10).
 pub fn read(scope: &mut Scope<'_>, read: &GroupRead<'_>) -> Result<Answer, ReplyError> {
     for (key, from) in &read.streams {
-        validate(scope.entry(key).map(|entry| &*entry), key, read.group, *from)?;
+        validate(scope.entry(key), key, read.group, *from)?;
     }
     let now = scope.time;
     let mut budget = Budget::new(read.limits);
@@ -105,18 +105,24 @@ pub fn refusal<'k>(
 /// Tries a blocked read: `None` if it finds nothing; then it changes no state.
 pub fn try_blocked(scope: &mut Scope<'_>, blocked: &GroupRead<'_>) -> Option<Result<Answer, ReplyError>> {
     for (key, from) in &blocked.streams {
-        if let Err(refused) = validate(scope.entry(key).map(|entry| &*entry), key, blocked.group, *from) {
+        if let Err(refused) = validate(scope.entry(key), key, blocked.group, *from) {
             return Some(Err(refused));
         }
     }
     let now = scope.time;
     let finds = blocked.streams.iter().any(|(key, from)| {
-        let Ok(Some((stream, _))) = scope.stream(key) else { return false };
-        let Stream { log, groups, .. } = stream;
-        let group = groups.get_mut(blocked.group).map(std::sync::Arc::make_mut).expect("validated above");
-        *from != GroupReadFrom::New
-            || has_new(log, group)
-            || blocked.claim.is_some_and(|min_idle_ms| group.claimable(now, min_idle_ms).next().is_some())
+        let Ok(Some(stream)) = scope.view(key) else { return false };
+        let group = stream.group(blocked.group).expect("validated above");
+        if *from != GroupReadFrom::New || has_new(&stream.log, group) {
+            return true;
+        }
+        let Some(min_idle_ms) = blocked.claim.filter(|idle| group.may_be_claimable(now, *idle)) else {
+            return false;
+        };
+        // The group may have to put its pending entries in order first.
+        let stream = scope.keys.stream_mut(key).expect("just seen");
+        let group = stream.group_mut(blocked.group).expect("just seen");
+        group.claimable(now, min_idle_ms).next().is_some()
     });
     let outcome = finds.then(|| read(scope, blocked))?;
     // All claimable entries were gone: their pending ids are dropped, and the read stays blocked.

@@ -84,7 +84,7 @@ mod tests {
     use crate::model::log::LogIndex;
     use crate::state::checkpoint;
     use crate::state::effects::Effects;
-    use crate::state::keyspace::KeySequence;
+    use crate::state::key_table::KeySequence;
     use crate::state::machine::Machine;
     use crate::state::op::Op;
     use crate::state::op::random::{pool, random_op};
