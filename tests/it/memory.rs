@@ -117,10 +117,10 @@ fn memory_of_one_item() {
             "XREADGROUP GROUP g c COUNT 1 STREAMS s >".into()
         })
     });
-    measure("a string of 20 bytes under a key of 10", 320, &|at| {
+    measure("a string of 20 bytes under a key of 10", 220, &|at| {
         words(format!("SET string{at:04x} {value}"))
     });
-    measure("a stream of one entry under a key of 10", 800, &|at| {
+    measure("a stream of one entry under a key of 10", 720, &|at| {
         words(format!("XADD stream{at:04x} * f {value}"))
     });
 }
