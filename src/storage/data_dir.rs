@@ -5,6 +5,7 @@
 //! meta          what the directory is: see `storage::meta`
 //! journal/      see `storage::journal`
 //! checkpoint/   see `storage::checkpoint`
+//! reserve       space for a full disk, without content: see `storage::space`
 //! ```
 //!
 //! `meta` is written last when a directory is created, so a directory with `meta` always has a journal: if
@@ -20,8 +21,10 @@ use crate::env::entropy::Entropy;
 use crate::env::fs::{Fs, Lock, LockError, OpenMode};
 use crate::env::replace;
 use crate::storage::journal::error::JournalError;
-use crate::storage::journal::journal::{self, JournalOptions};
+use crate::storage::journal::journal;
+use crate::storage::journal::options::JournalOptions;
 use crate::storage::meta::{self, BYTES_MAX, ClusterId, Formats, Meta, MetaError, Role};
+use crate::storage::space::RESERVE_FILE;
 
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -261,7 +264,7 @@ fn create(
     let checkpoints = fs.read_dir(&checkpoints).map_err(io_error(&checkpoints, "list"))?;
     let options = JournalOptions { partitions: meta.partitions, salt: meta.salt, ..first_file };
     // An interrupted creation leaves a journal without records.
-    if !checkpoints.is_empty() || !journal::make(&**fs, &path.join(JOURNAL), &options)? {
+    if !checkpoints.is_empty() || !journal::make(fs, &path.join(JOURNAL), &options)? {
         return Err(DataDirError::NoMeta { path: path.to_owned() });
     }
     // A directory with `meta` has the others.
@@ -294,7 +297,7 @@ fn refuse_foreign(fs: &dyn Fs, path: &Path) -> Result<(), DataDirError> {
     if names.iter().any(|name| name == META) {
         return Ok(());
     }
-    let ours = [LOCK, META_TEMPORARY, JOURNAL, CHECKPOINT, "lost+found"];
+    let ours = [LOCK, META_TEMPORARY, JOURNAL, CHECKPOINT, RESERVE_FILE, "lost+found"];
     match names.into_iter().find(|name| !ours.contains(&name.as_str())) {
         Some(found) => Err(DataDirError::Foreign { path: path.to_owned(), found }),
         None => Ok(()),

@@ -5,3 +5,4 @@ pub mod checkpoint;
 pub mod meta;
 pub mod data_dir;
 pub mod journal;
+pub mod space;

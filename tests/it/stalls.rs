@@ -6,7 +6,7 @@ use crate::support::server::Server;
 use crate::support::value::Value;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keys, commands or due keys at once. Few, so that a test run does not take long.
 fn items() -> usize {
@@ -75,16 +75,18 @@ fn others_go_on_while_much_is_removed_or_asked_for() {
     tell(&format!("XINFO GROUPS of {} groups", items / 5), stall);
 
     client.line("FLUSHALL");
-    let began = Instant::now();
-    for_all(&mut client, items, |at| format!("SET key:{at:07} value PX {}", 2000 + items / 50));
-    let due = began + Duration::from_millis(2000 + items as u64 / 50);
+    // Late enough that all are there by then.
+    let due = SystemTime::now() + Duration::from_millis(3000 + items as u64 / 10);
+    let due_ms = due.duration_since(UNIX_EPOCH).expect("a time of today").as_millis();
+    for_all(&mut client, items, |at| format!("SET key:{at:07} value PXAT {due_ms}"));
+    thread::sleep(due.duration_since(SystemTime::now()).unwrap_or_default());
     let stall = meanwhile(&server, |client| {
         while client.line("DBSIZE") != Value::Integer(0) {
-            assert!(began.elapsed() < Duration::from_secs(300), "keys stay that are due");
+            assert!(due.elapsed().unwrap_or_default() < Duration::from_secs(300), "keys stay that are due");
             thread::sleep(Duration::from_millis(5));
         }
     });
-    let late = Instant::now().saturating_duration_since(due);
+    let late = due.elapsed().unwrap_or_default();
     tell(&format!("{items} keys due at once, gone after"), (stall.0, late));
     if !server.is_redis() {
         // Machines that run tests are slow and shared.

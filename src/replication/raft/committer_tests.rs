@@ -17,7 +17,7 @@ use crate::replication::raft::record;
 use crate::replication::raft::types::{Membership, Vote};
 use crate::replication::testing::{PARTITIONS, TestNode as Node, run};
 use crate::storage::data_dir::{DataDir, DataDirError, DataDirOptions};
-use crate::storage::journal::journal::JournalOptions;
+use crate::storage::journal::options::JournalOptions;
 use crate::storage::journal::record::RecordKind;
 use crate::storage::meta::{ClusterId, Role};
 
