@@ -27,6 +27,7 @@ mod power;
 mod redirected;
 mod redis_rs;
 mod soak;
+mod stalls;
 mod tls;
 mod transcripts;
 mod unchanged;
