@@ -7,6 +7,7 @@
 pub mod effects;
 pub mod blocked;
 pub mod answer;
+pub mod shared_map;
 pub mod id_map;
 pub mod key_index;
 pub mod key_table;
@@ -30,6 +31,8 @@ pub mod checkpoint;
 pub mod testing;
 #[cfg(test)]
 mod machine_bench;
+#[cfg(test)]
+mod discard_tests;
 #[cfg(test)]
 mod event_tests;
 #[cfg(test)]

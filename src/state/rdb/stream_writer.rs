@@ -19,7 +19,7 @@ pub const PRODUCERS_OF_REDIS: IdempotencyLimits =
 pub fn write(writer: &mut RdbWriter<'_>, stream: &Stream, kind: StreamType) {
     write_log(writer, &stream.log, kind);
     writer.length(stream.groups.len() as u64);
-    for (name, group) in &stream.groups {
+    for (name, group) in stream.groups.iter() {
         writer.string(name);
         write_group(writer, group, kind);
     }
@@ -83,7 +83,7 @@ fn write_group(writer: &mut RdbWriter<'_>, group: &Group, kind: StreamType) {
         writer.time(Some(pending.delivered_at.0));
         writer.length(pending.deliveries);
     }
-    writer.length(group.consumers().len() as u64);
+    writer.length(group.consumers_len() as u64);
     for consumer in group.consumers() {
         writer.string(&consumer.name);
         writer.time(Some(consumer.seen_or_looked_at().0));
@@ -103,10 +103,10 @@ fn write_producers(writer: &mut RdbWriter<'_>, producers: &ProducerTable) {
     let limits = producers.limits();
     writer.length(u64::from(limits.duration_s));
     writer.length(u64::from(limits.ids));
-    writer.length(producers.producers().len() as u64);
-    for (name, ids) in producers.producers() {
+    writer.length(producers.producers_len() as u64);
+    for (name, count, ids) in producers.producers() {
         writer.string(name);
-        writer.length(ids.len() as u64);
+        writer.length(count as u64);
         for remembered in ids {
             writer.string(&remembered.id);
             writer.id(remembered.entry);
