@@ -231,7 +231,8 @@ fn info_persistence(frontend: &Frontend, report: &Report, text: &mut String) {
     line(text, "aof_last_bgrewrite_status", status(checkpoints.failed));
     line(text, "aof_rewrites", statistics.checkpoints);
     line(text, "aof_rewrites_consecutive_failures", u8::from(checkpoints.failed));
-    line(text, "aof_last_write_status", status(frontend.context.latch.is_tripped()));
+    let disk = &frontend.context.disk;
+    line(text, "aof_last_write_status", status(frontend.context.latch.is_tripped() || disk.is_waiting()));
     line(text, "aof_last_cow_size", 0);
     line(text, "module_fork_in_progress", 0);
     line(text, "module_fork_last_cow_size", 0);
@@ -254,6 +255,12 @@ fn info_persistence(frontend: &Frontend, report: &Report, text: &mut String) {
     write_commits(statistics, text);
     line(text, "commit_flush_usec_average", statistics.flush_average());
     line(text, "checkpoints", statistics.checkpoints);
+    line(text, "disk_free_bytes", disk.free_bytes());
+    line(text, "disk_total_bytes", disk.total_bytes());
+    line(text, "disk_reserve_bytes", disk.reserve_bytes());
+    line(text, "disk_low", u8::from(disk.is_low()));
+    line(text, "disk_full", u8::from(disk.is_waiting()));
+    line(text, "disk_refused_writes", disk.refused());
 }
 
 fn info_stats(frontend: &Frontend, report: &Report, text: &mut String) {

@@ -203,6 +203,8 @@ pub struct Config {
     pub flush_policy: FlushPolicy,
     pub journal_file_bytes: u64,
     pub checkpoint_journal_bytes: u64,
+    /// Bytes; 0: none; `None`: by the size of the disk.
+    pub disk_reserve: Option<u64>,
     pub output_limits: OutputLimits,
     pub client_query_buffer_limit: u64,
     /// Bytes; 0: no limit; `None`: a share of the machine's memory.
@@ -271,6 +273,7 @@ impl Default for Config {
             flush_policy: FlushPolicy::Auto,
             journal_file_bytes: 0,
             checkpoint_journal_bytes: 0,
+            disk_reserve: None,
             output_limits: OutputLimits::default(),
             client_query_buffer_limit: 0,
             maxmemory: None,

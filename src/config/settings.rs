@@ -5,7 +5,7 @@ use crate::config::config::{
     ClientCertificates, DebugCommands, Durability, FlushPolicy, LogLevel, Replication,
 };
 use crate::config::setting::{Grammar, Kind, Setting};
-use crate::config::value::{Refused, Unit};
+use crate::config::value::{Refused, Unit, parse_auto, show_auto};
 use crate::model::key_events::EventClasses;
 use crate::model::limits::OP_BYTES_MAX;
 use std::path::PathBuf;
@@ -70,6 +70,15 @@ macro_rules! list {
             separator: $separator,
             get: |c| &c.$($field).+,
             set: |c, v| c.$($field).+ = v,
+        }
+    };
+}
+macro_rules! auto_bytes {
+    ($field:ident) => {
+        Kind::Parsed {
+            get: |c| show_auto(c.$field),
+            set: |c, v| parse_auto(v).map(|bytes| c.$field = bytes),
+            values: "auto|bytes >= 0",
         }
     };
 }
@@ -402,6 +411,13 @@ pub static SETTINGS: &[Setting] = &[
         "Journal growth that triggers the next checkpoint; at least the size of the last one."
     ),
     row!(
+        "disk-reserve",
+        "auto",
+        mutable,
+        auto_bytes!(disk_reserve),
+        "Free disk space below which commands that add data are refused; auto: two journal files, at most 1/16 of the disk."
+    ),
+    row!(
         "client-output-buffer-limit",
         "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
         mutable,
@@ -419,17 +435,7 @@ pub static SETTINGS: &[Setting] = &[
         "maxmemory",
         "auto",
         mutable,
-        Kind::Parsed {
-            get: |c| c.maxmemory.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string()),
-            set: |c, v| {
-                c.maxmemory = match v.eq_ignore_ascii_case("auto") {
-                    true => None,
-                    false => Some(Unit::Bytes.parse(v)? as u64),
-                };
-                Ok(())
-            },
-            values: "auto|bytes >= 0"
-        },
+        auto_bytes!(maxmemory),
         "Memory in use at which requests that need more are refused; auto: three quarters of what there is, 0: none."
     ),
     row!(

@@ -171,3 +171,12 @@ pub fn parse_output_limits(mut limits: OutputLimits, text: &str) -> Result<Outpu
     }
     Ok(limits)
 }
+
+/// `auto`, or bytes.
+pub fn parse_auto(text: &str) -> Result<Option<u64>, Refused> {
+    if text.eq_ignore_ascii_case("auto") { Ok(None) } else { Ok(Some(Unit::Bytes.parse(text)? as u64)) }
+}
+
+pub fn show_auto(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "auto".to_owned(), |bytes| bytes.to_string())
+}

@@ -9,6 +9,7 @@ use crate::env::disposal::Disposal;
 use crate::env::entropy::Entropy;
 use crate::model::time::TimeMs;
 use crate::observe::tracing::LogLevels;
+use crate::storage::space::DiskSpace;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -19,6 +20,8 @@ pub struct NodeContext {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub identity: Identity,
+    /// Of the data directory.
+    pub disk: Arc<DiskSpace>,
     /// Frees what is removed in large pieces.
     pub disposal: Disposal,
     /// Tripped when nothing more may be acknowledged.

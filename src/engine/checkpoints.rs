@@ -23,6 +23,30 @@ pub struct Checkpoints {
     changes_begun: u64,
     /// DEBUG RELOAD requests; they wait until nothing is in flight.
     pub reloads: Vec<RequestId>,
+    pub backoff: Backoff,
+}
+
+/// The pause before the next checkpoint that nobody has asked for: none, and after failures 1 s, 2 s, 4 s up to
+/// [`Backoff::PAUSE_MS_MAX`]. A checkpoint that does not fit costs as much as one that does.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Backoff {
+    pause_ms: u64,
+    /// By the monotonic clock.
+    until_ms: u64,
+}
+
+impl Backoff {
+    const PAUSE_MS_MIN: u64 = 1000;
+    const PAUSE_MS_MAX: u64 = 256_000;
+
+    pub fn is_over(&self, now_ms: u64) -> bool {
+        now_ms >= self.until_ms
+    }
+
+    fn after_failure(self, now_ms: u64) -> Backoff {
+        let pause_ms = (self.pause_ms * 2).clamp(Self::PAUSE_MS_MIN, Self::PAUSE_MS_MAX);
+        Backoff { pause_ms, until_ms: now_ms + pause_ms }
+    }
 }
 
 /// Checkpoint figures for INFO persistence.
@@ -55,7 +79,14 @@ impl Checkpoints {
     pub fn new(now: TimeMs) -> Checkpoints {
         let log =
             CheckpointLog { began_ms: None, last_seconds: None, failed: false, changes: 0, finished_at: now };
-        Checkpoints { askers: Vec::new(), asked: Vec::new(), log, changes_begun: 0, reloads: Vec::new() }
+        Checkpoints {
+            askers: Vec::new(),
+            asked: Vec::new(),
+            log,
+            changes_begun: 0,
+            reloads: Vec::new(),
+            backoff: Backoff::default(),
+        }
     }
 
     pub fn is_running(&self) -> bool {
@@ -106,15 +137,38 @@ pub(super) fn note_end(engine: &mut Engine, result: &Result<(), CommitError>) {
             log.finished_at = now;
             log.changes = engine.checkpoints.changes_begun;
             engine.statistics.checkpoints += 1;
+            engine.checkpoints.backoff = Backoff::default();
             Answer::Done
         }
         Err(error) => {
-            tracing::error!(%error, "the checkpoint failed");
+            engine.checkpoints.backoff = engine.checkpoints.backoff.after_failure(now_ms);
+            let next_in_ms = engine.checkpoints.backoff.pause_ms;
+            tracing::error!(%error, next_in_ms, "the checkpoint failed");
             Answer::Refused(ReplyError::owned(format!("ERR checkpoint failed: {error}")))
         }
     };
     engine.delivery.spikes.push(Spike { event: Event::Checkpoint, nanoseconds: took_ms * 1_000_000 });
     for request in std::mem::take(&mut engine.checkpoints.asked) {
         engine.deliver(Outcome::of(request, reply.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_fails_is_tried_ever_more_seldom() {
+        let mut backoff = Backoff::default();
+        let (mut now_ms, mut pauses) = (5000, Vec::new());
+        assert!(backoff.is_over(now_ms));
+        for _ in 0..12 {
+            backoff = backoff.after_failure(now_ms);
+            assert!(!backoff.is_over(now_ms + backoff.pause_ms - 1));
+            now_ms += backoff.pause_ms;
+            assert!(backoff.is_over(now_ms));
+            pauses.push(backoff.pause_ms / 1000);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 256, 256, 256]);
     }
 }

@@ -91,8 +91,10 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
         }
     }
 
-    /// Commits everything open or in flight before a stop.
+    /// Commits everything open or in flight before a stop. Without space for it this is an error, and what is
+    /// left is ended by [`Driver::fail`].
     pub async fn finish(&self) -> Result<(), CommitError> {
+        self.committer.stop_waiting();
         while !self.engine.borrow().is_idle() {
             let proposed = self.propose();
             if self.committer.has_in_flight() {
@@ -201,6 +203,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
             let hz = self.engine.borrow().context.config.borrow().hz;
             self.clock.sleep(Duration::from_millis(1000 / u64::from(hz))).await;
             upkeep::look_at_clock(&mut self.engine.borrow_mut());
+            upkeep::look_at_disk(&mut self.engine.borrow_mut());
             upkeep::tick(&mut self.engine.borrow_mut());
             self.deliver();
         }

@@ -76,6 +76,7 @@ pub fn context(clock: &ManualClock, config: Config) -> Arc<NodeContext> {
             memory_bytes: 0,
         },
         latch: Latch::new(),
+        disk: Arc::default(),
         disposal: Disposal::default(),
         log_levels: LogLevels::detached(),
         stop: Notify::new(),

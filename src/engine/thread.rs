@@ -155,7 +155,11 @@ async fn run(
         Race::new().with(async { Some(driver.run().await) }).with(taken).with(outlet.run(&engine)).await;
     match failed {
         None => {
-            driver.finish().await?;
+            if let Err(error) = driver.finish().await {
+                driver.fail(&UNKNOWN);
+                outlet.flush().await;
+                return Err(error);
+            }
             outlet.flush().await;
             // The frontend may close its connections during the last sync.
             drop(driver);

@@ -59,6 +59,7 @@ async fn open(fs: SimFs) -> Result<Engine, OpenError> {
         clock,
         entropy: Arc::new(SeededEntropy::new(2)),
         identity,
+        disk: Arc::default(),
         disposal: Disposal::default(),
         latch,
         stop: Notify::new(),

@@ -5,6 +5,7 @@ use crate::command::value::Write;
 use crate::command::value::key::KeyWrite;
 use crate::engine::blocked_reads::BlockedId;
 use crate::engine::blocking;
+use crate::engine::checkpoints::Backoff;
 use crate::engine::engine::{Engine, Tag};
 use crate::engine::log_clock::Step;
 use crate::engine::statistics::Spike;
@@ -21,7 +22,7 @@ const EXPIRE_LIMIT: u32 = 1000;
 const FORGET_LIMIT: u32 = 10_000;
 const FORGET_AFTER_MS: u64 = 1000;
 
-/// Interval between two checks of the journal.
+/// Interval between two checks of the journal, and of its disk.
 const LOOK_MS: u64 = 1000;
 
 pub struct Upkeep {
@@ -37,6 +38,8 @@ pub struct Upkeep {
     /// The frontend does not take deliveries: periodic work with outcomes pauses.
     pub is_crowded: bool,
     look: Every,
+    look_at_disk: Every,
+    was_disk_low: bool,
     /// WAITAOF: requests that wait for the next sync, each with its deadline by the monotonic clock.
     syncs: Vec<SyncWait>,
     /// Those that wait for the sync in progress: what was written before it covers them.
@@ -56,6 +59,8 @@ impl Default for Upkeep {
             is_held: false,
             is_crowded: false,
             look: Every::new(LOOK_MS),
+            look_at_disk: Every::new(LOOK_MS),
+            was_disk_low: false,
             syncs: Vec::new(),
             syncing: Vec::new(),
         }
@@ -146,6 +151,31 @@ pub(super) fn look_at_clock(engine: &mut Engine) {
     }
 }
 
+/// Looks at the disk about once a second, whatever else is paused.
+pub(super) fn look_at_disk(engine: &mut Engine) {
+    if !engine.upkeep.look_at_disk.take_due(engine.context.clock.monotonic_ms()) {
+        return;
+    }
+    let (reserve, journal_file_bytes) = {
+        let config = engine.context.config.borrow();
+        (config.disk_reserve, config.journal_file_bytes)
+    };
+    engine.committer.look_at_space(reserve, journal_file_bytes);
+    let is_low = engine.context.disk.is_low();
+    if std::mem::replace(&mut engine.upkeep.was_disk_low, is_low) && !is_low {
+        // A checkpoint that did not fit may fit now.
+        engine.checkpoints.backoff = Backoff::default();
+    }
+}
+
+/// Whether a checkpoint should be written unasked. While space is low, also for the space that it gives back.
+fn is_checkpoint_due(engine: &Engine, now_ms: u64) -> bool {
+    let limit = engine.context.config.borrow().checkpoint_journal_bytes;
+    let is_worth_it = engine.committer.is_checkpoint_due(limit)
+        || engine.context.disk.is_low() && engine.committer.is_checkpoint_worth_space();
+    is_worth_it && engine.checkpoints.backoff.is_over(now_ms)
+}
+
 /// One tick; `hz` of them a second.
 pub(super) fn tick(engine: &mut Engine) {
     if engine.upkeep.is_held || engine.upkeep.is_crowded {
@@ -155,11 +185,11 @@ pub(super) fn tick(engine: &mut Engine) {
     forget_ids(engine);
     engine.stopwatch.adjust();
     let now_ms = engine.context.clock.monotonic_ms();
-    if engine.upkeep.look.take_due(now_ms) {
-        let limit = engine.context.config.borrow().checkpoint_journal_bytes;
-        if engine.committer.is_checkpoint_due(limit) {
-            engine.wakers.checkpoint.notify();
-        }
+    if engine.upkeep.look.take_due(now_ms)
+        && !engine.checkpoints.is_running()
+        && is_checkpoint_due(engine, now_ms)
+    {
+        engine.wakers.checkpoint.notify();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Files whose reads are counted: the progress of recovery.
 
-use crate::env::fs::{File, Fs, Lock, LockError, OpenMode};
+use crate::env::fs::{File, Fs, Lock, LockError, OpenMode, Space};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -60,6 +60,10 @@ impl Fs for CountedFs {
     fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.inner.copy_permissions(from, to)
     }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        self.inner.space(path)
+    }
 }
 
 impl File for CountedFile {
@@ -75,6 +79,10 @@ impl File for CountedFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.inner.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.inner.allocate(len)
     }
 
     fn len(&self) -> io::Result<u64> {

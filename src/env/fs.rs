@@ -53,6 +53,22 @@ pub trait Fs: Send + Sync + Debug {
 
     /// Gives `to` the permissions of `from`.
     fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// The space of the file system that holds an existing file or directory.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+}
+
+/// The size of a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that this process may still write.
+    pub free_bytes: u64,
+    pub total_bytes: u64,
+}
+
+/// Whether an error says that there is no space: the disk is full, or the quota of the user is.
+pub fn is_no_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// An open file. Shared, because a sync may run on another thread while the owner continues to write.
@@ -67,6 +83,10 @@ pub trait File: Send + Sync + Debug {
     /// error the state of every write since the last good sync is unknown, and no later sync reports it
     /// (docs/reliability.md S2).
     fn sync_data(&self) -> io::Result<()>;
+
+    /// Gives an empty file `len` bytes of disk space, so that the space is taken; the bytes are zeros. Not
+    /// durable.
+    fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Bytes up to the end of the file.
     fn len(&self) -> io::Result<u64>;
@@ -152,14 +172,26 @@ impl Fs for RealFs {
             }
             Err(error) => return Err(LockError::Io(error.into())),
         }
-        // The number is informative only: the lock itself counts, and it ends with the process.
+        // The number is informative only: the lock itself counts, and it ends with the process. A full disk
+        // has no place for it.
         file.set_len(0)?;
-        file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)?;
+        match file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0) {
+            Err(error) if !is_no_space(&error) => return Err(error.into()),
+            _ => {}
+        }
         Ok(Box::new(RealLock { _file: file }))
     }
 
     fn copy_permissions(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::set_permissions(to, fs::metadata(from)?.permissions())
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(path)?;
+        Ok(Space {
+            free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
+            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+        })
     }
 }
 
@@ -188,6 +220,23 @@ impl File for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        const PIECE: usize = 1 << 20;
+        match fallocate(&self.file, FallocateFlags::empty(), 0, len) {
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            result => return Ok(result?),
+        }
+        let zeros = vec![0; PIECE];
+        let mut at = 0;
+        while at < len {
+            let piece = zeros.len().min(usize::try_from(len - at).unwrap_or(PIECE));
+            self.file.write_all_at(&zeros[..piece], at)?;
+            at += piece as u64;
+        }
+        Ok(())
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -220,6 +269,19 @@ mod tests {
         assert_eq!(&buffer[..read], b"hello world");
         assert!(RealFs.open(&path, OpenMode::CreateNew).is_err());
         assert_eq!(RealFs.read_dir(dir.path()).unwrap(), ["a"]);
+    }
+
+    #[test]
+    fn space_that_a_file_was_given_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = RealFs.space(dir.path()).unwrap();
+        assert!(0 < before.free_bytes && before.free_bytes < before.total_bytes, "{before:?}");
+        let path = dir.path().join("a");
+        let file = RealFs.open(&path, OpenMode::CreateNew).unwrap();
+        file.allocate(1 << 20).unwrap();
+        assert_eq!(file.len().unwrap(), 1 << 20);
+        let blocks = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(&path).unwrap());
+        assert!(blocks * 512 >= 1 << 20, "{blocks} blocks");
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod fs;
 pub mod manual_clock;
 pub mod priority;
 pub mod process;
+pub mod read_on_demand;
 pub mod replace;
 mod sim_disk;
 pub mod sim_executor;

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::env::entropy::SeededEntropy;
-use crate::env::fs::SECTOR_BYTES;
+use crate::env::fs::{SECTOR_BYTES, Space};
 use crate::env::manual_clock::ManualClock;
 use crate::env::sim_fs::{Faults, SyncScript};
 
@@ -471,6 +471,17 @@ impl Disk {
         let len = self.inodes[&inode].live.len() as u64;
         let free = self.free_bytes().saturating_add(len);
         usize::try_from(free.saturating_sub(offset)).map_or(bytes, |room| room.min(bytes))
+    }
+
+    /// Whether the writes of now find no space.
+    pub fn is_full(&self) -> bool {
+        self.faults.full_at_write.is_some_and(|at| self.writes >= at)
+    }
+
+    /// Without a capacity, more than anybody can write.
+    pub fn space(&self) -> Space {
+        let free_bytes = if self.is_full() { 0 } else { self.free_bytes() };
+        Space { free_bytes, total_bytes: self.capacity_bytes.unwrap_or(u64::MAX) }
     }
 
     fn free_bytes(&self) -> u64 {

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::env::fs::{File, Fs, Lock, LockError, OpenMode};
+use crate::env::fs::{File, Fs, Lock, LockError, OpenMode, Space};
 use crate::env::manual_clock::ManualClock;
 use crate::env::sim_disk::{self, Disk};
 
@@ -269,6 +269,12 @@ impl Fs for SimFs {
         // The simulated disk has no permissions.
         Ok(())
     }
+
+    fn space(&self, _path: &Path) -> io::Result<Space> {
+        let disk = self.own_disk()?;
+        disk.check_alive()?;
+        Ok(disk.space())
+    }
 }
 
 #[derive(Debug)]
@@ -317,7 +323,7 @@ impl File for SimFile {
             disk.write(self.inode, bytes, offset, true);
             return result;
         }
-        let is_full = disk.faults.full_at_write.is_some_and(|at| disk.writes >= at);
+        let is_full = disk.is_full();
         let room = disk.room_for(self.inode, bytes.len(), offset);
         let written = if is_full {
             let part = disk.entropy.below(bytes.len() as u64 + 1);
@@ -327,6 +333,11 @@ impl File for SimFile {
         };
         disk.write(self.inode, &bytes[..written], offset, false);
         if is_full || written < bytes.len() { Err(sim_disk::full()) } else { Ok(()) }
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let zeros = vec![0; usize::try_from(len).expect("a simulated file fits in memory")];
+        self.write_at(&zeros, 0)
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! costs of requests, permissions, CLIENT PAUSE, and the description of a connection.
 
 pub mod clients;
+pub mod disk_errors;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod frontend;
 pub mod memory_limit;

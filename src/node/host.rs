@@ -61,8 +61,9 @@ impl Opening {
     }
 
     fn read(self) -> Result<Loaded, OpenError> {
-        let options =
+        let mut options =
             CommitterOptions { loading: self.loading.clone(), ..CommitterOptions::from(&self.config) };
+        options.journal.space = self.context.disk.clone();
         let fs = Arc::new(CountedFs { inner: self.fs, read: self.loading.counter() });
         let clock = self.context.clock.clone();
         Loaded::read(fs, clock, self.threads, &self.data_dir, options, self.latch)
@@ -143,7 +144,11 @@ async fn run_here(
         }
         None => {
             tracing::info!("stopping");
-            driver.finish().await?;
+            if let Err(error) = driver.finish().await {
+                driver.fail(&UNKNOWN);
+                say_goodbye(frontend).await;
+                return Err(NodeError::Commit(error));
+            }
             say_goodbye(frontend).await;
             driver.stop().await?;
             Ok(())

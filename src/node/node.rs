@@ -25,6 +25,7 @@ use crate::observe::tracing::LogLevels;
 use crate::server::goodbye::say_goodbye;
 use crate::server::{accept, upkeep};
 use crate::storage::data_dir::DataDir;
+use crate::storage::space::DiskSpace;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -57,6 +58,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         let doors = listen(&config)?;
         let acl = Acl::open(&config, fs.clone())?;
         let data_dir = Arc::new(DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?);
+        let disk = DiskSpace::open(fs.clone(), &config.dir, config.disk_reserve, config.journal_file_bytes);
         let latch = Latch::new();
         let context = Arc::new(NodeContext {
             identity: identity(&config, &*clock, &*entropy),
@@ -64,6 +66,7 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
             acl,
             clock,
             entropy,
+            disk: Arc::new(disk),
             disposal: Disposal::elsewhere(&*threads)
                 .map_err(|source| NodeError::System { doing: "starting a thread", source })?,
             latch: latch.clone(),

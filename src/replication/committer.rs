@@ -30,7 +30,7 @@ use crate::state::machine::Machine;
 use crate::storage::checkpoint::CheckpointError;
 use crate::storage::data_dir::DataDir;
 use crate::storage::journal::error::JournalError;
-use crate::storage::journal::journal::JournalOptions;
+use crate::storage::journal::options::JournalOptions;
 
 /// When a write is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,6 +88,16 @@ pub enum CommitError {
     Stopped { reason: String },
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
+    /// A checkpoint does not fit on the disk; it was not begun.
+    #[error("a checkpoint of {bytes} bytes does not fit: {room} bytes are free beside the reserve")]
+    NoRoom { bytes: u64, room: u64 },
+}
+
+impl CommitError {
+    /// Whether the journal found no space: nothing has changed, and the same may be tried again.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, CommitError::Journal(error) if error.is_no_space())
+    }
 }
 
 /// Why the data of a partition cannot be loaded. Nothing is served then.
@@ -329,6 +339,20 @@ impl Committer {
         }
     }
 
+    /// An orderly stop begins: from here on a full disk is an error, and nothing waits for space.
+    pub fn stop_waiting(&self) {
+        if let Some(durable_log) = self.durable_log() {
+            durable_log.stop_waiting();
+        }
+    }
+
+    /// Looks at the disk of the data directory, with these settings: see [`DurableLog::look_at_space`].
+    pub fn look_at_space(&self, reserve: Option<u64>, journal_file_bytes: u64) {
+        if let Some(durable_log) = self.durable_log() {
+            durable_log.look_at_space(reserve, journal_file_bytes);
+        }
+    }
+
     /// Syncs all proposed entries. A failure trips the latch.
     pub async fn sync(&self) -> Result<(), CommitError> {
         match self.durable_log() {
@@ -358,6 +382,11 @@ impl Committer {
     /// journal does, for any size of the state.
     pub fn is_checkpoint_due(&self, journal_bytes_min: u64) -> bool {
         self.bytes_since_checkpoint() >= journal_bytes_min.max(self.checkpoint_bytes())
+    }
+
+    /// The same while space is low: whether the journal holds files that a checkpoint gives back.
+    pub fn is_checkpoint_worth_space(&self) -> bool {
+        self.durable_log().is_some_and(DurableLog::is_checkpoint_worth_space)
     }
 
     /// Estimated journal bytes that a restart would read after the newest checkpoint.

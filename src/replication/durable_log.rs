@@ -26,8 +26,10 @@ use crate::storage::checkpoint::{CheckpointMeta, CheckpointStore};
 use crate::storage::data_dir::DataDir;
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::index::Position;
-use crate::storage::journal::journal::{Journal, JournalOptions, LogRecord, SyncHandle};
+use crate::storage::journal::journal::{Journal, LogRecord, SyncHandle};
+use crate::storage::journal::options::JournalOptions;
 use crate::storage::journal::record::RecordKind;
+use crate::storage::space::DiskSpace;
 
 /// Lives on the engine's thread; never borrowed across an await.
 pub struct DurableLog {
@@ -49,11 +51,24 @@ pub struct DurableLog {
     sync_ended: Signal,
     /// [`Clock::monotonic_us`] at the start of the newest sync.
     synced_at_us: Cell<u64>,
-    /// [`Journal::bytes_appended`] at the start of the newest checkpoint.
-    checkpoint_mark: Cell<u64>,
-    /// The newest checkpoint of each partition.
-    checkpoint_bytes: RefCell<Vec<u64>>,
+    newest: Newest,
     loading: Arc<Loading>,
+    room: Room,
+}
+
+/// The disk, and whether the journal waits for space on it.
+struct Room {
+    space: Arc<DiskSpace>,
+    /// The node stops: a full disk is an error, and nothing waits for space.
+    is_stopping: Cell<bool>,
+}
+
+/// The newest checkpoints.
+struct Newest {
+    /// [`Journal::bytes_appended`] at their start.
+    begun: Cell<u64>,
+    /// Bytes of each partition's.
+    bytes: RefCell<Vec<u64>>,
 }
 
 /// The images of a checkpoint of all partitions.
@@ -70,6 +85,9 @@ pub struct Image {
     pub meta: CheckpointMeta,
     pub machine: MachineImage,
 }
+
+/// The pause before the journal looks for space again.
+const SPACE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Bytes of entries per read at recovery.
 const RECOVERY_BYTES: usize = 4 << 20;
@@ -91,8 +109,11 @@ impl DurableLog {
             Replication::Local => options.journal.tail_bytes_max,
             Replication::Raft => options.journal.tail_bytes_max.max(TAIL_BYTES_MAX),
         };
+        let space = Arc::clone(&options.journal.space);
         let journal_options = data_dir.journal_options(JournalOptions {
             tail_bytes_max,
+            // What a file holds is given back as a whole, so a small disk needs small ones.
+            file_bytes: options.journal.file_bytes.min(space.journal_file_bytes_max()),
             prepare_next: options.prepares_next_file.then(|| Arc::clone(&threads)),
             ..options.journal
         });
@@ -114,9 +135,12 @@ impl DurableLog {
             sync_ended: Signal::default(),
             synced_at_us: Cell::new(clock.monotonic_us()),
             clock,
-            checkpoint_mark: Cell::new(0),
-            checkpoint_bytes: RefCell::new(vec![0; usize::from(data_dir.meta().partitions)]),
+            newest: Newest {
+                begun: Cell::new(0),
+                bytes: RefCell::new(vec![0; usize::from(data_dir.meta().partitions)]),
+            },
             loading: options.loading,
+            room: Room { space, is_stopping: Cell::new(false) },
         })
     }
 
@@ -160,7 +184,7 @@ impl DurableLog {
         if index < purged {
             return Err(OpenError::CheckpointMissing { partition, purged, index });
         }
-        self.checkpoint_bytes.borrow_mut()[usize::from(partition.0)] = found.image.len() as u64;
+        self.newest.bytes.borrow_mut()[usize::from(partition.0)] = found.image.len() as u64;
         let machine = checkpoint::decode_noting(&found.image, &mut |bytes| self.loading.note(bytes as u64))
             .map_err(|source| OpenError::Image { partition, index, source })?;
         if machine.applied() != index {
@@ -207,7 +231,11 @@ impl DurableLog {
 
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.durability {
-            Durability::Relaxed { interval } if self.unsynced_for() >= interval => self.flush().await,
+            // What waits for space is not written, and needs no sync.
+            Durability::Relaxed { interval } if self.unsynced_for() >= interval => match self.write() {
+                Err(error) if !error.is_no_space() => Err(error),
+                _ => self.sync().await,
+            },
             _ => Ok(()),
         }
     }
@@ -222,7 +250,7 @@ impl DurableLog {
 
     /// Journal bytes since the start of the newest checkpoint.
     pub fn bytes_since_checkpoint(&self) -> u64 {
-        self.journal.borrow().bytes_appended() - self.checkpoint_mark.get()
+        self.journal.borrow().bytes_appended() - self.newest.begun.get()
     }
 
     /// Duration of the latest sync, if one ended since the previous call.
@@ -230,26 +258,56 @@ impl DurableLog {
         self.last_sync.take()
     }
 
+    /// Whether a checkpoint gives much of the reserve back: so much of the journal is behind the newest.
+    pub fn is_checkpoint_worth_space(&self) -> bool {
+        self.bytes_since_checkpoint() >= self.room.space.reserve_bytes()
+    }
+
     /// Estimated bytes of the newest checkpoints of all partitions.
     pub fn checkpoint_bytes(&self) -> u64 {
-        self.checkpoint_bytes.borrow().iter().sum()
+        self.newest.bytes.borrow().iter().sum()
     }
 
     /// Every partition has its checkpoint, and its purge record is appended: files are removed when that is
     /// durable.
     pub async fn checkpoint_done(&self, mark: u64) -> Result<(), CommitError> {
-        self.checkpoint_mark.set(mark);
-        self.flush().await
+        self.newest.begun.set(mark);
+        self.flush_at_once().await
+    }
+
+    /// The node stops: what waits for space ends in an error.
+    pub fn stop_waiting(&self) {
+        self.room.is_stopping.set(true);
+    }
+
+    /// Looks at the disk with the settings in force, and makes the reserve if it is missing. To be called
+    /// about once a second.
+    pub fn look_at_space(&self, reserve: Option<u64>, journal_file_bytes: u64) {
+        self.room.space.look(reserve, journal_file_bytes);
+        if self.room.space.wants_reserve()
+            && let Ok(lane) = self.threads.start("reserve", Priority::Background)
+        {
+            let space = Arc::clone(&self.room.space);
+            drop(threads::run(&lane, move || space.make_reserve()));
+        }
     }
 
     /// Makes everything durable, and a record that says that nothing was left over.
     pub async fn close(&self) -> Result<(), CommitError> {
-        self.flush().await?;
+        self.flush_at_once().await?;
         let result = self.journal.borrow_mut().close();
         self.trip_on_error(result)
     }
 
+    /// Waits for space if it must.
     pub async fn flush(&self) -> Result<(), CommitError> {
+        let appended = self.journal.borrow().appended();
+        self.write_up_to(appended).await?;
+        self.sync().await
+    }
+
+    /// The same; without space it is an error, and a later write goes on.
+    async fn flush_at_once(&self) -> Result<(), CommitError> {
         self.write()?;
         self.sync().await
     }
@@ -275,7 +333,7 @@ impl DurableLog {
     pub async fn write_image(&self, image: Image) -> Result<(), CommitError> {
         // With relaxed durability entries are applied before their sync, and a checkpoint must never be ahead
         // of the journal below it.
-        self.flush().await?;
+        self.flush_at_once().await?;
         self.write_checkpoint(image.meta, image.machine).await
     }
 
@@ -290,8 +348,11 @@ impl DurableLog {
         let store = self.checkpoints.clone();
         let clock = Arc::clone(&self.clock);
         let lane = self.threads.start("checkpoint", Priority::Background).map_err(CommitError::Thread)?;
+        let space = Arc::clone(&self.room.space);
+        let (last, journal) = (self.checkpoint_bytes(), self.bytes_since_checkpoint());
         let written = threads::run(&lane, move || {
             let started_us = clock.monotonic_us();
+            check_fits(&space, last, journal, &machine)?;
             let written = store.write(&meta, &|out| checkpoint::encode(&machine, out));
             if let Ok(bytes) = &written {
                 tracing::info!(
@@ -302,20 +363,38 @@ impl DurableLog {
                     "wrote a checkpoint"
                 );
             }
-            written
+            written.map_err(CommitError::from)
         });
         let died = |_| CommitError::Stopped { reason: "the checkpoint thread died".into() };
-        self.checkpoint_bytes.borrow_mut()[partition] = written.await.map_err(died)??;
+        self.newest.bytes.borrow_mut()[partition] = written.await.map_err(died)??;
         Ok(())
     }
 
-    /// Passes appended bytes to the operating system; returns the position that they reach.
+    /// Passes appended bytes to the operating system; returns the position that they reach. Without space it
+    /// is an error, after which a part may be written, and a later call goes on.
     pub fn write(&self) -> Result<Position, CommitError> {
         self.check_latch()?;
         let mut journal = self.journal.borrow_mut();
         let result = journal.write();
         self.trip_on_error(result)?;
+        self.room.space.set_waiting(false);
         Ok(journal.appended())
+    }
+
+    /// The same; waits for space until at least the position is reached.
+    pub async fn write_up_to(&self, least: Position) -> Result<Position, CommitError> {
+        loop {
+            match self.write() {
+                Err(error) if error.is_no_space() && !self.room.is_stopping.get() => {}
+                result => return result,
+            }
+            let written = self.journal.borrow().written();
+            if written >= least {
+                return Ok(written);
+            }
+            self.room.space.set_waiting(true);
+            self.clock.sleep(SPACE_PAUSE).await;
+        }
     }
 
     /// Whether the flusher is syncing.
@@ -414,9 +493,30 @@ impl DurableLog {
     }
 
     fn trip_on_error(&self, result: Result<(), JournalError>) -> Result<(), CommitError> {
-        result.inspect_err(|error| self.latch.trip(error.to_string()))?;
-        Ok(())
+        if let Err(error) = &result
+            && !error.is_no_space()
+        {
+            self.latch.trip(error.to_string());
+        }
+        Ok(result?)
     }
+}
+
+/// Whether a checkpoint has space, after a last one of so many bytes and so many bytes of the journal since. If
+/// it may be too large, it is encoded for its size alone. Of the reserve it gets a part if it gives back twice as
+/// much.
+fn check_fits(space: &DiskSpace, last: u64, journal: u64, image: &MachineImage) -> Result<(), CommitError> {
+    let room = space.room_for_checkpoint();
+    // Copies of keys take more than their records, so this may be too low.
+    if last.saturating_add(journal).saturating_mul(2) <= room {
+        return Ok(());
+    }
+    let mut bytes: u64 = 0;
+    checkpoint::encode(image, &mut |piece: &[u8]| bytes += piece.len() as u64);
+    if bytes <= room || bytes <= journal / 2 && space.yield_reserve(bytes) {
+        return Ok(());
+    }
+    Err(CommitError::NoRoom { bytes, room })
 }
 
 /// A sync in progress on the flusher.

@@ -79,11 +79,12 @@ impl LocalCommitter {
     pub async fn events(&self, out: &mut Vec<CommitEvent>) -> Result<(), CommitError> {
         loop {
             self.durable_log.check_latch()?;
-            if self.appended.borrow().is_empty() {
+            let first = self.appended.borrow().front().map(|appended| appended.end);
+            let Some(first) = first else {
                 self.proposed.notified().await;
                 continue;
-            }
-            let written = self.durable_log.write()?;
+            };
+            let written = self.durable_log.write_up_to(first).await?;
             let committed = match self.durable_log.durability() {
                 Durability::Fsync if !cfg!(headwater_bug = "answer_before_sync") => {
                     self.durable_log.sync().await?;

@@ -11,7 +11,7 @@ use crate::env::fs::Fs;
 use crate::env::sim_fs::{Faults, SimFs};
 use crate::replication::committer::{Committer, CommitterOptions};
 use crate::replication::testing::{PARTITIONS, TestNode, entry, image, run};
-use crate::storage::journal::journal::JournalOptions;
+use crate::storage::journal::options::JournalOptions;
 
 fn start(fs: &SimFs, options: &CommitterOptions) -> Result<TestNode, OpenError> {
     let fs: Arc<dyn Fs> = Arc::new(fs.clone());

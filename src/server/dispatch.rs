@@ -7,6 +7,7 @@ use crate::command::value::Command;
 use crate::command::value::key_scope::KeyScope;
 use crate::commands::{blocking, connection as connection_commands, keys, pubsub, server, transaction};
 use crate::engine::submission::{LOADING, Outcome, Work};
+use crate::frontend::disk_errors::{DISK_FULL, DISK_NEARLY_FULL};
 use crate::frontend::frontend::Frontend;
 use crate::frontend::memory_limit::OUT_OF_MEMORY;
 use crate::frontend::pause::is_write;
@@ -64,8 +65,9 @@ pub fn request(frontend: &Rc<Frontend>, connection: &Rc<Connection>, args: Args<
             frontend.stopwatch.lap();
             return None;
         }
-    } else if let Err(error) =
-        check_memory(frontend, connection, row).and_then(|()| check_loading(frontend, connection, row))
+    } else if let Err(error) = check_memory(frontend, connection, row)
+        .and_then(|()| check_disk(frontend, connection, row))
+        .and_then(|()| check_loading(frontend, connection, row))
     {
         refuse(frontend, connection, Some(row), false, error);
         return None;
@@ -200,6 +202,7 @@ fn check(
         permissions::permit(frontend, connection, row, args, &(row.parse)(args))?;
     }
     check_memory(frontend, connection, row)?;
+    check_disk(frontend, connection, row)?;
     if is_subscribed_only && !row.flags.contains(Flags::WHILE_SUBSCRIBED) {
         return Err(ReplyError::owned(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -228,6 +231,23 @@ fn check_memory(frontend: &Frontend, connection: &Connection, row: &'static Row)
         return Ok(());
     }
     Err(OUT_OF_MEMORY)
+}
+
+/// While space on disk is low, nothing is written that adds data (Redis refuses every write, `writeCommandsDeniedByDiskError`).
+/// While there is none at all, nothing is written.
+#[inline]
+fn check_disk(frontend: &Frontend, connection: &Connection, row: &'static Row) -> Result<(), ReplyError> {
+    let disk = &frontend.context.disk;
+    if !disk.is_low() && !disk.is_waiting() {
+        return Ok(());
+    }
+    let is_waiting = disk.is_waiting();
+    let writes = |row: &Row| row.flags.has(Flag::Write) && (is_waiting || row.flags.has(Flag::DenyOom));
+    if may_run(connection, row, |row| !writes(row)) {
+        return Ok(());
+    }
+    disk.note_refusal();
+    Err(if is_waiting { DISK_FULL } else { DISK_NEARLY_FULL })
 }
 
 /// While the data is loaded, only what needs none is executed.

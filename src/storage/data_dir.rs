@@ -5,6 +5,7 @@
 //! meta          written once: format version, partitions, node id, salt
 //! journal/      see `storage::journal`
 //! checkpoint/   see `storage::checkpoint`
+//! reserve       space for a full disk, without content: see `storage::space`
 //! ```
 //!
 //! `meta` is written last when a directory is created, so a directory with `meta` always has a journal: if
@@ -18,7 +19,9 @@ use crate::base::crc;
 use crate::env::entropy::Entropy;
 use crate::env::fs::{Fs, Lock, LockError, OpenMode};
 use crate::storage::journal::error::JournalError;
-use crate::storage::journal::journal::{Journal, JournalOptions};
+use crate::storage::journal::journal::Journal;
+use crate::storage::journal::options::JournalOptions;
+use crate::storage::space::RESERVE_FILE;
 
 pub const FORMAT_VERSION: u32 = 1;
 
@@ -192,7 +195,7 @@ fn refuse_foreign(fs: &dyn Fs, path: &Path) -> Result<(), DataDirError> {
     if names.iter().any(|name| name == META) {
         return Ok(());
     }
-    let ours = [LOCK, META_TEMPORARY, JOURNAL, CHECKPOINT, "lost+found"];
+    let ours = [LOCK, META_TEMPORARY, JOURNAL, CHECKPOINT, RESERVE_FILE, "lost+found"];
     match names.into_iter().find(|name| !ours.contains(&name.as_str())) {
         Some(found) => Err(DataDirError::Foreign { path: path.to_owned(), found }),
         None => Ok(()),

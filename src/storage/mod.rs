@@ -4,3 +4,4 @@
 pub mod checkpoint;
 pub mod data_dir;
 pub mod journal;
+pub mod space;

@@ -1,13 +1,12 @@
 //! Unusable data directories: the server names the directory and the reason, exits non-zero, and changes
 //! nothing. Codes such as P11 are those of docs/reliability.md.
 
-use crate::support::reference::is_root;
+use crate::support::mounted::Mounted;
 use crate::support::server::{Server, free_port, start_and_expect_exit};
 use crate::support::value::Value;
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tempfile::TempDir;
 
 #[track_caller]
@@ -180,85 +179,13 @@ fn stopped_gracefully_it_starts_with_everything() {
     }
 }
 
-/// A file system of its own, mounted for the duration of the test.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn tmpfs(at: &Path, options: &str) -> Option<Mounted> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Mounted(at.to_path_buf()))
-    }
-
-    fn remount(&self, options: &str) {
-        let status = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).status();
-        assert!(status.expect("mount").success(), "remount with {options}");
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").args(["-l"]).arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_read_only_directory_is_named() {
     let folder = TempDir::new().expect("a directory");
     let dir = folder.path().join("read-only-data");
     fs::create_dir(&dir).expect("a directory");
-    let Some(_mounted) = is_root().then(|| Mounted::tmpfs(&dir, "ro,size=1m")).flatten() else {
-        eprintln!("SKIPPED: only root can mount");
-        return;
-    };
+    let Some(_mounted) = Mounted::tmpfs(&dir, "ro,size=1m") else { return };
     assert_refused(free_port(), &dir, &["read-only"]);
-}
-
-/// S12: a full disk refuses writes and loses nothing acknowledged; with free space the server continues.
-#[test]
-fn a_full_disk_loses_nothing() {
-    let mut server = Server::start();
-    server.kill();
-    let dir = server.data_dir();
-    fs::remove_dir_all(&dir).expect("an empty place");
-    fs::create_dir(&dir).expect("a directory");
-    let Some(mounted) = is_root().then(|| Mounted::tmpfs(&dir, "size=192m")).flatten() else {
-        eprintln!("SKIPPED: only root can mount");
-        return;
-    };
-    server.restart();
-    let mut client = server.connect();
-    let payload = "x".repeat(256 * 1024);
-    let mut acknowledged = 0_i64;
-    loop {
-        match client.try_command(&["XADD", "s", "*", "v", &payload]) {
-            Ok(reply) if reply.is_error() => {
-                eprintln!("after {acknowledged} entries: {reply}");
-                // A write in flight may be on disk in part, so it gets no definite refusal (R4).
-                let text = reply.to_string();
-                assert!(text.contains("UNKNOWN") || text.contains("MISCONF"), "{text}");
-                break;
-            }
-            Ok(_) => acknowledged += 1,
-            Err(error) => {
-                eprintln!("after {acknowledged} entries: {error}");
-                break;
-            }
-        }
-        assert!(acknowledged < 4000, "a disk of 192 MiB took 1 GiB");
-    }
-    assert!(acknowledged > 0, "nothing was written\n{}", server.log());
-    server.kill();
-    mounted.remount("size=512m");
-    server.restart();
-    let mut client = server.connect();
-    let length = client.line("XLEN s").integer();
-    assert!(
-        length == acknowledged || length == acknowledged + 1,
-        "{acknowledged} acknowledged, {length} found"
-    );
-    assert!(!client.try_command(&["XADD", "s", "*", "v", "small"]).expect("a reply").is_error());
-
-    server.kill();
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {

@@ -26,6 +26,7 @@ use headwater::replication::committer::Committer;
 use headwater::server::connection_task::READ_BYTES;
 use headwater::server::{accept, upkeep};
 use headwater::storage::data_dir::DataDir;
+use headwater::storage::space::DiskSpace;
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -172,7 +173,10 @@ async fn boot(
         DataDir::open_with(fs.clone(), &config.dir, config.partitions, &*entropy, settings.journal())
             .map_err(|error| failed(&error))?;
     let latch = Latch::new();
-    let options = settings.committer(&config);
+    let disk =
+        Arc::new(DiskSpace::open(fs.clone(), &config.dir, config.disk_reserve, config.journal_file_bytes));
+    let mut options = settings.committer(&config);
+    options.journal.space = disk.clone();
     let committer = Committer::open(fs, clock.clone(), Arc::new(threads), &data_dir, options, latch.clone())
         .map_err(|error| failed(&error))?;
     let identity = Identity {
@@ -189,6 +193,7 @@ async fn boot(
         clock,
         entropy,
         identity,
+        disk,
         disposal: Disposal::default(),
         latch,
         log_levels: LogLevels::detached(),

@@ -3,8 +3,11 @@
 use headwater::config::config::{Config, DebugCommands, Durability, FlushPolicy};
 use headwater::env::entropy::SeededEntropy;
 use headwater::replication::committer::CommitterOptions;
-use headwater::storage::journal::journal::JournalOptions;
+use headwater::storage::journal::options::JournalOptions;
 use std::time::Duration;
+
+/// Bytes of the disk that are kept for what gives space back.
+pub const DISK_RESERVE: u64 = 16 << 10;
 
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -77,6 +80,8 @@ impl Settings {
             sync_interval_ms: self.interval_ms,
             flush_policy: self.flush,
             checkpoint_journal_bytes: self.checkpoint_bytes,
+            journal_file_bytes: self.file_bytes,
+            disk_reserve: Some(DISK_RESERVE),
             ..Config::default()
         }
     }

@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod client;
 pub mod keys;
+pub mod mounted;
 pub mod notation;
 pub mod random;
 pub mod reference;

@@ -15,7 +15,7 @@ use crate::replication::raft::committer::RaftCommitter;
 use crate::replication::raft::record;
 use crate::replication::raft::types::{Membership, Vote};
 use crate::replication::testing::{PARTITIONS, TestNode as Node, run};
-use crate::storage::journal::journal::JournalOptions;
+use crate::storage::journal::options::JournalOptions;
 use crate::storage::journal::record::RecordKind;
 
 fn raft(node: &Node) -> &RaftCommitter {

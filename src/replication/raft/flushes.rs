@@ -69,7 +69,8 @@ impl Flushes {
 
     /// One write, and one sync unless no callback needs it.
     async fn flush(&self) -> Result<(), CommitError> {
-        let written = self.durable_log.write()?;
+        let appended = self.journal().borrow().appended();
+        let written = self.durable_log.write_up_to(appended).await?;
         if matches!(self.durable_log.durability(), Durability::Relaxed { .. })
             && !self.waiting.borrow().iter().any(|waiting| waiting.must_sync)
         {

@@ -23,7 +23,7 @@ use crate::replication::raft::types::{Batch, CommittedLeaderId, Entry, RaftLogId
 use crate::replication::testing::{entry, names, run};
 use crate::state::image::MachineImage;
 use crate::storage::data_dir::DataDir;
-use crate::storage::journal::journal::JournalOptions;
+use crate::storage::journal::options::JournalOptions;
 
 const P: PartitionId = PartitionId(0);
 const NODE: u64 = 1;

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use crate::base::crc;
 use crate::env::fs::{File, Fs, OpenMode};
+use crate::env::read_on_demand::ReadOnDemand;
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file_name;
 use crate::storage::journal::record::{Layout, Place};
@@ -48,6 +49,8 @@ pub struct JournalFile {
     /// The format version.
     pub version: u32,
     pub salt: u64,
+    /// Open while it is written to; otherwise opened for each read, so that descriptors do not grow in number
+    /// with the files.
     pub file: Arc<dyn File>,
     /// Length of the file, zeros included.
     pub len: u64,
@@ -68,7 +71,8 @@ impl JournalFile {
         JournalFile::prepare(fs, dir, sequence, salt, len)?.name(fs, dir)
     }
 
-    /// Creates the file, durable except for its name. A file under the temporary name belongs to nothing.
+    /// Creates the file, durable except for its name. A file under the temporary name belongs to nothing;
+    /// after an error there is none.
     pub fn prepare(
         fs: &dyn Fs,
         dir: &Path,
@@ -76,13 +80,27 @@ impl JournalFile {
         salt: u64,
         len: u64,
     ) -> Result<JournalFile, JournalError> {
-        assert!(len >= HEADER_BYTES + END_BYTES, "a journal file of {len} bytes has no place for a record");
         let temporary = dir.join(file_name::format_temporary(sequence));
+        JournalFile::prepare_as(fs, temporary.clone(), sequence, salt, len).inspect_err(|_| {
+            // A full disk needs the space.
+            let _ = fs.remove_file(&temporary);
+        })
+    }
+
+    fn prepare_as(
+        fs: &dyn Fs,
+        temporary: PathBuf,
+        sequence: u64,
+        salt: u64,
+        len: u64,
+    ) -> Result<JournalFile, JournalError> {
+        assert!(len >= HEADER_BYTES + END_BYTES, "a journal file of {len} bytes has no place for a record");
         if fs.exists(&temporary).map_err(JournalError::io(&temporary, 0, "look for a leftover"))? {
             fs.remove_file(&temporary).map_err(JournalError::io(&temporary, 0, "remove a leftover"))?;
         }
-        let file =
-            fs.open(&temporary, OpenMode::CreateNew).map_err(JournalError::io(&temporary, 0, "create"))?;
+        let file = fs
+            .open(&temporary, OpenMode::CreateNew)
+            .map_err(JournalError::unwritten(&temporary, 0, "create"))?;
         let version = FORMAT_VERSION;
         let mut made =
             JournalFile { path: temporary.clone(), sequence, version, salt, file, len: 0, own_len: 0 };
@@ -94,7 +112,7 @@ impl JournalFile {
         }
         made.extend(len)?;
         let header = encode_header(sequence, salt);
-        made.file.write_at(&header, 0).map_err(JournalError::io(&temporary, 0, "write the header"))?;
+        made.file.write_at(&header, 0).map_err(JournalError::unwritten(&temporary, 0, "write the header"))?;
         made.file.sync_data().map_err(JournalError::io(&temporary, 0, "sync"))?;
         Ok(made)
     }
@@ -102,16 +120,16 @@ impl JournalFile {
     /// Names a prepared file, durably.
     pub fn name(mut self, fs: &dyn Fs, dir: &Path) -> Result<JournalFile, JournalError> {
         let path = dir.join(file_name::format(self.sequence));
-        fs.rename(&self.path, &path).map_err(JournalError::io(&path, 0, "rename into place"))?;
+        fs.rename(&self.path, &path).map_err(JournalError::unwritten(&path, 0, "rename into place"))?;
         fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
         self.path = path;
         Ok(self)
     }
 
-    /// Opens a file and checks its header.
-    pub fn open(fs: &dyn Fs, dir: &Path, sequence: u64) -> Result<JournalFile, JournalError> {
+    /// Checks the header of a file, for reading: see [`JournalFile::hold`].
+    pub fn open(fs: &Arc<dyn Fs>, dir: &Path, sequence: u64) -> Result<JournalFile, JournalError> {
         let path = dir.join(file_name::format(sequence));
-        let file = fs.open(&path, OpenMode::Write).map_err(JournalError::io(&path, 0, "open"))?;
+        let file = fs.open(&path, OpenMode::Read).map_err(JournalError::io(&path, 0, "open"))?;
         let len = file.len().map_err(JournalError::io(&path, 0, "get the length"))?;
         let mut header = [0; HEADER_BYTES as usize];
         let read = file.read_at(&mut header, 0).map_err(JournalError::io(&path, 0, "read the header"))?;
@@ -120,7 +138,19 @@ impl JournalFile {
         }
         let (version, salt) =
             decode_header(&header, sequence).map_err(|reason| JournalError::damaged(&path, 0, reason))?;
+        let file = ReadOnDemand::file(fs, &path);
         Ok(JournalFile { path, sequence, version, salt, file, len, own_len: HEADER_BYTES })
+    }
+
+    /// Opens it for writing, and keeps it open.
+    pub fn hold(&mut self, fs: &dyn Fs) -> Result<(), JournalError> {
+        self.file = fs.open(&self.path, OpenMode::Write).map_err(JournalError::io(&self.path, 0, "open"))?;
+        Ok(())
+    }
+
+    /// Nothing more is written to it: closes it. A sync in progress has a handle of its own.
+    pub fn release(&mut self, fs: &Arc<dyn Fs>) {
+        self.file = ReadOnDemand::file(fs, &self.path);
     }
 
     /// How its records stand in it.
@@ -140,7 +170,7 @@ impl JournalFile {
         let zeros = vec![0; PIECE.min(usize::try_from(len.saturating_sub(self.own_len)).unwrap_or(PIECE))];
         while self.own_len < len {
             let piece = &zeros[..zeros.len().min(usize::try_from(len - self.own_len).unwrap_or(PIECE))];
-            self.file.write_at(piece, self.own_len).map_err(JournalError::io(
+            self.file.write_at(piece, self.own_len).map_err(JournalError::unwritten(
                 &self.path,
                 self.own_len,
                 "write zeros ahead",
@@ -210,7 +240,8 @@ mod tests {
                 let named = fs.exists(&dir.join(file_name::format(1))).unwrap();
                 assert!(named || made.is_err());
                 if named {
-                    let file = JournalFile::open(&fs, dir, 1).unwrap();
+                    let disk: Arc<dyn Fs> = Arc::new(fs);
+                    let file = JournalFile::open(&disk, dir, 1).unwrap();
                     assert_eq!((file.salt, file.len), (9, 4096));
                 } else {
                     JournalFile::create(&fs, dir, 1, 9, 4096).unwrap();

@@ -12,62 +12,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::env::fs::{File, Fs};
-use crate::env::threads::Threads;
 use crate::model::log::{LogId, LogIndex, PartitionId};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
 use crate::storage::journal::index::{PartitionLog, Position};
+use crate::storage::journal::options::JournalOptions;
 use crate::storage::journal::reader::{Found, JournalReader};
 use crate::storage::journal::record::{self, Layout, Place, RecordFields, RecordHead, RecordKind};
 use crate::storage::journal::recovery::{self, Recovered};
 use crate::storage::journal::spare::Spare;
 use crate::storage::journal::tail::Tail;
-
-#[derive(Debug, Clone)]
-pub struct JournalOptions {
-    pub partitions: u16,
-    /// Bytes of a journal file before the next one starts; a longer record gets a file of its own length.
-    pub file_bytes: u64,
-    /// The same for the very first file; the second has four times as much. A new journal is thus ready
-    /// quickly, and a full-sized file can be prepared meanwhile.
-    pub first_file_bytes: u64,
-    /// Zeros by which a file grows at a time.
-    pub zero_ahead_bytes: u64,
-    /// Where the next file is prepared; `None`: it is created on demand.
-    pub prepare_next: Option<Arc<dyn Threads>>,
-    /// Payload bytes of recent entries kept in memory for [`Journal::read`]; 0: none.
-    pub tail_bytes_max: usize,
-    /// Random, drawn once per data directory: makes record checksums unpredictable to clients.
-    pub salt: u64,
-    /// Whether an empty directory becomes a new journal. Otherwise it is an error: the journal was lost.
-    pub create: bool,
-}
-
-impl Default for JournalOptions {
-    fn default() -> Self {
-        JournalOptions {
-            partitions: 1,
-            file_bytes: 64 << 20,
-            first_file_bytes: 4 << 20,
-            zero_ahead_bytes: 4 << 20,
-            prepare_next: None,
-            tail_bytes_max: 0,
-            salt: 0,
-            create: true,
-        }
-    }
-}
-
-impl JournalOptions {
-    /// Bytes of file `sequence` before the next one starts.
-    fn capacity(&self, sequence: u64) -> u64 {
-        match sequence {
-            1 => self.first_file_bytes.min(self.file_bytes),
-            2 => (self.first_file_bytes * 4).min(self.file_bytes),
-            _ => self.file_bytes,
-        }
-    }
-}
 
 /// An entry as it is read back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,9 +62,15 @@ struct Batch {
     sequence: u64,
     start: u64,
     bytes: Vec<u8>,
+    /// The record that ends the file before, once it was made: a second try writes the same bytes.
+    continued: Vec<u8>,
 }
 
 impl Batch {
+    fn new(sequence: u64, start: u64) -> Batch {
+        Batch { sequence, start, bytes: Vec::new(), continued: Vec::new() }
+    }
+
     fn end(&self) -> u64 {
         self.start + self.bytes.len() as u64
     }
@@ -123,11 +83,11 @@ impl Journal {
         dir: &Path,
         options: JournalOptions,
     ) -> Result<(Journal, Recovered), JournalError> {
-        let recover = || recovery::recover(&*fs, dir, options.partitions, options.zero_ahead_bytes);
+        let recover = || recovery::recover(&fs, dir, options.partitions, options.zero_ahead_bytes);
         let recovery = match recover()? {
             Some(recovery) => recovery,
             None if options.create => {
-                JournalFile::create(&*fs, dir, 1, options.salt, first_len(&options, HEADER_BYTES))?;
+                options.create_file(&*fs, dir, 1, HEADER_BYTES)?;
                 recover()?.expect("the file that was just made is there")
             }
             None => return Err(JournalError::damaged(dir, 0, "the journal files are missing")),
@@ -140,7 +100,7 @@ impl Journal {
             options,
             files: recovery.files,
             logs: recovery.logs,
-            batches: VecDeque::from([Batch { sequence: end.sequence, start: end.offset, bytes: Vec::new() }]),
+            batches: VecDeque::from([Batch::new(end.sequence, end.offset)]),
             appended: end,
             written: end,
             durable: end,
@@ -284,10 +244,14 @@ impl Journal {
         self.flush()
     }
 
-    /// Hands everything appended to the operating system: one write, unless a file ends in between.
+    /// Hands everything appended to the operating system: one write, unless a file ends in between. On a full
+    /// disk it uses the reserve; after [`JournalError::NoSpace`] nothing is lost, and a later call goes on.
     pub fn write(&mut self) -> Result<(), JournalError> {
         self.check()?;
-        let result = self.write_batches();
+        let mut result = self.write_batches();
+        if result.as_ref().is_err_and(JournalError::is_no_space) && self.options.space.release_reserve() {
+            result = self.write_batches();
+        }
         self.stop_on_error(result)
     }
 
@@ -477,7 +441,7 @@ impl Journal {
     /// Starts the next file for appends, with the state that must outlive older files.
     fn begin_file(&mut self) {
         let sequence = self.appended.sequence + 1;
-        self.batches.push_back(Batch { sequence, start: HEADER_BYTES, bytes: Vec::new() });
+        self.batches.push_back(Batch::new(sequence, HEADER_BYTES));
         self.appended = Position { sequence, offset: HEADER_BYTES };
         self.carry_over();
     }
@@ -516,9 +480,15 @@ impl Journal {
             let batch = self.batches.front_mut().expect("there is always a batch to append to");
             let bytes = std::mem::take(&mut batch.bytes);
             let (sequence, start) = (batch.sequence, batch.start);
-            batch.start += bytes.len() as u64;
             if !bytes.is_empty() {
-                self.write_batch(sequence, start, &bytes)?;
+                let written = self.write_batch(sequence, start, &bytes);
+                let batch = self.batches.front_mut().expect("it was there above");
+                if written.is_err() {
+                    // If only space is missing, the same bytes are written once more.
+                    batch.bytes = bytes;
+                    return written;
+                }
+                batch.start += bytes.len() as u64;
             }
             if self.batches.len() == 1 {
                 // Reuses the vector, unless that would pin the memory of one huge batch.
@@ -543,15 +513,17 @@ impl Journal {
                 (self.written.sequence + 1, HEADER_BYTES),
                 "files follow each other"
             );
-            self.change_files(sequence, first_len(&self.options, end))?;
+            self.change_files(sequence, end)?;
         }
         assert_eq!(self.written, Position { sequence, offset: start }, "writes follow each other");
         self.make_room(sequence, end)?;
         let file = &self.files[&sequence];
-        file.file.write_at(bytes, start).map_err(JournalError::io(&file.path, start, "write"))?;
+        file.file.write_at(bytes, start).map_err(JournalError::unwritten(&file.path, start, "write"))?;
         self.written.offset = end;
         if let Some(threads) = &self.options.prepare_next
             && self.spare.is_none()
+            && !self.options.space.is_low()
+            && self.options.space.has_room_for(self.options.capacity(sequence + 1))
         {
             let (fs, dir) = (Arc::clone(&self.fs), self.dir.clone());
             let len = self.options.capacity(sequence + 1);
@@ -564,25 +536,39 @@ impl Journal {
     /// then the current file ends in a `Continued` record; then that record is durable; only then is the new
     /// file written to. So a file with a `Continued` record has a next one (S7), and a file may end in a torn
     /// write only if the next one is empty.
-    fn change_files(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
-        let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
-        let file = match spare {
-            Some(file) => file.name(&*self.fs, &self.dir)?,
-            None => JournalFile::create(&*self.fs, &self.dir, sequence, self.options.salt, len)?,
-        };
-        self.files.insert(sequence, file);
+    ///
+    /// Without space it may end at any of these steps, and a second call goes on there. `first_end` is the end
+    /// of the first records of the new file.
+    fn change_files(&mut self, sequence: u64, first_end: u64) -> Result<(), JournalError> {
+        if !self.files.contains_key(&sequence) {
+            let spare = self.spare.take().filter(|spare| spare.sequence() == sequence).and_then(Spare::take);
+            let file = match spare {
+                Some(file) => file.name(&*self.fs, &self.dir)?,
+                None => self.options.create_file(&*self.fs, &self.dir, sequence, first_end)?,
+            };
+            self.files.insert(sequence, file);
+        }
         let end = self.written;
-        let fields = RecordFields::of_file(RecordKind::Continued, self.synced_before(end));
-        let mut bytes = Vec::new();
-        record::encode(&mut bytes, self.place(end), fields, &[]);
+        let (synced, place) = (self.synced_before(end), self.place(end));
+        let batch = self.batches.front_mut().expect("the new file has records");
+        if batch.continued.is_empty() {
+            let fields = RecordFields::of_file(RecordKind::Continued, synced);
+            record::encode(&mut batch.continued, place, fields, &[]);
+        }
+        let bytes = batch.continued.clone();
         self.make_room(end.sequence, end.offset + bytes.len() as u64)?;
         let last = &self.files[&end.sequence];
-        last.file.write_at(&bytes, end.offset).map_err(JournalError::io(&last.path, end.offset, "write"))?;
+        last.file
+            .write_at(&bytes, end.offset)
+            .map_err(JournalError::unwritten(&last.path, end.offset, "write"))?;
         self.written.offset += bytes.len() as u64;
         self.bytes_appended += bytes.len() as u64;
         if let Some(handle) = self.sync_handle() {
             handle.run()?;
             self.advance_durable(handle.upto);
+        }
+        if let Some(last) = self.files.get_mut(&end.sequence) {
+            last.release(&self.fs);
         }
         self.written = Position { sequence, offset: HEADER_BYTES };
         self.durable = self.written;
@@ -595,8 +581,12 @@ impl Journal {
         if file.own_len >= end + END_BYTES {
             return Ok(());
         }
-        let ahead = (file.own_len + self.options.zero_ahead_bytes).min(self.options.capacity(sequence));
-        file.extend(ahead.max(end + END_BYTES))?;
+        let step = self.options.space.journal_step(self.options.zero_ahead_bytes);
+        let ahead = (file.own_len + step).min(self.options.capacity(sequence));
+        match file.extend(ahead.max(end + END_BYTES)) {
+            Err(error) if error.is_no_space() => file.extend(end + END_BYTES)?,
+            result => result?,
+        }
         // Zeros are durable before records overwrite them: a sync of records then changes no metadata,
         // and a file whose records reach its end was cut by something else.
         file.file.sync_data().map_err(JournalError::io(&file.path, end, "sync zeros"))?;
@@ -640,6 +630,7 @@ impl Journal {
             tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
             file.remove();
         }
+        self.options.space.look_again();
         Ok(())
     }
 
@@ -651,16 +642,15 @@ impl Journal {
     }
 
     fn stop_on_error(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
-        result.inspect_err(|error| self.stopped = Some(error.to_string()))
+        result.inspect_err(|error| {
+            if !error.is_no_space() {
+                self.stopped = Some(error.to_string());
+            }
+        })
     }
 }
 
 const CONTINUED_BYTES: u64 = Layout::Masked.record_bytes(0);
-
-/// Initial bytes of a new file whose first records end at `end`.
-fn first_len(options: &JournalOptions, end: u64) -> u64 {
-    (end + END_BYTES).max(options.zero_ahead_bytes.min(options.file_bytes))
-}
 
 /// A pending sync, possibly for another thread.
 #[derive(Debug)]

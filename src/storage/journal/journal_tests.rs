@@ -1,12 +1,13 @@
 //! The journal against a model: crashes at every operation, damage at every byte.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::env::entropy::{Entropy, SeededEntropy};
 use crate::env::sim_fs::{Faults, SimFs};
 use crate::model::log::Term;
 use crate::storage::journal::file_name;
+use crate::storage::space::DiskSpace;
 
 const PARTITIONS: u16 = 3;
 
@@ -24,6 +25,7 @@ fn options() -> JournalOptions {
         tail_bytes_max: 4096,
         salt: 77,
         create: true,
+        space: Arc::default(),
     }
 }
 
@@ -701,28 +703,87 @@ fn a_failed_sync_stops_the_journal_for_good() {
     }
 }
 
+/// A disk that is full at the nth write: whichever that is, nothing is lost, and with space the same journal
+/// goes on.
 #[test]
-fn a_full_disk_stops_the_journal_and_a_restart_goes_on() {
-    for nth in 1..12 {
+fn a_full_disk_stops_nothing_and_costs_no_record() {
+    let mut met = BTreeSet::new();
+    for nth in 1..40 {
         let fs = new_disk(nth);
         let (mut journal, _) = open(&fs).unwrap();
         fs.set_faults(Faults { full_at_write: Some(fs.writes() + nth), ..Faults::default() });
-        let mut acknowledged = 0;
-        let error = loop {
-            append(&mut journal, 0, &[7; 900]);
+        let (mut acknowledged, mut failures) = (0, 0);
+        for number in 0..60 {
+            append(&mut journal, 0, &[number; 900]);
             match journal.flush() {
-                Ok(()) => acknowledged += 1,
-                Err(error) => break error,
+                Ok(()) => acknowledged = journal.log(PartitionId(0)).last().index.0,
+                Err(JournalError::NoSpace { doing, .. }) => {
+                    met.insert(doing);
+                    failures += 1;
+                    // What was written before is made durable meanwhile, or not.
+                    if nth % 2 == 0 {
+                        journal.sync().unwrap();
+                    }
+                    assert_eq!(read_back(&journal).unwrap()[0].entries.len(), usize::from(number) + 1);
+                }
+                Err(error) => panic!("write {nth}: {error}"),
             }
-        };
-        assert!(matches!(error, JournalError::Io { .. }), "{error}");
+            if failures == 3 {
+                break;
+            }
+        }
+        assert_eq!(failures, 3, "write {nth}");
+        let accepted = read_back(&journal).unwrap()[0].entries.len();
+        fs.set_faults(Faults::default());
+        if nth % 3 == 0 {
+            drop(journal);
+            fs.crash();
+            let (journal, _) = open(&fs).unwrap_or_else(|error| panic!("write {nth}: {error}"));
+            assert!(journal.log(PartitionId(0)).last().index.0 >= acknowledged, "write {nth}");
+            continue;
+        }
+        journal.flush().unwrap();
+        append(&mut journal, 0, b"after");
+        journal.flush().unwrap();
         drop(journal);
         fs.crash();
-        let (mut journal, _) = open(&fs).unwrap();
-        assert!(journal.log(PartitionId(0)).last().index.0 >= acknowledged);
-        append(&mut journal, 0, &[7; 900]);
-        journal.flush().unwrap();
+        let (journal, _) = open(&fs).unwrap();
+        let found = read_back(&journal).unwrap();
+        assert_eq!(found[0].entries.len(), accepted + 1, "write {nth}");
     }
+    assert_eq!(Vec::from_iter(met), ["write", "write zeros ahead"]);
+}
+
+#[test]
+fn a_small_disk_is_used_to_its_end_and_the_reserve_lets_a_purge_through() {
+    let fs = new_disk(1);
+    fs.set_capacity(Some(64 << 10));
+    let space = Arc::new(DiskSpace::open(Arc::new(fs.clone()), dir(), Some(16 << 10), 8192));
+    space.make_reserve();
+    let options = JournalOptions { space: Arc::clone(&space), ..options() };
+    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
+    let mut is_low_at = None;
+    for number in 1.. {
+        append(&mut journal, 0, &[1; 900]);
+        match journal.flush() {
+            Err(error) if error.is_no_space() => break,
+            result => result.unwrap(),
+        }
+        if space.is_low() {
+            is_low_at.get_or_insert(number);
+        }
+    }
+    let full_at = journal.log(PartitionId(0)).last().index.0;
+    // 12 KiB of the reserve were free, and 4 KiB held.
+    let is_low_at = is_low_at.expect("it was low before it was full");
+    assert!((10..18).contains(&(full_at - is_low_at)), "low at {is_low_at}, full at {full_at}");
+    assert!(full_at > 55, "{full_at} records of 940 bytes on 64 KiB");
+    assert!(!fs.files().iter().any(|path| path.ends_with("reserve")));
+    fs.set_capacity(Some(66 << 10));
+    journal.purge(PartitionId(0), id(1, full_at));
+    journal.flush().unwrap();
+    assert!(!space.is_low() && space.wants_reserve());
+    assert!(fs.files().len() <= 2, "{:?}", fs.files());
 }
 
 #[test]
@@ -875,7 +936,7 @@ fn an_unused_newest_file_may_be_missing_or_not() {
 fn convert(fs: &SimFs, version: u32) {
     for path in fs.files() {
         let sequence = file_name::parse(path.file_name().unwrap().to_str().unwrap()).unwrap();
-        let file = JournalFile::open(fs, dir(), sequence).unwrap();
+        let file = JournalFile::open(&(Arc::new(fs.clone()) as Arc<dyn Fs>), dir(), sequence).unwrap();
         let mut reader = JournalReader::new(&file);
         let (mut offset, mut records) = (HEADER_BYTES, Vec::new());
         while let Found::Record(head, payload) = reader.record_at(offset).unwrap() {

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::env::fs::Fs;
 use crate::storage::journal::error::JournalError;
@@ -45,7 +46,7 @@ pub struct Cut {
     pub bytes: u64,
 }
 
-/// A recovered directory; `files` is not empty, and `end` is in the newest.
+/// A recovered directory; `files` is not empty, and `end` is in the newest, which is open for writing.
 #[derive(Debug)]
 pub struct Recovery {
     pub files: BTreeMap<u64, JournalFile>,
@@ -57,7 +58,7 @@ pub struct Recovery {
 
 /// `None` if the directory holds no journal file. `zero_ahead_bytes` behind the end are made zeros once more.
 pub fn recover(
-    fs: &dyn Fs,
+    fs: &Arc<dyn Fs>,
     dir: &Path,
     partitions: u16,
     zero_ahead_bytes: u64,
@@ -121,9 +122,10 @@ struct Findings {
 
 impl Findings {
     /// Makes everything durable, and what is no record zeros.
-    fn settle(&mut self, fs: &dyn Fs, dir: &Path, zero_ahead_bytes: u64) -> Result<(), JournalError> {
+    fn settle(&mut self, fs: &Arc<dyn Fs>, dir: &Path, zero_ahead_bytes: u64) -> Result<(), JournalError> {
         let recovery = &mut self.recovery;
         let file = recovery.files.get_mut(&self.last).expect("the last file is one of the files");
+        file.hold(&**fs)?;
         torn::make_durable(file, self.synced, self.stop, self.torn, zero_ahead_bytes)?;
         if self.torn > 0 {
             let cut = Cut { file: file.path.clone(), offset: self.stop, bytes: self.torn };
@@ -135,12 +137,27 @@ impl Findings {
             fs.remove_file(&file.path).map_err(JournalError::io(&file.path, 0, "remove an unused file"))?;
             fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
         }
+        if recovery.end.sequence != self.last {
+            // The journal continues in the unused file.
+            for (&sequence, file) in &mut recovery.files {
+                if sequence == self.last {
+                    file.release(fs);
+                } else if sequence == recovery.end.sequence {
+                    file.hold(&**fs)?;
+                }
+            }
+        }
         Ok(())
     }
 }
 
 /// Of files without a gap in their numbers.
-fn read_files(fs: &dyn Fs, dir: &Path, partitions: u16, sequences: &[u64]) -> Result<Findings, JournalError> {
+fn read_files(
+    fs: &Arc<dyn Fs>,
+    dir: &Path,
+    partitions: u16,
+    sequences: &[u64],
+) -> Result<Findings, JournalError> {
     let mut files = BTreeMap::new();
     for &sequence in sequences {
         files.insert(sequence, JournalFile::open(fs, dir, sequence)?);
