@@ -260,8 +260,9 @@ pub enum Discarded {
 /// What has fewer entries, pending entries or groups is freed at once.
 const DISCARDED_MIN: usize = 10_000;
 
-/// The same for nodes of a stream.
-const DISCARDED_NODES_MIN: usize = 100;
+/// The same for trimmed nodes of a stream. These are freed in 5 ms at most, and then there is room at once for
+/// the entry that a full memory has refused.
+const DISCARDED_NODES_MIN: usize = 16 * 1024;
 
 fn is_large(group: &Group) -> bool {
     group.pending_len() >= DISCARDED_MIN || group.consumers_len() >= DISCARDED_MIN
