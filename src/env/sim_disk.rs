@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::env::entropy::SeededEntropy;
 use crate::env::fs::{SECTOR_BYTES, Space};
 use crate::env::manual_clock::ManualClock;
-use crate::env::sim_fs::{Faults, SyncScript};
+use crate::env::sim_fs::{Death, Faults, Operation, SyncScript};
 
 #[derive(Debug)]
 pub struct Disk {
@@ -22,6 +22,7 @@ pub struct Disk {
     pub writes: u64,
     pub reads: u64,
     pub log: Vec<String>,
+    pub tallies: BTreeMap<Operation, Tally>,
     /// Handles and locks of an ended process are invalid.
     pub incarnation: u64,
     pub locks: BTreeSet<PathBuf>,
@@ -42,6 +43,14 @@ pub struct Disk {
     changes: Vec<Change>,
     /// The write at which the process died, if it died at one.
     interrupted: Option<Interrupted>,
+}
+
+/// Of the operations of one kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tally {
+    pub done: u64,
+    /// Processes that died at one.
+    pub deaths: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -171,6 +180,7 @@ impl Disk {
             writes: 0,
             reads: 0,
             log: Vec::new(),
+            tallies: BTreeMap::new(),
             incarnation: 0,
             locks: BTreeSet::new(),
             sync_script: BTreeMap::new(),
@@ -218,7 +228,19 @@ impl Disk {
     pub fn operate(&mut self, what: impl FnOnce() -> String) -> io::Result<()> {
         self.operations += 1;
         self.check_alive()?;
-        self.log.push(what());
+        let line = what();
+        if let Some(operation) = kind_of(&line) {
+            let tally = self.tallies.entry(operation).or_default();
+            tally.done += 1;
+            if let Some(Death { is_done, .. }) =
+                self.faults.crash_at.filter(|at| at.operation == operation && at.nth == tally.done)
+            {
+                tally.deaths += 1;
+                self.faults.crash_at_operation = Some(self.operations + u64::from(is_done));
+                self.check_alive()?;
+            }
+        }
+        self.log.push(line);
         Ok(())
     }
 
@@ -273,7 +295,7 @@ impl Disk {
     /// The process dies and the system continues: its writes remain, durable or not.
     pub fn kill_process(&mut self) {
         self.end_process();
-        self.faults.crash_at_operation = None;
+        (self.faults.crash_at_operation, self.faults.crash_at) = (None, None);
         if let Some(Interrupted { inode, live_before }) = self.interrupted.take() {
             // The system has done a part of the interrupted write.
             let inode = self.inodes.get_mut(&inode).expect("a file that is written to has an inode");
@@ -486,9 +508,12 @@ impl Disk {
 
     fn free_bytes(&self) -> u64 {
         let Some(capacity) = self.capacity_bytes else { return u64::MAX };
+        capacity.saturating_sub(self.used_bytes())
+    }
+
+    pub fn used_bytes(&self) -> u64 {
         let named: BTreeSet<u64> = self.live.files.values().copied().collect();
-        let used: u64 = named.iter().map(|inode| self.inodes[inode].live.len() as u64).sum();
-        capacity.saturating_sub(used)
+        named.iter().map(|inode| self.inodes[inode].live.len() as u64).sum()
     }
 
     /// Changes a file in both images.
@@ -498,6 +523,17 @@ impl Disk {
         inode.durable = inode.live.clone();
         inode.unsynced.clear();
     }
+}
+
+/// The kind of an operation, by its line in the log.
+fn kind_of(line: &str) -> Option<Operation> {
+    let kinds = [
+        ("rename ", Operation::Rename),
+        ("remove ", Operation::Remove),
+        ("sync directory ", Operation::SyncDirectory),
+        ("sync ", Operation::Sync),
+    ];
+    kinds.into_iter().find(|(word, _)| line.starts_with(word)).map(|(_, operation)| operation)
 }
 
 /// How many of the first `len` bytes written at `offset` end at the end of a sector: a write is interrupted

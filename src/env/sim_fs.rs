@@ -38,6 +38,8 @@ pub struct SimFs {
 pub struct Faults {
     /// This operation and all after it fail.
     pub crash_at_operation: Option<u64>,
+    /// The same, at an operation of a kind.
+    pub crash_at: Option<Death>,
     /// This sync of a file fails with EIO.
     pub fail_sync: Option<u64>,
     /// This sync of a directory fails with EIO; its changes are not durable, but may be yet.
@@ -46,6 +48,24 @@ pub struct Faults {
     pub full_at_write: Option<u64>,
     /// This read fails with EIO.
     pub fail_read: Option<u64>,
+}
+
+/// The kinds of operations that change what a power cut leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Operation {
+    Rename,
+    Remove,
+    Sync,
+    SyncDirectory,
+}
+
+/// A process dies at the nth operation of a kind, counted from 1 since the disk was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Death {
+    pub operation: Operation,
+    pub nth: u64,
+    /// It dies right behind it, and not before it.
+    pub is_done: bool,
 }
 
 /// The script of one sync of a file.
@@ -126,6 +146,26 @@ impl SimFs {
     /// Operations that changed the disk, since it was made.
     pub fn operations(&self) -> u64 {
         self.disk().operations
+    }
+
+    /// Operations of a kind, since the disk was made.
+    pub fn operations_of(&self, operation: Operation) -> u64 {
+        self.disk().tallies.get(&operation).map_or(0, |tally| tally.done)
+    }
+
+    /// How many processes died at an operation of this kind ([`Faults::crash_at`]).
+    pub fn deaths_at(&self, operation: Operation) -> u64 {
+        self.disk().tallies.get(&operation).map_or(0, |tally| tally.deaths)
+    }
+
+    /// Whether the process has come to the operation at which it dies.
+    pub fn has_died(&self) -> bool {
+        self.disk().is_dead()
+    }
+
+    /// Bytes of all files.
+    pub fn used_bytes(&self) -> u64 {
+        self.disk().used_bytes()
     }
 
     pub fn syncs(&self) -> u64 {

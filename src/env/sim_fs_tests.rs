@@ -341,3 +341,27 @@ fn a_fork_is_a_disk_of_its_own() {
     fork.crash();
     assert_eq!(fork.contents(Path::new("/d/a")).unwrap(), b"x", "all of it is durable");
 }
+
+#[test]
+fn a_process_dies_before_or_behind_an_operation_of_a_kind() {
+    for is_done in [false, true] {
+        let fs = SimFs::new(1);
+        let nth = fs.operations_of(Operation::Rename) + 2;
+        let crash_at = Some(Death { operation: Operation::Rename, nth, is_done });
+        fs.set_faults(Faults { crash_at, ..Faults::default() });
+        for name in ["/a", "/b", "/c"] {
+            fs.open(Path::new(name), OpenMode::CreateNew).unwrap();
+        }
+        fs.rename(Path::new("/a"), Path::new("/x")).unwrap();
+        assert!(!fs.has_died());
+        assert_eq!(fs.rename(Path::new("/b"), Path::new("/y")).is_ok(), is_done);
+        fs.rename(Path::new("/c"), Path::new("/z")).unwrap_err();
+        assert!(fs.has_died());
+        assert_eq!(fs.deaths_at(Operation::Rename), 1);
+        fs.kill();
+        assert!(!fs.has_died());
+        assert_eq!(fs.contents(Path::new("/y")).is_some(), is_done);
+        assert!(fs.contents(Path::new("/c")).is_some());
+        fs.rename(Path::new("/c"), Path::new("/z")).unwrap();
+    }
+}

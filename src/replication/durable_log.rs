@@ -301,9 +301,19 @@ impl DurableLog {
 
     /// Waits for space if it must.
     pub async fn flush(&self) -> Result<(), CommitError> {
-        let appended = self.journal.borrow().appended();
-        self.write_up_to(appended).await?;
-        self.sync().await
+        loop {
+            match self.write() {
+                Err(error) if error.is_no_space() && !self.room.is_stopping.get() => {}
+                result => {
+                    result?;
+                    return self.sync().await;
+                }
+            }
+            // With relaxed durability nobody else syncs what is written already.
+            self.sync().await?;
+            self.room.space.set_waiting(true);
+            self.clock.sleep(SPACE_PAUSE).await;
+        }
     }
 
     /// The same; without space it is an error, and a later write goes on.

@@ -116,7 +116,7 @@ impl KeyIndex {
     pub fn check(&self, len: usize) {
         let taken: usize = self.shards.iter().map(|shard| shard.taken).sum();
         assert_eq!(taken, len, "the index holds each key once");
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let cells = || shard.cells.iter().enumerate().filter(|(_, cell)| cell.slot.is_some());
             assert!(cells().all(|(at, cell)| shard.find(*cell) == at), "each entry is found");
             assert_eq!(cells().count(), shard.taken, "a table counts its entries");

@@ -80,6 +80,9 @@ impl Run {
             Arrival::Replies(replies) => {
                 let is_any = !replies.is_empty();
                 for reply in replies {
+                    if !self.clients[at].is_connected() {
+                        break;
+                    }
                     self.note(format!("c{at} < {}", reply.to_string().replace('\n', " / ")));
                     self.take_reply(at, &reply)?;
                 }
@@ -113,6 +116,16 @@ impl Run {
         }
         self.clients[at].blocked_since = None;
         self.clients[at].blocked_ms = None;
+        let text = if reply.is_error() { reply.text() } else { String::new() };
+        if self.shortage.was_on && (text.starts_with("MISCONF No space") || text.starts_with("EXECABORT")) {
+            self.counters.refusals += 1;
+            self.knowledge.never_answered(at, &sent.op);
+            if let Op::Set { .. } | Op::Increment { .. } = sent.op {
+                // What it has sent behind this expects other values.
+                self.disconnect(at);
+            }
+            return Ok(());
+        }
         // Once a sync has failed nothing more is written, and reads do not see what was refused.
         let is_refused = reply.is_error() || matches!(sent.op, Op::Get { .. } | Op::Increment { .. });
         let is_stopping =

@@ -68,13 +68,15 @@ impl Run {
                 }
             }
             95 if self.settings.steps_clock => self.step_wall_clock(),
-            96..98 => {
+            96 => self.change_space(),
+            97 => {
                 let takes = Duration::from_millis(1 + self.below(3000));
                 let nth = self.world.disk.syncs() + 1 + self.below(3);
                 self.note(format!("sync {nth} will take {takes:?}"));
                 self.world.disk.script_sync(nth, SyncScript { takes, fails: false });
                 self.counters.slow_syncs += 1;
             }
+            98.. if self.world.disk.has_died() => {}
             98 if self.random.chance(20) => {
                 let nth = self.world.disk.syncs() + 1 + self.below(3);
                 self.note(format!("sync {nth} will fail"));
@@ -88,7 +90,7 @@ impl Run {
                 self.note(format!("write {nth} will find the disk full"));
                 self.faults.full_at_write = Some(nth);
                 self.world.disk.set_faults(self.faults);
-                self.may_stop = true;
+                self.shortage.was_on = true;
                 self.counters.full_disks += 1;
             }
             _ => {}

@@ -11,6 +11,7 @@ mod channels;
 mod client;
 mod clients;
 mod counters;
+mod disk;
 mod inspector;
 mod knowledge;
 mod leases;
