@@ -28,7 +28,7 @@ use crate::replication::scripted::ScriptedCommitter;
 use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::CheckpointError;
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirError};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::options::JournalOptions;
 
@@ -103,6 +103,8 @@ impl CommitError {
 /// Why the data of a partition cannot be loaded. Nothing is served then.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -239,7 +241,6 @@ impl Committer {
         }
     }
 
-    /// Whether any proposal has not ended.
     /// Waits until there may be room again without an event: another task's sync has ended.
     pub async fn room_made(&self) {
         match self {
@@ -250,6 +251,7 @@ impl Committer {
         }
     }
 
+    /// Whether any proposal has not ended.
     pub fn has_in_flight(&self) -> bool {
         match self {
             Committer::Local(local) => local.has_in_flight(),

@@ -121,6 +121,7 @@ impl DurableLog {
         tracing::info!(records = recovered.records, bytes = recovered.bytes, "read the journal");
         let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
         checkpoints.remove_leftovers()?;
+        data_dir.settle()?;
         Ok(DurableLog {
             journal: RefCell::new(journal),
             checkpoints,

@@ -6,6 +6,7 @@
 
 pub mod effects;
 pub mod blocked;
+pub mod seen;
 pub mod answer;
 pub mod shared_map;
 pub mod id_map;

@@ -26,6 +26,7 @@ mod old_formats;
 mod redirected;
 mod redis_rs;
 mod soak;
+mod stalls;
 mod tls;
 mod transcripts;
 mod unchanged;

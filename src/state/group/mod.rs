@@ -16,7 +16,6 @@ use crate::state::stream::sampled;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Numbers the consumers of a group from 1 on, in order of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,35 +26,12 @@ pub struct Consumer {
     pub name: Bytes,
     /// Time of the last attempt to read or claim that is in the log.
     pub seen_at: TimeMs,
-    looked: LookTime,
     /// Time of the last successful read or claim.
     pub active_at: Option<TimeMs>,
     pending: IdMap<()>,
 }
 
-/// Time of the last read that found nothing and is not in the log. It stands beside the state: XINFO tells of
-/// it, but no op reads it and no checkpoint holds it, so machines stay equal without it. A copy of the stream
-/// may share it until one of both is written.
-#[derive(Debug, Default)]
-struct LookTime(AtomicU64);
-
-impl Clone for LookTime {
-    fn clone(&self) -> LookTime {
-        LookTime(AtomicU64::new(self.0.load(Ordering::Relaxed)))
-    }
-}
-
 impl Consumer {
-    /// A read found nothing, and is not logged.
-    pub fn note_look(&self, now: TimeMs) {
-        self.looked.0.fetch_max(now.0, Ordering::Relaxed);
-    }
-
-    /// Time of the last attempt to read or claim, for people: logged or not.
-    pub fn seen_or_looked_at(&self) -> TimeMs {
-        self.seen_at.max(TimeMs(self.looked.0.load(Ordering::Relaxed)))
-    }
-
     pub fn pending_len(&self) -> usize {
         self.pending.len()
     }
@@ -123,8 +99,7 @@ impl Group {
         self.next_number += 1;
         let name = Bytes::copy_from_slice(name);
         self.numbers.insert(name.clone(), number);
-        let (looked, pending) = (LookTime::default(), IdMap::default());
-        let consumer = Consumer { name, seen_at: now, looked, active_at: None, pending };
+        let consumer = Consumer { name, seen_at: now, active_at: None, pending: IdMap::default() };
         self.consumers.insert(number, consumer);
         (number, true)
     }

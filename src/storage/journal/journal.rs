@@ -76,6 +76,16 @@ impl Batch {
     }
 }
 
+/// Makes the first file of a journal. Returns whether there are no records: a journal without any may have been
+/// left by a creation that was interrupted.
+pub fn make(fs: &Arc<dyn Fs>, dir: &Path, options: &JournalOptions) -> Result<bool, JournalError> {
+    if let Some(found) = recovery::recover(fs, dir, options.partitions, options.zero_ahead_bytes)? {
+        return Ok(found.recovered.records == 0);
+    }
+    options.create_file(&**fs, dir, 1, HEADER_BYTES)?;
+    Ok(true)
+}
+
 impl Journal {
     /// Reads the directory, which must exist, and continues at its end.
     pub fn open(
