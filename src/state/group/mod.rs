@@ -11,6 +11,7 @@ use crate::model::entry_id::EntryId;
 use crate::model::time::TimeMs;
 use crate::state::group::pending::{Pending, PendingList};
 use crate::state::id_map::IdMap;
+use crate::state::shared_map::SharedMap;
 use crate::state::stream::sampled;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -51,8 +52,8 @@ pub struct Group {
     /// Number of stream entries up to `last_id`, if known (`entries_read`; −1 in Redis if unknown).
     pub entries_read: Option<u64>,
     pending: PendingList,
-    numbers: BTreeMap<Bytes, ConsumerNumber>,
-    consumers: BTreeMap<ConsumerNumber, Consumer>,
+    numbers: SharedMap<Bytes, ConsumerNumber>,
+    consumers: SharedMap<ConsumerNumber, Consumer>,
     next_number: u64,
 }
 
@@ -62,19 +63,23 @@ impl Group {
             last_id,
             entries_read,
             pending: PendingList::default(),
-            numbers: BTreeMap::new(),
-            consumers: BTreeMap::new(),
+            numbers: SharedMap::default(),
+            consumers: SharedMap::default(),
             next_number: 1,
         }
     }
 
     /// Consumers in order of names.
-    pub fn consumers(&self) -> impl ExactSizeIterator<Item = &Consumer> {
-        self.numbers.values().map(|number| &self.consumers[number])
+    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.numbers.values().map(|number| self.consumer(*number))
+    }
+
+    pub fn consumers_len(&self) -> usize {
+        self.numbers.len()
     }
 
     pub fn consumer(&self, number: ConsumerNumber) -> &Consumer {
-        &self.consumers[&number]
+        self.consumers.get(&number).expect("numbers are of this group")
     }
 
     pub fn consumer_mut(&mut self, number: ConsumerNumber) -> &mut Consumer {
@@ -203,7 +208,7 @@ impl Group {
         writer.option(self.entries_read, Writer::varint);
         writer.varint(self.next_number);
         writer.varint(self.consumers.len() as u64);
-        for (number, consumer) in &self.consumers {
+        for (number, consumer) in self.consumers.iter() {
             writer.varint(number.0.get());
             writer.bytes(&consumer.name);
             writer.varint(consumer.seen_at.0);
@@ -250,7 +255,7 @@ impl Group {
                 return Err(reader.malformed("pending ids of a group do not ascend"));
             }
             last = Some(id);
-            let is_known = owner.is_none_or(|number| group.consumers.contains_key(&number));
+            let is_known = owner.is_none_or(|number| group.consumers.contains(&number));
             if !is_known || deliveries > DELIVERIES_MAX || (owner.is_none() && delivered_at != TimeMs(0)) {
                 return Err(reader.malformed("pending entry of no consumer or with an impossible count"));
             }
@@ -271,18 +276,26 @@ impl Group {
         Ok(group)
     }
 
+    /// Nodes of its trees that the group does not share with another.
+    #[cfg(test)]
+    pub fn unshared(&self, other: &Group) -> usize {
+        self.pending.unshared(&other.pending)
+            + self.numbers.unshared(&other.numbers)
+            + self.consumers.unshared(&other.consumers)
+    }
+
     /// Asserts the invariants.
     pub fn check(&self) {
         self.pending.check();
         assert_eq!(self.numbers.len(), self.consumers.len(), "each name has a consumer");
         assert!(
-            self.numbers.iter().all(|(name, number)| self.consumers[number].name == *name),
+            self.numbers.iter().all(|(name, number)| self.consumer(*number).name == *name),
             "names agree"
         );
         let held: usize = self.consumers.values().map(Consumer::pending_len).sum();
         let owned = self.pending.len() - self.pending.nacked_len();
         assert_eq!(held, owned, "each pending id with an owner is in one consumer's list");
-        for (number, consumer) in &self.consumers {
+        for (number, consumer) in self.consumers.iter() {
             consumer.pending.check();
             assert!(number.0.get() < self.next_number, "numbers are given in order");
             for (id, ()) in consumer.pending.iter() {

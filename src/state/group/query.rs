@@ -58,7 +58,7 @@ fn extended(group: &Group, range: &PendingRange<'_>, now: TimeMs) -> Vec<Pending
 pub fn groups(stream: &Stream) -> Answer {
     let groups = stream.groups.iter().map(|(name, group)| GroupInfo {
         name: name.clone(),
-        consumers: group.consumers().len(),
+        consumers: group.consumers_len(),
         pending: group.pending_len(),
         last_id: group.last_id,
         entries_read: group.entries_read,

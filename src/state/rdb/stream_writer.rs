@@ -21,7 +21,7 @@ pub const PRODUCERS_OF_REDIS: IdempotencyLimits =
 pub fn write(writer: &mut RdbWriter<'_>, stream: &Stream, kind: StreamType, seen: StreamSeen<'_>) {
     write_log(writer, &stream.log, kind);
     writer.length(stream.groups.len() as u64);
-    for (name, group) in &stream.groups {
+    for (name, group) in stream.groups.iter() {
         writer.string(name);
         let seen_at = |consumer: &Consumer| seen.at(name, &consumer.name, consumer.seen_at);
         write_group(writer, group, kind, seen_at);
@@ -91,7 +91,7 @@ fn write_group(
         writer.time(Some(pending.delivered_at.0));
         writer.length(pending.deliveries);
     }
-    writer.length(group.consumers().len() as u64);
+    writer.length(group.consumers_len() as u64);
     for consumer in group.consumers() {
         writer.string(&consumer.name);
         writer.time(Some(seen_at(consumer).0));
@@ -111,10 +111,10 @@ fn write_producers(writer: &mut RdbWriter<'_>, producers: &ProducerTable) {
     let limits = producers.limits();
     writer.length(u64::from(limits.duration_s));
     writer.length(u64::from(limits.ids));
-    writer.length(producers.producers().len() as u64);
-    for (name, ids) in producers.producers() {
+    writer.length(producers.producers_len() as u64);
+    for (name, count, ids) in producers.producers() {
         writer.string(name);
-        writer.length(ids.len() as u64);
+        writer.length(count as u64);
         for remembered in ids {
             writer.string(&remembered.id);
             writer.id(remembered.entry);
