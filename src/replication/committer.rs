@@ -118,6 +118,11 @@ pub enum OpenError {
         partition.0, purged.0, index.0
     )]
     CheckpointMissing { partition: PartitionId, purged: LogIndex, index: LogIndex },
+    #[error(
+        "partition {}: the journal ends at entry {}, but there is a checkpoint of entry {}: its end was lost",
+        partition.0, last.0, index.0
+    )]
+    JournalEndMissing { partition: PartitionId, last: LogIndex, index: LogIndex },
     #[error("partition {}: entry {} of the journal does not decode: {source}", partition.0, index.0)]
     Entry { partition: PartitionId, index: LogIndex, source: Malformed },
     #[error("partition {}: {reason}", partition.0)]

@@ -23,6 +23,7 @@ mod memory;
 mod panics;
 mod recorded;
 mod old_formats;
+mod power;
 mod redirected;
 mod redis_rs;
 mod soak;
