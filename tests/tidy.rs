@@ -88,6 +88,23 @@ const OUTSIDE_WORLD_ALLOWED: &[(&str, &str)] = &[
     ("src/command/document.rs", "writes the documentation of commands, in a test"),
 ];
 
+/// The replicated machine holds values: what a read could change would differ between machines.
+const CELL_FREE_ROOMS: &[&str] = &["state"];
+
+/// What changes behind a shared reference; `Atomic` stands for all names that begin so.
+const CELLS: &[&str] = &[
+    "RefCell",
+    "OnceCell",
+    "UnsafeCell",
+    "LazyCell",
+    "Atomic",
+    "Mutex",
+    "RwLock",
+    "OnceLock",
+    "LazyLock",
+    "thread_local",
+];
+
 /// Lines before the tests of a file.
 const PRODUCTION_LINES_MAX: usize = 700;
 
@@ -270,6 +287,18 @@ fn only_env_is_unsafe() {
         let is_unsafe = line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe");
         let allowed = source.room.as_deref().is_some_and(|room| UNSAFE_ROOMS.contains(&room));
         (is_unsafe && !allowed).then(|| "unsafe is for env".to_owned())
+    });
+}
+
+#[test]
+fn the_machine_has_no_cells() {
+    complain(|source, line| {
+        let room = source.room.as_deref()?;
+        let mut words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let is_cell =
+            |word: &&str| CELLS.iter().any(|it| word == it || (*it == "Atomic" && word.starts_with(it)));
+        let found = if line.contains("std::cell") { Some("std::cell") } else { words.find(is_cell) }?;
+        CELL_FREE_ROOMS.contains(&room).then(|| format!("{found}: {room} has no interior mutability"))
     });
 }
 

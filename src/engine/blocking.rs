@@ -154,7 +154,10 @@ fn look(engine: &mut Engine, id: BlockedId) {
         }
     }
     if !finds && !blocked.is_seen {
-        read.streams.iter().for_each(|it| home(it.0).note_look(database, now, &of_stream(it)));
+        for stream in &read.streams {
+            let home = engine.router.of_key(stream.0);
+            engine.partitions[usize::from(home.0)].note_look(database, now, &of_stream(stream));
+        }
     }
     match blocked.home {
         None if is_due => {

@@ -22,6 +22,7 @@ use crate::state::answer::Answer;
 use crate::state::op::Op;
 use crate::state::op::batch::BatchReader;
 use crate::state::op::random::{Pool, pool, random_query, random_write};
+use crate::state::seen::LoggedOnly;
 use crate::state::testing::Random;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -540,7 +541,7 @@ impl Run {
         let partition = self.bench.engine.router.of_key(key.as_bytes());
         let machine = self.bench.script().replay(partition);
         let now = machine.time();
-        let ask = |command: Query<'_>| machine.query(0, now, &command).answer;
+        let ask = |command: Query<'_>| machine.query(0, now, &command, &LoggedOnly).answer;
         let range = Range {
             key: key.as_bytes(),
             start: EntryId::MIN,

@@ -368,7 +368,8 @@ impl Engine {
             (Data::Write(Write::GroupRead(read)), Position::First)
                 if !self.would_change(partition, database, read) =>
             {
-                self.partition(partition).read().note_look(database, self.now(), read);
+                let now = self.now();
+                self.partition_mut(partition).note_look(database, now, read);
                 Some(Outcome::of(request, Answer::NilArray))
             }
             (Data::Write(write), _) => {
@@ -407,7 +408,7 @@ impl Engine {
 
     pub(super) fn query(&mut self, partition: PartitionId, database: u32, query: &Query<'_>) -> Answer {
         let now = self.now();
-        let Answered { answer, lookups } = self.partition(partition).read().query(database, now, query);
+        let Answered { answer, lookups } = self.partition(partition).query(database, now, query);
         self.note_lookups(lookups);
         answer
     }

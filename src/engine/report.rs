@@ -236,7 +236,7 @@ fn describe(key: &StreamKey, bytes: usize, stream: &Stream) -> StreamReport {
         name: name.clone(),
         lag: stream.log.lag(group.last_id, group.entries_read),
         pending: group.pending_len(),
-        consumers: group.consumers().len(),
+        consumers: group.consumers_len(),
     });
     StreamReport {
         key: key.key.clone(),

@@ -235,7 +235,7 @@ fn apply_next(
     carried: &[Tag],
     effects: &mut Effects,
 ) {
-    let answer = engine.partition_mut(id).machine_mut().apply_next(run, queries, effects);
+    let answer = engine.partition_mut(id).apply_next(run, queries, effects);
     let answer = answer.expect("the entry was written here").expect("one op for each item");
     let mut events = engine.end_lap(tag, answer, effects);
     if !run.is_quiet() {
@@ -287,8 +287,8 @@ fn read_transaction(
     let op = codec::decode_op(&mut reader).expect("the transaction was encoded here");
     let Op::Transaction(transaction) = op else { panic!("{op:?} is no transaction") };
     let queries = codec::decode_queries(&mut reader).expect("the queries were encoded here");
-    let machine = engine.partition(id).read();
-    let reply = machine.query_transaction(&transaction.watched, &queries, now, effects);
+    let partition = engine.partition(id);
+    let reply = partition.query_transaction(&transaction.watched, &queries, now, effects);
     engine.finish_lap(tag, reply, effects);
 }
 

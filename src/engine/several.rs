@@ -1,6 +1,7 @@
 //! Commands on several partitions that are answered from applied state, and other questions about all
 //! partitions.
 
+use crate::base::mix;
 use crate::command::value::key::{KeyQuery, KeyWrite, Scan};
 use crate::command::value::stream::{Read, StreamQuery};
 use crate::command::value::{Data, Query, Write};
@@ -11,7 +12,7 @@ use crate::engine::upkeep;
 use crate::model::log::PartitionId;
 use crate::model::request::RequestId;
 use crate::state::answer::Answer;
-use crate::state::query::{self, Page};
+use crate::state::query::Page;
 
 pub(super) fn everywhere(
     engine: &mut Engine,
@@ -56,8 +57,8 @@ fn query_everywhere(engine: &Engine, database: u32, query: &KeyQuery<'_>) -> Ans
             };
             let first = counts.iter().take_while(is_before).count() as u16;
             let ids = (first..engine.router.partitions()).chain(0..first).map(PartitionId);
-            let within = Query::Key(KeyQuery::Random { chance: query::another(*chance) });
-            let mut found = ids.map(|id| engine.partition(id).read().query(database, now, &within).answer);
+            let within = Query::Key(KeyQuery::Random { chance: mix::another(*chance) });
+            let mut found = ids.map(|id| engine.partition(id).query(database, now, &within).answer);
             found.find(|answer| *answer != Answer::Nil).unwrap_or(Answer::Nil)
         }
         KeyQuery::Scan(scan) => scan_everywhere(engine, database, scan),

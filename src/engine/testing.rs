@@ -34,7 +34,7 @@ use crate::replication::event::CommitEvent;
 use crate::replication::scripted::ScriptedCommitter;
 use crate::state::answer::Answer;
 use crate::state::op::Transaction;
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::pin::pin;
@@ -118,7 +118,8 @@ impl Bench {
         let (fs, path): (Arc<dyn Fs>, _) = (Arc::new(fs.clone()), Path::new("/data"));
         let options = CommitterOptions { flush: FlushPolicy::Inline, ..CommitterOptions::default() };
         let entropy = SeededEntropy::new(1);
-        let dir = DataDir::open_with(fs.clone(), path, partitions, &entropy, options.journal.clone());
+        let of_dir = DataDirOptions { journal: options.journal.clone(), ..DataDirOptions::solo(partitions) };
+        let dir = DataDir::open(fs.clone(), path, of_dir, &entropy);
         let dir = dir.expect("the directory is sound");
         let committer = Committer::open(
             fs,

@@ -21,7 +21,7 @@ use crate::observe::tracing;
 use crate::replication::committer::Committer;
 use crate::replication::testing;
 use crate::state::answer::Answer;
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirOptions};
 use std::cell::Cell;
 use std::path::Path;
 use std::time::Duration;
@@ -33,7 +33,8 @@ async fn open(fs: SimFs) -> Result<Engine, OpenError> {
     let fs: Arc<dyn Fs> = Arc::new(fs);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let config = Config::default();
-    let dir = DataDir::open(fs.clone(), Path::new("/data"), 1, &SeededEntropy::new(1)).unwrap();
+    let dir = DataDir::open(fs.clone(), Path::new("/data"), DataDirOptions::solo(1), &SeededEntropy::new(1))
+        .unwrap();
     let latch = Latch::new();
     let committer = Rc::new(Committer::open(
         fs.clone(),

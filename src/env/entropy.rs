@@ -1,5 +1,6 @@
 //! Random numbers: for node ids and salts, never for decisions of the state machine.
 
+use crate::base::mix;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,11 +68,7 @@ impl SeededEntropy {
 
 impl Entropy for SeededEntropy {
     fn u64(&self) -> u64 {
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.state.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        mix::another(self.state.fetch_add(mix::STEP, Ordering::Relaxed))
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Disk {
     /// Whether a new directory must be synced into its parent.
     pub has_directory_durability: bool,
     pub fails_removals: bool,
+    /// Whether a sector may arrive in part.
+    pub tears_sectors: bool,
     inodes: BTreeMap<u64, Inode>,
     inodes_made: u64,
     live: Names,
@@ -189,6 +191,7 @@ impl Disk {
             capacity_bytes: None,
             has_directory_durability: false,
             fails_removals: false,
+            tears_sectors: false,
             inodes: BTreeMap::new(),
             inodes_made: 0,
             live: Names::new(),
@@ -210,6 +213,7 @@ impl Disk {
             capacity_bytes: self.capacity_bytes,
             sync_time: self.sync_time,
             has_directory_durability: self.has_directory_durability,
+            tears_sectors: self.tears_sectors,
             inodes,
             inodes_made: self.inodes_made,
             live: self.live.clone(),
@@ -282,8 +286,12 @@ impl Disk {
             let mut lost = BTreeSet::new();
             for (offset, bytes) in std::mem::take(&mut inode.unsynced) {
                 let keep_percent = [0, 20, 50, 80, 100][self.entropy.below(5) as usize];
-                keep_sectors(&mut inode.durable, offset, &bytes, &mut lost, || {
-                    self.entropy.chance(keep_percent)
+                keep_sectors(&mut inode.durable, offset, &bytes, &mut lost, |len| {
+                    if self.entropy.chance(keep_percent) {
+                        return len;
+                    }
+                    let part = if self.tears_sectors { self.entropy.below(len as u64) } else { 0 };
+                    (part - part % WORD_BYTES) as usize
                 });
             }
             inode.live = inode.durable.clone();
@@ -301,7 +309,8 @@ impl Disk {
             let inode = self.inodes.get_mut(&inode).expect("a file that is written to has an inode");
             let (offset, bytes) = inode.unsynced.last_mut().expect("the write is not synced");
             let end = self.entropy.below(bytes.len() as u64 + 1);
-            bytes.truncate(whole_sectors(*offset, end));
+            let part = if self.tears_sectors { end - end % WORD_BYTES } else { 0 };
+            bytes.truncate(whole_sectors(*offset, end).max(part as usize));
             inode.live = live_before;
             put(&mut inode.live, *offset as usize, bytes);
         }
@@ -534,6 +543,9 @@ impl Disk {
     }
 }
 
+/// Memory is copied by words at least.
+const WORD_BYTES: u64 = 4;
+
 /// The kind of an operation, by its line in the log.
 fn kind_of(line: &str) -> Option<Operation> {
     let kinds = [
@@ -552,23 +564,27 @@ pub fn whole_sectors(offset: u64, len: u64) -> usize {
     (end - end % SECTOR_BYTES).saturating_sub(offset) as usize
 }
 
+/// `arrives` says how many of the bytes written to a sector do.
 fn keep_sectors(
     durable: &mut Vec<u8>,
     offset: u64,
     bytes: &[u8],
     lost: &mut BTreeSet<u64>,
-    mut keep: impl FnMut() -> bool,
+    mut arrives: impl FnMut(usize) -> usize,
 ) {
     let mut at = 0;
     while at < bytes.len() {
         let place = offset + at as u64;
         let len = ((SECTOR_BYTES - place % SECTOR_BYTES) as usize).min(bytes.len() - at);
         let sector = place / SECTOR_BYTES;
-        if !lost.contains(&sector) && !keep() {
-            lost.insert(sector);
-        }
         if !lost.contains(&sector) {
-            put(durable, place as usize, &bytes[at..at + len]);
+            let arrived = arrives(len);
+            if arrived > 0 {
+                put(durable, place as usize, &bytes[at..at + arrived]);
+            }
+            if arrived < len {
+                lost.insert(sector);
+            }
         }
         at += len;
     }

@@ -88,6 +88,13 @@ impl SimFs {
         self
     }
 
+    /// A sector that is not synced may arrive with the beginning of a write to it: the system copies the page
+    /// to the disk while a process changes it. A process may also die within a sector.
+    pub fn with_torn_sectors(self) -> SimFs {
+        self.disk().tears_sectors = true;
+        self
+    }
+
     /// Whose time syncs take.
     pub fn with_clock(self, clock: ManualClock) -> SimFs {
         self.disk().clock = Some(clock);

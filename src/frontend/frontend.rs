@@ -156,8 +156,12 @@ impl Frontend {
 
     /// Whether requests may be executed: the bytes in flight of all clients are below their limit.
     pub fn has_room(&self) -> bool {
-        self.memory.set_growth(self.port.growth());
         self.port.has_room()
+    }
+
+    /// Takes in what the data will grow by, for `maxmemory`: asked before requests are executed.
+    pub fn note_growth(&self) {
+        self.memory.set_growth(self.port.growth());
     }
 
     pub fn hold_until_room(&self, connection: &Rc<Connection>) {

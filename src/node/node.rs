@@ -24,7 +24,8 @@ use crate::observe::loading::Loading;
 use crate::observe::tracing::LogLevels;
 use crate::server::goodbye::say_goodbye;
 use crate::server::{accept, upkeep};
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirOptions};
+use crate::storage::journal::options::JournalOptions;
 use crate::storage::space::DiskSpace;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -57,7 +58,12 @@ pub fn run(mut config: Config, log_levels: LogLevels) -> Result<(), NodeError> {
         };
         let doors = listen(&config)?;
         let acl = Acl::open(&config, fs.clone())?;
-        let data_dir = Arc::new(DataDir::open(fs.clone(), &config.dir, config.partitions, &*entropy)?);
+        let options = DataDirOptions {
+            partitions: config.partitions,
+            start_as: config.replication.into(),
+            journal: JournalOptions::default(),
+        };
+        let data_dir = Arc::new(DataDir::open(fs.clone(), &config.dir, options, &*entropy)?);
         let disk = DiskSpace::open(fs.clone(), &config.dir, config.disk_reserve, config.journal_file_bytes);
         let latch = Latch::new();
         let context = Arc::new(NodeContext {

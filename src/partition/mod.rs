@@ -6,6 +6,7 @@
 
 pub mod batch;
 pub mod touched;
+pub mod looks;
 #[expect(clippy::module_inception, reason = "the room's noun is its name")]
 pub mod partition;
 pub mod router;

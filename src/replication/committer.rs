@@ -28,7 +28,7 @@ use crate::replication::scripted::ScriptedCommitter;
 use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::CheckpointError;
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirError};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::options::JournalOptions;
 
@@ -107,6 +107,8 @@ impl CommitError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -119,6 +121,11 @@ pub enum OpenError {
         partition.0, purged.0, index.0
     )]
     CheckpointMissing { partition: PartitionId, purged: LogIndex, index: LogIndex },
+    #[error(
+        "partition {}: the journal ends at entry {}, but there is a checkpoint of entry {}: its end was lost",
+        partition.0, last.0, index.0
+    )]
+    JournalEndMissing { partition: PartitionId, last: LogIndex, index: LogIndex },
     #[error("partition {}: entry {} of the journal does not decode: {source}", partition.0, index.0)]
     Entry { partition: PartitionId, index: LogIndex, source: Malformed },
     #[error("partition {}: {reason}", partition.0)]

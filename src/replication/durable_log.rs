@@ -127,6 +127,7 @@ impl DurableLog {
         }
         let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
         checkpoints.remove_leftovers()?;
+        data_dir.settle()?;
         Ok(DurableLog {
             journal: RefCell::new(journal),
             checkpoints,

@@ -127,7 +127,12 @@ impl LocalCommitter {
 /// The checkpoint, then the journal after it: everything in the journal is durable, and therefore committed.
 pub fn recover(durable_log: &DurableLog) -> Result<Vec<Machine>, OpenError> {
     let recover = |partition| {
+        let last = durable_log.journal().borrow().log(partition).last().index;
         let (mut machine, _) = durable_log.load_machine(partition)?;
+        // Without a cluster a checkpoint is never ahead of the journal, which is synced before it.
+        if machine.applied() > last {
+            return Err(OpenError::JournalEndMissing { partition, last, index: machine.applied() });
+        }
         let last = durable_log.journal().borrow().log(partition).last().index;
         durable_log.replay(partition, &mut machine, last, &mut |_| Ok(()))?;
         Ok(machine)

@@ -242,6 +242,29 @@ fn a_lost_checkpoint_is_refused() {
     assert!(matches!(start(&fs, &options).err(), Some(OpenError::CheckpointMissing { .. })));
 }
 
+/// Zeros to the very end look like writes that never arrived, but the checkpoint knows of later entries.
+#[test]
+fn a_journal_that_ends_before_its_checkpoint_is_refused() {
+    let options = options(Durability::Fsync, FlushPolicy::Inline);
+    let fs = SimFs::new(1);
+    let node = start(&fs, &options).unwrap();
+    run(async {
+        node.round("kept").await.unwrap();
+        let kept = node.committer.bytes_since_checkpoint();
+        node.round(&"x".repeat(800)).await.unwrap();
+        node.round("later").await.unwrap();
+        node.checkpoint().await.unwrap();
+        drop(node);
+        let journal = fs.files().into_iter().find(|path| path.starts_with("/data/journal")).unwrap();
+        fs.damage(&journal, |bytes| {
+            let from = (64 + kept as usize).next_multiple_of(512);
+            bytes[from..].fill(0);
+        });
+    });
+    let error = start(&fs, &options).map(|_| "a start").unwrap_err().to_string();
+    assert!(error.contains("its end was lost"), "{error}");
+}
+
 /// Rounds with checkpoints between them, cut off at every operation: every applied entry is found again, in
 /// order (docs/reliability.md S10, S11).
 #[test]

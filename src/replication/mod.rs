@@ -12,3 +12,5 @@ mod replay;
 pub mod scripted;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod damage_tests;

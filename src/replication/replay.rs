@@ -24,6 +24,7 @@ mod tests {
     use crate::state::answer::Answer;
     use crate::state::op::Op;
     use crate::state::op::batch::{BatchWriter, CarriedRead};
+    use crate::state::seen::LoggedOnly;
 
     #[test]
     fn the_blocked_reads_of_an_entry_are_served_again() {
@@ -57,7 +58,7 @@ mod tests {
                 apply(&mut machine, LogIndex(index), entry).unwrap();
             }
             let pending = Query::Pending(PendingQuery { key, group, range: None });
-            match machine.query(0, TimeMs(1), &pending).answer {
+            match machine.query(0, TimeMs(1), &pending, &LoggedOnly).answer {
                 Answer::PendingSummary(Some(summary)) => Some(summary.consumers[0].0.to_vec()),
                 _ => None,
             }
@@ -112,7 +113,7 @@ mod tests {
         let range =
             PendingRange { min_idle_ms: 0, start: EntryId::MIN, end: EntryId::MAX, count: 9, consumer: None };
         let pending = Query::Pending(PendingQuery { key, group, range: Some(range) });
-        let Answer::PendingRows(rows) = machine.query(0, TimeMs(1), &pending).answer else {
+        let Answer::PendingRows(rows) = machine.query(0, TimeMs(1), &pending, &LoggedOnly).answer else {
             panic!("there are rows");
         };
         let owners: Vec<&[u8]> = rows.iter().map(|row| &row.owner[..]).collect();

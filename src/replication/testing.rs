@@ -24,7 +24,8 @@ use crate::state::checkpoint;
 use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::state::op::batch::BatchWriter;
-use crate::storage::data_dir::DataDir;
+use crate::state::seen::LoggedOnly;
+use crate::storage::data_dir::{DataDir, DataDirOptions};
 
 const KEY: &[u8] = b"log";
 const NOW: TimeMs = TimeMs(1);
@@ -40,7 +41,7 @@ pub fn entry(name: &str) -> Bytes {
 
 /// The names of all entries that a machine has applied.
 pub fn names(machine: &Machine) -> Vec<String> {
-    match machine.query(0, NOW, &Query::String(StringQuery::Get { key: KEY })).answer {
+    match machine.query(0, NOW, &Query::String(StringQuery::Get { key: KEY }), &LoggedOnly).answer {
         Answer::Bulk(names) => {
             let names = String::from_utf8_lossy(&names).into_owned();
             names.split_terminator(';').map(str::to_owned).collect()
@@ -82,13 +83,12 @@ impl TestNode {
         path: &Path,
         options: &CommitterOptions,
     ) -> Result<TestNode, OpenError> {
-        let dir = DataDir::open_with(
-            Arc::clone(fs),
-            path,
-            PARTITIONS,
-            &SeededEntropy::new(1),
-            options.journal.clone(),
-        );
+        let of_dir = DataDirOptions {
+            partitions: PARTITIONS,
+            start_as: options.replication.into(),
+            journal: options.journal.clone(),
+        };
+        let dir = DataDir::open(Arc::clone(fs), path, of_dir, &SeededEntropy::new(1));
         let dir =
             dir.map_err(|error| OpenError::Raft { partition: PartitionId(0), reason: error.to_string() })?;
         let latch = Latch::new();

@@ -297,6 +297,7 @@ fn execute_all(
             break;
         }
         if consumed >= checks_room_at {
+            frontend.note_growth();
             has_room = frontend.has_room();
             checks_room_at = consumed + ROOM_CHECK_BYTES;
         }

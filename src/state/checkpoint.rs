@@ -111,7 +111,7 @@ fn encode_stream(stream: &Stream, pieces: &mut Pieces<'_>) {
         pieces.flush_if_full();
     }
     Writer::new(&mut pieces.buffer).varint(stream.groups.len() as u64);
-    for (name, group) in &stream.groups {
+    for (name, group) in stream.groups.iter() {
         let mut writer = Writer::new(&mut pieces.buffer);
         writer.bytes(name);
         group.encode(&mut writer);

@@ -2,9 +2,13 @@
 //! and the lookups of reads.
 
 use crate::model::key_events::EventClasses;
+use crate::state::group::Group;
+use crate::state::id_map::IdMap;
 use crate::state::keyspace::{Keyspace, Value};
+use crate::state::stream::node::Node;
 use bytes::Bytes;
 use std::ops::{AddAssign, Deref};
+use std::sync::Arc;
 
 /// Something that happened to a key, in the terms of Redis's keyspace events (`notify.c`, Redis 8.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,10 +253,20 @@ pub struct Effects {
 pub enum Discarded {
     Keys(Box<Keyspace>),
     Value(Value),
+    Group(Arc<Group>),
+    Nodes(IdMap<Arc<Node>>),
 }
 
-/// A stream with fewer entries is freed at once.
-const DISCARDED_ENTRIES_MIN: u64 = 10_000;
+/// What has fewer entries, pending entries or groups is freed at once.
+const DISCARDED_MIN: usize = 10_000;
+
+/// The same for trimmed nodes of a stream. These are freed in 5 ms at most, and then there is room at once for
+/// the entry that a full memory has refused.
+const DISCARDED_NODES_MIN: usize = 16 * 1024;
+
+fn is_large(group: &Group) -> bool {
+    group.pending_len() >= DISCARDED_MIN || group.consumers_len() >= DISCARDED_MIN
+}
 
 impl Effects {
     pub fn wanted() -> Self {
@@ -286,9 +300,25 @@ impl Effects {
     /// Small values are dropped.
     pub fn discard_value(&mut self, value: Value) {
         if let Value::Stream(stream) = &value
-            && stream.log.len() >= DISCARDED_ENTRIES_MIN
+            && (stream.log.len() >= DISCARDED_MIN as u64
+                || stream.groups.len() >= DISCARDED_MIN
+                || stream.groups.values().any(|group| is_large(group)))
         {
             self.discarded.push(Discarded::Value(value));
+        }
+    }
+
+    /// Small groups are dropped.
+    pub fn discard_group(&mut self, group: Arc<Group>) {
+        if is_large(&group) {
+            self.discarded.push(Discarded::Group(group));
+        }
+    }
+
+    /// Few nodes are dropped.
+    pub fn discard_nodes(&mut self, nodes: IdMap<Arc<Node>>) {
+        if nodes.len() >= DISCARDED_NODES_MIN {
+            self.discarded.push(Discarded::Nodes(nodes));
         }
     }
 

@@ -10,9 +10,11 @@ use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
 use crate::state::checkpoint;
 use crate::state::effects::{Effects, EventKind, Lookups};
+use crate::state::machine::Queries;
 use crate::state::machine_bench::Bench;
 use crate::state::machine_property_tests::image;
 use crate::state::op::{Op, Transaction};
+use crate::state::seen::LoggedOnly;
 
 #[test]
 fn events_come_in_the_order_of_redis() {
@@ -99,7 +101,11 @@ fn effects_of_a_transaction_know_their_command() {
     let (transaction, queries) = Transaction::of_commands(Vec::new(), commands);
     let mut follower = checkpoint::decode(&image(&bench.machine)).unwrap();
     let (none, one, two) = (Answer::Nil, Answer::Integer(1), Answer::Bulk("1".into()));
-    let answer = bench.machine.apply_transaction(&transaction, &queries, &mut bench.effects);
+    let answer = bench.machine.apply_transaction(
+        &transaction,
+        Queries { steps: &queries, seen: &LoggedOnly },
+        &mut bench.effects,
+    );
     assert_eq!(answer, Answer::Transaction(vec![none, one.clone(), two, one.clone()]));
     assert_eq!(bench.effects.take_lookups(), Lookups { hits: 1, misses: 1 });
     let answer = follower.apply(&Op::Transaction(transaction), &mut Effects::unwanted());

@@ -8,39 +8,46 @@ use crate::model::entry_id::EntryId;
 use crate::model::reply::Reply;
 use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
-use crate::state::checkpoint;
-use crate::state::machine::Machine;
 use crate::state::machine_bench::{Bench, error, field, ids};
 use crate::state::machine_property_tests::image;
+use crate::state::seen::{ConsumerPath, LoggedOnly, SeenTimes};
 
-/// A look is told by XINFO, and is no part of the state.
+/// All consumers of `s` were seen at this time.
+struct SeenAt(TimeMs);
+
+impl SeenTimes for SeenAt {
+    fn seen_at(&self, consumer: ConsumerPath<'_>, _logged: TimeMs) -> TimeMs {
+        assert_eq!((consumer.database, consumer.key, consumer.group), (0, &b"s"[..], &b"g"[..]));
+        self.0
+    }
+}
+
+/// XINFO and DUMP tell of reads that are not in the log, and the state does not know them.
 #[test]
-fn a_look_changes_no_checkpoint() {
+fn what_is_known_beside_the_state_is_told() {
     let mut bench = Bench::new();
     bench.add_at(1, 0);
     bench.create("g");
     bench.read("c", None, GroupReadFrom::New);
     let before = image(&bench.machine);
-    let look = GroupRead {
-        group: b"g",
-        consumer: b"c",
-        limits: ReadLimits::default(),
-        claim: None,
-        no_ack: false,
-        streams: vec![(b"s", GroupReadFrom::New), (b"none", GroupReadFrom::New)],
+    let ask = |query, seen: &dyn SeenTimes| bench.machine.query(0, TimeMs(1700), &query, seen).answer;
+    let idle = |seen: &dyn SeenTimes| match ask(
+        Query::Stream(StreamQuery::Consumers { key: b"s", group: b"g" }),
+        seen,
+    ) {
+        Answer::Consumers(consumers) => consumers[0].idle_ms,
+        other => panic!("{other:?}"),
     };
-    bench.machine.note_look(0, TimeMs(1500), &look);
-    bench.machine.note_look(0, TimeMs(1400), &look);
-    let idle = |machine: &Machine| {
-        let query = Query::Stream(StreamQuery::Consumers { key: b"s", group: b"g" });
-        match machine.query(0, TimeMs(1700), &query).answer {
-            Answer::Consumers(consumers) => consumers[0].idle_ms,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(idle(&bench.machine), 200);
+    assert_eq!(idle(&SeenAt(TimeMs(1500))), 200);
+    assert_eq!(idle(&LoggedOnly), 700, "the time of the last logged read");
+    let dump = |seen: &dyn SeenTimes| ask(Query::Key(KeyQuery::Dump { key: b"s", rdb_version: 11 }), seen);
+    assert_ne!(dump(&SeenAt(TimeMs(1500))), dump(&LoggedOnly));
+    assert_eq!(dump(&SeenAt(TimeMs(1000))), dump(&LoggedOnly));
+    let path = |key, consumer| ConsumerPath { database: 0, key, group: b"g", consumer };
+    let logged = |path| bench.machine.seen_at(TimeMs(1700), path);
+    assert_eq!(logged(path(b"s", b"c")), Some(TimeMs(1000)));
+    assert_eq!((logged(path(b"s", b"d")), logged(path(b"none", b"c"))), (None, None));
     assert_eq!(image(&bench.machine), before);
-    assert_eq!(idle(&checkpoint::decode(&before).unwrap()), 700, "the time of the last logged read");
 }
 
 /// Replies as recorded in tests/recorded/streams.txt for group `g`.

@@ -11,12 +11,14 @@ use crate::state::checkpoint;
 use crate::state::effects::Effects;
 use crate::state::image::{self, MachineImage};
 use crate::state::key_table::{KeyName, KeySequence};
-use crate::state::keyspace::KeyEntry;
+use crate::state::keyspace::{KeyEntry, Value};
 use crate::state::machine::Machine;
 use crate::state::machine_bench::Bench;
 use crate::state::op::random::{pool, random_op};
+use crate::state::stream::Stream;
 use crate::state::testing::Random;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A database's keys: the bytes of each in a checkpoint, by its position.
 type Naive = BTreeMap<u32, BTreeMap<KeySequence, (Vec<u8>, Vec<u8>)>>;
@@ -161,4 +163,41 @@ fn an_image_of_many_keys_copies_few_pieces_and_a_write_one() {
         bench.set("k17", "w", Expiry::None);
     }
     assert_eq!(unshared(&bench), (1, 1));
+}
+
+#[test]
+fn a_write_after_an_image_copies_little_of_a_large_stream() {
+    let mut bench = Bench::new();
+    bench.machine.limits.entries = 2;
+    (1..=20_000).for_each(|ms| {
+        bench.add_at(ms, 0);
+    });
+    (0..10_000).for_each(|n| {
+        bench.create(&format!("other{n}"));
+    });
+    bench.create("g");
+    (0..1000).for_each(|n| {
+        bench.read(&format!("c{n}"), Some(20), GroupReadFrom::New);
+    });
+    let before = MachineImage::take(&mut bench.machine);
+    bench.at(20_001);
+    bench.add_at(20_001, 0);
+    bench.read("c5", Some(1), GroupReadFrom::New);
+    bench.acknowledge(&[(500, 0)]);
+    let after = MachineImage::of(&bench.machine);
+    let stream = |image: &MachineImage| -> Arc<Stream> {
+        let (_, entry) = image.databases[0].1.keys().next().unwrap();
+        match &entry.value {
+            Value::Stream(stream) => Arc::clone(stream),
+            Value::String(_) => panic!("a stream"),
+        }
+    };
+    let (before, after) = (stream(&before), stream(&after));
+    let group = |stream: &Stream| stream.group(b"g").unwrap().clone();
+    let copied = [
+        after.log.unshared_nodes(&before.log),
+        after.groups.unshared(&before.groups),
+        group(&after).unshared(&group(&before)),
+    ];
+    assert!(copied.iter().all(|copied| (1..=14).contains(copied)), "{copied:?} nodes of trees");
 }

@@ -1,5 +1,6 @@
 //! From a key's hash to its slot: open addressing in many small tables, so that none takes long to grow.
 
+use std::array;
 use std::num::NonZeroU32;
 
 /// The place of an entry in a [`KeyTable`]: below [`SlotNumber::MAX`].
@@ -23,7 +24,7 @@ const CELLS_MIN: usize = 8;
 /// Never iterated, so the hash's order is invisible.
 #[derive(Debug)]
 pub struct KeyIndex {
-    shards: Box<[Shard]>,
+    shards: Box<[Shard; SHARDS]>,
 }
 
 /// A table with linear probing. Its cells hold the lower half of the hash and the slot.
@@ -57,23 +58,26 @@ impl Cell {
 
 impl Default for KeyIndex {
     fn default() -> Self {
-        KeyIndex { shards: vec![Shard::default(); SHARDS].into() }
+        KeyIndex { shards: Box::new(array::from_fn(|_| Shard::default())) }
     }
 }
 
 impl KeyIndex {
-    /// The slot with this hash that `is_it`.
+    /// The first slot with this hash for which `look` gives something.
     #[inline]
-    pub fn find(&self, hash: u64, is_it: impl Fn(SlotNumber) -> bool) -> Option<SlotNumber> {
-        let shard = &self.shards[shard_of(hash)];
-        let mut at = shard.home(hash as u32)?;
+    pub fn find<T>(&self, hash: u64, look: impl Fn(SlotNumber) -> Option<T>) -> Option<T> {
+        let cells = &*self.shards[shard_of(hash)].cells;
+        let mask = cells.len().checked_sub(1)?;
+        let mut at = hash as u32 as usize;
         loop {
-            let cell = shard.cells[at];
+            let cell = cells[at & mask];
             let slot = cell.slot()?;
-            if cell.hash == hash as u32 && is_it(slot) {
-                return Some(slot);
+            if cell.hash == hash as u32
+                && let Some(found) = look(slot)
+            {
+                return Some(found);
             }
-            at = shard.after(at);
+            at += 1;
         }
     }
 
@@ -112,7 +116,7 @@ impl KeyIndex {
     pub fn check(&self, len: usize) {
         let taken: usize = self.shards.iter().map(|shard| shard.taken).sum();
         assert_eq!(taken, len, "the index holds each key once");
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let cells = || shard.cells.iter().enumerate().filter(|(_, cell)| cell.slot.is_some());
             assert!(cells().all(|(at, cell)| shard.find(*cell) == at), "each entry is found");
             assert_eq!(cells().count(), shard.taken, "a table counts its entries");
@@ -199,7 +203,7 @@ mod tests {
             let mut index = KeyIndex::default();
             let mut model = BTreeMap::new();
             let find = |index: &KeyIndex, number: u32| {
-                index.find(hash(number), |slot| slot == SlotNumber(number))
+                index.find(hash(number), |slot| (slot == SlotNumber(number)).then_some(()))
             };
             for (op, number) in ops {
                 let number = u32::from(number);
@@ -240,6 +244,6 @@ mod tests {
         assert!((10_000..40_000).contains(&index.capacity()), "{}", index.capacity());
         (0..10_000).for_each(|n| index.remove(hash(n), SlotNumber(n)));
         assert!(index.capacity() <= 256 * 8, "{}", index.capacity());
-        assert_eq!(index.find(hash(5), |_| true), None);
+        assert_eq!(index.find(hash(5), Some), None);
     }
 }

@@ -144,13 +144,21 @@ impl<E: Sequenced> KeyTable<E> {
 
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<SlotNumber> {
-        let is_it = |number| self.slot(number).is_some_and(|slot| *slot.name == *name);
-        self.index.find(self.hasher.hash_one(name), is_it)
+        self.find_with(name, |number, _| number)
+    }
+
+    #[inline]
+    fn find_with<'t, T>(&'t self, name: &[u8], give: impl Fn(SlotNumber, &'t Slot<E>) -> T) -> Option<T> {
+        let look = |number| {
+            let slot = self.slot(number).filter(|slot| *slot.name == *name)?;
+            Some(give(number, slot))
+        };
+        self.index.find(self.hasher.hash_one(name), look)
     }
 
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<&E> {
-        Some(self.entry(self.find(name)?))
+        self.find_with(name, |_, slot| &slot.entry)
     }
 
     /// The entry at a slot that [`KeyTable::find`] has just given.
@@ -160,6 +168,7 @@ impl<E: Sequenced> KeyTable<E> {
     }
 
     /// The same, to be changed by the log entry at `index`.
+    #[inline]
     pub fn entry_mut(&mut self, number: SlotNumber, index: LogIndex) -> &mut E {
         let page = self.page_mut(number.page());
         page.touched = index;
@@ -240,10 +249,12 @@ impl<E: Sequenced> KeyTable<E> {
         page.as_ref().expect("a number in use has a page")
     }
 
+    #[inline]
     fn page_place(&mut self, PageNumber(number): PageNumber) -> &mut Option<Arc<Page<E>>> {
         &mut Arc::make_mut(&mut self.segments[number / SEGMENT_PAGES])[number % SEGMENT_PAGES]
     }
 
+    #[inline]
     fn page_mut(&mut self, number: PageNumber) -> &mut Page<E> {
         Arc::make_mut(self.page_place(number).as_mut().expect("a number in use has a page"))
     }

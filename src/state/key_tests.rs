@@ -9,8 +9,10 @@ use crate::model::time::TimeMs;
 use crate::state::answer::Answer;
 use crate::state::effects::Effects;
 use crate::state::keyspace::KeyVersion;
+use crate::state::machine::Queries;
 use crate::state::machine_bench::{Bench, error};
 use crate::state::op::{Transaction, Watched};
+use crate::state::seen::LoggedOnly;
 use crate::state::testing::Random;
 use std::collections::BTreeMap;
 
@@ -52,9 +54,10 @@ fn a_transaction_runs_only_if_what_it_watches_stayed() {
             (0, Data::Query(Query::String(StringQuery::Get { key: b"n" }))),
         ];
         let (transaction, queries) = Transaction::of_commands(watched.clone(), commands);
+        let queries = Queries { steps: &queries, seen: &LoggedOnly };
         let (machine, mut effects) = (&mut bench.machine, Effects::unwanted());
-        let read = machine.query_transaction(&watched, &queries, machine.time(), &mut effects);
-        let done = machine.apply_transaction(&transaction, &queries, &mut effects);
+        let read = machine.query_transaction(&watched, queries, machine.time(), &mut effects);
+        let done = machine.apply_transaction(&transaction, queries, &mut effects);
         assert_eq!(read == Answer::Aborted, done == Answer::Aborted, "what only reads is as careful");
         Reply::from(done)
     };

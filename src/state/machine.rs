@@ -28,6 +28,7 @@ use crate::state::op::batch::BatchReader;
 use crate::state::op::{Op, Step, Transaction, Watched};
 use crate::state::query::{self, Page, View};
 use crate::state::scope::Scope;
+use crate::state::seen::{ConsumerPath, LoggedOnly, SeenTimes};
 use crate::state::stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::log::NodeLimits;
@@ -56,6 +57,17 @@ pub struct Machine {
     pub(in crate::state) deletions: DeletionVersions,
     /// The images that were taken. Local to this node, as are the marks of what was touched.
     pub(in crate::state) moments: Moments,
+}
+
+/// The queries among the commands of a transaction.
+#[derive(Clone, Copy)]
+pub struct Queries<'q> {
+    pub steps: &'q [Step<Query<'q>>],
+    pub seen: &'q dyn SeenTimes,
+}
+
+impl Queries<'_> {
+    pub const NONE: Queries<'static> = Queries { steps: &[], seen: &LoggedOnly };
 }
 
 /// An entry that is being applied.
@@ -129,7 +141,7 @@ impl Machine {
     pub fn apply(&mut self, op: &Op<'_>, effects: &mut Effects) -> Answer {
         match op {
             Op::Write { database, write } => self.write(*database, write, effects),
-            Op::Transaction(transaction) => self.apply_transaction(transaction, &[], effects),
+            Op::Transaction(transaction) => self.apply_transaction(transaction, Queries::NONE, effects),
             Op::BlockingRead { database, read } => {
                 self.write(*database, &Write::GroupRead(read.clone()), effects)
             }
@@ -152,11 +164,11 @@ impl Machine {
     }
 
     /// Applies the next op of the entry; `None` at its end. Then [`Machine::serve_next`] serves the reads
-    /// that the op made readable. `queries`: the queries of a transaction, if a client of this node sent it.
+    /// that the op made readable. `queries`: those of a transaction, if a client of this node sent it.
     pub fn apply_next(
         &mut self,
         run: &mut EntryRun<'_>,
-        queries: &[Step<Query<'_>>],
+        queries: Queries<'_>,
         effects: &mut Effects,
     ) -> Result<Option<Answer>, Malformed> {
         // By reference: an op is large.
@@ -215,16 +227,16 @@ impl Machine {
         let mut run = self.begin_entry(index, entry, &mut effects)?;
         loop {
             while self.serve_next(&mut run, &mut effects).is_some() {}
-            if self.apply_next(&mut run, &[], &mut effects)?.is_none() {
+            if self.apply_next(&mut run, Queries::NONE, &mut effects)?.is_none() {
                 return Ok(());
             }
         }
     }
 
-    /// Answers from applied state.
-    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>) -> Answered {
+    /// Answers from applied state, and of consumers what is known beside it.
+    pub fn query(&self, database: u32, now: TimeMs, query: &Query<'_>, seen: &dyn SeenTimes) -> Answered {
         let view = self.view(database, now);
-        let answer = view.answer(query).into();
+        let answer = view.answer(query, seen).into();
         let mut lookups = Lookups::default();
         match query {
             // The answer shows a hit or a miss.
@@ -271,11 +283,10 @@ impl Machine {
         }
     }
 
-    /// An XREADGROUP that changes nothing was answered, or waits, without an op: XINFO tells that its consumer
-    /// was there. The state stays as it is.
-    pub fn note_look(&self, database: u32, now: TimeMs, read: &GroupRead<'_>) {
-        let view = self.view(database, now);
-        group::read::note_look(read, view.now, |key| view.entry(key));
+    /// When a consumer was last seen according to the log; `None` if it does not exist.
+    pub fn seen_at(&self, now: TimeMs, consumer: ConsumerPath<'_>) -> Option<TimeMs> {
+        let stream = self.view(consumer.database, now).stream(consumer.key).ok()??;
+        group::read::seen_at(stream.group(consumer.group)?, consumer.consumer)
     }
 
     /// The refusal of an XREADGROUP in the current state, if any.
@@ -412,23 +423,24 @@ impl Machine {
     pub fn apply_transaction(
         &mut self,
         transaction: &Transaction<'_>,
-        queries: &[Step<Query<'_>>],
+        queries: Queries<'_>,
         effects: &mut Effects,
     ) -> Answer {
         if self.is_any_changed(&transaction.watched, self.time) {
             return Answer::Aborted;
         }
-        let mut answers = Vec::with_capacity(transaction.writes.len() + queries.len());
-        let mut queries = queries.iter().peekable();
+        let Queries { steps, seen } = queries;
+        let mut answers = Vec::with_capacity(transaction.writes.len() + steps.len());
+        let mut queries = steps.iter().peekable();
         for Step { step, database, command } in &transaction.writes {
             while let Some(query) = queries.next_if(|query| query.step < *step) {
-                answers.push(self.query_step(self.time, query, effects));
+                answers.push(self.query_step(self.time, query, seen, effects));
             }
             assert!(queries.peek().is_none_or(|query| query.step > *step), "step {step} is one command");
             effects.begin_step(*step);
             answers.push(self.write(*database, command, effects));
         }
-        answers.extend(queries.map(|query| self.query_step(self.time, query, effects)));
+        answers.extend(queries.map(|query| self.query_step(self.time, query, seen, effects)));
         Answer::Transaction(answers)
     }
 
@@ -436,14 +448,15 @@ impl Machine {
     pub fn query_transaction(
         &self,
         watched: &[Watched<'_>],
-        queries: &[Step<Query<'_>>],
+        queries: Queries<'_>,
         now: TimeMs,
         effects: &mut Effects,
     ) -> Answer {
         if self.is_any_changed(watched, now) {
             return Answer::Aborted;
         }
-        Answer::Transaction(queries.iter().map(|query| self.query_step(now, query, effects)).collect())
+        let Queries { steps, seen } = queries;
+        Answer::Transaction(steps.iter().map(|query| self.query_step(now, query, seen, effects)).collect())
     }
 
     /// A key that was due when it was watched counts as absent, and its deletion not as a change.
@@ -451,10 +464,16 @@ impl Machine {
         watched.iter().any(|watched| self.view(watched.database, now).version(watched.key) != watched.version)
     }
 
-    fn query_step(&self, now: TimeMs, query: &Step<Query<'_>>, effects: &mut Effects) -> Answer {
+    fn query_step(
+        &self,
+        now: TimeMs,
+        query: &Step<Query<'_>>,
+        seen: &dyn SeenTimes,
+        effects: &mut Effects,
+    ) -> Answer {
         effects.begin_step(query.step);
         self.note_misses(query.database, now, &query.command, effects);
-        let Answered { answer, lookups } = self.query(query.database, now, &query.command);
+        let Answered { answer, lookups } = self.query(query.database, now, &query.command, seen);
         effects.add_lookups(lookups);
         answer
     }

@@ -12,6 +12,7 @@ use crate::model::time::TimeMs;
 use crate::state::effects::{Effects, EventKind};
 use crate::state::machine::Machine;
 use crate::state::op::Op;
+use crate::state::seen::LoggedOnly;
 
 /// A machine with a clock to script.
 pub struct Bench {
@@ -37,7 +38,7 @@ impl Bench {
     }
 
     pub fn query(&self, query: Query<'_>) -> Reply {
-        self.machine.query(0, self.machine.time(), &query).answer.into()
+        self.machine.query(0, self.machine.time(), &query, &LoggedOnly).answer.into()
     }
 
     pub fn add(&mut self, key: &str, id: NewId, trim: Option<Trim>) -> Reply {

@@ -8,6 +8,7 @@ use crate::state::effects::Effects;
 use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::state::op::random::{pool, random_op, random_query};
+use crate::state::seen::LoggedOnly;
 use crate::state::testing::Random;
 
 pub fn image(machine: &Machine) -> Vec<u8> {
@@ -34,8 +35,8 @@ fn random_ops_keep_the_invariants_and_checkpoints_are_exact() {
             }
             let query = random_query(&mut random, &pool);
             assert_eq!(
-                machine.query(0, TimeMs(now), &query),
-                twin.query(0, TimeMs(now), &query),
+                machine.query(0, TimeMs(now), &query, &LoggedOnly),
+                twin.query(0, TimeMs(now), &query, &LoggedOnly),
                 "{query:?}"
             );
             if index % 20 == 0 {

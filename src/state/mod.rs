@@ -6,7 +6,9 @@
 
 pub mod effects;
 pub mod blocked;
+pub mod seen;
 pub mod answer;
+pub mod shared_map;
 pub mod id_map;
 pub mod key_index;
 pub mod key_table;
@@ -30,6 +32,8 @@ pub mod checkpoint;
 pub mod testing;
 #[cfg(test)]
 mod machine_bench;
+#[cfg(test)]
+mod discard_tests;
 #[cfg(test)]
 mod event_tests;
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::state::effects::Effects;
 use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::state::op::Op;
+use crate::state::seen::LoggedOnly;
 use crate::state::testing::Random;
 use std::collections::BTreeMap;
 
@@ -364,8 +365,10 @@ fn run(seed: u64) {
         let end = EntryId::new(start.ms + random.below(200), random.below(3));
         for reverse in [false, true] {
             let range = Range { key: b"s", start, end, count: Some(1 + random.below(20)), reverse };
-            let reply: Reply =
-                machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range))).answer.into();
+            let reply: Reply = machine
+                .query(0, TimeMs(now), &Query::Stream(StreamQuery::Range(range)), &LoggedOnly)
+                .answer
+                .into();
             let mut entries = model.range(start, end);
             if reverse {
                 entries.reverse();
@@ -373,8 +376,10 @@ fn run(seed: u64) {
             entries.truncate(range.count.unwrap() as usize);
             assert_eq!(shown(&reply), expected(&entries), "seed {seed}, {range:?}");
         }
-        let length: Reply =
-            machine.query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" })).answer.into();
+        let length: Reply = machine
+            .query(0, TimeMs(now), &Query::Stream(StreamQuery::Length { key: b"s" }), &LoggedOnly)
+            .answer
+            .into();
         assert_eq!(length, Reply::count(model.entries.len()), "seed {seed}");
         assert_eq!(machine.last_id(0, TimeMs(now), b"s"), model.last);
         idempotency(&machine, &mut model, now);
@@ -631,7 +636,7 @@ fn idempotency(machine: &Machine, model: &mut Model, now: u64) {
         return;
     }
     let Reply::Map(fields) = machine
-        .query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None }))
+        .query(0, TimeMs(now), &Query::Stream(StreamQuery::Info { key: b"s", full: None }), &LoggedOnly)
         .answer
         .into()
     else {
@@ -662,7 +667,7 @@ fn pending(machine: &Machine, model: &Model, name: &[u8], now: u64) {
         Reply::Array(vec![Reply::Id(*id), owner, idle, Reply::Integer(pending.deliveries as i64)])
     });
     assert_eq!(
-        Reply::from(machine.query(0, TimeMs(now), &Query::Pending(query)).answer),
+        Reply::from(machine.query(0, TimeMs(now), &Query::Pending(query), &LoggedOnly).answer),
         Reply::Array(rows.collect())
     );
 }

@@ -1,6 +1,6 @@
 //! Queries: answered from applied state, without changing it.
 
-use crate::base::glob;
+use crate::base::{glob, mix};
 use crate::command::value::Query;
 use crate::command::value::key::{KeyQuery, ObjectAspect, Scan, TimeUnit};
 use crate::command::value::refusal::{Look, Refusal};
@@ -14,6 +14,7 @@ use crate::state::key::BUSY_KEY;
 use crate::state::key_table::{KeyName, KeySequence};
 use crate::state::keyspace::{KeyEntry, KeyVersion, Keyspace, Text, Value};
 use crate::state::rdb::payload;
+use crate::state::seen::{SeenTimes, StreamSeen};
 use crate::state::stream;
 use crate::state::stream::Stream;
 use crate::state::string;
@@ -84,11 +85,11 @@ impl<'m> View<'m> {
         }
     }
 
-    pub fn answer(&self, query: &Query<'_>) -> Result<Answer, ReplyError> {
+    pub fn answer(&self, query: &Query<'_>, seen: &dyn SeenTimes) -> Result<Answer, ReplyError> {
         match query {
-            Query::Stream(query) => self.stream_query(query),
+            Query::Stream(query) => self.stream_query(query, seen),
             Query::Pending(query) => group::query::pending(self.stream(query.key)?, query, self.now),
-            Query::Key(query) => self.key_query(query),
+            Query::Key(query) => self.key_query(query, seen),
             Query::String(query) => string::query(query, |key| self.text(key)),
             Query::Refused(refusal) => self.refuse(refusal),
         }
@@ -121,7 +122,7 @@ impl<'m> View<'m> {
         }
     }
 
-    fn stream_query(&self, query: &StreamQuery<'_>) -> Result<Answer, ReplyError> {
+    fn stream_query(&self, query: &StreamQuery<'_>, seen: &dyn SeenTimes) -> Result<Answer, ReplyError> {
         Ok(match query {
             StreamQuery::Length { key } => {
                 Answer::Integer(self.stream(key)?.map_or(0, |stream| stream.log.len() as i64))
@@ -129,23 +130,30 @@ impl<'m> View<'m> {
             StreamQuery::Range(range) => stream::query::range(self.stream(range.key)?, range),
             StreamQuery::Read(read) => stream::query::read(read, |key| self.stream(key))?,
             StreamQuery::Info { key, full } => {
-                let info = stream::query::info(self.existing_stream(key)?, *full, self.now);
+                let info =
+                    stream::query::info(self.existing_stream(key)?, *full, self.now, self.seen(key, seen));
                 Answer::StreamInfo(Box::new(info))
             }
             StreamQuery::Groups { key } => group::query::groups(self.existing_stream(key)?),
             StreamQuery::Consumers { key, group } => {
-                group::query::consumers(self.existing_stream(key)?, key, group, self.now)?
+                group::query::consumers(self.existing_stream(key)?, group, self.now, self.seen(key, seen))?
             }
         })
     }
 
-    fn key_query(&self, query: &KeyQuery<'_>) -> Result<Answer, ReplyError> {
+    fn seen<'s>(&self, key: &'s [u8], times: &'s dyn SeenTimes) -> StreamSeen<'s> {
+        StreamSeen { times, database: self.database, key }
+    }
+
+    fn key_query(&self, query: &KeyQuery<'_>, seen: &dyn SeenTimes) -> Result<Answer, ReplyError> {
         Ok(match query {
             KeyQuery::Exists { keys } | KeyQuery::Touch { keys } => {
                 Answer::count(keys.iter().filter(|key| self.entry(key).is_some()).count())
             }
             KeyQuery::Dump { key, rdb_version } => match self.entry(key) {
-                Some(entry) => Answer::Bulk(payload::dump(&entry.value, *rdb_version).into()),
+                Some(entry) => {
+                    Answer::Bulk(payload::dump(&entry.value, *rdb_version, self.seen(key, seen)).into())
+                }
                 None => Answer::Nil,
             },
             KeyQuery::Type { key } => {
@@ -213,9 +221,9 @@ impl<'m> View<'m> {
             if let Some((key, _)) = self.live_from(place).next().filter(|(_, it)| it.sequence() == place) {
                 return Some(Bytes::copy_from_slice(key));
             }
-            chance = another(chance);
+            chance = mix::another(chance);
         }
-        let (place, steps) = (chance % places, another(chance) as usize % RANDOM_STEPS_MAX);
+        let (place, steps) = (chance % places, mix::another(chance) as usize % RANDOM_STEPS_MAX);
         let behind = self.live_from(KeySequence(place)).chain(self.live_from(KeySequence(0)));
         behind.take(steps + 1).last().map(|(key, _)| Bytes::copy_from_slice(key))
     }
@@ -245,14 +253,6 @@ impl<'m> View<'m> {
         }
         Page { next, keys }
     }
-}
-
-/// Another random number, made of one (a step of SplitMix64).
-pub fn another(chance: u64) -> u64 {
-    let mut mixed = chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// For `*`, KEYS and SCAN return every key, even the empty one, which does not match as a pattern (Redis

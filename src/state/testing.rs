@@ -1,19 +1,18 @@
 //! Helpers of this room's tests: seeded random numbers, and a pool of byte strings to borrow from.
 
+use crate::base::mix;
+
 /// SplitMix64.
 pub struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+        Random(seed.wrapping_mul(mix::STEP) ^ 0x5851_f42d_4c95_7f2d)
     }
 
     pub fn u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0 = self.0.wrapping_add(mix::STEP);
+        mix::mix(self.0)
     }
 
     /// A number below `bound`, which is not 0.

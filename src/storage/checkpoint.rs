@@ -30,7 +30,7 @@ use crate::model::log::{LogId, LogIndex, PartitionId, Term};
 pub const BLOCK_BYTES: usize = 256 << 10;
 
 const MAGIC: &[u8; 8] = b"HWCKPT\r\n";
-const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 const BLOCK_HEAD_BYTES: usize = 12;
 /// The header's membership is small; a block that claims more is damaged.
 const PAYLOAD_BYTES_MAX: usize = 4 << 20;

@@ -2,6 +2,7 @@
 //! docs/reliability.md.
 
 pub mod checkpoint;
+pub mod meta;
 pub mod data_dir;
 pub mod journal;
 pub mod space;

@@ -135,6 +135,11 @@ impl DiskSpace {
         self.ask();
         let by_default = (2 * journal_file_bytes).min(self.total_bytes() / RESERVE_SHARE);
         self.reserve.store(reserve.unwrap_or(by_default), Ordering::Relaxed);
+        // The setting has become much smaller: the file of its size is made later, if there is to be one.
+        let held = self.held.load(Ordering::Relaxed);
+        if held > self.reserve_bytes() {
+            self.remove_reserve();
+        }
         self.judge();
     }
 
@@ -253,17 +258,25 @@ impl DiskSpace {
 
     /// Gives the reserve file back to the disk. Returns whether there was one.
     pub fn release_reserve(&self) -> bool {
+        let is_removed = self.remove_reserve();
+        if is_removed {
+            tracing::warn!("the disk is full: the journal takes the space of the reserve");
+        }
+        self.look_again();
+        is_removed
+    }
+
+    fn remove_reserve(&self) -> bool {
         let Some(Disk { fs, dir }) = &self.disk else { return false };
         if self.held.swap(0, Ordering::Relaxed) == 0 {
             return false;
         }
         let path = dir.join(RESERVE_FILE);
-        match fs.remove_file(&path) {
-            Ok(()) => tracing::warn!("the disk is full: the journal takes the space of the reserve"),
-            Err(error) => tracing::warn!(file = %path.display(), %error, "cannot remove the reserve"),
+        let removed = fs.remove_file(&path);
+        if let Err(error) = &removed {
+            tracing::warn!(file = %path.display(), %error, "cannot remove the reserve");
         }
-        self.look_again();
-        true
+        removed.is_ok()
     }
 }
 
@@ -340,6 +353,13 @@ mod tests {
         fs.remove_file(Path::new("/d/a")).unwrap();
         space.look_again();
         assert!(space.wants_reserve());
+        space.make_reserve();
+        // Without a reserve there is no file of it.
+        space.look(Some(0), MIB);
+        assert_eq!(
+            (space.free_bytes(), fs.files().len(), space.wants_reserve()),
+            (16 * MIB - MIB / 4, 0, false)
+        );
     }
 
     #[test]

@@ -155,6 +155,35 @@ fn a_damaged_record_refuses_the_start() {
     assert_eq!(server.connect().line("XLEN s"), Value::Integer(200));
 }
 
+/// R12: what is durable on one member may not be committed, and what it acknowledges alone the others lack.
+#[test]
+fn a_member_of_a_cluster_does_not_start_as_a_node_of_its_own() {
+    if std::env::var_os("HEADWATER_TEST_FLAGS").is_some() || Server::start().is_redis() {
+        eprintln!("SKIPPED: the flags of this test say how writes are committed");
+        return;
+    }
+    for (role, wrong) in [("local", "raft"), ("raft", "local")] {
+        let mut server = Server::with(&["--replication", role]);
+        server.connect().line("SET k v");
+        assert!(server.terminate().success());
+        let path = server.data_dir().join("meta");
+        let meta = fs::read_to_string(&path).expect("its meta");
+        let cluster = meta.lines().find_map(|line| line.strip_prefix("cluster ")).expect("a line");
+        let words = match role {
+            "local" => vec!["without a cluster", "replication local"],
+            _ => vec!["a member of the cluster", cluster, "replication raft"],
+        };
+        let (status, log) = start_and_expect_exit(free_port(), &server.data_dir(), &["--replication", wrong]);
+        assert!(status.is_some_and(|status| !status.success()), "{role}: {status:?}\n{log}");
+        for word in words.into_iter().chain([path.to_str().expect("a name")]) {
+            assert!(log.contains(word), "{role}: nothing of {word:?} in\n{log}");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("its meta"), meta);
+        server.restart();
+        assert_eq!(server.connect().line("GET k"), Value::bulk("v"));
+    }
+}
+
 /// SIGTERM leads to exit status 0, and nothing is lost.
 #[test]
 fn stopped_gracefully_it_starts_with_everything() {

@@ -81,3 +81,46 @@ fn small_keys_in_one_pipeline_are_refused_in_time() {
     let used = field(&mut client, "used_memory");
     assert!(used < 22 << 20, "{used}, {refused} of {} refused", keys.len());
 }
+
+/// The figures of README.md, and their limits.
+#[test]
+fn memory_of_one_item() {
+    const ITEMS: usize = 50_000;
+    let server = Server::start();
+    if server.is_redis() {
+        return;
+    }
+    let mut client = server.connect();
+    let value = "x".repeat(20);
+    let mut measure = |what: &str, limit: u64, request: &dyn Fn(usize) -> Vec<String>| {
+        let mut before = 0;
+        for from in (0..=ITEMS).step_by(1000) {
+            if from == 1000 {
+                // Buffers are there.
+                before = field(&mut client, "used_memory");
+            }
+            let requests: Vec<Vec<String>> = (from..from + 1000).map(request).collect();
+            let words: Vec<Vec<&str>> =
+                requests.iter().map(|words| words.iter().map(String::as_str).collect()).collect();
+            assert!(client.pipeline(&words).iter().all(|reply| !reply.is_error()));
+        }
+        let bytes = field(&mut client, "used_memory").saturating_sub(before) / ITEMS as u64;
+        eprintln!("{what:<48}{bytes:>6} bytes");
+        assert!(bytes <= limit, "{what}: {bytes} bytes, README.md says less");
+    };
+    let words = |line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    measure("an entry of 20 bytes in one stream", 20 + 17, &|_| words(format!("XADD s * f {value}")));
+    measure("a pending entry", 65, &|at| {
+        words(if at == 0 {
+            "XGROUP CREATE s g 0".into()
+        } else {
+            "XREADGROUP GROUP g c COUNT 1 STREAMS s >".into()
+        })
+    });
+    measure("a string of 20 bytes under a key of 10", 220, &|at| {
+        words(format!("SET string{at:04x} {value}"))
+    });
+    measure("a stream of one entry under a key of 10", 720, &|at| {
+        words(format!("XADD stream{at:04x} * f {value}"))
+    });
+}

@@ -73,6 +73,8 @@ fn directories_of_every_format_hold_what_they_held_and_go_on() {
         install(&fixtures.join(name), &server.data_dir());
         server.restart();
         verify(&server, name);
+        let meta = fs::read_to_string(server.data_dir().join("meta")).expect("its meta");
+        assert!(meta.starts_with("headwater-format 2\nrole solo\n"), "{name} was not converted: {meta}");
         assert_eq!(server.connect().line("SET {a}new 1").text(), "OK");
         server.kill();
         server.restart();

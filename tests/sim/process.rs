@@ -25,7 +25,7 @@ use headwater::observe::tracing::LogLevels;
 use headwater::replication::committer::Committer;
 use headwater::server::connection_task::READ_BYTES;
 use headwater::server::{accept, upkeep};
-use headwater::storage::data_dir::DataDir;
+use headwater::storage::data_dir::{DataDir, DataDirOptions};
 use headwater::storage::space::DiskSpace;
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -169,9 +169,13 @@ async fn boot(
     }
     let failed = |error: &dyn std::fmt::Display| error.to_string();
     let acl = Acl::open(&config, fs.clone()).map_err(|error| failed(&error))?;
+    let options = DataDirOptions {
+        partitions: config.partitions,
+        start_as: config.replication.into(),
+        journal: settings.journal(),
+    };
     let data_dir =
-        DataDir::open_with(fs.clone(), &config.dir, config.partitions, &*entropy, settings.journal())
-            .map_err(|error| failed(&error))?;
+        DataDir::open(fs.clone(), &config.dir, options, &*entropy).map_err(|error| failed(&error))?;
     let latch = Latch::new();
     let disk =
         Arc::new(DiskSpace::open(fs.clone(), &config.dir, config.disk_reserve, config.journal_file_bytes));

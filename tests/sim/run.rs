@@ -53,7 +53,7 @@ pub fn run(seed: u64, trace: Trace) -> Result<Report, String> {
     let random = SeededEntropy::new(seed);
     let settings = Settings::draw(&random);
     let clock = ManualClock::new(TimeMs(START_MS));
-    let disk = SimFs::new(random.u64()).with_clock(clock.clone());
+    let disk = SimFs::new(random.u64()).with_clock(clock.clone()).with_torn_sectors();
     disk.set_sync_time(settings.sync_time());
     let executor = if settings.is_fifo { SimExecutor::new() } else { SimExecutor::seeded(random.u64()) };
     let world = World { executor, clock, disk, settings: settings.clone() };

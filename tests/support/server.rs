@@ -23,6 +23,7 @@ pub struct Server {
     binary: PathBuf,
     port: u16,
     folder: TempDir,
+    data_dir: PathBuf,
     transport: Transport,
     flags: Vec<String>,
     child: Option<Child>,
@@ -93,7 +94,30 @@ impl Server {
     #[track_caller]
     pub fn of(binary: PathBuf, flags: &[&str]) -> Server {
         let folder = TempDir::with_prefix("headwater-test-").expect("a temporary directory");
-        fs::create_dir(folder.path().join("data")).expect("a data directory");
+        let data_dir = folder.path().join("data");
+        fs::create_dir(&data_dir).expect("a data directory");
+        let mut server = Server::prepare(binary, folder, data_dir, flags);
+        for attempt in 1.. {
+            server.port = free_port();
+            match server.launch() {
+                Ok(()) => break,
+                // Another process took the port in between.
+                Err(why) if attempt < 5 && why.to_lowercase().contains("in use") => {}
+                Err(why) => panic!("{} did not start: {why}", server.binary.display()),
+            }
+        }
+        server
+    }
+
+    /// The server under test with its data elsewhere, not started.
+    pub fn on(data_dir: PathBuf, flags: &[&str]) -> Server {
+        let folder = TempDir::with_prefix("headwater-test-").expect("a temporary directory");
+        let mut server = Server::prepare(binary_under_test(), folder, data_dir, flags);
+        server.port = free_port();
+        server
+    }
+
+    fn prepare(binary: PathBuf, folder: TempDir, data_dir: PathBuf, flags: &[&str]) -> Server {
         let mut all_flags: Vec<String> = Vec::new();
         if !is_redis(&binary)
             && let Ok(extra) = std::env::var("HEADWATER_TEST_FLAGS")
@@ -113,17 +137,7 @@ impl Server {
                 all_flags.extend(["--unixsocket".into(), socket_path(&folder).display().to_string()]);
             }
         }
-        let mut server = Server { binary, port: 0, folder, transport, flags: all_flags, child: None };
-        for attempt in 1.. {
-            server.port = free_port();
-            match server.launch() {
-                Ok(()) => break,
-                // Another process took the port in between.
-                Err(why) if attempt < 5 && why.to_lowercase().contains("in use") => {}
-                Err(why) => panic!("{} did not start: {why}", server.binary.display()),
-            }
-        }
-        server
+        Server { binary, port: 0, folder, data_dir, transport, flags: all_flags, child: None }
     }
 
     /// Starts it again on the same directory and port.
@@ -135,7 +149,13 @@ impl Server {
         }
     }
 
-    fn launch(&mut self) -> Result<(), String> {
+    /// Starts it, and does not wait for it.
+    pub fn begin(&mut self) {
+        assert!(self.child.is_none(), "a second start of a running server");
+        self.spawn().expect("a process");
+    }
+
+    fn spawn(&mut self) -> Result<(), String> {
         let log = File::options().create(true).append(true).open(self.log_path()).expect("a log file");
         let mut flags = self.flags.clone();
         let mut port = self.port;
@@ -143,10 +163,15 @@ impl Server {
             flags.extend(["--tls-port".into(), port.to_string()]);
             port = 0;
         }
-        let told_before = self.log().len();
         let mut command = command(&self.binary, port, &self.data_dir(), &flags);
         command.stdout(log.try_clone().expect("log file")).stderr(log);
         self.child = Some(command.spawn().map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
+    fn launch(&mut self) -> Result<(), String> {
+        let told_before = self.log().len();
+        self.spawn()?;
         let started = Instant::now();
         loop {
             if let Ok(mut client) = self.try_connect()
@@ -215,7 +240,7 @@ impl Server {
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data_dir.clone()
     }
 
     /// The folder of the certificates.

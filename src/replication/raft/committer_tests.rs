@@ -7,6 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::config::config::{FlushPolicy, Replication};
+use crate::env::entropy::SeededEntropy;
 use crate::env::fs::{Fs, RealFs};
 use crate::env::sim_fs::{Faults, SimFs};
 use crate::model::log::{LogId, LogIndex, PartitionId, Term};
@@ -15,8 +16,10 @@ use crate::replication::raft::committer::RaftCommitter;
 use crate::replication::raft::record;
 use crate::replication::raft::types::{Membership, Vote};
 use crate::replication::testing::{PARTITIONS, TestNode as Node, run};
+use crate::storage::data_dir::{DataDir, DataDirError, DataDirOptions};
 use crate::storage::journal::options::JournalOptions;
 use crate::storage::journal::record::RecordKind;
+use crate::storage::meta::{ClusterId, Role};
 
 fn raft(node: &Node) -> &RaftCommitter {
     match &node.committer {
@@ -65,15 +68,30 @@ fn a_round_of_all_partitions_costs_one_sync_and_is_found_again() {
     }
 }
 
+/// A node without a cluster founds one, if it starts with Raft from now on.
+fn found_if_due(fs: &Arc<dyn Fs>, path: &Path, replication: Replication) -> Result<(), DataDirError> {
+    if replication == Replication::Local {
+        return Ok(());
+    }
+    let journal = options(replication).journal;
+    let of_dir = DataDirOptions { journal, ..DataDirOptions::solo(PARTITIONS) };
+    match DataDir::open(Arc::clone(fs), path, of_dir, &SeededEntropy::new(1)) {
+        Ok(mut solo) => solo.change_role(Role::Member(ClusterId(7))),
+        Err(DataDirError::Role { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 #[test]
-fn a_directory_goes_from_local_to_raft_and_back() {
+fn a_directory_goes_from_local_to_raft_and_not_back() {
     run(async {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("data");
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let mut rounds = 0;
         for turn in 0..6 {
-            let replication = if turn % 2 == 0 { Replication::Local } else { Replication::Raft };
+            let replication = if turn < 3 { Replication::Local } else { Replication::Raft };
+            found_if_due(&fs, &path, replication).unwrap();
             let node = Node::start(&fs, &path, &options(replication)).await.unwrap();
             for partition in 0..PARTITIONS {
                 assert_eq!(node.names(partition), names(0..rounds, partition), "turn {turn}");
@@ -85,6 +103,8 @@ fn a_directory_goes_from_local_to_raft_and_back() {
             node.committer.stop().await.unwrap();
             assert!(!node.latch.is_tripped());
         }
+        let refused = Node::start(&fs, &path, &options(Replication::Local)).await.err().unwrap().to_string();
+        assert!(refused.contains("a member of the cluster"), "{refused}");
     });
 }
 
@@ -96,7 +116,8 @@ fn a_checkpoint_shortens_the_journal_under_either_committer() {
         let path = Path::new("/data");
         let mut rounds = 0;
         for turn in 0..6 {
-            let replication = if turn % 3 == 2 { Replication::Local } else { Replication::Raft };
+            let replication = if turn < 2 { Replication::Local } else { Replication::Raft };
+            found_if_due(&fs, path, replication).unwrap();
             let node = Node::start(&fs, path, &options(replication)).await.unwrap();
             for _ in 0..60 {
                 node.round(&format!("{rounds}{}", " ".repeat(100))).await.unwrap();
@@ -213,8 +234,10 @@ fn a_crash_while_a_group_is_founded_leaves_nothing_half_done() {
                 crash_at_operation: Some(sim.operations() + crash_at),
                 ..Faults::default()
             });
-            let failed = Node::start(&fs, path, &options(Replication::Raft)).await.is_err();
+            let failed = found_if_due(&fs, path, Replication::Raft).is_err()
+                || Node::start(&fs, path, &options(Replication::Raft)).await.is_err();
             sim.crash();
+            found_if_due(&fs, path, Replication::Raft).unwrap();
             let node = Node::start(&fs, path, &options(Replication::Raft)).await.unwrap();
             assert_eq!(node.names(1), ["0.1"]);
             node.round("1").await.unwrap();
@@ -249,11 +272,9 @@ fn a_vote_that_is_not_won_is_won_by_an_election() {
         assert_eq!(node.applied(1), LogIndex(4));
         node.committer.stop().await.unwrap();
         drop(node);
-        let node = Node::start(&fs, path, &options(Replication::Local)).await.unwrap();
+        let node = Node::start(&fs, path, &options(Replication::Raft)).await.unwrap();
         assert_eq!(node.names(1), ["0.1", "1.1"]);
         node.round("2").await.unwrap();
-        drop(node);
-        let node = Node::start(&fs, path, &options(Replication::Raft)).await.unwrap();
         assert_eq!(node.applied(1), LogIndex(5));
     });
 }
@@ -272,6 +293,7 @@ fn a_group_with_other_members_is_refused() {
         journal.borrow_mut().append(PartitionId(0), log_id, RecordKind::Membership, &payload);
         journal.borrow_mut().flush().unwrap();
         drop(node);
+        found_if_due(&fs, path, Replication::Raft).unwrap();
         let error = Node::start(&fs, path, &options(Replication::Raft)).await.err().unwrap().to_string();
         assert!(error.contains("members on other nodes"), "{error}");
     });

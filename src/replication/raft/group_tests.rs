@@ -22,7 +22,7 @@ use crate::replication::raft::snapshot::SnapshotData;
 use crate::replication::raft::types::{Batch, CommittedLeaderId, Entry, RaftLogId, SnapshotMeta};
 use crate::replication::testing::{entry, names, run};
 use crate::state::image::MachineImage;
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirOptions};
 use crate::storage::journal::options::JournalOptions;
 
 const P: PartitionId = PartitionId(0);
@@ -41,8 +41,8 @@ struct Parts {
 fn parts(sim: &SimFs) -> Parts {
     let fs: Arc<dyn Fs> = Arc::new(sim.clone());
     let journal = JournalOptions { tail_bytes_max: 1 << 20, ..JournalOptions::default() };
-    let dir =
-        DataDir::open_with(Arc::clone(&fs), Path::new("/data"), 1, &SeededEntropy::new(1), journal).unwrap();
+    let options = DataDirOptions { journal, ..DataDirOptions::solo(1) };
+    let dir = DataDir::open(Arc::clone(&fs), Path::new("/data"), options, &SeededEntropy::new(1)).unwrap();
     let latch = Latch::new();
     let clock = Arc::new(SystemClock::new());
     let durable_log =

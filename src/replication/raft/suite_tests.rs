@@ -29,7 +29,7 @@ use crate::replication::raft::state_machine::{Applied, StateMachine};
 use crate::replication::raft::types::{Entry, RaftLogId, SnapshotMeta, StoredMembership, Types, Vote};
 use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
-use crate::storage::data_dir::DataDir;
+use crate::storage::data_dir::{DataDir, DataDirOptions};
 
 /// Several tests of the suite start a log in its middle, which no Raft does: the journal is told that the
 /// earlier entries were purged.
@@ -180,7 +180,9 @@ impl StoreBuilder<Types, MiddleStart, WithEngine, Guard> for Builder {
     async fn build(&self) -> Result<(Guard, MiddleStart, WithEngine), StorageError<Types>> {
         let dir = tempfile::tempdir().unwrap();
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let data_dir = DataDir::open(Arc::clone(&fs), &dir.path().join("data"), 1, &SystemEntropy).unwrap();
+        let data_dir =
+            DataDir::open(Arc::clone(&fs), &dir.path().join("data"), DataDirOptions::solo(1), &SystemEntropy)
+                .unwrap();
         let latch = Latch::new();
         let clock = Arc::new(SystemClock::new());
         let durable_log = DurableLog::open(

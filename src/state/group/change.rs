@@ -53,11 +53,13 @@ pub fn change(scope: &mut Scope<'_>, change: &GroupChange<'_>) -> Result<Answer,
         }
         GroupChange::Destroy { key, group } => {
             let stream = existing(scope, key)?;
-            let destroyed = stream.groups.remove(*group).is_some();
-            if destroyed {
+            let destroyed = stream.groups.remove(*group);
+            let is_destroyed = destroyed.is_some();
+            if let Some(group) = destroyed {
+                scope.effects.discard_group(group);
                 scope.push(key, EventKind::GroupDestroy);
             }
-            Ok(Answer::flag(destroyed))
+            Ok(Answer::flag(is_destroyed))
         }
         GroupChange::CreateConsumer { key, group, consumer } => {
             let now = scope.time;

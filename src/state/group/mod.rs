@@ -11,11 +11,11 @@ use crate::model::entry_id::EntryId;
 use crate::model::time::TimeMs;
 use crate::state::group::pending::{Pending, PendingList};
 use crate::state::id_map::IdMap;
+use crate::state::shared_map::SharedMap;
 use crate::state::stream::sampled;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Numbers the consumers of a group from 1 on, in order of creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,35 +26,12 @@ pub struct Consumer {
     pub name: Bytes,
     /// Time of the last attempt to read or claim that is in the log.
     pub seen_at: TimeMs,
-    looked: LookTime,
     /// Time of the last successful read or claim.
     pub active_at: Option<TimeMs>,
     pending: IdMap<()>,
 }
 
-/// Time of the last read that found nothing and is not in the log. It stands beside the state: XINFO tells of
-/// it, but no op reads it and no checkpoint holds it, so machines stay equal without it. A copy of the stream
-/// may share it until one of both is written.
-#[derive(Debug, Default)]
-struct LookTime(AtomicU64);
-
-impl Clone for LookTime {
-    fn clone(&self) -> LookTime {
-        LookTime(AtomicU64::new(self.0.load(Ordering::Relaxed)))
-    }
-}
-
 impl Consumer {
-    /// A read found nothing, and is not logged.
-    pub fn note_look(&self, now: TimeMs) {
-        self.looked.0.fetch_max(now.0, Ordering::Relaxed);
-    }
-
-    /// Time of the last attempt to read or claim, for people: logged or not.
-    pub fn seen_or_looked_at(&self) -> TimeMs {
-        self.seen_at.max(TimeMs(self.looked.0.load(Ordering::Relaxed)))
-    }
-
     pub fn pending_len(&self) -> usize {
         self.pending.len()
     }
@@ -75,8 +52,8 @@ pub struct Group {
     /// Number of stream entries up to `last_id`, if known (`entries_read`; −1 in Redis if unknown).
     pub entries_read: Option<u64>,
     pending: PendingList,
-    numbers: BTreeMap<Bytes, ConsumerNumber>,
-    consumers: BTreeMap<ConsumerNumber, Consumer>,
+    numbers: SharedMap<Bytes, ConsumerNumber>,
+    consumers: SharedMap<ConsumerNumber, Consumer>,
     next_number: u64,
 }
 
@@ -86,19 +63,23 @@ impl Group {
             last_id,
             entries_read,
             pending: PendingList::default(),
-            numbers: BTreeMap::new(),
-            consumers: BTreeMap::new(),
+            numbers: SharedMap::default(),
+            consumers: SharedMap::default(),
             next_number: 1,
         }
     }
 
     /// Consumers in order of names.
-    pub fn consumers(&self) -> impl ExactSizeIterator<Item = &Consumer> {
-        self.numbers.values().map(|number| &self.consumers[number])
+    pub fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.numbers.values().map(|number| self.consumer(*number))
+    }
+
+    pub fn consumers_len(&self) -> usize {
+        self.numbers.len()
     }
 
     pub fn consumer(&self, number: ConsumerNumber) -> &Consumer {
-        &self.consumers[&number]
+        self.consumers.get(&number).expect("numbers are of this group")
     }
 
     pub fn consumer_mut(&mut self, number: ConsumerNumber) -> &mut Consumer {
@@ -118,8 +99,7 @@ impl Group {
         self.next_number += 1;
         let name = Bytes::copy_from_slice(name);
         self.numbers.insert(name.clone(), number);
-        let (looked, pending) = (LookTime::default(), IdMap::default());
-        let consumer = Consumer { name, seen_at: now, looked, active_at: None, pending };
+        let consumer = Consumer { name, seen_at: now, active_at: None, pending: IdMap::default() };
         self.consumers.insert(number, consumer);
         (number, true)
     }
@@ -228,7 +208,7 @@ impl Group {
         writer.option(self.entries_read, Writer::varint);
         writer.varint(self.next_number);
         writer.varint(self.consumers.len() as u64);
-        for (number, consumer) in &self.consumers {
+        for (number, consumer) in self.consumers.iter() {
             writer.varint(number.0.get());
             writer.bytes(&consumer.name);
             writer.varint(consumer.seen_at.0);
@@ -275,7 +255,7 @@ impl Group {
                 return Err(reader.malformed("pending ids of a group do not ascend"));
             }
             last = Some(id);
-            let is_known = owner.is_none_or(|number| group.consumers.contains_key(&number));
+            let is_known = owner.is_none_or(|number| group.consumers.contains(&number));
             if !is_known || deliveries > DELIVERIES_MAX || (owner.is_none() && delivered_at != TimeMs(0)) {
                 return Err(reader.malformed("pending entry of no consumer or with an impossible count"));
             }
@@ -296,18 +276,26 @@ impl Group {
         Ok(group)
     }
 
+    /// Nodes of its trees that the group does not share with another.
+    #[cfg(test)]
+    pub fn unshared(&self, other: &Group) -> usize {
+        self.pending.unshared(&other.pending)
+            + self.numbers.unshared(&other.numbers)
+            + self.consumers.unshared(&other.consumers)
+    }
+
     /// Asserts the invariants.
     pub fn check(&self) {
         self.pending.check();
         assert_eq!(self.numbers.len(), self.consumers.len(), "each name has a consumer");
         assert!(
-            self.numbers.iter().all(|(name, number)| self.consumers[number].name == *name),
+            self.numbers.iter().all(|(name, number)| self.consumer(*number).name == *name),
             "names agree"
         );
         let held: usize = self.consumers.values().map(Consumer::pending_len).sum();
         let owned = self.pending.len() - self.pending.nacked_len();
         assert_eq!(held, owned, "each pending id with an owner is in one consumer's list");
-        for (number, consumer) in &self.consumers {
+        for (number, consumer) in self.consumers.iter() {
             consumer.pending.check();
             assert!(number.0.get() < self.next_number, "numbers are given in order");
             for (id, ()) in consumer.pending.iter() {

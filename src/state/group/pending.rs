@@ -154,6 +154,12 @@ impl PendingList {
         self.len() * entry + self.nacked_len() * place + ordered
     }
 
+    /// Nodes of the tree of entries that the list does not share with another.
+    #[cfg(test)]
+    pub fn unshared(&self, other: &PendingList) -> usize {
+        self.entries.unshared(&other.entries)
+    }
+
     /// Asserts the invariants.
     pub fn check(&self) {
         self.entries.check();

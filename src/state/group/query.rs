@@ -11,6 +11,7 @@ use crate::state::group::Group;
 use crate::state::group::change::no_such_group;
 use crate::state::group::pending::Pending;
 use crate::state::group::read::no_group;
+use crate::state::seen::StreamSeen;
 use crate::state::stream::Stream;
 use crate::state::stream::log::Log;
 use bytes::Bytes;
@@ -57,7 +58,7 @@ fn extended(group: &Group, range: &PendingRange<'_>, now: TimeMs) -> Vec<Pending
 pub fn groups(stream: &Stream) -> Answer {
     let groups = stream.groups.iter().map(|(name, group)| GroupInfo {
         name: name.clone(),
-        consumers: group.consumers().len(),
+        consumers: group.consumers_len(),
         pending: group.pending_len(),
         last_id: group.last_id,
         entries_read: group.entries_read,
@@ -67,19 +68,24 @@ pub fn groups(stream: &Stream) -> Answer {
 }
 
 /// XINFO CONSUMERS
-pub fn consumers(stream: &Stream, key: &[u8], group: &[u8], now: TimeMs) -> Result<Answer, ReplyError> {
-    let group = stream.group(group).ok_or_else(|| no_such_group(key, group))?;
+pub fn consumers(
+    stream: &Stream,
+    name: &[u8],
+    now: TimeMs,
+    seen: StreamSeen<'_>,
+) -> Result<Answer, ReplyError> {
+    let group = stream.group(name).ok_or_else(|| no_such_group(seen.key, name))?;
     let consumers = group.consumers().map(|consumer| ConsumerInfo {
         name: consumer.name.clone(),
         pending: consumer.pending_len(),
-        idle_ms: now.since(consumer.seen_or_looked_at()),
+        idle_ms: now.since(seen.at(name, &consumer.name, consumer.seen_at)),
         inactive_ms: consumer.active_at.map(|at| now.since(at)),
     });
     Ok(Answer::Consumers(consumers.collect()))
 }
 
 /// A group in XINFO STREAM FULL, with at most `most` pending entries per list.
-pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> GroupDetail {
+pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize, seen: StreamSeen<'_>) -> GroupDetail {
     let delivered =
         |id, pending: &Pending| Delivered { id, at: pending.delivered_at, deliveries: pending.deliveries };
     let pending = group.pending_from(EntryId::MIN).take(most);
@@ -90,7 +96,7 @@ pub fn full(log: &Log, name: &Bytes, group: &Group, most: usize) -> GroupDetail 
             .map(|id| delivered(id, group.pending(id).expect("a consumer's pending id is the group's")));
         ConsumerDetail {
             name: consumer.name.clone(),
-            seen_at: consumer.seen_or_looked_at(),
+            seen_at: seen.at(name, &consumer.name, consumer.seen_at),
             active_at: consumer.active_at,
             pending_len: consumer.pending_len(),
             pending: pending.collect(),

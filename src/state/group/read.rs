@@ -69,8 +69,7 @@ pub fn would_change<'k>(
     let is_seen_lately = |(key, _): &(&[u8], GroupReadFrom)| {
         let Some(Value::Stream(stream)) = entry(key).map(|entry| &entry.value) else { return true };
         let Some(group) = stream.group(read.group) else { return true };
-        let seen_at = group.find_consumer(read.consumer).map(|number| group.consumer(number).seen_at);
-        seen_at.is_some_and(|at| now.since(at) < SEEN_LATELY_MS)
+        seen_at(group, read.consumer).is_some_and(|at| now.since(at) < SEEN_LATELY_MS)
     };
     !read.streams.iter().all(is_seen_lately) || would_find(read, now, entry)
 }
@@ -90,20 +89,9 @@ pub fn would_find<'k>(
     })
 }
 
-/// The read found nothing, and is not logged: XINFO tells that its consumer was there.
-pub fn note_look<'k>(
-    read: &GroupRead<'_>,
-    now: TimeMs,
-    mut entry: impl FnMut(&[u8]) -> Option<&'k KeyEntry>,
-) {
-    for (key, _) in &read.streams {
-        if let Some(Value::Stream(stream)) = entry(key).map(|entry| &entry.value)
-            && let Some(group) = stream.group(read.group)
-            && let Some(consumer) = group.find_consumer(read.consumer)
-        {
-            group.consumer(consumer).note_look(now);
-        }
-    }
+/// When the consumer was last seen according to the log.
+pub fn seen_at(group: &Group, consumer: &[u8]) -> Option<TimeMs> {
+    group.find_consumer(consumer).map(|number| group.consumer(number).seen_at)
 }
 
 /// The refusal of the read, if any.

@@ -8,6 +8,7 @@ use crate::state::keyspace::{Text, Value};
 use crate::state::rdb::reader::RdbReader;
 use crate::state::rdb::writer::RdbWriter;
 use crate::state::rdb::{StreamType, TYPE_STRING, VERSION_MAX, VERSION_MIN, stream_reader, stream_writer};
+use crate::state::seen::StreamSeen;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use std::sync::Arc;
 
@@ -16,8 +17,9 @@ const BAD_DATA: ReplyError = ReplyError::new("ERR Bad data format");
 
 const FOOTER_BYTES: usize = 10;
 
-/// Encodes the value for the oldest server that can read all of it, in a version up to `version_max`.
-pub fn dump(value: &Value, version_max: u16) -> Vec<u8> {
+/// Encodes the value for the oldest server that can read all of it, in a version up to `version_max`. Its
+/// consumers were seen as XINFO tells it.
+pub fn dump(value: &Value, version_max: u16, seen: StreamSeen<'_>) -> Vec<u8> {
     let mut payload = Vec::new();
     let mut writer = RdbWriter::new(&mut payload);
     let version = match value {
@@ -29,7 +31,7 @@ pub fn dump(value: &Value, version_max: u16) -> Vec<u8> {
         Value::Stream(stream) => {
             let kind = StreamType::to_write(stream, version_max);
             writer.u8(kind.byte());
-            stream_writer::write(&mut writer, stream, kind);
+            stream_writer::write(&mut writer, stream, kind, seen);
             kind.version()
         }
     };
@@ -153,13 +155,13 @@ mod tests {
     fn what_is_dumped_is_restored() {
         for seed in 0..150 {
             for value in values(seed) {
-                let first = dump(&value, VERSION_MAX);
+                let first = dump(&value, VERSION_MAX, StreamSeen::LOGGED_ONLY);
                 let back = restore(&first, NOW, LIMITS).unwrap();
                 check(&back);
                 if !has_read_too_much(&value) {
-                    assert_eq!(dump(&back, VERSION_MAX), first, "seed {seed}");
+                    assert_eq!(dump(&back, VERSION_MAX, StreamSeen::LOGGED_ONLY), first, "seed {seed}");
                 }
-                let again = restore(&dump(&back, VERSION_MAX), NOW, LIMITS).unwrap();
+                let again = restore(&dump(&back, VERSION_MAX, StreamSeen::LOGGED_ONLY), NOW, LIMITS).unwrap();
                 assert_eq!(image(&again), image(&back), "seed {seed}");
                 if let (Value::Stream(before), Value::Stream(after)) = (&value, &back) {
                     assert_eq!(before.log.len(), after.log.len());
@@ -174,7 +176,7 @@ mod tests {
                     }
                 }
                 for version in VERSION_MIN..VERSION_MAX {
-                    let older = dump(&value, version);
+                    let older = dump(&value, version, StreamSeen::LOGGED_ONLY);
                     check(&restore(&older, NOW, LIMITS).unwrap());
                 }
             }
@@ -186,7 +188,7 @@ mod tests {
         for seed in 0..12 {
             let mut random = Random::new(seed);
             for value in values(seed) {
-                let payload = dump(&value, VERSION_MAX);
+                let payload = dump(&value, VERSION_MAX, StreamSeen::LOGGED_ONLY);
                 for cut in 0..payload.len() {
                     assert_eq!(refused(&payload[..cut]), FOOTER_WRONG, "a cut payload is refused");
                 }
@@ -208,7 +210,10 @@ mod tests {
                     }
                     if let Ok(value) = restore(&sealed(&damaged), NOW, LIMITS) {
                         check(&value);
-                        check(&restore(&dump(&value, VERSION_MAX), NOW, LIMITS).unwrap());
+                        check(
+                            &restore(&dump(&value, VERSION_MAX, StreamSeen::LOGGED_ONLY), NOW, LIMITS)
+                                .unwrap(),
+                        );
                     }
                 }
             }
@@ -218,7 +223,7 @@ mod tests {
     #[test]
     fn version_and_checksum_are_looked_at_first() {
         let value = Value::String(Text::new(b"text"));
-        let good = dump(&value, VERSION_MAX);
+        let good = dump(&value, VERSION_MAX, StreamSeen::LOGGED_ONLY);
         assert_eq!(&good[..8], b"\x00\x04text\x09\x00");
         let mut newer = good[..good.len() - FOOTER_BYTES].to_vec();
         seal(&mut newer, VERSION_MAX + 1);
@@ -262,7 +267,8 @@ mod tests {
             assert_eq!(back.bytes, text);
         }
         for text in ["-10", "300", "-2147483648", "2147483648", "007", "", "text"] {
-            let payload = dump(&Value::String(Text::new(text.as_bytes())), VERSION_MAX);
+            let payload =
+                dump(&Value::String(Text::new(text.as_bytes())), VERSION_MAX, StreamSeen::LOGGED_ONLY);
             let Ok(Value::String(back)) = restore(&payload, NOW, LIMITS) else { panic!("{text}") };
             assert_eq!(back.bytes, text);
         }

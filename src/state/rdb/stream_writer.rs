@@ -2,11 +2,13 @@
 
 use crate::model::entry_id::EntryId;
 use crate::model::limits::{IDEMPOTENCY_DURATION_S_DEFAULT, IDEMPOTENCY_IDS_DEFAULT};
-use crate::state::group::Group;
+use crate::model::time::TimeMs;
 use crate::state::group::pending::Pending;
+use crate::state::group::{Consumer, Group};
 use crate::state::rdb::StreamType;
 use crate::state::rdb::listpack::ListpackWriter;
 use crate::state::rdb::writer::{RdbWriter, raw_id};
+use crate::state::seen::StreamSeen;
 use crate::state::stream::Stream;
 use crate::state::stream::idempotency::{IdempotencyLimits, ProducerTable};
 use crate::state::stream::log::Log;
@@ -16,12 +18,13 @@ use crate::state::stream::node::Node;
 pub const PRODUCERS_OF_REDIS: IdempotencyLimits =
     IdempotencyLimits { duration_s: IDEMPOTENCY_DURATION_S_DEFAULT, ids: IDEMPOTENCY_IDS_DEFAULT };
 
-pub fn write(writer: &mut RdbWriter<'_>, stream: &Stream, kind: StreamType) {
+pub fn write(writer: &mut RdbWriter<'_>, stream: &Stream, kind: StreamType, seen: StreamSeen<'_>) {
     write_log(writer, &stream.log, kind);
     writer.length(stream.groups.len() as u64);
-    for (name, group) in &stream.groups {
+    for (name, group) in stream.groups.iter() {
         writer.string(name);
-        write_group(writer, group, kind);
+        let seen_at = |consumer: &Consumer| seen.at(name, &consumer.name, consumer.seen_at);
+        write_group(writer, group, kind, seen_at);
     }
     if kind >= StreamType::Producers {
         write_producers(writer, &stream.producers);
@@ -69,7 +72,12 @@ fn listpack(node: &Node) -> Vec<u8> {
     bytes
 }
 
-fn write_group(writer: &mut RdbWriter<'_>, group: &Group, kind: StreamType) {
+fn write_group(
+    writer: &mut RdbWriter<'_>,
+    group: &Group,
+    kind: StreamType,
+    seen_at: impl Fn(&Consumer) -> TimeMs,
+) {
     writer.id(group.last_id);
     if kind >= StreamType::Counters {
         writer.length(group.entries_read.unwrap_or(u64::MAX));
@@ -83,10 +91,10 @@ fn write_group(writer: &mut RdbWriter<'_>, group: &Group, kind: StreamType) {
         writer.time(Some(pending.delivered_at.0));
         writer.length(pending.deliveries);
     }
-    writer.length(group.consumers().len() as u64);
+    writer.length(group.consumers_len() as u64);
     for consumer in group.consumers() {
         writer.string(&consumer.name);
-        writer.time(Some(consumer.seen_or_looked_at().0));
+        writer.time(Some(seen_at(consumer).0));
         if kind >= StreamType::ActiveTimes {
             writer.time(consumer.active_at.map(|at| at.0));
         }
@@ -103,10 +111,10 @@ fn write_producers(writer: &mut RdbWriter<'_>, producers: &ProducerTable) {
     let limits = producers.limits();
     writer.length(u64::from(limits.duration_s));
     writer.length(u64::from(limits.ids));
-    writer.length(producers.producers().len() as u64);
-    for (name, ids) in producers.producers() {
+    writer.length(producers.producers_len() as u64);
+    for (name, count, ids) in producers.producers() {
         writer.string(name);
-        writer.length(ids.len() as u64);
+        writer.length(count as u64);
         for remembered in ids {
             writer.string(&remembered.id);
             writer.id(remembered.entry);

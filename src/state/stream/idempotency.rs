@@ -9,9 +9,9 @@ use crate::base::wire::{Malformed, Reader, Writer};
 use crate::model::entry_id::EntryId;
 use crate::model::limits::{IDEMPOTENCY_DURATION_S_MAX, IDEMPOTENCY_IDS_MAX};
 use crate::model::time::TimeMs;
-use ahash::AHashMap;
+use crate::state::id_map::IdMap;
+use crate::state::shared_map::SharedMap;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Duration and number of remembered ids: of a stream, or the defaults for new streams.
@@ -45,18 +45,16 @@ pub struct ProducerTable {
     pub added: u64,
     /// Requests that repeated a remembered id.
     pub duplicates: u64,
-    producers: BTreeMap<Bytes, Arc<Producer>>,
-    by_age: BTreeSet<(TimeMs, Bytes)>,
+    producers: SharedMap<Bytes, Arc<Producer>>,
+    by_age: SharedMap<(TimeMs, Bytes), ()>,
 }
 
-/// `places` is never iterated, so its order is invisible.
 #[derive(Debug, Clone, Default)]
 struct Producer {
-    ids: VecDeque<Remembered>,
-    /// The place of each id, counted from the producer's first id ever.
-    places: AHashMap<Bytes, u64>,
-    /// The place of the oldest remembered id.
-    first_place: u64,
+    /// By their places, counted from the producer's first id ever.
+    ids: IdMap<Remembered, u64>,
+    places: SharedMap<Bytes, u64>,
+    next_place: u64,
 }
 
 /// A producer's id, and the entry that it stands for.
@@ -70,30 +68,40 @@ pub struct Remembered {
 
 impl Producer {
     fn find(&self, id: &[u8]) -> Option<&Remembered> {
-        let place = *self.places.get(id)?;
-        Some(&self.ids[(place - self.first_place) as usize])
+        self.ids.get(*self.places.get(id)?)
     }
 
     fn push(&mut self, remembered: Remembered) {
-        let place = self.first_place + self.ids.len() as u64;
-        self.places.insert(remembered.id.clone(), place);
-        self.ids.push_back(remembered);
+        self.places.insert(remembered.id.clone(), self.next_place);
+        self.ids.insert(self.next_place, remembered);
+        self.next_place += 1;
     }
 
     fn pop_oldest(&mut self) {
-        let oldest = self.ids.pop_front().expect("a producer has an id");
+        let (place, _) = self.ids.first().expect("a producer has an id");
+        let oldest = self.ids.remove(place).expect("just seen");
         self.places.remove(&oldest.id);
-        self.first_place += 1;
     }
 
     fn oldest(&self) -> TimeMs {
-        self.ids.front().expect("a producer has an id").at
+        self.ids.first().expect("a producer has an id").1.at
+    }
+
+    /// Ids with their places, oldest first.
+    fn ids(&self) -> impl Iterator<Item = &Remembered> {
+        self.ids.iter().map(|(_, id)| id)
     }
 }
 
 impl ProducerTable {
     pub fn new(limits: IdempotencyLimits) -> ProducerTable {
-        ProducerTable { limits, added: 0, duplicates: 0, producers: BTreeMap::new(), by_age: BTreeSet::new() }
+        ProducerTable {
+            limits,
+            added: 0,
+            duplicates: 0,
+            producers: SharedMap::default(),
+            by_age: SharedMap::default(),
+        }
     }
 
     pub fn limits(&self) -> IdempotencyLimits {
@@ -120,27 +128,27 @@ impl ProducerTable {
     pub fn remember(&mut self, producer: &[u8], id: &[u8], entry: EntryId, now: TimeMs) {
         self.forget_due_of(producer, now);
         let limit = self.limits.ids as usize;
-        let (name, before) = match self.producers.get_key_value(producer) {
+        let (name, before) = match self.producers.get_pair(producer) {
             Some((name, known)) => (name.clone(), Some(known.oldest())),
             None => (Bytes::copy_from_slice(producer), None),
         };
-        let known = Arc::make_mut(self.producers.entry(name.clone()).or_default());
+        let known = self.producer(&name);
         if known.ids.len() >= limit {
             known.pop_oldest();
         }
-        assert!(known.ids.back().is_none_or(|last| last.at <= now), "time does not go back");
+        assert!(known.ids.last().is_none_or(|(_, last)| last.at <= now), "time does not go back");
         let id = Bytes::copy_from_slice(id);
-        assert!(!known.places.contains_key(&id), "{id:?} is remembered already");
+        assert!(!known.places.contains(&id), "{id:?} is remembered already");
         known.push(Remembered { id, entry, at: now });
-        self.added = self.added.saturating_add(1);
         let oldest = known.oldest();
+        self.added = self.added.saturating_add(1);
         self.move_age(name, before, Some(oldest));
     }
 
     /// Forgets at most `limit` due ids, oldest producers first; returns their number.
     pub fn forget_due(&mut self, now: TimeMs, limit: usize) -> usize {
         let mut forgotten = 0;
-        while let Some((oldest, name)) = self.by_age.first()
+        while let Some(((oldest, name), ())) = self.by_age.first()
             && forgotten < limit
             && self.is_due(*oldest, now)
         {
@@ -152,7 +160,7 @@ impl ProducerTable {
 
     /// The time at which the next id is due.
     pub fn next_due(&self) -> Option<TimeMs> {
-        let (oldest, _) = self.by_age.first()?;
+        let ((oldest, _), ()) = self.by_age.first()?;
         Some(TimeMs(oldest.0.saturating_add(self.limits.duration_ms())))
     }
 
@@ -160,29 +168,33 @@ impl ProducerTable {
     pub fn set_limits(&mut self, limits: IdempotencyLimits) {
         if self.limits != limits {
             self.limits = limits;
-            self.producers.clear();
-            self.by_age.clear();
+            self.producers = SharedMap::default();
+            self.by_age = SharedMap::default();
         }
     }
 
     /// Number of producers and number of all their ids that are remembered at `now`.
     pub fn tracked(&self, now: TimeMs) -> (usize, usize) {
         let live = |producer: &Producer| {
-            producer.ids.len() - producer.ids.partition_point(|id| self.is_due(id.at, now))
+            producer.ids.len() - producer.ids().take_while(|id| self.is_due(id.at, now)).count()
         };
         let counts = self.producers.values().map(|producer| live(producer)).filter(|count| *count > 0);
         counts.fold((0, 0), |(producers, ids), count| (producers + 1, ids + count))
     }
 
     /// Producers by name, each with its ids, oldest first; due ids included.
-    pub fn producers(&self) -> impl ExactSizeIterator<Item = (&Bytes, &VecDeque<Remembered>)> {
-        self.producers.iter().map(|(name, producer)| (name, &producer.ids))
+    pub fn producers(&self) -> impl Iterator<Item = (&Bytes, usize, impl Iterator<Item = &Remembered>)> {
+        self.producers.iter().map(|(name, producer)| (name, producer.ids.len(), producer.ids()))
+    }
+
+    pub fn producers_len(&self) -> usize {
+        self.producers.len()
     }
 
     /// Estimated bytes; an id stands in two tables.
     pub fn memory(&self) -> usize {
         let ids = |producer: &Producer| -> usize {
-            producer.ids.iter().map(|id| id.id.len() + 2 * size_of::<Remembered>()).sum()
+            producer.ids().map(|id| id.id.len() + 2 * size_of::<Remembered>()).sum()
         };
         self.producers.iter().map(|(name, producer)| 2 * name.len() + ids(producer)).sum()
     }
@@ -202,10 +214,10 @@ impl ProducerTable {
         let duration_ms = self.limits.duration_ms();
         let producer = Arc::make_mut(self.producers.get_mut(name).expect("looked up before"));
         let before = producer.oldest();
-        let due = producer.ids.partition_point(|id| now.since(id.at) >= duration_ms).min(limit);
+        let due = producer.ids().take(limit).take_while(|id| now.since(id.at) >= duration_ms).count();
         (0..due).for_each(|_| producer.pop_oldest());
-        let after = producer.ids.front().map(|id| id.at);
-        let (name, _) = self.producers.get_key_value(name).expect("looked up before");
+        let after = producer.ids.first().map(|(_, id)| id.at);
+        let (name, _) = self.producers.get_pair(name).expect("looked up before");
         let name = name.clone();
         if after.is_none() {
             self.producers.remove(&name);
@@ -222,7 +234,7 @@ impl ProducerTable {
             self.by_age.remove(&(before, name.clone()));
         }
         if let Some(after) = after {
-            self.by_age.insert((after, name));
+            self.by_age.insert((after, name), ());
         }
     }
 
@@ -232,10 +244,10 @@ impl ProducerTable {
         writer.varint(self.added);
         writer.varint(self.duplicates);
         writer.varint(self.producers.len() as u64);
-        for (name, producer) in &self.producers {
+        for (name, producer) in self.producers.iter() {
             writer.bytes(name);
             writer.varint(producer.ids.len() as u64);
-            for remembered in &producer.ids {
+            for remembered in producer.ids() {
                 writer.bytes(&remembered.id);
                 remembered.entry.encode(writer);
                 writer.varint(remembered.at.0);
@@ -253,7 +265,7 @@ impl ProducerTable {
         table.duplicates = reader.varint()?;
         for _ in 0..reader.count()? {
             let name = Bytes::copy_from_slice(reader.bytes()?);
-            if table.producers.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            if table.producers.last().is_some_and(|(last, _)| *last >= name) {
                 return Err(reader.malformed("producers of a stream are not in order"));
             }
             let ids = reader.count()?;
@@ -277,32 +289,40 @@ impl ProducerTable {
     pub fn restore(&mut self, producer: &Bytes, remembered: Remembered) -> bool {
         let limit = self.limits.ids as usize;
         let at = remembered.at;
-        let known = Arc::make_mut(self.producers.entry(producer.clone()).or_default());
+        let known = self.producer(producer);
         if known.ids.len() >= limit
-            || known.places.contains_key(&remembered.id)
-            || known.ids.back().is_some_and(|last| last.at > at)
+            || known.places.contains(&remembered.id)
+            || known.ids.last().is_some_and(|(_, last)| last.at > at)
         {
             return false;
         }
         known.push(remembered);
         if known.ids.len() == 1 {
-            self.by_age.insert((at, producer.clone()));
+            self.by_age.insert((at, producer.clone()), ());
         }
         true
+    }
+
+    /// The producer of this name, made if it does not exist.
+    fn producer(&mut self, name: &Bytes) -> &mut Producer {
+        if !self.producers.contains(name) {
+            self.producers.insert(name.clone(), Arc::default());
+        }
+        Arc::make_mut(self.producers.get_mut(name).expect("just made"))
     }
 
     /// Asserts the invariants.
     pub fn check(&self) {
         assert!(self.limits.are_valid(), "limits are within their bounds");
         assert_eq!(self.by_age.len(), self.producers.len(), "each producer has one age");
-        for (name, producer) in &self.producers {
+        for (name, producer) in self.producers.iter() {
             let ids = producer.ids.len();
             assert!((1..=self.limits.ids as usize).contains(&ids), "a producer has ids, and not too many");
             assert_eq!(producer.places.len(), ids, "ids of a producer differ");
-            for (place, remembered) in (producer.first_place..).zip(&producer.ids) {
+            for (place, remembered) in producer.ids.iter() {
                 assert_eq!(producer.places.get(&remembered.id), Some(&place), "an id is found at its place");
             }
-            assert!(producer.ids.iter().is_sorted_by_key(|id| id.at), "times of a producer do not go back");
+            assert!(producer.ids().is_sorted_by_key(|id| id.at), "times of a producer do not go back");
             assert!(
                 self.by_age.contains(&(producer.oldest(), name.clone())),
                 "its age is that of its oldest id"

@@ -272,6 +272,12 @@ impl Log {
         Ok(log)
     }
 
+    /// Nodes of the tree above the entries' own that the log does not share with another.
+    #[cfg(test)]
+    pub fn unshared_nodes(&self, other: &Log) -> usize {
+        self.nodes.unshared(&other.nodes)
+    }
+
     /// Asserts the invariants.
     pub fn check(&self) {
         self.nodes.check();

@@ -13,24 +13,24 @@ pub mod write;
 use crate::base::wire::{Malformed, Reader};
 use crate::model::entry_id::EntryId;
 use crate::state::group::Group;
+use crate::state::shared_map::SharedMap;
 use crate::state::stream::idempotency::{IdempotencyLimits, ProducerTable};
 use crate::state::stream::log::Log;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Cheap to clone: nodes, groups and their lists are shared until written.
+/// Cheap to clone, however large: nodes, groups and their lists are shared until written.
 #[derive(Debug, Clone)]
 pub struct Stream {
     pub log: Log,
-    pub groups: BTreeMap<Bytes, Arc<Group>>,
+    pub groups: SharedMap<Bytes, Arc<Group>>,
     pub producers: ProducerTable,
 }
 
 impl Stream {
     /// An empty stream with the current limits.
     pub fn new(limits: IdempotencyLimits) -> Stream {
-        Stream { log: Log::default(), groups: BTreeMap::new(), producers: ProducerTable::new(limits) }
+        Stream { log: Log::default(), groups: SharedMap::default(), producers: ProducerTable::new(limits) }
     }
 
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
@@ -58,21 +58,22 @@ impl Stream {
 
     /// Drops the id from the pending entries of every group.
     pub fn forget_pending(&mut self, id: EntryId) {
-        for group in self.groups.values_mut().filter(|group| group.pending(id).is_some()) {
-            Arc::make_mut(group).acknowledge(id);
+        let holders = self.groups.iter().filter(|(_, group)| group.pending(id).is_some());
+        let holders: Vec<Bytes> = holders.map(|(name, _)| name.clone()).collect();
+        for name in holders {
+            self.group_mut(&name).expect("just seen").acknowledge(id);
         }
     }
 
     /// Drops the pending entries of all groups up to this id.
     pub fn forget_pending_up_to(&mut self, last: EntryId) {
-        for group in self.groups.values_mut() {
-            let ids: Vec<EntryId> =
-                group.pending_from(EntryId::MIN).map(|(id, _)| id).take_while(|id| *id <= last).collect();
-            if !ids.is_empty() {
-                let group = Arc::make_mut(group);
-                ids.iter().for_each(|id| {
-                    group.acknowledge(*id);
-                });
+        let first = |group: &Group| group.pending_ends().map(|(first, _)| first);
+        let holders = self.groups.iter().filter(|(_, group)| first(group).is_some_and(|first| first <= last));
+        let holders: Vec<Bytes> = holders.map(|(name, _)| name.clone()).collect();
+        for name in holders {
+            let group = self.group_mut(&name).expect("just seen");
+            while let Some(id) = first(group).filter(|first| *first <= last) {
+                group.acknowledge(id);
             }
         }
     }
@@ -94,10 +95,10 @@ impl Stream {
 
     pub fn decode(reader: &mut Reader<'_>) -> Result<Stream, Malformed> {
         let log = Log::decode(reader)?;
-        let mut groups: BTreeMap<Bytes, Arc<Group>> = BTreeMap::new();
+        let mut groups: SharedMap<Bytes, Arc<Group>> = SharedMap::default();
         for _ in 0..reader.count()? {
             let name = Bytes::copy_from_slice(reader.bytes()?);
-            if groups.last_key_value().is_some_and(|(last, _)| *last >= name) {
+            if groups.last().is_some_and(|(last, _)| *last >= name) {
                 return Err(reader.malformed("groups of a stream are not in order"));
             }
             groups.insert(name, Arc::new(Group::decode(reader)?));

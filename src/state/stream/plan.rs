@@ -34,7 +34,7 @@ impl EntrySource for NodesThen {
     }
 
     fn memory(&self) -> usize {
-        self.nodes.memory_of_clone()
+        self.nodes.memory_of_slice()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::model::reply::ReplyError;
 use crate::model::time::TimeMs;
 use crate::state::answer::{Answer, StreamDetail, StreamInfo};
 use crate::state::group;
+use crate::state::seen::StreamSeen;
 use crate::state::stream::Stream;
 use crate::state::stream::budget::Budget;
 use crate::state::stream::log::Log;
@@ -86,7 +87,7 @@ fn within_bytes(log: &Log, start: EntryId, budget: &mut Budget, key: &[u8]) -> E
 }
 
 /// XINFO STREAM; `full` holds COUNT (0: all). Idempotent ids that are due are not counted.
-pub fn info(stream: &Stream, full: Option<u64>, now: TimeMs) -> StreamInfo {
+pub fn info(stream: &Stream, full: Option<u64>, now: TimeMs, seen: StreamSeen<'_>) -> StreamInfo {
     let (log, producers) = (&stream.log, &stream.producers);
     let (producers_tracked, ids_tracked) = producers.tracked(now);
     let detail = match full {
@@ -99,7 +100,8 @@ pub fn info(stream: &Stream, full: Option<u64>, now: TimeMs) -> StreamInfo {
             let most = if count == 0 { u64::MAX } else { count };
             let entries = log.list_range(EntryId::MIN, EntryId::MAX, most, false);
             let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let groups = stream.groups.iter().map(|(name, group)| group::query::full(log, name, group, most));
+            let groups = stream.groups.iter();
+            let groups = groups.map(|(name, group)| group::query::full(log, name, group, most, seen));
             StreamDetail::Full { entries, groups: groups.collect() }
         }
     };

@@ -3,13 +3,28 @@
 
 use crate::command::value::stream::{Exactness, References, Trim, TrimUntil};
 use crate::model::entry_id::EntryId;
+use crate::state::id_map::IdMap;
 use crate::state::stream::Stream;
 use crate::state::stream::log::{Log, NodeLimits};
+use crate::state::stream::node::Node;
 use std::sync::Arc;
 
+/// What a trim has removed.
+#[derive(Debug, Default)]
+pub struct Trimmed {
+    pub entries: u64,
+    /// Whole nodes, which may take long to free.
+    pub nodes: IdMap<Arc<Node>>,
+}
+
+impl Trimmed {
+    fn entries(entries: usize) -> Trimmed {
+        Trimmed { entries: entries as u64, ..Trimmed::default() }
+    }
+}
+
 impl Stream {
-    /// Trims; returns the number of removed entries.
-    pub fn trim(&mut self, trim: &Trim, limits: NodeLimits) -> u64 {
+    pub fn trim(&mut self, trim: &Trim, limits: NodeLimits) -> Trimmed {
         let limit = match trim.exactness {
             Exactness::Exact => None,
             Exactness::WholeNodes { limit: None } => Some(limit_default(limits)),
@@ -33,12 +48,12 @@ impl Stream {
                 if let Some(end) = range_end {
                     self.forget_pending_up_to(end);
                 }
-                ids.len() as u64
+                Trimmed::entries(ids.len())
             }
             References::OnlyUnreferenced => {
                 let ids = self.trim_candidates(trim.until, limit, |id| !self.is_referenced(id));
                 self.remove_all(&ids);
-                ids.len() as u64
+                Trimmed::entries(ids.len())
             }
         }
     }
@@ -69,35 +84,41 @@ impl Stream {
 }
 
 impl Log {
-    fn trim(&mut self, until: TrimUntil, whole_nodes: bool, limit: Option<u64>) -> u64 {
+    fn trim(&mut self, until: TrimUntil, whole_nodes: bool, limit: Option<u64>) -> Trimmed {
         let mut deleted = 0;
-        while let Some((key, node)) = self.nodes.first() {
-            if matches!(until, TrimUntil::MaxLength(max) if self.length <= max) {
+        // The node where the trim stops, and whether it may go in part.
+        let mut stop = None;
+        for (key, node) in self.nodes.iter() {
+            let (length, live) = (self.length - deleted, node.live());
+            if matches!(until, TrimUntil::MaxLength(max) if length <= max)
+                || limit.is_some_and(|limit| deleted + live > limit)
+            {
+                stop = Some((key, false));
                 break;
             }
-            let live = node.live();
-            if limit.is_some_and(|limit| deleted + live > limit) {
-                break;
-            }
-            let whole = match until {
-                TrimUntil::MaxLength(max) => self.length - live.min(self.length) >= max,
+            let is_whole = match until {
+                TrimUntil::MaxLength(max) => length - live >= max,
                 TrimUntil::MinId(min) => node.last() < min,
             };
-            if whole {
-                self.nodes.remove(key);
-                self.length -= live;
-                deleted += live;
-                continue;
+            if !is_whole {
+                stop = Some((key, !whole_nodes));
+                break;
             }
-            if !whole_nodes {
-                deleted += self.trim_inside_first(until);
-            }
-            break;
+            deleted += live;
+        }
+        let nodes = match stop {
+            Some((key, _)) if deleted > 0 => self.nodes.split_off_front(key),
+            Some(_) => IdMap::default(),
+            None => std::mem::take(&mut self.nodes),
+        };
+        self.length -= deleted;
+        if let Some((_, true)) = stop {
+            deleted += self.trim_inside_first(until);
         }
         if deleted > 0 {
             self.refresh_first_id();
         }
-        deleted
+        Trimmed { entries: deleted, nodes }
     }
 
     /// Deletes the head of the first node, which keeps at least one entry.

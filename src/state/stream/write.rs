@@ -12,6 +12,7 @@ use crate::state::stream::Stream;
 use crate::state::stream::idempotency::IdempotencyLimits;
 use crate::state::stream::listpack;
 use crate::state::stream::log::Log;
+use crate::state::stream::trim::Trimmed;
 use std::sync::Arc;
 
 const ID_ZERO: ReplyError = ReplyError::new("ERR The ID specified in XADD must be greater than 0-0");
@@ -71,20 +72,21 @@ fn append(scope: &mut Scope<'_>, add: &Add<'_>) -> Result<Answer, ReplyError> {
             let id = next_id(&stream.log, add.id, time)?;
             stream.log.append(id, &add.fields, limits);
             *key_version = version;
-            (id, add.trim.map_or(0, |trim| stream.trim(&trim, limits)))
+            (id, add.trim.map_or_else(Trimmed::default, |trim| stream.trim(&trim, limits)))
         }
         None if !add.make_stream => return Ok(Answer::Nil),
         None => {
             let mut stream = Stream::new(scope.idempotency);
             let id = next_id(&stream.log, add.id, time)?;
             stream.log.append(id, &add.fields, limits);
-            let trimmed = add.trim.map_or(0, |trim| stream.trim(&trim, limits));
+            let trimmed = add.trim.map_or_else(Trimmed::default, |trim| stream.trim(&trim, limits));
             scope.insert_new(add.key, Value::Stream(Arc::new(stream)));
             (id, trimmed)
         }
     };
     scope.push(add.key, EventKind::Add);
-    if trimmed > 0 {
+    if trimmed.entries > 0 {
+        scope.effects.discard_nodes(trimmed.nodes);
         scope.push(add.key, EventKind::Trim);
     }
     Ok(Answer::Id(id))
@@ -124,11 +126,12 @@ fn trim_stream(scope: &mut Scope<'_>, key: &[u8], trim: &Trim) -> Result<Answer,
     let (version, limits) = (scope.version, scope.limits);
     let Some((stream, key_version)) = scope.stream(key)? else { return Ok(Answer::Integer(0)) };
     let trimmed = stream.trim(trim, limits);
-    if trimmed > 0 {
+    if trimmed.entries > 0 {
         *key_version = version;
+        scope.effects.discard_nodes(trimmed.nodes);
         scope.push(key, EventKind::Trim);
     }
-    Ok(Answer::Integer(trimmed as i64))
+    Ok(Answer::Integer(trimmed.entries as i64))
 }
 
 /// XDEL.

@@ -170,8 +170,11 @@ pub fn is_quicker(fs: &dyn Fs, dir: &Path, clock: &dyn Clock) -> Result<bool, Jo
 fn compare(fs: &dyn Fs, path: &Path, clock: &dyn Clock) -> Result<(Duration, Duration), JournalError> {
     let io = |doing| JournalError::io(path, 0, doing);
     let file = fs.open(path, OpenMode::CreateNew).map_err(JournalError::unwritten(path, 0, "create"))?;
-    file.write_at(&[0; PAIRS * BLOCK_BYTES], 0)
-        .map_err(JournalError::unwritten(path, 0, "write zeros ahead"))?;
+    file.write_at(&[0; PAIRS * BLOCK_BYTES], 0).map_err(JournalError::unwritten(
+        path,
+        0,
+        "write zeros ahead",
+    ))?;
     file.sync_data().map_err(io("sync zeros"))?;
     let direct = fs.open(path, OpenMode::Direct).map_err(io("open for direct writes"))?;
     let mut blocks = Blocks::default();

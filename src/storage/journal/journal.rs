@@ -58,6 +58,17 @@ pub struct Journal {
     stopped: Option<String>,
 }
 
+/// Makes the first file of a journal. Returns whether there are no records: a journal without any may have been
+/// left by a creation that was interrupted.
+pub fn make(fs: &Arc<dyn Fs>, dir: &Path, options: &JournalOptions) -> Result<bool, JournalError> {
+    recovery::remove_unused_of_another_salt(fs, dir, options.salt)?;
+    if let Some(found) = recovery::recover(fs, dir, options.partitions, None, options.zero_ahead_bytes)? {
+        return Ok(found.recovered.records == 0);
+    }
+    options.create_file(&**fs, dir, 1, HEADER_BYTES)?;
+    Ok(true)
+}
+
 impl Journal {
     /// Reads the directory, which must exist, and continues at its end.
     pub fn open(
@@ -65,7 +76,12 @@ impl Journal {
         dir: &Path,
         options: JournalOptions,
     ) -> Result<(Journal, Recovered), JournalError> {
-        let recover = || recovery::recover(&fs, dir, options.partitions, options.zero_ahead_bytes);
+        let JournalOptions { partitions, zero_ahead_bytes, .. } = options;
+        if options.create {
+            recovery::remove_unused_of_another_salt(&fs, dir, options.salt)?;
+        }
+        let salt = (!options.create).then_some(options.salt);
+        let recover = || recovery::recover(&fs, dir, partitions, salt, zero_ahead_bytes);
         let recovery = match recover()? {
             Some(recovery) => recovery,
             None if options.create => {
@@ -95,8 +111,8 @@ impl Journal {
             spare: None,
             stopped: None,
         };
-        if end.offset == HEADER_BYTES {
-            // A crash came between the creation of the file and its first records.
+        if end.offset == HEADER_BYTES || !recovery.is_carried {
+            // A crash came between the creation of the file and its first records, or tore them.
             journal.carry_over();
         }
         Ok((journal, recovery.recovered))

@@ -10,6 +10,9 @@ use crate::model::log::Term;
 use crate::storage::journal::{file_name, record};
 use crate::storage::space::DiskSpace;
 
+#[path = "lives_tests.rs"]
+mod lives;
+
 const PARTITIONS: u16 = 3;
 
 fn dir() -> &'static Path {
@@ -58,6 +61,8 @@ fn append(journal: &mut Journal, partition: u16, payload: &[u8]) -> LogId {
 /// A partition's log as a reader sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Model {
+    /// Groups that were left before.
+    dropped: u32,
     purged: LogId,
     last: LogId,
     entries: BTreeMap<u64, (u64, Vec<u8>)>,
@@ -70,6 +75,7 @@ enum Op {
     Vote(u16, Vec<u8>),
     Truncate(u16, u64),
     Purge(u16, LogId),
+    Drop(u16),
 }
 
 fn apply(models: &mut [Model], op: &Op) {
@@ -88,9 +94,14 @@ fn apply(models: &mut [Model], op: &Op) {
         }
         Op::Purge(partition, upto) => {
             let model = &mut models[usize::from(*partition)];
-            model.entries.retain(|at, _| *at > upto.index.0);
+            let held = model.entries.get(&upto.index.0).is_some_and(|(term, _)| *term == upto.term.0);
+            model.entries.retain(|at, _| held && *at > upto.index.0);
             model.purged = *upto;
-            model.last = model.last.max(*upto);
+            model.last = if held { model.last.max(*upto) } else { *upto };
+        }
+        Op::Drop(partition) => {
+            let model = &mut models[usize::from(*partition)];
+            *model = Model { dropped: model.dropped + 1, ..Model::default() };
         }
     }
 }
@@ -106,6 +117,7 @@ fn read_back(journal: &Journal) -> Result<Vec<Model>, JournalError> {
                 .map(|record| (record.log_id.index.0, (record.log_id.term.0, record.payload.to_vec())))
                 .collect();
             Ok(Model {
+                dropped: log.incarnation() - 1,
                 purged: log.purged(),
                 last: log.last(),
                 entries,
@@ -136,7 +148,7 @@ fn work(journal: &mut Journal, entropy: &SeededEntropy, steps: usize, check_read
         let model = &models[usize::from(partition)];
         let mut ops = Vec::new();
         let mut result = Ok(());
-        match entropy.below(20) {
+        match entropy.below(23) {
             0..8 => {
                 let term = model.last.term.0.max(1) + u64::from(entropy.chance(5));
                 let len = [3, 40, 500, 1400][entropy.below(4) as usize];
@@ -189,12 +201,22 @@ fn work(journal: &mut Journal, entropy: &SeededEntropy, steps: usize, check_read
                     }
                 }
             }
-            _ => {
+            20 if entropy.chance(30) => {
+                journal.drop_group(PartitionId(partition));
+                ops.push(Op::Drop(partition));
+            }
+            21 if entropy.chance(50) => {
+                // A checkpoint of another history.
+                let upto = id(model.last.term.0 + 1, model.purged.index.0 + 1 + entropy.below(9));
+                journal.purge(PartitionId(partition), upto);
+                ops.push(Op::Purge(partition, upto));
+            }
+            at => {
                 if let Some((handle, _)) = late.take_if(|_| is_direct) {
                     let outcome = handle.run();
                     result = journal.complete_sync(handle, outcome);
                 }
-                result = result.and_then(|()| journal.flush());
+                result = result.and_then(|()| if at == 22 { journal.close() } else { journal.flush() });
                 if result.is_ok() {
                     written = history.ops.len();
                     history.acknowledged = written;
@@ -205,8 +227,11 @@ fn work(journal: &mut Journal, entropy: &SeededEntropy, steps: usize, check_read
             apply(&mut models, &op);
             history.ops.push(op);
         }
-        if result.is_err() {
-            assert!(matches!(journal.flush(), Err(JournalError::Stopped { .. })), "a failure is final");
+        if let Err(error) = result {
+            // On a full disk the same may be tried again; here the process gives up.
+            if !error.is_no_space() {
+                assert!(matches!(journal.flush(), Err(JournalError::Stopped { .. })), "a failure is final");
+            }
             history.died = true;
             return history;
         }

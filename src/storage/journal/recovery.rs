@@ -53,14 +53,37 @@ pub struct Recovery {
     pub logs: Vec<PartitionLog>,
     /// The position of the next record. Everything before it is durable.
     pub end: Position,
+    /// Whether the newest file has its first write as a whole, or needs none: files may be before it only if
+    /// that is known.
+    pub is_carried: bool,
     pub recovered: Recovered,
 }
 
+/// A directory without `meta` draws its salt again. A file without records that an interrupted creation has
+/// left under an earlier salt gives way.
+pub fn remove_unused_of_another_salt(fs: &Arc<dyn Fs>, dir: &Path, salt: u64) -> Result<(), JournalError> {
+    let path = dir.join(file_name::format(1));
+    let names = fs.read_dir(dir).map_err(JournalError::io(dir, 0, "list the directory"))?;
+    let mut files = names.iter().filter_map(|name| file_name::parse(name));
+    if (files.next(), files.next()) != (Some(1), None) {
+        return Ok(());
+    }
+    let file = JournalFile::open(fs, dir, 1)?;
+    if file.salt != salt && torn::last_byte(&mut JournalReader::new(&file), HEADER_BYTES)?.is_none() {
+        fs.remove_file(&path).map_err(JournalError::io(&path, 0, "remove an unused file"))?;
+        fs.sync_dir(dir).map_err(JournalError::io(dir, 0, "sync the directory"))?;
+    }
+    Ok(())
+}
+
 /// `None` if the directory holds no journal file. `zero_ahead_bytes` behind the end are made zeros once more.
+/// `salt` is that of the data directory, unless it is a new one: then records of whatever salt are for the
+/// caller to refuse.
 pub fn recover(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     partitions: u16,
+    salt: Option<u64>,
     zero_ahead_bytes: u64,
 ) -> Result<Option<Recovery>, JournalError> {
     // A process that died within a change of names leaves them to the next one, which must not acknowledge
@@ -85,7 +108,7 @@ pub fn recover(
     if sequences.is_empty() {
         return Ok(None);
     }
-    let mut found = match read_files(fs, dir, partitions, &sequences) {
+    let mut found = match read_files(fs, dir, partitions, salt, &sequences) {
         Ok(found) if leftovers.is_empty() || found.needs_nothing_before => found,
         Err(error) if leftovers.is_empty() || matches!(error, JournalError::Io { .. }) => return Err(error),
         _ => {
@@ -151,16 +174,25 @@ impl Findings {
     }
 }
 
+/// Where the header of a file has its salt.
+const SALT_AT: u64 = 24;
+
 /// Of files without a gap in their numbers.
 fn read_files(
     fs: &Arc<dyn Fs>,
     dir: &Path,
     partitions: u16,
+    salt: Option<u64>,
     sequences: &[u64],
 ) -> Result<Findings, JournalError> {
     let mut files = BTreeMap::new();
     for &sequence in sequences {
-        files.insert(sequence, JournalFile::open(fs, dir, sequence)?);
+        let file = JournalFile::open(fs, dir, sequence)?;
+        // Before this version an interrupted creation could leave the first file with a salt of its own.
+        if salt.is_some_and(|salt| file.salt != salt) && file.version >= FIRST_MASKED_VERSION {
+            return Err(JournalError::damaged(&file.path, SALT_AT, "the file is of another data directory"));
+        }
+        files.insert(sequence, file);
     }
     let unused = unused_file(&files)?;
     let mut walk = Walk {
@@ -169,8 +201,7 @@ fn read_files(
     };
     let used = files.len() - usize::from(unused.is_some());
     let mut end = Position { sequence: sequences[used - 1], offset: HEADER_BYTES };
-    let mut is_continued = false;
-    let mut needs_nothing_before = false;
+    let (mut is_continued, mut is_carried, mut needs_nothing_before) = (false, true, false);
     let (last, mut synced, mut torn) = (end.sequence, HEADER_BYTES, 0);
     for (&sequence, file) in files.iter().take(used) {
         let stop = walk.file(file)?;
@@ -178,7 +209,15 @@ fn read_files(
         is_continued = stop.is_continued;
         // Its first write, which says what the log held before it, is on disk.
         let is_whole = stop.is_continued || stop.synced > HEADER_BYTES;
-        needs_nothing_before |= sequence == sequences[0] && is_whole && file.version >= FIRST_MASKED_VERSION;
+        let is_first = sequence == sequences[0];
+        is_carried = is_whole || is_first;
+        needs_nothing_before |= is_first && is_whole && file.version >= FIRST_MASKED_VERSION;
+        if is_first && sequence > 1 && stop.offset == HEADER_BYTES && file.version >= FIRST_MASKED_VERSION {
+            // The first write of a file says what was before. Files are removed when it is durable.
+            let missing = dir.join(file_name::format(sequence - 1));
+            let reason = "the file is missing: the one after it does not say what was before";
+            return Err(JournalError::damaged(&missing, 0, reason));
+        }
         if !is_last && !is_continued && file.version > VERSION_WITHOUT_CONTINUED {
             let reason = "the file does not say that it is continued, but the next one is in use";
             return Err(JournalError::damaged(&file.path, stop.offset, reason));
@@ -201,7 +240,7 @@ fn read_files(
         _ => {}
     }
     let unused = unused.filter(|_| !is_continued);
-    let recovery = Recovery { files, logs: walk.logs, end, recovered: walk.recovered };
+    let recovery = Recovery { files, logs: walk.logs, end, is_carried, recovered: walk.recovered };
     Ok(Findings { recovery, last, synced, stop, torn, unused, needs_nothing_before })
 }
 

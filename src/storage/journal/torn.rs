@@ -5,14 +5,16 @@
 //!
 //! * zeros up to the end of the file are the clean end;
 //! * a later record that was made when this place was already synced proves damage, which is refused;
-//! * bytes that may be a torn write are cut: a sector of them never arrived, and is zeros. The record was
-//!   never acknowledged;
+//! * bytes that may be a torn write are cut: a sector of them never arrived or not as a whole, and begins or
+//!   ends in zeros. The record was never acknowledged;
 //! * a broken record with all its sectors is damage, which is refused.
 //!
 //! A record has no zeros of its own, because it is masked. In files of formats 1 and 2 it may have; there a
 //! record also counts as torn if it ends in zeros, and damage may pass for a torn write.
 //!
-//! A process that dies within a write leaves whole sectors too: the system copies pages.
+//! A disk writes whole sectors, but the system may copy a page to the disk while the next write changes it, so
+//! that a sector has the beginning of that write only; or the zeros of a cut on the beginning of a torn one. A
+//! process that dies within a write may also leave any part of it, if its own memory was swapped out.
 
 use crate::env::fs::SECTOR_BYTES;
 use crate::storage::journal::error::JournalError;
@@ -61,8 +63,9 @@ pub fn torn_bytes(
     let head_end = stop + file.layout().head_bytes() as u64;
     let is_torn = match file.layout() {
         Layout::Masked => {
-            let end = next.or(announced).unwrap_or((last_byte + 1).max(head_end));
-            has_missing_sector(&mut reader, stop, end)?
+            let last_word_end = (last_byte + 1).next_multiple_of(ALIGNMENT);
+            let end = next.or(announced).unwrap_or(last_word_end.max(head_end));
+            has_incomplete_sector(&mut reader, stop, end)?
         }
         Layout::Plain => {
             // An incomplete head ends in zeros, because its checksum stands last; so does a record with a
@@ -111,6 +114,20 @@ fn has_missing_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Res
     while start < to {
         let end = (start + 1).next_multiple_of(SECTOR_BYTES).min(to);
         if reader.bytes(start, (end - start) as usize)?.iter().all(|&byte| byte == 0) {
+            return Ok(true);
+        }
+        start = end;
+    }
+    Ok(false)
+}
+
+/// Whether what `from..to` has of some sector begins or ends with a word of zeros. The ends are at words.
+fn has_incomplete_sector(reader: &mut JournalReader<'_>, from: u64, to: u64) -> Result<bool, JournalError> {
+    let mut start = from;
+    while start < to {
+        let end = (start + 1).next_multiple_of(SECTOR_BYTES).min(to);
+        let bytes = reader.bytes(start, (end - start) as usize)?;
+        if bytes.starts_with(&[0; ALIGNMENT as usize]) || bytes.ends_with(&[0; ALIGNMENT as usize]) {
             return Ok(true);
         }
         start = end;

@@ -8,10 +8,12 @@ use crate::support::random::Random;
 use crate::support::value::Value;
 use crate::support::wire::Door;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-pub fn run(worker: usize, door: &Door, random: Random, knowledge: &Mutex<Knowledge>) {
+/// `is_cut`: the disk is gone, and errors are replies like none.
+pub fn run(worker: usize, door: &Door, random: Random, knowledge: &Mutex<Knowledge>, is_cut: &AtomicBool) {
     let Ok(client) = Client::through(door) else { return };
-    let mut load = Load { worker, client, random, knowledge };
+    let mut load = Load { worker, client, random, knowledge, is_cut };
     while load.step().is_some() {}
 }
 
@@ -36,6 +38,7 @@ struct Load<'a> {
     client: Client,
     random: Random,
     knowledge: &'a Mutex<Knowledge>,
+    is_cut: &'a AtomicBool,
 }
 
 impl Load<'_> {
@@ -61,7 +64,14 @@ impl Load<'_> {
     /// A command's reply, or `None` if it will never be known. An error reply fails the test.
     fn call(&mut self, line: &str) -> Option<Value> {
         let reply = self.client.try_command(&crate::support::notation::split(line)).ok()?;
-        assert!(!reply.is_error(), "{line}: {reply}");
+        self.unless_cut(reply, line)
+    }
+
+    fn unless_cut(&self, reply: Value, line: &str) -> Option<Value> {
+        if reply.is_error() {
+            assert!(self.is_cut.load(Ordering::SeqCst), "{line}: {reply}");
+            return None;
+        }
         Some(reply)
     }
 
@@ -144,7 +154,8 @@ impl Load<'_> {
         self.client.send_bytes(&bytes).ok()?;
         let mut last = Value::Null;
         for _ in &lines {
-            last = self.client.reply(crate::support::client::PATIENCE).ok()?;
+            let reply = self.client.reply(crate::support::client::PATIENCE).ok()?;
+            last = self.unless_cut(reply, "a line of a transaction")?;
         }
         assert_eq!(last.elements().len(), 3, "EXEC answered {last}");
         self.note(|knowledge| knowledge.executed(worker, token));

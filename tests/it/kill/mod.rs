@@ -4,18 +4,19 @@
 //!
 //! HEADWATER_KILLS sets the number of kills (20 in CI, thousands before a release).
 
-mod knowledge;
-mod load;
+pub mod knowledge;
+pub mod load;
 
 use crate::support::random::{Random, from_environment};
 use crate::support::reference::redis_server;
 use crate::support::server::Server;
 use knowledge::Knowledge;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
-const WORKERS: usize = 4;
+pub const WORKERS: usize = 4;
 
 /// Verification reads everything back, so the data starts afresh after this many kills.
 const KILLS_PER_EPOCH: usize = 25;
@@ -38,10 +39,11 @@ fn kill_again_and_again(
         }
         let life = Duration::from_micros(20_000 + random.next() % 180_000);
         let seeds: Vec<u64> = (0..WORKERS).map(|_| random.next()).collect();
+        let is_cut = AtomicBool::new(false);
         thread::scope(|scope| {
             for (worker, seed) in seeds.into_iter().enumerate() {
-                let (door, knowledge) = (server.door(), &knowledge);
-                scope.spawn(move || load::run(worker, &door, Random::new(seed), knowledge));
+                let (door, knowledge, is_cut) = (server.door(), &knowledge, &is_cut);
+                scope.spawn(move || load::run(worker, &door, Random::new(seed), knowledge, is_cut));
             }
             if fill {
                 let (door, random) = (server.door(), Random::new(random.next()));
