@@ -239,6 +239,12 @@ fn work(journal: &mut Journal, entropy: &SeededEntropy, steps: usize, check_read
             assert_eq!(read_back(journal).unwrap(), models, "what is appended is read at once");
         }
     }
+    if let Some((handle, upto)) = late.take_if(|_| is_direct) {
+        let outcome = handle.run();
+        history.died = journal.complete_sync(handle, outcome).is_err();
+        history.acknowledged =
+            if history.died { history.acknowledged } else { history.acknowledged.max(upto) };
+    }
     assert!(written <= history.ops.len());
     history
 }
