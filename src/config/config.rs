@@ -71,6 +71,16 @@ pub enum FlushPolicy {
     Thread,
 }
 
+/// Whether the journal is written past the page cache, by writes that are durable when they return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DirectWrites {
+    /// Both ways are tried at the start, and the quicker one is taken.
+    Auto,
+    Yes,
+    #[default]
+    No,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogLevel {
     Debug,
@@ -201,6 +211,7 @@ pub struct Config {
     pub durability: Durability,
     pub sync_interval_ms: u64,
     pub flush_policy: FlushPolicy,
+    pub direct_writes: DirectWrites,
     pub journal_file_bytes: u64,
     pub checkpoint_journal_bytes: u64,
     /// Bytes; 0: none; `None`: by the size of the disk.
@@ -271,6 +282,7 @@ impl Default for Config {
             durability: Durability::Fsync,
             sync_interval_ms: 0,
             flush_policy: FlushPolicy::Auto,
+            direct_writes: DirectWrites::Auto,
             journal_file_bytes: 0,
             checkpoint_journal_bytes: 0,
             disk_reserve: None,

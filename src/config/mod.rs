@@ -7,4 +7,5 @@ pub mod load;
 pub mod rewrite;
 pub mod setting;
 pub mod settings;
+pub mod tls_names;
 pub mod value;

@@ -2,9 +2,10 @@
 //! from the rows.
 
 use crate::config::config::{
-    ClientCertificates, DebugCommands, Durability, FlushPolicy, LogLevel, Replication,
+    ClientCertificates, DebugCommands, DirectWrites, Durability, FlushPolicy, LogLevel, Replication,
 };
 use crate::config::setting::{Grammar, Kind, Setting};
+use crate::config::tls_names::{TLS_CIPHERS, TLS_CIPHERSUITES, TLS_PROTOCOLS};
 use crate::config::value::{Refused, Unit, parse_auto, show_auto};
 use crate::model::key_events::EventClasses;
 use crate::model::limits::OP_BYTES_MAX;
@@ -91,23 +92,6 @@ macro_rules! ignored {
 const IGNORED_FLAG: Kind = Kind::Ignored(Grammar::Flag);
 const IGNORED_TEXT: Kind = Kind::Ignored(Grammar::Text);
 const GIB: i64 = 1 << 30;
-
-/// Supported TLS versions; older ones are broken.
-pub const TLS_PROTOCOLS: &[&str] = &["TLSv1.2", "TLSv1.3"];
-
-/// Supported TLS 1.2 suites, by OpenSSL's names.
-pub const TLS_CIPHERS: &[&str] = &[
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-];
-
-/// Supported TLS 1.3 suites.
-pub const TLS_CIPHERSUITES: &[&str] =
-    &["TLS_AES_256_GCM_SHA384", "TLS_AES_128_GCM_SHA256", "TLS_CHACHA20_POLY1305_SHA256"];
 
 /// All settings, in the order of `--help` and of `config/headwater.toml`.
 pub static SETTINGS: &[Setting] = &[
@@ -394,7 +378,14 @@ pub static SETTINGS: &[Setting] = &[
         "auto",
         immutable,
         choice!(flush_policy, FlushPolicy, "auto" = Auto, "inline" = Inline, "thread" = Thread),
-        "Thread that syncs the journal; auto: inline while the disk is quick, else a thread of its own."
+        "How a sync is waited for; auto: up to 2 ms of a quick disk, inline: as long as it takes, thread: not at all."
+    ),
+    row!(
+        "direct-writes",
+        "auto",
+        immutable,
+        choice!(direct_writes, DirectWrites, "auto" = Auto, "yes" = Yes, "no" = No),
+        "Whether the journal is written past the page cache, durable at once; auto: what is quicker at the start."
     ),
     row!(
         "journal-file-bytes",

@@ -7,7 +7,7 @@ use crate::engine::engine::{Delivery, Engine, Wakers};
 use crate::engine::load::Load;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{EngineAnswer, Outcome};
-use crate::engine::{blocking, questions, upkeep};
+use crate::engine::{blocking, questions, round, upkeep};
 use crate::env::clock::{self, Clock, Sleep};
 use crate::model::reply::ReplyError;
 use crate::observe::latency::Event;
@@ -75,6 +75,7 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
         let mut events = Vec::new();
         loop {
             self.deliver();
+            self.gather().await;
             if !self.propose() && !self.committer.has_in_flight() {
                 self.reload_if_asked();
             }
@@ -88,6 +89,26 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
                 () = self.wakers.work.notified() => {}
                 () = self.committer.room_made() => {}
             }
+        }
+    }
+
+    /// Before a sync, lets everybody who is ready run until that brings no more work, or a share of the time of
+    /// a sync is over: who comes now shares the sync.
+    async fn gather(&self) {
+        let share = self.committer.gather_max();
+        let mut gathered = round::gathered(&self.engine.borrow());
+        if gathered == 0 || share.is_zero() || self.committer.has_in_flight() {
+            return;
+        }
+        let end_us = self.clock.monotonic_us() + share.as_micros() as u64;
+        loop {
+            // The runtime looks at the sockets before it comes back.
+            tokio::task::yield_now().await;
+            let now = round::gathered(&self.engine.borrow());
+            if now == gathered || self.clock.monotonic_us() >= end_us {
+                return;
+            }
+            gathered = now;
         }
     }
 

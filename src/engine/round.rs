@@ -9,7 +9,7 @@ use crate::engine::{blocking, carried, upkeep};
 use crate::model::log::{LogIndex, PartitionId, ProposalId};
 use crate::model::time::TimeMs;
 use crate::partition::batch::Item;
-use crate::partition::partition::{Sealed, Work};
+use crate::partition::partition::{Partition, Sealed, Work};
 use crate::replication::event::{CommitEvent, Payload};
 use crate::state::answer::Answer;
 use crate::state::effects::{Effects, Events, KeyEvent};
@@ -207,6 +207,11 @@ impl Engine {
             self.finish(tag, Answer::Refused(UNKNOWN), Events::NONE, 0);
         }
     }
+}
+
+/// Requests that wait to be sealed into entries.
+pub fn gathered(engine: &Engine) -> usize {
+    engine.partitions.iter().map(Partition::gathered).sum()
 }
 
 fn note_some(engine: &mut Engine, events: &[KeyEvent]) {

@@ -5,9 +5,11 @@
 use std::fmt::Debug;
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
+
+use rustix::fs::OFlags;
 
 /// The size that a disk writes atomically under all circumstances: the unit of torn writes.
 pub const SECTOR_BYTES: u64 = 512;
@@ -21,7 +23,14 @@ pub enum OpenMode {
     Write,
     /// A new file, for reading and writing; an existing one is an error.
     CreateNew,
+    /// An existing file, for writes that are durable when they return (`O_DIRECT` and `O_DSYNC`), as after
+    /// [`File::sync_data`]. Memory, offset and length of each are multiples of [`BLOCK_BYTES`]. What was written
+    /// there before through another handle must be synced. An error where the file system has no such writes.
+    Direct,
 }
+
+/// The unit of writes with [`OpenMode::Direct`]: at least the block of every usual disk.
+pub const BLOCK_BYTES: usize = 4096;
 
 pub trait Fs: Send + Sync + Debug {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>>;
@@ -108,6 +117,8 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
+const DIRECT_AND_DURABLE: OFlags = OFlags::DIRECT.union(OFlags::DSYNC);
+
 /// The files of the operating system.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct RealFs;
@@ -123,6 +134,9 @@ impl Fs for RealFs {
             }
             OpenMode::CreateNew => {
                 options.write(true).create_new(true);
+            }
+            OpenMode::Direct => {
+                options.write(true).custom_flags(DIRECT_AND_DURABLE.bits().cast_signed());
             }
         }
         Ok(Arc::new(RealFile { file: options.open(path)? }))

@@ -497,6 +497,15 @@ impl Disk {
         }
     }
 
+    /// Makes the newest write of a file durable. One that fails may be on the disk in part, after a power cut.
+    pub fn end_direct(&mut self, inode: u64, fails: bool) {
+        let inode = self.inodes.get_mut(&inode).expect("an open file has an inode");
+        if !fails {
+            let (offset, bytes) = inode.unsynced.pop().expect("it was just written");
+            put(&mut inode.durable, offset as usize, &bytes);
+        }
+    }
+
     /// How many of the bytes have space.
     pub fn room_for(&self, inode: u64, bytes: usize, offset: u64) -> usize {
         let len = self.inodes[&inode].live.len() as u64;

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::env::fs::{File, Fs, Lock, LockError, OpenMode, Space};
+use crate::env::fs::{BLOCK_BYTES, File, Fs, Lock, LockError, OpenMode, Space};
 use crate::env::manual_clock::ManualClock;
 use crate::env::sim_disk::{self, Disk};
 
@@ -236,7 +236,7 @@ impl Fs for SimFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn File>> {
         let mut disk = self.own_disk()?;
         let inode = match mode {
-            OpenMode::Read | OpenMode::Write => {
+            OpenMode::Read | OpenMode::Write | OpenMode::Direct => {
                 disk.check_alive()?;
                 disk.find(path)?
             }
@@ -246,7 +246,8 @@ impl Fs for SimFs {
             }
         };
         let incarnation = disk.incarnation;
-        Ok(Arc::new(SimFile { fs: self.clone(), inode, incarnation, path: path.to_owned() }))
+        let is_direct = mode == OpenMode::Direct;
+        Ok(Arc::new(SimFile { fs: self.clone(), inode, incarnation, is_direct, path: path.to_owned() }))
     }
 
     fn read_dir(&self, path: &Path) -> io::Result<Vec<String>> {
@@ -329,10 +330,27 @@ struct SimFile {
     fs: SimFs,
     inode: u64,
     incarnation: u64,
+    /// Of [`OpenMode::Direct`].
+    is_direct: bool,
     path: PathBuf,
 }
 
 impl SimFile {
+    /// Takes the time of a sync. Returns whether it fails.
+    fn spend_sync(&self, mut disk: MutexGuard<'_, Disk>, make_durable: impl FnOnce(&mut Disk, bool)) -> bool {
+        disk.syncs += 1;
+        let (nth, takes) = (disk.syncs, disk.sync_time);
+        let script = disk.sync_script.remove(&nth).unwrap_or(SyncScript { takes, fails: false });
+        let fails = script.fails || disk.faults.fail_sync == Some(nth);
+        make_durable(&mut disk, fails);
+        let clock = disk.clock.clone();
+        drop(disk);
+        if let Some(clock) = clock.filter(|_| !script.takes.is_zero()) {
+            clock.spend(script.takes);
+        }
+        fails
+    }
+
     fn disk(&self) -> io::Result<MutexGuard<'_, Disk>> {
         let disk = self.fs.disk();
         if disk.incarnation != self.incarnation {
@@ -358,6 +376,13 @@ impl File for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut disk = self.disk()?;
+        if self.is_direct {
+            let memory = bytes.as_ptr().align_offset(BLOCK_BYTES);
+            let is_aligned = memory == 0
+                && offset.is_multiple_of(BLOCK_BYTES as u64)
+                && bytes.len().is_multiple_of(BLOCK_BYTES);
+            assert!(is_aligned, "a direct write of {} bytes at {offset}, memory {memory}", bytes.len());
+        }
         disk.writes += 1;
         let was_dead = disk.is_dead();
         let result =
@@ -370,7 +395,9 @@ impl File for SimFile {
             disk.write(self.inode, bytes, offset, true);
             return result;
         }
-        let is_full = disk.is_full();
+        // Blocks that a direct write finds in the file need no space.
+        let has_blocks = self.is_direct && offset + bytes.len() as u64 <= disk.bytes(self.inode).len() as u64;
+        let is_full = !has_blocks && disk.is_full();
         let room = disk.room_for(self.inode, bytes.len(), offset);
         let written = if is_full {
             let part = disk.entropy.below(bytes.len() as u64 + 1);
@@ -379,7 +406,14 @@ impl File for SimFile {
             room
         };
         disk.write(self.inode, &bytes[..written], offset, false);
-        if is_full || written < bytes.len() { Err(sim_disk::full()) } else { Ok(()) }
+        if is_full || written < bytes.len() {
+            return Err(sim_disk::full());
+        }
+        if self.is_direct {
+            let fails = self.spend_sync(disk, |disk, fails| disk.end_direct(self.inode, fails));
+            return if fails { Err(sim_disk::failed()) } else { Ok(()) };
+        }
+        Ok(())
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
@@ -389,17 +423,8 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk()?;
-        disk.syncs += 1;
-        disk.operate(|| format!("sync {}", self.path.display()))?;
-        let (nth, takes) = (disk.syncs, disk.sync_time);
-        let script = disk.sync_script.remove(&nth).unwrap_or(SyncScript { takes, fails: false });
-        let fails = script.fails || disk.faults.fail_sync == Some(nth);
-        disk.sync(self.inode, fails);
-        let clock = disk.clock.clone();
-        drop(disk);
-        if let Some(clock) = clock.filter(|_| !script.takes.is_zero()) {
-            clock.spend(script.takes);
-        }
+        disk.operate(|| format!("sync {}", self.path.display())).inspect_err(|_| disk.syncs += 1)?;
+        let fails = self.spend_sync(disk, |disk, fails| disk.sync(self.inode, fails));
         if fails { Err(sim_disk::failed()) } else { Ok(()) }
     }
 

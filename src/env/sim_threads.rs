@@ -10,6 +10,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::env::clock::{Clock, Sleep};
 use crate::env::entropy::SeededEntropy;
@@ -200,11 +201,26 @@ impl Lane for SimLane {
     }
 
     /// The caller blocks the simulation's only thread, so the lane's time passes for every task.
-    fn help(&self, is_done: &dyn Fn() -> bool) {
+    fn help(&self, is_done: &dyn Fn() -> bool, limit: Option<Duration>) -> bool {
+        let end_ns = limit.map_or(u64::MAX, |limit| {
+            let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            self.shared.clock.monotonic_ns().saturating_add(limit_ns)
+        });
         while !is_done() {
             let mut state = self.shared.state();
-            let Some(lane) = state.lanes.get_mut(&self.number) else { return };
+            let Some(lane) = state.lanes.get_mut(&self.number) else { return false };
             if let Some((told_ns, tell)) = lane.running.take() {
+                if told_ns > end_ns {
+                    lane.running = Some((told_ns, tell));
+                    // The task that serves sets its timer for the end of the work.
+                    let waker = state.waker.take();
+                    drop(state);
+                    self.shared.clock.advance_to(end_ns);
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                    return false;
+                }
                 drop(state);
                 self.shared.clock.advance_to(told_ns);
                 tell();
@@ -212,9 +228,10 @@ impl Lane for SimLane {
             }
             let next = lane.queue.pop_front();
             drop(state);
-            let Some((_, work)) = next else { return };
+            let Some((_, work)) = next else { return false };
             self.shared.start(self.number, work);
         }
+        false
     }
 }
 
@@ -336,6 +353,18 @@ mod tests {
         let behind = spend(&lane, &process.clock, 5);
         assert_eq!((behind.wait(), process.clock.monotonic_ms()), (Ok(35), 35));
         assert_eq!(slow.wait(), Ok(30));
+    }
+
+    #[test]
+    fn who_waits_for_a_limited_time_leaves_the_work_going_on() {
+        let process = process(1);
+        let lane = process.lane();
+        let mut slow = spend(&lane, &process.clock, 30);
+        assert_eq!(slow.wait_for(Duration::from_millis(10)), None);
+        assert_eq!(process.clock.monotonic_ms(), 10);
+        assert_eq!(slow.wait_for(Duration::from_millis(10)), None);
+        assert_eq!(slow.wait_for(Duration::from_millis(15)), Some(Ok(30)));
+        assert_eq!(process.clock.monotonic_ms(), 30);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::Duration;
 
 use crate::env::priority;
 
@@ -33,8 +34,9 @@ pub trait Lane: Send + Sync + Debug {
     /// Queues the work. A lane that drops work without doing it fails the work's [`Elsewhere`].
     fn submit(&self, work: Work);
 
-    /// Called by a caller that blocks until `is_done`. A lane without a thread of its own does its work here.
-    fn help(&self, is_done: &dyn Fn() -> bool);
+    /// Called by a caller that blocks until `is_done`, or for `limit`. A lane without a thread of its own does
+    /// its work here. Returns whether the work may still end by itself.
+    fn help(&self, is_done: &dyn Fn() -> bool, limit: Option<Duration>) -> bool;
 }
 
 /// Does the work and returns the call that hands over the outcome: a simulated thread delays that call.
@@ -123,7 +125,7 @@ impl<T> Elsewhere<T> {
     ///
     /// [`ThreadDied`].
     pub fn wait(self) -> Result<T, ThreadDied> {
-        self.lane.help(&|| !self.slot.is_running());
+        self.lane.help(&|| !self.slot.is_running(), None);
         let mut state = self.slot.state();
         loop {
             if let Some(outcome) = take(&mut state) {
@@ -131,6 +133,20 @@ impl<T> Elsewhere<T> {
             }
             state = self.slot.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Blocks the calling thread until the work is done, or for `limit`: then the result is `None`, and the work
+    /// goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`ThreadDied`].
+    pub fn wait_for(&mut self, limit: Duration) -> Option<Result<T, ThreadDied>> {
+        let limit =
+            if self.lane.help(&|| !self.slot.is_running(), Some(limit)) { limit } else { Duration::ZERO };
+        let state = self.slot.state();
+        let waited = self.slot.ended.wait_timeout_while(state, limit, |it| matches!(it, State::Running(_)));
+        take(&mut waited.unwrap_or_else(PoisonError::into_inner).0)
     }
 }
 
@@ -189,7 +205,9 @@ impl Lane for RealLane {
         let _ = self.sender.send(work);
     }
 
-    fn help(&self, _is_done: &dyn Fn() -> bool) {}
+    fn help(&self, _is_done: &dyn Fn() -> bool, _limit: Option<Duration>) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +239,16 @@ mod tests {
         assert_eq!(runtime.block_on(first), Err::<(), _>(ThreadDied));
         assert_eq!(second.wait(), Err(ThreadDied));
         assert_eq!(run(&lane, || 3).wait(), Err(ThreadDied));
+    }
+
+    #[test]
+    fn who_waits_for_a_limited_time_leaves_the_work_going_on() {
+        let lane = RealThreads.start("worker", Priority::Normal).unwrap();
+        let (sender, go) = mpsc::channel::<()>();
+        let mut held = run(&lane, move || go.recv().is_ok());
+        assert_eq!(held.wait_for(Duration::from_millis(1)), None);
+        sender.send(()).unwrap();
+        assert_eq!(held.wait_for(Duration::from_secs(60)), Some(Ok(true)));
     }
 
     #[test]

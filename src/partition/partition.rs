@@ -234,6 +234,11 @@ impl<T> Partition<T> {
         !self.open.is_empty() || !self.full.is_empty()
     }
 
+    /// Requests in the open batch, if it needs the log.
+    pub fn gathered(&self) -> usize {
+        if self.open.is_unlogged() { 0 } else { self.open.items.len() }
+    }
+
     pub fn has_in_flight(&self) -> bool {
         !self.in_flight.is_empty()
     }

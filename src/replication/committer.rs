@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::base::latch::Latch;
 use crate::base::wire::Malformed;
-use crate::config::config::{self, Config, FlushPolicy, Replication};
+use crate::config::config::{self, Config, DirectWrites, FlushPolicy, Replication};
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
 use crate::env::threads::Threads;
@@ -49,6 +49,8 @@ pub struct CommitterOptions {
     pub replication: Replication,
     pub durability: Durability,
     pub flush: FlushPolicy,
+    /// Relaxed durability never writes directly.
+    pub direct_writes: DirectWrites,
     /// Counts what recovery decodes.
     pub loading: Arc<Loading>,
     /// Whether a thread of its own prepares the next journal file.
@@ -67,6 +69,7 @@ impl From<&Config> for CommitterOptions {
                 config::Durability::Relaxed => Durability::Relaxed { interval },
             },
             flush: config.flush_policy,
+            direct_writes: config.direct_writes,
             loading: Arc::default(),
             prepares_next_file: true,
             journal: JournalOptions { file_bytes: config.journal_file_bytes, ..JournalOptions::default() },
@@ -244,6 +247,12 @@ impl Committer {
             #[cfg(test)]
             Committer::Scripted(scripted) => scripted.has_room(partition),
         }
+    }
+
+    /// How long a round may wait for more work, because what comes then shares its sync; zero where a commit has
+    /// none.
+    pub fn gather_max(&self) -> Duration {
+        self.durable_log().map_or(Duration::ZERO, DurableLog::gather_max)
     }
 
     /// Waits until there may be room again without an event: another task's sync has ended.

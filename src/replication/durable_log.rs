@@ -10,20 +10,21 @@ use tokio::sync::Mutex;
 use crate::base::latch::Latch;
 use crate::base::signal::Signal;
 use crate::base::wire::Malformed;
-use crate::config::config::Replication;
+use crate::config::config::{DirectWrites, Replication};
 use crate::env::clock::Clock;
 use crate::env::fs::Fs;
-use crate::env::threads::{self, Elsewhere, Lane, Priority, Threads};
+use crate::env::threads::{self, Elsewhere, Lane, Priority, ThreadDied, Threads};
 use crate::model::log::{LogIndex, PartitionId};
 use crate::observe::loading::Loading;
 use crate::replication::committer::{CommitError, CommitterOptions, Durability, OpenError};
-use crate::replication::pace::Pace;
+use crate::replication::pace::{Pace, Way};
 use crate::replication::replay;
 use crate::state::checkpoint;
 use crate::state::image::MachineImage;
 use crate::state::machine::Machine;
 use crate::storage::checkpoint::{CheckpointMeta, CheckpointStore};
 use crate::storage::data_dir::DataDir;
+use crate::storage::journal::direct;
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::index::Position;
 use crate::storage::journal::journal::{Journal, LogRecord, SyncHandle};
@@ -117,8 +118,13 @@ impl DurableLog {
             prepare_next: options.prepares_next_file.then(|| Arc::clone(&threads)),
             ..options.journal
         });
-        let (journal, recovered) = Journal::open(Arc::clone(&fs), &data_dir.journal(), journal_options)?;
+        let (mut journal, recovered) = Journal::open(Arc::clone(&fs), &data_dir.journal(), journal_options)?;
         tracing::info!(records = recovered.records, bytes = recovered.bytes, "read the journal");
+        if options.durability == Durability::Fsync
+            && writes_directly(&*fs, data_dir, &*clock, options.direct_writes)?
+        {
+            journal.write_directly();
+        }
         let checkpoints = CheckpointStore::new(fs, &data_dir.checkpoint());
         checkpoints.remove_leftovers()?;
         data_dir.settle()?;
@@ -226,23 +232,27 @@ impl DurableLog {
     pub fn sync_due_in(&self) -> Option<Duration> {
         match self.durability {
             Durability::Fsync => None,
-            Durability::Relaxed { interval } => Some(interval.saturating_sub(self.unsynced_for())),
+            Durability::Relaxed { interval } => {
+                Some(interval.saturating_sub(self.since(self.synced_at_us.get())))
+            }
         }
     }
 
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.durability {
             // What waits for space is not written, and needs no sync.
-            Durability::Relaxed { interval } if self.unsynced_for() >= interval => match self.write() {
-                Err(error) if !error.is_no_space() => Err(error),
-                _ => self.sync().await,
-            },
+            Durability::Relaxed { interval } if self.since(self.synced_at_us.get()) >= interval => {
+                match self.flush_at_once().await {
+                    // What waits for space is not written, and needs no sync.
+                    Err(error) if error.is_no_space() => {
+                        self.synced_at_us.set(self.clock.monotonic_us());
+                        Ok(())
+                    }
+                    result => result,
+                }
+            }
             _ => Ok(()),
         }
-    }
-
-    fn unsynced_for(&self) -> Duration {
-        self.since(self.synced_at_us.get())
     }
 
     fn since(&self, started_us: u64) -> Duration {
@@ -300,27 +310,91 @@ impl DurableLog {
         self.trip_on_error(result)
     }
 
-    /// Waits for space if it must.
+    /// Makes everything appended so far durable. Waits for space if it must.
     pub async fn flush(&self) -> Result<(), CommitError> {
+        let appended = self.journal.borrow().appended();
+        self.flush_up_to(appended).await.map(drop)
+    }
+
+    /// Makes what is appended durable, if there is space for it; waits for space until the position is reached
+    /// at least. Returns how far it came.
+    pub async fn flush_up_to(&self, least: Position) -> Result<Position, CommitError> {
         loop {
-            match self.write() {
+            let result = self.flush_at_once().await;
+            let durable = self.journal.borrow().durable();
+            match result {
+                Ok(()) => return Ok(durable),
                 Err(error) if error.is_no_space() && !self.room.is_stopping.get() => {}
-                result => {
-                    result?;
-                    return self.sync().await;
-                }
+                Err(error) => return Err(error),
             }
-            // With relaxed durability nobody else syncs what is written already.
-            self.sync().await?;
-            self.room.space.set_waiting(true);
-            self.clock.sleep(SPACE_PAUSE).await;
+            if durable >= least {
+                return Ok(durable);
+            }
+            self.wait_for_space().await;
         }
     }
 
-    /// The same; without space it is an error, and a later write goes on.
+    async fn wait_for_space(&self) {
+        self.room.space.set_waiting(true);
+        self.clock.sleep(SPACE_PAUSE).await;
+    }
+
+    /// Makes everything appended so far durable. Without space it is an error, a part may be durable, and a later
+    /// call goes on. Any number of callers may wait at the same time: one sync serves all callers whose bytes it
+    /// covers.
     async fn flush_at_once(&self) -> Result<(), CommitError> {
-        self.write()?;
-        self.sync().await
+        self.check_latch()?;
+        let target = self.journal.borrow().appended();
+        if self.journal.borrow().durable() >= target && !self.is_running.get() {
+            self.synced_at_us.set(self.clock.monotonic_us());
+            return Ok(());
+        }
+        while self.journal.borrow().durable() < target || self.is_running.get() {
+            self.check_latch()?;
+            match self.pace.get().way() {
+                Way::Inline if !self.is_running.get() => {
+                    let began_us = self.clock.monotonic_us();
+                    let handle = self.flush_handle()?;
+                    let outcome = handle.run();
+                    self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)?;
+                }
+                Way::Watched if !self.is_running.get() => self.flush_watched(target).await?,
+                Way::Inline | Way::Watched | Way::Elsewhere => self.flush_elsewhere(target).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs on the flusher while this thread waits, but not for longer than [`Pace::STALL_MAX`].
+    async fn flush_watched(&self, target: Position) -> Result<(), CommitError> {
+        let mut running = self.running.lock().await;
+        // The lock may have gone to another caller first.
+        if running.is_some() || self.journal.borrow().durable() >= target {
+            return Ok(());
+        }
+        let began_us = self.clock.monotonic_us();
+        let mut sync = self.begin_sync(self.flush_handle()?, began_us)?;
+        match sync.done.wait_for(Pace::STALL_MAX) {
+            Some(finished) => self.end_sync(finished, began_us),
+            None => {
+                *running = Some(sync);
+                self.is_running.set(true);
+                Ok(())
+            }
+        }
+    }
+
+    /// What makes everything appended durable, or as much of it as has space; something is not durable.
+    fn flush_handle(&self) -> Result<SyncHandle, CommitError> {
+        let mut journal = self.journal.borrow_mut();
+        let handle = match journal.flush_handle() {
+            Err(error) if error.is_no_space() => journal.sync_handle().ok_or(error),
+            handle => {
+                self.room.space.set_waiting(false);
+                handle.map(|handle| handle.expect("something is not durable yet"))
+            }
+        };
+        self.trip_on_error(handle)
     }
 
     /// Takes the images of all partitions: `image` returns the machine and the membership bytes, or `None` to
@@ -392,6 +466,14 @@ impl DurableLog {
         Ok(journal.appended())
     }
 
+    /// How long it is worth to wait for more to write before a sync.
+    pub fn gather_max(&self) -> Duration {
+        match self.durability {
+            Durability::Fsync => self.pace.get().gather_max(),
+            Durability::Relaxed { .. } => Duration::ZERO,
+        }
+    }
+
     /// The same; waits for space until at least the position is reached.
     pub async fn write_up_to(&self, least: Position) -> Result<Position, CommitError> {
         loop {
@@ -403,8 +485,7 @@ impl DurableLog {
             if written >= least {
                 return Ok(written);
             }
-            self.room.space.set_waiting(true);
-            self.clock.sleep(SPACE_PAUSE).await;
+            self.wait_for_space().await;
         }
     }
 
@@ -418,31 +499,8 @@ impl DurableLog {
         self.sync_ended.notified().await;
     }
 
-    /// Makes everything written so far durable. Any number of callers may wait at the same time: one sync
-    /// serves all callers whose bytes were written when it began.
-    pub async fn sync(&self) -> Result<(), CommitError> {
-        self.check_latch()?;
-        let target = self.journal.borrow().written();
-        if self.journal.borrow().durable() >= target && !self.is_running.get() {
-            self.synced_at_us.set(self.clock.monotonic_us());
-            return Ok(());
-        }
-        while self.journal.borrow().durable() < target || self.is_running.get() {
-            self.check_latch()?;
-            if self.is_running.get() || !self.pace.get().inline {
-                self.sync_elsewhere(target).await?;
-            } else {
-                let began_us = self.clock.monotonic_us();
-                let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
-                let outcome = handle.run();
-                self.synced(Finished { handle, outcome, took: self.since(began_us) }, began_us)?;
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for the sync on the flusher, of which there is at most one, and begins one if there is none.
-    async fn sync_elsewhere(&self, target: Position) -> Result<(), CommitError> {
+    async fn flush_elsewhere(&self, target: Position) -> Result<(), CommitError> {
         let mut running = self.running.lock().await;
         // Another caller's sync may have covered it. One that still runs may fail, and has to be heard: the
         // error of a disk is told once (docs/reliability.md S2).
@@ -453,8 +511,7 @@ impl DurableLog {
             Some(sync) => sync,
             none => {
                 let began_us = self.clock.monotonic_us();
-                let handle = self.journal.borrow().sync_handle().expect("something is not durable yet");
-                none.insert(self.begin_sync(handle, began_us)?)
+                none.insert(self.begin_sync(self.flush_handle()?, began_us)?)
             }
         };
         self.is_running.set(true);
@@ -462,6 +519,10 @@ impl DurableLog {
         *running = None;
         self.is_running.set(false);
         self.sync_ended.notify();
+        self.end_sync(finished, began_us)
+    }
+
+    fn end_sync(&self, finished: Result<Finished, ThreadDied>, began_us: u64) -> Result<(), CommitError> {
         let Ok(finished) = finished else {
             self.check_latch()?;
             return Err(CommitError::Stopped { reason: "the flusher thread died".into() });
@@ -503,13 +564,38 @@ impl DurableLog {
         }
     }
 
-    fn trip_on_error(&self, result: Result<(), JournalError>) -> Result<(), CommitError> {
+    fn trip_on_error<T>(&self, result: Result<T, JournalError>) -> Result<T, CommitError> {
         if let Err(error) = &result
             && !error.is_no_space()
         {
             self.latch.trip(error.to_string());
         }
         Ok(result?)
+    }
+}
+
+/// # Errors
+///
+/// Direct writes are asked for, and the file system does not have them.
+fn writes_directly(
+    fs: &dyn Fs,
+    data_dir: &DataDir,
+    clock: &dyn Clock,
+    setting: DirectWrites,
+) -> Result<bool, JournalError> {
+    if setting == DirectWrites::No {
+        return Ok(false);
+    }
+    match (direct::is_quicker(fs, &data_dir.journal(), clock), setting) {
+        (Ok(is_quicker), DirectWrites::Auto) => Ok(is_quicker),
+        (Ok(_), _) => Ok(true),
+        // A full disk says nothing of its file system.
+        (Err(error), DirectWrites::Yes) if error.is_no_space() => Ok(true),
+        (Err(error), DirectWrites::Auto) => {
+            tracing::info!(%error, "the journal is not written directly");
+            Ok(false)
+        }
+        (Err(error), _) => Err(error),
     }
 }
 

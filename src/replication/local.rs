@@ -84,13 +84,11 @@ impl LocalCommitter {
                 self.proposed.notified().await;
                 continue;
             };
-            let written = self.durable_log.write_up_to(first).await?;
             let committed = match self.durable_log.durability() {
                 Durability::Fsync if !cfg!(headwater_bug = "answer_before_sync") => {
-                    self.durable_log.sync().await?;
-                    self.durable_log.journal().borrow().durable()
+                    self.durable_log.flush_up_to(first).await?
                 }
-                Durability::Fsync | Durability::Relaxed { .. } => written,
+                Durability::Fsync | Durability::Relaxed { .. } => self.durable_log.write_up_to(first).await?,
             };
             self.take_up_to(committed, out);
             assert!(!out.is_empty(), "what was written before the sync is durable after it");

@@ -1,41 +1,72 @@
-//! The choice of thread for syncs: the engine's or the flusher's.
+//! Where syncs are made, and how long they are waited for.
 
 use std::time::Duration;
 
 use crate::config::config::FlushPolicy;
 
-/// Chooses the thread by the duration of syncs: the engine's thread saves two thread switches per round, but
-/// a slow disk would stall it.
+/// Chooses by the duration of syncs: waiting for a quick one saves two turns of the event loop per round, but a
+/// slow disk would stall the engine.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     policy: FlushPolicy,
-    pub inline: bool,
+    is_quick: bool,
     average: Duration,
 }
 
+/// How the next sync is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// On the engine's thread.
+    Inline,
+    /// On the flusher, while the engine's thread waits for at most [`Pace::STALL_MAX`].
+    Watched,
+    /// On the flusher, while the engine's thread goes on.
+    Elsewhere,
+}
+
 impl Pace {
-    /// Above this average syncs move to the flusher, below half of it back to the engine's thread.
-    const INLINE_MAX: Duration = Duration::from_millis(1);
+    /// Above this average the engine's thread goes on while the disk syncs, below half of it it waits again.
+    const QUICK_MAX: Duration = Duration::from_millis(1);
+
+    /// A single slow sync stalls the engine's thread for this long.
+    pub const STALL_MAX: Duration = Duration::from_millis(2);
+
+    /// A slow disk gathers while it syncs.
+    const GATHER_MAX: Duration = Duration::from_micros(100);
 
     pub fn new(policy: FlushPolicy) -> Pace {
-        Pace { policy, inline: policy != FlushPolicy::Thread, average: Duration::ZERO }
+        Pace { policy, is_quick: true, average: Duration::ZERO }
+    }
+
+    pub fn way(self) -> Way {
+        match self.policy {
+            FlushPolicy::Inline => Way::Inline,
+            FlushPolicy::Thread => Way::Elsewhere,
+            FlushPolicy::Auto if self.is_quick => Way::Watched,
+            FlushPolicy::Auto => Way::Elsewhere,
+        }
+    }
+
+    /// A share of the average: what is gathered in that time saves a whole sync.
+    pub fn gather_max(self) -> Duration {
+        (self.average / 2).min(Self::GATHER_MAX)
     }
 
     /// A moving average over about 16 syncs. One that took much longer than those before counts as one that
     /// took somewhat longer: most disks have a slow sync now and then, and only slow ones have many.
     pub fn after(self, took: Duration) -> Pace {
-        let most = self.average.max(Self::INLINE_MAX / 4) * 3;
+        let most = self.average.max(Self::QUICK_MAX / 4) * 3;
         let average = (self.average * 15 + took.min(most)) / 16;
-        let inline = match self.policy {
-            FlushPolicy::Inline => true,
-            FlushPolicy::Thread => false,
-            FlushPolicy::Auto if self.inline => average < Self::INLINE_MAX,
-            FlushPolicy::Auto => average < Self::INLINE_MAX / 2,
-        };
-        if inline != self.inline {
-            tracing::info!(average_us = average.as_micros() as u64, inline, "changed where syncs are made");
+        let quick_max = if self.is_quick { Self::QUICK_MAX } else { Self::QUICK_MAX / 2 };
+        let is_quick = average < quick_max;
+        if is_quick != self.is_quick && self.policy == FlushPolicy::Auto {
+            tracing::debug!(
+                average_us = average.as_micros() as u64,
+                is_quick,
+                "changed how syncs are waited for"
+            );
         }
-        Pace { average, inline, ..self }
+        Pace { average, is_quick, ..self }
     }
 }
 
@@ -46,16 +77,17 @@ mod tests {
     #[test]
     fn syncs_move_to_a_thread_when_they_are_slow_and_back_when_they_are_not() {
         let mut pace = Pace::new(FlushPolicy::Auto);
-        assert!(pace.inline);
+        assert_eq!(pace.way(), Way::Watched);
         for _ in 0..40 {
             pace = pace.after(Duration::from_millis(5));
         }
-        assert!(!pace.inline);
+        assert_eq!(pace.way(), Way::Elsewhere);
         for _ in 0..100 {
             pace = pace.after(Duration::from_micros(100));
         }
-        assert!(pace.inline);
-        assert!(!Pace::new(FlushPolicy::Thread).after(Duration::ZERO).inline);
+        assert_eq!(pace.way(), Way::Watched);
+        assert_eq!(Pace::new(FlushPolicy::Thread).after(Duration::ZERO).way(), Way::Elsewhere);
+        assert_eq!(Pace::new(FlushPolicy::Inline).after(Duration::from_secs(1)).way(), Way::Inline);
     }
 
     #[test]
@@ -64,7 +96,7 @@ mod tests {
         for number in 0..1000 {
             let is_slow = number % 20 == 0;
             pace = pace.after(if is_slow { Duration::from_secs(2) } else { Duration::from_micros(200) });
-            assert!(pace.inline, "sync {number}");
+            assert_eq!(pace.way(), Way::Watched, "sync {number}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a seed chooses before anything happens.
 
-use headwater::config::config::{Config, DebugCommands, Durability, FlushPolicy};
+use headwater::config::config::{Config, DebugCommands, DirectWrites, Durability, FlushPolicy};
 use headwater::env::entropy::SeededEntropy;
 use headwater::replication::committer::CommitterOptions;
 use headwater::storage::journal::options::JournalOptions;
@@ -33,6 +33,7 @@ pub struct Settings {
     pub reads_several: bool,
     /// Most clients are blocked on one group.
     pub is_crowded: bool,
+    pub writes_directly: bool,
 }
 
 impl Settings {
@@ -62,6 +63,7 @@ impl Settings {
             events: random.chance(20),
             reads_several: random.chance(50),
             is_crowded: random.chance(30),
+            writes_directly: random.chance(50),
         }
     }
 
@@ -79,6 +81,7 @@ impl Settings {
             durability: if self.is_relaxed { Durability::Relaxed } else { Durability::Fsync },
             sync_interval_ms: self.interval_ms,
             flush_policy: self.flush,
+            direct_writes: if self.writes_directly { DirectWrites::Yes } else { DirectWrites::No },
             checkpoint_journal_bytes: self.checkpoint_bytes,
             journal_file_bytes: self.file_bytes,
             disk_reserve: Some(DISK_RESERVE),

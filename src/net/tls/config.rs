@@ -224,7 +224,7 @@ fn add_directory(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{TLS_CIPHERS, TLS_CIPHERSUITES};
+    use crate::config::tls_names::{TLS_CIPHERS, TLS_CIPHERSUITES};
     use std::collections::BTreeSet;
 
     #[test]

@@ -69,15 +69,15 @@ impl Flushes {
 
     /// One write, and one sync unless no callback needs it.
     async fn flush(&self) -> Result<(), CommitError> {
-        let appended = self.journal().borrow().appended();
-        let written = self.durable_log.write_up_to(appended).await?;
         if matches!(self.durable_log.durability(), Durability::Relaxed { .. })
             && !self.waiting.borrow().iter().any(|waiting| waiting.must_sync)
         {
+            let appended = self.journal().borrow().appended();
+            let written = self.durable_log.write_up_to(appended).await?;
             self.complete(written);
             return Ok(());
         }
-        self.durable_log.sync().await?;
+        self.durable_log.flush().await?;
         let durable = self.journal().borrow().durable();
         self.complete(durable);
         Ok(())

@@ -1,10 +1,10 @@
 //! The journal: the only writer of its directory.
 //!
 //! Three frontiers, asserted where they move: `durable ≤ written ≤ appended`. [`Journal::append`] moves the
-//! last, [`Journal::write`] the middle, [`Journal::sync`] (or a [`SyncHandle`] run elsewhere) the first. Only
+//! last, [`Journal::write`] the middle, a [`SyncHandle`] the first, and with direct writes the middle too. Only
 //! durable records may be acknowledged. After a failed write or sync the journal stops for good (S2).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,12 +13,14 @@ use bytes::Bytes;
 
 use crate::env::fs::{File, Fs};
 use crate::model::log::{LogId, LogIndex, PartitionId};
+use crate::storage::journal::direct::{self, DirectWrite};
 use crate::storage::journal::error::JournalError;
 use crate::storage::journal::file::{END_BYTES, HEADER_BYTES, JournalFile};
 use crate::storage::journal::index::{PartitionLog, Position};
 use crate::storage::journal::options::JournalOptions;
+use crate::storage::journal::pending::Pending;
 use crate::storage::journal::reader::{Found, JournalReader};
-use crate::storage::journal::record::{self, Layout, Place, RecordFields, RecordHead, RecordKind};
+use crate::storage::journal::record::{Layout, Place, RecordFields, RecordHead, RecordKind};
 use crate::storage::journal::recovery::{self, Recovered};
 use crate::storage::journal::spare::Spare;
 use crate::storage::journal::tail::Tail;
@@ -39,8 +41,7 @@ pub struct Journal {
     /// The files on disk; their numbers have no gap.
     files: BTreeMap<u64, JournalFile>,
     logs: Vec<PartitionLog>,
-    /// Records appended but not written: one batch per file. Appends go to the last one; never empty.
-    batches: VecDeque<Batch>,
+    pending: Pending,
     appended: Position,
     written: Position,
     durable: Position,
@@ -55,25 +56,6 @@ pub struct Journal {
     spare: Option<Spare>,
     tail: Tail,
     stopped: Option<String>,
-}
-
-#[derive(Debug)]
-struct Batch {
-    sequence: u64,
-    start: u64,
-    bytes: Vec<u8>,
-    /// The record that ends the file before, once it was made: a second try writes the same bytes.
-    continued: Vec<u8>,
-}
-
-impl Batch {
-    fn new(sequence: u64, start: u64) -> Batch {
-        Batch { sequence, start, bytes: Vec::new(), continued: Vec::new() }
-    }
-
-    fn end(&self) -> u64 {
-        self.start + self.bytes.len() as u64
-    }
 }
 
 /// Makes the first file of a journal. Returns whether there are no records: a journal without any may have been
@@ -116,7 +98,7 @@ impl Journal {
             options,
             files: recovery.files,
             logs: recovery.logs,
-            batches: VecDeque::from([Batch::new(end.sequence, end.offset)]),
+            pending: Pending::new(end),
             appended: end,
             written: end,
             durable: end,
@@ -134,6 +116,12 @@ impl Journal {
             journal.carry_over();
         }
         Ok((journal, recovery.recovered))
+    }
+
+    /// From now on [`Journal::flush_handle`] makes direct writes, which the file system must have
+    /// ([`direct::is_quicker`]). [`Journal::write`] may not be called beside them.
+    pub fn write_directly(&mut self) {
+        self.pending.write_directly();
     }
 
     /// The index of a partition's log, including entries that are not durable yet.
@@ -244,7 +232,7 @@ impl Journal {
     pub fn drop_group(&mut self, partition: PartitionId) {
         let incarnation = self.log(partition).incarnation();
         self.begin_file_if_needed(0);
-        self.encode_of(incarnation, partition, LogId::default(), RecordKind::Drop, &[]);
+        self.encode(partition, LogId::default(), RecordKind::Drop, &[]);
         self.logs[usize::from(partition.0)].drop_group(incarnation);
         self.tail.truncate_after(partition, LogIndex::default());
         self.purge_mark = Some(self.appended);
@@ -255,7 +243,7 @@ impl Journal {
     pub fn close(&mut self) -> Result<(), JournalError> {
         self.flush()?;
         self.begin_file_if_needed(0);
-        let fields = RecordFields::of_file(RecordKind::CleanStop, self.synced_before(self.appended));
+        let fields = RecordFields::of_file(RecordKind::CleanStop, synced_before(self.durable, self.appended));
         self.encode_fields(fields, &[]);
         self.flush()
     }
@@ -263,18 +251,12 @@ impl Journal {
     /// Hands everything appended to the operating system: one write, unless a file ends in between. On a full
     /// disk it uses the reserve; after [`JournalError::NoSpace`] nothing is lost, and a later call goes on.
     pub fn write(&mut self) -> Result<(), JournalError> {
-        self.check()?;
-        let mut result = self.write_batches();
-        if result.as_ref().is_err_and(JournalError::is_no_space) && self.options.space.release_reserve() {
-            result = self.write_batches();
-        }
-        self.stop_on_error(result)
+        self.with_reserve(Journal::write_batches)
     }
 
-    /// Makes everything written durable.
-    pub fn sync(&mut self) -> Result<(), JournalError> {
-        self.check()?;
-        match self.sync_handle() {
+    /// Makes everything appended durable.
+    pub fn flush(&mut self) -> Result<(), JournalError> {
+        match self.flush_handle()? {
             Some(handle) => {
                 let result = handle.run();
                 self.complete_sync(handle, result)
@@ -283,10 +265,27 @@ impl Journal {
         }
     }
 
-    /// [`Journal::write`], then [`Journal::sync`].
-    pub fn flush(&mut self) -> Result<(), JournalError> {
-        self.write()?;
-        self.sync()
+    /// A handle that makes everything appended so far durable: a direct write, or a sync of what this call has
+    /// written. `None` if nothing is left to do. Only appends may come before [`Journal::complete_sync`].
+    /// Without space as [`Journal::write`].
+    pub fn flush_handle(&mut self) -> Result<Option<SyncHandle>, JournalError> {
+        self.with_reserve(|journal| match journal.begin_direct_write()? {
+            Some(handle) => Ok(Some(handle)),
+            None => journal.write_batches().map(|()| journal.sync_handle()),
+        })
+    }
+
+    /// Writes; on a full disk, once more with the reserve.
+    fn with_reserve<T>(
+        &mut self,
+        write: impl Fn(&mut Journal) -> Result<T, JournalError>,
+    ) -> Result<T, JournalError> {
+        self.check()?;
+        let mut result = write(self);
+        if result.as_ref().is_err_and(JournalError::is_no_space) && self.options.space.release_reserve() {
+            result = write(self);
+        }
+        self.stop_on_error(result)
     }
 
     /// A handle that lets another thread sync everything written so far; `None` if all of it is durable.
@@ -296,7 +295,8 @@ impl Journal {
             return None;
         }
         let file = &self.files[&self.written.sequence];
-        Some(SyncHandle { file: Arc::clone(&file.file), path: file.path.clone(), upto: self.written })
+        let (path, upto) = (file.path.clone(), self.written);
+        Some(SyncHandle { file: Arc::clone(&file.file), path, upto, write: None })
     }
 
     pub fn complete_sync(
@@ -305,11 +305,17 @@ impl Journal {
         result: Result<(), JournalError>,
     ) -> Result<(), JournalError> {
         self.check()?;
+        if let Some(write) = handle.write {
+            self.pending.end_direct_write(write);
+            if result.is_ok() {
+                self.written = handle.upto;
+            }
+        }
         let result = result.and_then(|()| {
             // A change of files may have synced further meanwhile.
             self.advance_durable(handle.upto);
             assert!(self.durable <= self.written && self.written <= self.appended, "{self:?}");
-            self.remove_purged_files()
+            remove_purged_files(self)
         });
         self.stop_on_error(result)
     }
@@ -364,9 +370,7 @@ impl Journal {
             LogRecord { log_id: head.log_id, kind: head.kind, payload: Bytes::copy_from_slice(payload) }
         };
         if position >= self.written {
-            let batch = self.batches.iter().find(|batch| batch.sequence == position.sequence);
-            let batch = batch.expect("what is not written is pending");
-            let bytes = &batch.bytes[(position.offset - batch.start) as usize..];
+            let bytes = self.pending.bytes_at(position);
             let place = self.place(position);
             let head = RecordHead::decode(bytes, place).expect("a pending record is whole");
             let mut payload = bytes[place.layout.head_bytes()..][..head.payload_bytes as usize].to_vec();
@@ -422,43 +426,21 @@ impl Journal {
         kind: RecordKind,
         payload: &[u8],
     ) -> Position {
-        let incarnation = self.log(partition).incarnation();
-        self.encode_of(incarnation, partition, log_id, kind, payload)
-    }
-
-    fn encode_of(
-        &mut self,
-        incarnation: u32,
-        partition: PartitionId,
-        log_id: LogId,
-        kind: RecordKind,
-        payload: &[u8],
-    ) -> Position {
-        let synced = self.synced_before(self.appended);
+        let (incarnation, synced) =
+            (self.log(partition).incarnation(), synced_before(self.durable, self.appended));
         self.encode_fields(RecordFields { kind, partition, incarnation, log_id, synced }, payload)
     }
 
     fn encode_fields(&mut self, fields: RecordFields, payload: &[u8]) -> Position {
         let position = self.appended;
-        let place = self.place(position);
-        let batch = self.batches.back_mut().expect("there is always a batch to append to");
-        assert_eq!((batch.sequence, batch.end()), (position.sequence, position.offset));
-        record::encode(&mut batch.bytes, place, fields, payload);
-        self.bytes_appended += batch.end() - position.offset;
-        self.appended.offset = batch.end();
+        self.appended = self.pending.encode(self.place(position), fields, payload);
+        self.bytes_appended += self.appended.offset - position.offset;
         position
-    }
-
-    /// How far the file of a position is known to be synced.
-    fn synced_before(&self, position: Position) -> u64 {
-        if self.durable.sequence == position.sequence { self.durable.offset } else { 0 }
     }
 
     /// Starts the next file for appends, with the state that must outlive older files.
     fn begin_file(&mut self) {
-        let sequence = self.appended.sequence + 1;
-        self.batches.push_back(Batch::new(sequence, HEADER_BYTES));
-        self.appended = Position { sequence, offset: HEADER_BYTES };
+        self.appended = self.pending.begin_file(self.appended.sequence + 1);
         self.carry_over();
     }
 
@@ -473,7 +455,12 @@ impl Journal {
             let dropped = log.incarnation() - 1;
             let partition = PartitionId(partition);
             if dropped > 0 && !is_plain {
-                self.encode_of(dropped, partition, LogId::default(), RecordKind::Drop, &[]);
+                let (log_id, synced) = (LogId::default(), synced_before(self.durable, self.appended));
+                let kind = RecordKind::Drop;
+                self.encode_fields(
+                    RecordFields { kind, partition, incarnation: dropped, log_id, synced },
+                    &[],
+                );
             }
             if let Some(vote) = &vote {
                 self.encode(partition, LogId::default(), RecordKind::Vote, vote);
@@ -491,33 +478,33 @@ impl Journal {
         self.carried = self.appended;
     }
 
+    /// The direct write of everything appended, if one can do it: everything before is durable, and the file
+    /// does not end in between.
+    fn begin_direct_write(&mut self) -> Result<Option<SyncHandle>, JournalError> {
+        let Some(upto) = self.pending.direct_end(self.durable) else { return Ok(None) };
+        assert_eq!(self.written, self.durable, "{self:?}");
+        self.make_room(upto.sequence, direct::block_end(upto.offset).max(upto.offset + END_BYTES))?;
+        let file = &self.files[&upto.sequence];
+        let write = self.pending.begin_direct_write(&*self.fs, file)?;
+        let (file, path) = (Arc::clone(&file.file), file.path.clone());
+        prepare_next(self, upto.sequence);
+        Ok(Some(SyncHandle { file, path, upto, write: Some(write) }))
+    }
+
     fn write_batches(&mut self) -> Result<(), JournalError> {
         loop {
-            let batch = self.batches.front_mut().expect("there is always a batch to append to");
-            let bytes = std::mem::take(&mut batch.bytes);
-            let (sequence, start) = (batch.sequence, batch.start);
-            if !bytes.is_empty() {
-                let written = self.write_batch(sequence, start, &bytes);
-                let batch = self.batches.front_mut().expect("it was there above");
-                if written.is_err() {
-                    // If only space is missing, the same bytes are written once more.
-                    batch.bytes = bytes;
-                    return written;
-                }
-                batch.start += bytes.len() as u64;
+            let (start, bytes) = self.pending.take();
+            if !bytes.is_empty()
+                && let Err(error) = self.write_batch(start.sequence, start.offset, &bytes)
+            {
+                // If only space is missing, the same bytes are written once more.
+                self.pending.put_back(bytes);
+                return Err(error);
             }
-            if self.batches.len() == 1 {
-                // Reuses the vector, unless that would pin the memory of one huge batch.
-                const KEEP_BYTES: usize = 4 << 20;
-                if bytes.capacity() <= KEEP_BYTES {
-                    let batch = self.batches.front_mut().expect("it was there above");
-                    batch.bytes = bytes;
-                    batch.bytes.clear();
-                }
+            if self.pending.end_batch(bytes) {
                 assert_eq!(self.written, self.appended, "everything was written");
                 return Ok(());
             }
-            self.batches.pop_front();
         }
     }
 
@@ -532,19 +519,11 @@ impl Journal {
             self.change_files(sequence, end)?;
         }
         assert_eq!(self.written, Position { sequence, offset: start }, "writes follow each other");
-        self.make_room(sequence, end)?;
+        self.make_room(sequence, end + END_BYTES)?;
         let file = &self.files[&sequence];
         file.file.write_at(bytes, start).map_err(JournalError::unwritten(&file.path, start, "write"))?;
         self.written.offset = end;
-        if let Some(threads) = &self.options.prepare_next
-            && self.spare.is_none()
-            && !self.options.space.is_low()
-            && self.options.space.has_room_for(self.options.capacity(sequence + 1))
-        {
-            let (fs, dir) = (Arc::clone(&self.fs), self.dir.clone());
-            let len = self.options.capacity(sequence + 1);
-            self.spare = Spare::begin(&**threads, fs, dir, sequence + 1, self.options.salt, len);
-        }
+        prepare_next(self, sequence);
         Ok(())
     }
 
@@ -565,14 +544,9 @@ impl Journal {
             self.files.insert(sequence, file);
         }
         let end = self.written;
-        let (synced, place) = (self.synced_before(end), self.place(end));
-        let batch = self.batches.front_mut().expect("the new file has records");
-        if batch.continued.is_empty() {
-            let fields = RecordFields::of_file(RecordKind::Continued, synced);
-            record::encode(&mut batch.continued, place, fields, &[]);
-        }
-        let bytes = batch.continued.clone();
-        self.make_room(end.sequence, end.offset + bytes.len() as u64)?;
+        let fields = RecordFields::of_file(RecordKind::Continued, synced_before(self.durable, end));
+        let bytes = self.pending.continued(self.place(end), fields);
+        self.make_room(end.sequence, end.offset + bytes.len() as u64 + END_BYTES)?;
         let last = &self.files[&end.sequence];
         last.file
             .write_at(&bytes, end.offset)
@@ -591,21 +565,21 @@ impl Journal {
         Ok(())
     }
 
-    /// Zeros the current file to beyond `end`.
-    fn make_room(&mut self, sequence: u64, end: u64) -> Result<(), JournalError> {
+    /// Zeros the current file up to `len` at least.
+    fn make_room(&mut self, sequence: u64, len: u64) -> Result<(), JournalError> {
         let file = self.files.get_mut(&sequence).expect("the file that is written to is open");
-        if file.own_len >= end + END_BYTES {
+        if file.own_len >= len {
             return Ok(());
         }
         let step = self.options.space.journal_step(self.options.zero_ahead_bytes);
         let ahead = (file.own_len + step).min(self.options.capacity(sequence));
-        match file.extend(ahead.max(end + END_BYTES)) {
-            Err(error) if error.is_no_space() => file.extend(end + END_BYTES)?,
+        match file.extend(ahead.max(len)) {
+            Err(error) if error.is_no_space() => file.extend(len)?,
             result => result?,
         }
         // Zeros are durable before records overwrite them: a sync of records then changes no metadata,
         // and a file whose records reach its end was cut by something else.
-        file.file.sync_data().map_err(JournalError::io(&file.path, end, "sync zeros"))?;
+        file.file.sync_data().map_err(JournalError::io(&file.path, len, "sync zeros"))?;
         self.advance_durable(self.written);
         Ok(())
     }
@@ -623,33 +597,6 @@ impl Journal {
         }
     }
 
-    /// Removes files that hold only purged entries and whose votes and frontiers a durable newer file
-    /// carries.
-    fn remove_purged_files(&mut self) -> Result<(), JournalError> {
-        let Some(mark) = self.purge_mark else { return Ok(()) };
-        if self.durable < mark {
-            return Ok(());
-        }
-        self.purge_mark = None;
-        let needed = self.logs.iter().filter_map(PartitionLog::oldest_sequence).min();
-        let keep_from = needed.map_or(self.carrier, |needed| needed.min(self.carrier));
-        while let Some(file) = self.files.first_entry().filter(|file| *file.key() < keep_from) {
-            let path = &file.get().path;
-            if let Err(error) = self.fs.remove_file(path) {
-                // It costs space and nothing else; the next purge tries again.
-                tracing::warn!(file = %path.display(), %error, "cannot remove a journal file that a checkpoint covers");
-                return Ok(());
-            }
-            // One after the other: a power failure may undo any of the removals that are not durable, and a
-            // gap in the numbers is a lost file.
-            self.fs.sync_dir(&self.dir).map_err(JournalError::io(&self.dir, 0, "sync the directory"))?;
-            tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
-            file.remove();
-        }
-        self.options.space.look_again();
-        Ok(())
-    }
-
     fn check(&self) -> Result<(), JournalError> {
         match &self.stopped {
             Some(reason) => Err(JournalError::Stopped { reason: reason.clone() }),
@@ -657,13 +604,58 @@ impl Journal {
         }
     }
 
-    fn stop_on_error(&mut self, result: Result<(), JournalError>) -> Result<(), JournalError> {
+    fn stop_on_error<T>(&mut self, result: Result<T, JournalError>) -> Result<T, JournalError> {
         result.inspect_err(|error| {
             if !error.is_no_space() {
                 self.stopped = Some(error.to_string());
             }
         })
     }
+}
+
+/// Begins to prepare the file after `sequence`, the current one, where that is wanted and has space.
+fn prepare_next(journal: &mut Journal, sequence: u64) {
+    if let Some(threads) = &journal.options.prepare_next
+        && journal.spare.is_none()
+        && !journal.options.space.is_low()
+        && journal.options.space.has_room_for(journal.options.capacity(sequence + 1))
+    {
+        let (fs, dir) = (Arc::clone(&journal.fs), journal.dir.clone());
+        let len = journal.options.capacity(sequence + 1);
+        journal.spare = Spare::begin(&**threads, fs, dir, sequence + 1, journal.options.salt, len);
+    }
+}
+
+/// Removes files that hold only purged entries and whose votes and frontiers a durable newer file
+/// carries.
+fn remove_purged_files(journal: &mut Journal) -> Result<(), JournalError> {
+    let Some(mark) = journal.purge_mark else { return Ok(()) };
+    if journal.durable < mark {
+        return Ok(());
+    }
+    journal.purge_mark = None;
+    let needed = journal.logs.iter().filter_map(PartitionLog::oldest_sequence).min();
+    let keep_from = needed.map_or(journal.carrier, |needed| needed.min(journal.carrier));
+    while let Some(file) = journal.files.first_entry().filter(|file| *file.key() < keep_from) {
+        let path = &file.get().path;
+        if let Err(error) = journal.fs.remove_file(path) {
+            // It costs space and nothing else; the next purge tries again.
+            tracing::warn!(file = %path.display(), %error, "cannot remove a journal file that a checkpoint covers");
+            return Ok(());
+        }
+        // One after the other: a power failure may undo any of the removals that are not durable, and a
+        // gap in the numbers is a lost file.
+        journal.fs.sync_dir(&journal.dir).map_err(JournalError::io(&journal.dir, 0, "sync the directory"))?;
+        tracing::debug!(file = %path.display(), "removed a journal file: a checkpoint covers it");
+        file.remove();
+    }
+    journal.options.space.look_again();
+    Ok(())
+}
+
+/// How far the file of a position is known to be synced.
+fn synced_before(durable: Position, position: Position) -> u64 {
+    if durable.sequence == position.sequence { durable.offset } else { 0 }
 }
 
 const CONTINUED_BYTES: u64 = Layout::Masked.record_bytes(0);
@@ -674,12 +666,19 @@ pub struct SyncHandle {
     file: Arc<dyn File>,
     path: PathBuf,
     upto: Position,
+    /// Write and sync in one.
+    write: Option<DirectWrite>,
 }
 
 impl SyncHandle {
     /// Call it once: after an error a second call would falsely succeed (S2).
     pub fn run(&self) -> Result<(), JournalError> {
-        self.file.sync_data().map_err(JournalError::io(&self.path, self.upto.offset, "sync"))
+        match &self.write {
+            Some(write) => {
+                write.run().map_err(JournalError::io(&self.path, write.offset(), "write and sync"))
+            }
+            None => self.file.sync_data().map_err(JournalError::io(&self.path, self.upto.offset, "sync")),
+        }
     }
 
     /// The position that is durable after success.
