@@ -378,7 +378,7 @@ pub static SETTINGS: &[Setting] = &[
         "auto",
         immutable,
         choice!(flush_policy, FlushPolicy, "auto" = Auto, "inline" = Inline, "thread" = Thread),
-        "How a sync is waited for; auto: up to 2 ms of a quick disk, inline: as long as it takes, thread: not at all."
+        "How a sync is waited for; inline: as long as it takes, thread: not at all, auto: as the disk is."
     ),
     row!(
         "direct-writes",

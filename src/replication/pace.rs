@@ -5,12 +5,14 @@ use std::time::Duration;
 use crate::config::config::FlushPolicy;
 
 /// Chooses by the duration of syncs: waiting for a quick one saves two turns of the event loop per round, but a
-/// slow disk would stall the engine.
+/// slow disk would stall the engine. The first slow sync of a quick disk does stall it.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     policy: FlushPolicy,
     is_quick: bool,
     average: Duration,
+    /// Syncs that are watched yet, since one was slow.
+    watched_left: u32,
 }
 
 /// How the next sync is made.
@@ -28,22 +30,27 @@ impl Pace {
     /// Above this average the engine's thread goes on while the disk syncs, below half of it it waits again.
     const QUICK_MAX: Duration = Duration::from_millis(1);
 
-    /// A single slow sync stalls the engine's thread for this long.
+    /// A watched sync stalls the engine's thread for this long at most.
     pub const STALL_MAX: Duration = Duration::from_millis(2);
+
+    /// So many syncs are watched after one that took longer than that. Handing a sync over costs up to a fifth of
+    /// the rate where every request waits for one, so it is done where slow syncs happen.
+    const WATCHED: u32 = 10_000;
 
     /// A slow disk gathers while it syncs.
     const GATHER_MAX: Duration = Duration::from_micros(100);
 
     pub fn new(policy: FlushPolicy) -> Pace {
-        Pace { policy, is_quick: true, average: Duration::ZERO }
+        Pace { policy, is_quick: true, average: Duration::ZERO, watched_left: 0 }
     }
 
     pub fn way(self) -> Way {
         match self.policy {
             FlushPolicy::Inline => Way::Inline,
             FlushPolicy::Thread => Way::Elsewhere,
-            FlushPolicy::Auto if self.is_quick => Way::Watched,
-            FlushPolicy::Auto => Way::Elsewhere,
+            FlushPolicy::Auto if !self.is_quick => Way::Elsewhere,
+            FlushPolicy::Auto if self.watched_left > 0 => Way::Watched,
+            FlushPolicy::Auto => Way::Inline,
         }
     }
 
@@ -66,7 +73,9 @@ impl Pace {
                 "changed how syncs are waited for"
             );
         }
-        Pace { average, is_quick, ..self }
+        let watched_left =
+            if took > Self::STALL_MAX { Self::WATCHED } else { self.watched_left.saturating_sub(1) };
+        Pace { average, is_quick, watched_left, ..self }
     }
 }
 
@@ -77,7 +86,7 @@ mod tests {
     #[test]
     fn syncs_move_to_a_thread_when_they_are_slow_and_back_when_they_are_not() {
         let mut pace = Pace::new(FlushPolicy::Auto);
-        assert_eq!(pace.way(), Way::Watched);
+        assert_eq!(pace.way(), Way::Inline);
         for _ in 0..40 {
             pace = pace.after(Duration::from_millis(5));
         }
@@ -88,6 +97,16 @@ mod tests {
         assert_eq!(pace.way(), Way::Watched);
         assert_eq!(Pace::new(FlushPolicy::Thread).after(Duration::ZERO).way(), Way::Elsewhere);
         assert_eq!(Pace::new(FlushPolicy::Inline).after(Duration::from_secs(1)).way(), Way::Inline);
+    }
+
+    #[test]
+    fn syncs_are_watched_for_a_while_after_a_slow_one() {
+        let mut pace = Pace::new(FlushPolicy::Auto).after(Pace::STALL_MAX * 10);
+        for _ in 0..Pace::WATCHED {
+            assert_eq!(pace.way(), Way::Watched);
+            pace = pace.after(Duration::from_micros(200));
+        }
+        assert_eq!(pace.way(), Way::Inline);
     }
 
     #[test]
