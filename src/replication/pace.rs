@@ -33,7 +33,10 @@ impl Pace {
     /// A watched sync stalls the engine's thread for this long at most.
     pub const STALL_MAX: Duration = Duration::from_millis(2);
 
-    /// So many syncs are watched after one that took longer than that. Handing a sync over costs up to a fifth of
+    /// A sync that takes longer is slow.
+    const SLOW_MIN: Duration = Duration::from_millis(10);
+
+    /// So many syncs are watched after a slow one. Handing a sync over costs up to a fifth of
     /// the rate where every request waits for one, so it is done where slow syncs happen.
     const WATCHED: u32 = 10_000;
 
@@ -74,7 +77,7 @@ impl Pace {
             );
         }
         let watched_left =
-            if took > Self::STALL_MAX { Self::WATCHED } else { self.watched_left.saturating_sub(1) };
+            if took > Self::SLOW_MIN { Self::WATCHED } else { self.watched_left.saturating_sub(1) };
         Pace { average, is_quick, watched_left, ..self }
     }
 }
@@ -94,7 +97,7 @@ mod tests {
         for _ in 0..100 {
             pace = pace.after(Duration::from_micros(100));
         }
-        assert_eq!(pace.way(), Way::Watched);
+        assert_eq!(pace.way(), Way::Inline);
         assert_eq!(Pace::new(FlushPolicy::Thread).after(Duration::ZERO).way(), Way::Elsewhere);
         assert_eq!(Pace::new(FlushPolicy::Inline).after(Duration::from_secs(1)).way(), Way::Inline);
     }
