@@ -1,4 +1,4 @@
-//! The journal against a model: crashes at every operation, damage at every byte.
+//! The journal against a model.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,10 +10,16 @@ use crate::model::log::Term;
 use crate::storage::journal::{file_name, record};
 use crate::storage::space::DiskSpace;
 
+#[path = "crash_tests.rs"]
+mod crashes;
+#[path = "damage_tests.rs"]
+mod damage;
 #[path = "lives_tests.rs"]
 mod lives;
 
 const PARTITIONS: u16 = 3;
+
+const FIRST_FILE_BYTES: u64 = 8192;
 
 fn dir() -> &'static Path {
     Path::new("/j")
@@ -23,7 +29,7 @@ fn options() -> JournalOptions {
     JournalOptions {
         partitions: PARTITIONS,
         file_bytes: 8192,
-        first_file_bytes: 8192,
+        first_file_bytes: FIRST_FILE_BYTES,
         zero_ahead_bytes: 2048,
         prepare_next: None,
         tail_bytes_max: 4096,
@@ -286,211 +292,6 @@ fn what_is_appended_is_read_at_once_and_after_a_restart() {
     }
 }
 
-#[test]
-fn a_crash_at_every_operation_loses_nothing_that_was_acknowledged() {
-    crash_at_every_operation(8192);
-}
-
-/// A crash between the creation of a file and its first records must not lose the carry-over.
-#[test]
-fn a_crash_at_every_operation_while_files_change_loses_nothing() {
-    crash_at_every_operation(1024);
-}
-
-fn crash_at_every_operation(first_file_bytes: u64) {
-    let (mut crashes, mut cuts) = (0, 0);
-    for seed in 0..60 {
-        for crash_at in 1.. {
-            let fs = new_disk(seed * 1000 + crash_at);
-            let entropy = SeededEntropy::new(seed);
-            let context = format!("seed {seed}, crash at {crash_at}");
-            let mut models = vec![Model::default(); usize::from(PARTITIONS)];
-            let first = fs.operations();
-            fs.set_faults(Faults { crash_at_operation: Some(first + crash_at), ..Faults::default() });
-            let history = match open_with(&fs, first_file_bytes) {
-                Ok((mut journal, _)) => work(&mut journal, &entropy, 70, false),
-                Err(_) => History { ops: Vec::new(), acknowledged: 0, died: true },
-            };
-            // The next starts crash too, a few operations in, because recovery itself may be interrupted.
-            for again in 0..3 {
-                fs.crash();
-                fs.set_faults(Faults {
-                    crash_at_operation: Some(fs.operations() + 1 + again),
-                    ..Faults::default()
-                });
-                if let Err(error) = open_with(&fs, first_file_bytes) {
-                    assert!(matches!(error, JournalError::Io { .. }), "{context}: {error}");
-                }
-            }
-            fs.crash();
-            let (mut journal, recovered) =
-                open_with(&fs, first_file_bytes).unwrap_or_else(|error| panic!("{context}: {error}"));
-            cuts += u64::from(recovered.cut.is_some());
-            let found = read_back(&journal).unwrap();
-            assert_prefix(&models, &history, &found, &context);
-            // Torn tail, recovery, append, restart, restart (S6).
-            models = found;
-            let more = work(&mut journal, &SeededEntropy::new(seed + crash_at), 30, false);
-            drop(journal);
-            fs.crash();
-            let (journal, _) =
-                open_with(&fs, first_file_bytes).unwrap_or_else(|error| panic!("{context}: {error}"));
-            let found = read_back(&journal).unwrap();
-            assert_prefix(&models, &more, &found, &context);
-            drop(journal);
-            fs.crash();
-            let (journal, recovered) =
-                open_with(&fs, first_file_bytes).unwrap_or_else(|error| panic!("{context}: {error}"));
-            assert_eq!(recovered.cut, None, "{context}: what was recovered is durable");
-            assert_eq!(read_back(&journal).unwrap(), found, "{context}");
-            crashes += 1;
-            if !history.died {
-                break;
-            }
-        }
-    }
-    assert!(crashes > 500 && cuts > 10, "{crashes} crashes, {cuts} cuts");
-}
-
-/// The next process may find a name that only its memory knows (S3).
-#[test]
-fn a_power_cut_after_a_kill_at_any_operation_loses_nothing_that_was_acknowledged() {
-    let mut deaths = 0;
-    for seed in 0..40 {
-        for kill_at in 1.. {
-            let fs = new_disk(seed * 1000 + kill_at);
-            let context = format!("seed {seed}, killed at {kill_at}");
-            fs.set_faults(Faults {
-                crash_at_operation: Some(fs.operations() + kill_at),
-                ..Faults::default()
-            });
-            let history = match open_with(&fs, 1024) {
-                Ok((mut journal, _)) => work(&mut journal, &SeededEntropy::new(seed), 70, false),
-                Err(_) => History { ops: Vec::new(), acknowledged: 0, died: true },
-            };
-            fs.kill();
-            let (mut journal, _) = open_with(&fs, 1024).unwrap_or_else(|error| panic!("{context}: {error}"));
-            let before = read_back(&journal).unwrap();
-            let models = vec![Model::default(); usize::from(PARTITIONS)];
-            assert_prefix(&models, &history, &before, &context);
-            let more = work(&mut journal, &SeededEntropy::new(seed + kill_at), 5, false);
-            drop(journal);
-            fs.crash();
-            let (journal, _) = open_with(&fs, 1024)
-                .unwrap_or_else(|error| panic!("{context}, then the power fails: {error}"));
-            assert_prefix(&before, &more, &read_back(&journal).unwrap(), &context);
-            if !history.died {
-                break;
-            }
-            deaths += 1;
-        }
-    }
-    assert!(deaths > 500, "{deaths} deaths");
-}
-
-/// After a failed sync the pages look clean to the next process, whether they are on disk or not (S2): neither
-/// the records that it finds nor the zeros behind them are durable. Found by seed 4327 of the simulation.
-#[test]
-fn what_a_failed_sync_left_in_memory_is_not_trusted() {
-    let mut failures = 0;
-    for seed in 0..60 {
-        for fail_at in 1.. {
-            let fs = new_disk(seed * 1000 + fail_at);
-            let context = format!("seed {seed}, sync {fail_at} fails");
-            fs.set_faults(Faults { fail_sync: Some(fail_at), ..Faults::default() });
-            let history = match open(&fs) {
-                Ok((mut journal, _)) => work(&mut journal, &SeededEntropy::new(seed), 70, false),
-                Err(_) => History { ops: Vec::new(), acknowledged: 0, died: true },
-            };
-            fs.kill();
-            fs.set_faults(Faults::default());
-            let (mut journal, _) = open(&fs).unwrap_or_else(|error| panic!("{context}: {error}"));
-            let before = read_back(&journal).unwrap();
-            let models = vec![Model::default(); usize::from(PARTITIONS)];
-            assert_prefix(&models, &history, &before, &context);
-            let more = work(&mut journal, &SeededEntropy::new(seed + fail_at), 5, false);
-            drop(journal);
-            fs.crash();
-            let (journal, _) =
-                open(&fs).unwrap_or_else(|error| panic!("{context}, then the power fails: {error}"));
-            assert_prefix(&before, &more, &read_back(&journal).unwrap(), &context);
-            if !history.died {
-                break;
-            }
-            failures += 1;
-        }
-    }
-    assert!(failures > 500, "{failures} failed syncs");
-}
-
-/// A start on a full disk must not leave the journal in a state that looks like damage.
-#[test]
-fn a_cut_that_is_cut_short_is_made_again() {
-    let mut cuts = 0;
-    for seed in 0..300 {
-        let fs = new_disk(seed);
-        let (mut journal, _) = open(&fs).unwrap();
-        append(&mut journal, 0, &[b'a'; 100]);
-        journal.flush().unwrap();
-        for _ in 0..1 + seed % 3 {
-            append(&mut journal, 1, &vec![b'b'; 20 + seed as usize * 2]);
-        }
-        fs.set_faults(Faults { crash_at_operation: Some(fs.operations() + 1), ..Faults::default() });
-        journal.write().unwrap_err();
-        drop(journal);
-        fs.kill();
-        for write in 0..4 {
-            fs.set_faults(Faults { full_at_write: Some(fs.writes() + 1 + write), ..Faults::default() });
-            if let Err(error) = open(&fs) {
-                assert!(matches!(error, JournalError::Io { .. }), "seed {seed}, write {write}: {error}");
-                cuts += 1;
-            }
-            fs.kill();
-        }
-        fs.set_faults(Faults::default());
-        let (journal, _) = open(&fs).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-        let found = read_back(&journal).unwrap();
-        assert_eq!(found[0].entries.len(), 1, "seed {seed}: what was acknowledged is there");
-    }
-    assert!(cuts > 300, "{cuts} cuts were cut short");
-}
-
-/// Whatever clients store: records that are zeros, or end in them, are none on disk.
-#[test]
-fn a_flipped_bit_in_a_last_record_of_zeros_is_refused() {
-    for (payload, stops_in_order) in
-        [(vec![0; 2000], false), (b"ends in\0".to_vec(), false), (vec![0; 700], true)]
-    {
-        let fs = new_disk(1);
-        let (mut journal, _) = open(&fs).unwrap();
-        append(&mut journal, 0, b"before");
-        journal.flush().unwrap();
-        let start = journal.appended().offset as usize;
-        append(&mut journal, 0, &payload);
-        journal.flush().unwrap();
-        let end = journal.appended().offset as usize;
-        if stops_in_order {
-            journal.close().unwrap();
-        }
-        let truth = read_back(&journal).unwrap();
-        assert_eq!(read_back(&open(&fs.fork(1)).unwrap().0).unwrap(), truth);
-        let path = fs.files().remove(0);
-        for at in start..end {
-            for bit in [0, 5] {
-                let copy = fs.fork(1);
-                copy.damage(&path, |bytes| bytes[at] ^= 1 << bit);
-                let error = open(&copy).expect_err("the record was acknowledged");
-                assert!(matches!(error, JournalError::Damaged { .. }), "byte {at}: {error}");
-            }
-        }
-        for sector in (start / 512 + 1..end / 512).filter(|_| stops_in_order) {
-            let copy = fs.fork(1);
-            copy.damage(&path, |bytes| bytes[sector * 512..(sector + 1) * 512].fill(0));
-            open(&copy).expect_err("a stop in order leaves no torn write");
-        }
-    }
-}
-
 /// Removals go oldest first, but earlier versions made them durable together, and so may others.
 #[test]
 fn a_purged_file_that_is_still_there_in_front_of_a_gap_is_removed() {
@@ -582,143 +383,6 @@ fn a_group_that_was_dropped_begins_again() {
         journal.flush().unwrap();
     }
     assert_eq!(reopen().log(partition).incarnation(), 4, "files carry it over");
-}
-
-/// A journal of two files, everything acknowledged; the last flush holds three records.
-fn sample() -> (SimFs, Vec<Model>) {
-    let fs = new_disk(1);
-    let mut options = options();
-    options.file_bytes = 1024;
-    options.zero_ahead_bytes = 512;
-    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
-    journal.append_vote(PartitionId(2), b"voted for 3");
-    for round in 0..8 {
-        for partition in 0..PARTITIONS {
-            append(&mut journal, partition, format!("entry {round} of {partition}").as_bytes());
-        }
-        journal.flush().unwrap();
-    }
-    assert_eq!(fs.files().len(), 2);
-    let models = read_back(&journal).unwrap();
-    (fs, models)
-}
-
-/// Opening yields the truth, a refusal with file and offset, or the truth without its very last record.
-fn assert_harmless(fs: &SimFs, truth: &[Model], context: &str) -> bool {
-    match open(fs) {
-        Err(JournalError::Damaged { file, reason, .. }) => {
-            assert!(file.starts_with(dir()) && !reason.is_empty(), "{context}");
-            true
-        }
-        Err(error) => panic!("{context}: {error}"),
-        Ok((journal, recovered)) => {
-            let found = read_back(&journal).unwrap();
-            if found != truth {
-                assert!(recovered.cut.is_some(), "{context}: a silent loss");
-                let mut without_last = truth.to_vec();
-                let last = without_last.last_mut().unwrap();
-                let index = last.last.index.0;
-                last.entries.remove(&index);
-                last.last.index.0 -= 1;
-                assert_eq!(found, without_last, "{context}");
-            }
-            found != truth
-        }
-    }
-}
-
-#[test]
-fn a_flipped_bit_anywhere_is_refused_or_harmless() {
-    let (fs, truth) = sample();
-    let mut lost = 0;
-    for path in fs.files() {
-        for at in 0..fs.contents(&path).unwrap().len() {
-            for bit in [0, 3, 7] {
-                let copy = fs.fork(1);
-                copy.damage(&path, |bytes| bytes[at] ^= 1 << bit);
-                assert_harmless(&copy, &truth, &format!("{} byte {at} bit {bit}", path.display()));
-                if let Ok((journal, _)) = open(&copy) {
-                    lost += u32::from(read_back(&journal).unwrap() != truth);
-                }
-            }
-        }
-    }
-    assert_eq!(lost, 0, "not even the last record is mistaken for a torn one");
-}
-
-#[test]
-fn a_file_cut_at_any_length_is_refused_or_harmless() {
-    let (fs, truth) = sample();
-    for path in fs.files() {
-        for len in 0..fs.contents(&path).unwrap().len() {
-            let copy = fs.fork(1);
-            copy.damage(&path, |bytes| bytes.truncate(len));
-            if let Ok((journal, _)) = open(&copy) {
-                assert_eq!(read_back(&journal).unwrap(), truth, "{} cut to {len}", path.display());
-            }
-        }
-    }
-}
-
-#[test]
-fn a_zeroed_sector_is_refused_or_is_a_torn_write() {
-    let (fs, truth) = sample();
-    for path in fs.files() {
-        let bytes = fs.contents(&path).unwrap();
-        for sector in 0..bytes.len() / 512 {
-            let copy = fs.fork(1);
-            copy.damage(&path, |bytes| bytes[sector * 512..(sector + 1) * 512].fill(0));
-            match open(&copy) {
-                Err(error) => assert!(matches!(error, JournalError::Damaged { .. }), "{error}"),
-                Ok((journal, _)) => {
-                    // On disk it looks as if the end of the records had never arrived.
-                    let is_end = bytes[(sector + 1) * 512..].iter().all(|&byte| byte == 0);
-                    assert!(is_end || read_back(&journal).unwrap() == truth, "sector {sector}");
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_missing_or_swapped_file_is_refused() {
-    let fs = new_disk(1);
-    let mut options = options();
-    options.file_bytes = 1024;
-    options.zero_ahead_bytes = 512;
-    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
-    for _ in 0..60 {
-        append(&mut journal, 0, b"entry");
-        journal.flush().unwrap();
-    }
-    let files = fs.files();
-    assert!(files.len() >= 3);
-    for missing in &files {
-        let copy = fs.fork(1);
-        copy.remove_file(missing).unwrap();
-        let error = open(&copy).unwrap_err();
-        assert!(matches!(error, JournalError::Damaged { .. }), "{error}");
-    }
-    let copy = fs.fork(1);
-    let (a, b) = (copy.contents(&files[0]).unwrap(), copy.contents(&files[1]).unwrap());
-    copy.damage(&files[0], |bytes| *bytes = b);
-    copy.damage(&files[1], |bytes| *bytes = a);
-    assert!(open(&copy).unwrap_err().to_string().contains("the header says file 2, the name says 1"));
-}
-
-#[test]
-fn a_record_copied_to_the_end_of_its_file_is_no_record() {
-    let fs = new_disk(1);
-    let (mut journal, _) = open(&fs).unwrap();
-    append(&mut journal, 0, b"first");
-    let start = journal.appended().offset as usize;
-    append(&mut journal, 0, b"second");
-    let end = journal.appended().offset as usize;
-    journal.flush().unwrap();
-    let path = dir().join(file_name::format(1));
-    fs.damage(&path, |bytes| bytes.copy_within(start..end, end));
-    let error = open(&fs).unwrap_err();
-    assert!(error.to_string().contains(&format!("damaged at byte {end}")), "{error}");
 }
 
 #[test]
@@ -944,6 +608,25 @@ fn the_files_of_the_operating_system_do_as_the_simulated_ones() {
         let entries = &read_back(&journal).unwrap()[0].entries;
         assert!(entries.values().map(|(_, payload)| payload).eq(&expected));
     }
+}
+
+/// A journal of two files, everything acknowledged; the last flush holds three records.
+fn sample() -> (SimFs, Vec<Model>) {
+    let fs = new_disk(1);
+    let mut options = options();
+    options.file_bytes = 1024;
+    options.zero_ahead_bytes = 512;
+    let (mut journal, _) = Journal::open(Arc::new(fs.clone()), dir(), options).unwrap();
+    journal.append_vote(PartitionId(2), b"voted for 3");
+    for round in 0..8 {
+        for partition in 0..PARTITIONS {
+            append(&mut journal, partition, format!("entry {round} of {partition}").as_bytes());
+        }
+        journal.flush().unwrap();
+    }
+    assert_eq!(fs.files().len(), 2);
+    let models = read_back(&journal).unwrap();
+    (fs, models)
 }
 
 /// A journal of several files; the newest holds more than its carry-over.
