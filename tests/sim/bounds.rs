@@ -21,24 +21,35 @@ const CLIENTS: usize = 50;
 const REQUESTS: usize = 40;
 const VALUE_BYTES: usize = 100_000;
 
+/// One partition, every commit synced, and nothing but what the clients do.
+fn plain() -> Settings {
+    Settings {
+        partitions: 1,
+        is_relaxed: false,
+        flush: FlushPolicy::Auto,
+        file_bytes: 64 << 20,
+        checkpoint_bytes: 1 << 40,
+        pipe_bytes: 64 << 10,
+        prepares_next_file: false,
+        events: false,
+        ..Settings::draw(&SeededEntropy::new(1))
+    }
+}
+
+/// A process on an empty disk.
+fn started(settings: Settings) -> (World, Process) {
+    let clock = ManualClock::new(TimeMs(1_700_000_000_000));
+    let disk = SimFs::new(1).with_clock(clock.clone());
+    let world = World { executor: SimExecutor::new(), clock, disk, settings };
+    let process = Process::start(&world, 1).expect("an empty disk");
+    (world, process)
+}
+
 /// 50 clients send 200 MB together while a sync takes a second: what is in flight stays below its bound,
 /// comes near it, and every request is answered.
 #[test]
 fn a_slow_disk_holds_clients_back_and_not_their_bytes() {
-    let settings = Settings {
-        partitions: 1,
-        is_relaxed: false,
-        flush: FlushPolicy::Thread,
-        file_bytes: 64 << 20,
-        checkpoint_bytes: 1 << 40,
-        pipe_bytes: 64 << 10,
-        events: false,
-        ..Settings::draw(&SeededEntropy::new(1))
-    };
-    let clock = ManualClock::new(TimeMs(1_700_000_000_000));
-    let disk = SimFs::new(1).with_clock(clock.clone());
-    let world = World { executor: SimExecutor::new(), clock, disk, settings };
-    let mut process = Process::start(&world, 1).expect("an empty disk");
+    let (world, mut process) = started(Settings { flush: FlushPolicy::Thread, ..plain() });
     world.disk.set_sync_time(Duration::from_secs(1));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|number| {
@@ -71,22 +82,7 @@ fn a_slow_disk_holds_clients_back_and_not_their_bytes() {
 #[test]
 fn slow_syncs_do_not_stall_everybody() {
     for writes_directly in [false, true] {
-        let settings = Settings {
-            partitions: 1,
-            is_relaxed: false,
-            flush: FlushPolicy::Auto,
-            file_bytes: 64 << 20,
-            checkpoint_bytes: 1 << 40,
-            pipe_bytes: 64 << 10,
-            prepares_next_file: false,
-            events: false,
-            writes_directly,
-            ..Settings::draw(&SeededEntropy::new(1))
-        };
-        let clock = ManualClock::new(TimeMs(1_700_000_000_000));
-        let disk = SimFs::new(1).with_clock(clock.clone());
-        let world = World { executor: SimExecutor::new(), clock, disk, settings };
-        let mut process = Process::start(&world, 1).expect("an empty disk");
+        let (world, mut process) = started(Settings { writes_directly, ..plain() });
         world.disk.set_sync_time(Duration::from_micros(100));
         let (mut writer, mut reader) = (process.connect(), process.connect());
         let took_ms = |socket: &mut SimSocket, request: &str, replies: usize| {
@@ -116,21 +112,7 @@ fn slow_syncs_do_not_stall_everybody() {
 /// Who is ready before a sync shares it, though the engine was awake first.
 #[test]
 fn a_sync_is_shared_by_all_who_are_ready() {
-    let settings = Settings {
-        partitions: 1,
-        is_relaxed: false,
-        flush: FlushPolicy::Auto,
-        file_bytes: 64 << 20,
-        checkpoint_bytes: 1 << 40,
-        pipe_bytes: 64 << 10,
-        prepares_next_file: false,
-        events: false,
-        ..Settings::draw(&SeededEntropy::new(1))
-    };
-    let clock = ManualClock::new(TimeMs(1_700_000_000_000));
-    let disk = SimFs::new(1).with_clock(clock.clone());
-    let world = World { executor: SimExecutor::new(), clock, disk, settings };
-    let mut process = Process::start(&world, 1).expect("an empty disk");
+    let (world, mut process) = started(plain());
     world.disk.set_sync_time(Duration::from_micros(100));
     let mut clients: Vec<_> = (0..20).map(|_| process.connect()).collect();
     // Until something was synced, nobody knows what a sync costs.
