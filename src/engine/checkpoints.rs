@@ -6,12 +6,14 @@ use crate::engine::engine::Engine;
 use crate::engine::report;
 use crate::engine::statistics::Spike;
 use crate::engine::submission::{CheckpointAnswer, Outcome};
+use crate::model::log::{LogIndex, PartitionId};
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::model::time::TimeMs;
 use crate::observe::latency::Event;
 use crate::replication::committer::CommitError;
 use crate::state::answer::Answer;
+use crate::state::image;
 
 pub struct Checkpoints {
     /// Requests that wait for the next checkpoint.
@@ -121,6 +123,13 @@ pub(super) fn note_begin(engine: &mut Engine) {
     engine.checkpoints.asked = std::mem::take(&mut engine.checkpoints.askers);
     engine.checkpoints.log.began_ms = Some(engine.context.clock.monotonic_ms());
     engine.checkpoints.changes_begun = report::changes(engine);
+}
+
+/// Images up to these entries are durable: nobody asks any more for what has changed since earlier ones.
+pub(super) fn note_durable(engine: &mut Engine, images: &[(PartitionId, LogIndex)]) {
+    for (id, index) in images {
+        image::forget_before(engine.partition_mut(*id).machine_mut(), *index);
+    }
 }
 
 /// A checkpoint was written, or failed because of the disk. After a failure the journal is unchanged, nothing

@@ -235,8 +235,16 @@ impl<D: Fn(&mut Delivery)> Driver<D> {
             self.wakers.checkpoint.notified().await;
             checkpoints::note_begin(&mut self.engine.borrow_mut());
             let engine = &self.engine;
-            let images = |id| MachineImage::take(engine.borrow_mut().partition_mut(id).machine_mut());
+            let taken = RefCell::new(Vec::new());
+            let images = |id| {
+                let image = MachineImage::take(engine.borrow_mut().partition_mut(id).machine_mut());
+                taken.borrow_mut().push((id, image.applied()));
+                image
+            };
             let result = self.committer.checkpoint(&images).await;
+            if result.is_ok() {
+                checkpoints::note_durable(&mut self.engine.borrow_mut(), &taken.into_inner());
+            }
             let is_stopped = self.engine.borrow().context.latch.is_tripped();
             match result {
                 Err(error) if is_stopped => return error,

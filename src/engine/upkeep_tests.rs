@@ -9,6 +9,7 @@ use crate::model::log::PartitionId;
 use crate::model::reply::ReplyError;
 use crate::model::request::RequestId;
 use crate::replication::committer::CommitError;
+use crate::state::image::MachineImage;
 use std::borrow::Cow;
 
 fn report(bench: &mut Bench, streams: bool) -> Report {
@@ -162,6 +163,27 @@ fn who_saves_waits_for_a_checkpoint_that_begins_after_it() {
     bench.engine.fail_everything(&ReplyError::SYNTAX);
     bench.take_delivery();
     assert_eq!(bench.told(third), "ERR syntax error");
+}
+
+/// What was removed before a durable checkpoint takes no memory.
+#[test]
+fn a_durable_checkpoint_ends_what_is_remembered_for_earlier_ones() {
+    let mut bench = Bench::scripted(1);
+    let id = PartitionId(0);
+    let mut taken = Vec::new();
+    for key in ["a", "b"] {
+        bench.run(1, &format!("SET {key} 1"));
+        taken.push(MachineImage::take(bench.engine.partition_mut(id).machine_mut()).applied());
+        bench.run(1, &format!("DEL {key}"));
+    }
+    let removed_since = |bench: &Bench| {
+        let image = MachineImage::of(bench.engine.partition(id).read());
+        let removed = |index| image.changes_after(index).map(|databases| databases[0].removed.len());
+        [removed(taken[0]), removed(taken[1])]
+    };
+    assert_eq!(removed_since(&bench), [Some(1), Some(1)]);
+    checkpoints::note_durable(&mut bench.engine, &[(id, taken[1])]);
+    assert_eq!(removed_since(&bench), [None, Some(1)]);
 }
 
 #[test]
