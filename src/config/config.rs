@@ -61,13 +61,15 @@ impl Durability {
     }
 }
 
-/// The thread that flushes the journal.
+/// Who makes the syncs of the journal, and how long the engine's thread waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum FlushPolicy {
-    /// The engine's thread while flushes are quick, otherwise the flusher.
+    /// By the duration of syncs: `replication::pace`.
     #[default]
     Auto,
+    /// The engine's thread.
     Inline,
+    /// The flusher; the engine's thread goes on.
     Thread,
 }
 

@@ -240,7 +240,6 @@ impl DurableLog {
 
     pub async fn sync_if_due(&self) -> Result<(), CommitError> {
         match self.durability {
-            // What waits for space is not written, and needs no sync.
             Durability::Relaxed { interval } if self.since(self.synced_at_us.get()) >= interval => {
                 match self.flush_at_once().await {
                     // What waits for space is not written, and needs no sync.
@@ -389,9 +388,10 @@ impl DurableLog {
         let mut journal = self.journal.borrow_mut();
         let handle = match journal.flush_handle() {
             Err(error) if error.is_no_space() => journal.sync_handle().ok_or(error),
-            handle => {
+            Err(error) => Err(error),
+            Ok(handle) => {
                 self.room.space.set_waiting(false);
-                handle.map(|handle| handle.expect("something is not durable yet"))
+                Ok(handle.expect("something is not durable yet"))
             }
         };
         self.trip_on_error(handle)
@@ -466,14 +466,6 @@ impl DurableLog {
         Ok(journal.appended())
     }
 
-    /// How long it is worth to wait for more to write before a sync.
-    pub fn gather_max(&self) -> Duration {
-        match self.durability {
-            Durability::Fsync => self.pace.get().gather_max(),
-            Durability::Relaxed { .. } => Duration::ZERO,
-        }
-    }
-
     /// The same; waits for space until at least the position is reached.
     pub async fn write_up_to(&self, least: Position) -> Result<Position, CommitError> {
         loop {
@@ -486,6 +478,14 @@ impl DurableLog {
                 return Ok(written);
             }
             self.wait_for_space().await;
+        }
+    }
+
+    /// How long it is worth to wait for more to write before a sync.
+    pub fn gather_max(&self) -> Duration {
+        match self.durability {
+            Durability::Fsync => self.pace.get().gather_max(),
+            Durability::Relaxed { .. } => Duration::ZERO,
         }
     }
 

@@ -207,8 +207,9 @@ impl DiskSpace {
 
     /// Whether `bytes` may be written in advance: the reserve stays untouched.
     pub fn has_room_for(&self, bytes: u64) -> bool {
-        let free = self.look_again();
-        free >= bytes.saturating_add(self.reserve_bytes())
+        let needed = bytes.saturating_add(self.reserve_bytes());
+        // Asked at every write while there is no room; the disk is looked at once a second anyhow.
+        self.free_bytes() >= needed && self.look_again() >= needed
     }
 
     /// Bytes that a checkpoint may take: a part of the reserve is left to the journal.

@@ -152,10 +152,10 @@ pub fn is_quicker(fs: &dyn Fs, dir: &Path, clock: &dyn Clock) -> Result<bool, Jo
     // Recovery removes a file of this name.
     let path = dir.join(file_name::format_temporary(0));
     let compared = compare(fs, &path, clock);
-    match fs.remove_file(&path) {
-        Ok(()) => {}
-        Err(error) if compared.is_ok() => return Err(JournalError::io(&path, 0, "remove")(error)),
-        Err(_) => {}
+    if let Err(error) = fs.remove_file(&path)
+        && compared.is_ok()
+    {
+        tracing::warn!(file = %path.display(), %error, "cannot remove the file of a comparison");
     }
     let (direct, buffered) = compared?;
     tracing::info!(
